@@ -1,0 +1,278 @@
+"""PlanEnv: the one contract of plangym_lite.
+
+A planner sees the methods of this class. Whoever writes an adapter for a simulator writes the hooks
+of :class:`plangym_lite.engine.Engine`, and nothing else: batches, ``dt``, absorbing terminals,
+automatic reset, cloning and pickling are done once, for every simulator.
+
+``B`` denotes the batch dimension, ``S`` the length of a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from plangym_lite.engine import AWAY, CLOSED, READY, TERMINATED, TRUNCATED, Engine
+from plangym_lite.recipe import Recipe
+from plangym_lite.transitions import (
+    BatchSpec,
+    Rows,
+    Step,
+    StepBatch,
+    Transition,
+    TransitionBatch,
+    empty_columns,
+    pack,
+)
+from plangym_lite.validation import check_action, check_dt, check_state, prepare_rows
+
+__all__ = ["PlanEnv"]
+
+
+class PlanEnv(Engine):
+    """An environment that can be stepped from any saved state.
+
+    Args:
+        name: what ``make`` was asked for; the ``name`` of the environment.
+        frameskip: simulator steps for each unit of ``dt``.
+        autoreset: whether ``step`` without a state resets an ended episode first.
+        delay_setup: build the engine at first use, not now.
+        return_image: put the image after each step in ``info["rgb"]``.
+    """
+
+    _recipe: Recipe
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> PlanEnv:
+        """Record how the environment is made, whatever its class does in ``__init__``."""
+        self = super().__new__(cls)
+        self._recipe = Recipe(cls, args, kwargs)
+        return self
+
+    def __init__(
+        self,
+        name: str,
+        frameskip: int = 1,
+        autoreset: bool = True,
+        delay_setup: bool = False,
+        return_image: bool = False,
+    ) -> None:
+        if int(frameskip) != frameskip or frameskip < 1:
+            raise ValueError(f"frameskip must be a whole number of at least 1, got {frameskip!r}")
+        self._name = name
+        self.frameskip = int(frameskip)
+        self.autoreset = autoreset
+        self.delay_setup = delay_setup
+        self.return_image = return_image
+        if not delay_setup:
+            self.setup()
+
+    def reset(
+        self,
+        return_state: bool = True,
+        *,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Any, ...]:
+        """Start an episode; return ``(state, obs, info)``, or ``(obs, info)`` without states.
+
+        With ``seed`` the episode, and all that follow it, can be repeated.
+        """
+        self._settle()
+        info = self._begin_episode(seed, options)
+        obs = self.observe()
+        return (self.get_state(), obs, info) if return_state else (obs, info)
+
+    def seed(self, seed: int | None = None) -> list[int | None]:
+        """Seed the next reset and ``sample_action``; return the seed in a list."""
+        self._settle()
+        self._next_seed = seed
+        self.action_space.seed(seed)
+        return [seed]
+
+    def step(
+        self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
+    ) -> Step | Transition:
+        """Apply ``action`` for ``dt * frameskip`` simulator steps and stay where that leads.
+
+        Args:
+            action: an element of ``action_space``.
+            state: start from this state; ``None``: from the current one. If that one has ended,
+                a new episode starts first (``autoreset=True``), or nothing moves.
+            dt: units of ``frameskip``, at least 1. The run stops at the end of the episode.
+            return_state: ``None``: the state comes back if one went in.
+
+        Returns:
+            ``(obs, reward, terminated, truncated, info)``, with the state in front if asked for.
+            ``reward`` is the sum over the frames; ``info["n_step"]`` counts them.
+        """
+        self._settle()
+        action, dt = check_action(self.action_space, action), check_dt(dt)
+        if state is not None:
+            self.set_state(state)
+        elif self._ended and self.autoreset:
+            self._begin_episode(None, None)
+        reward, info = self._transition(action, dt)
+        ended = self._ended
+        step = self.observe(), reward, bool(ended & TERMINATED), bool(ended & TRUNCATED), info
+        if return_state or (return_state is None and state is not None):
+            return Transition(self.get_state(), *step)
+        return Step(*step)
+
+    def step_batch(
+        self,
+        actions: np.ndarray | Sequence[Any],
+        states: np.ndarray | Sequence[Any] | None = None,
+        dt: int | np.ndarray | Sequence[int] = 1,
+        return_state: bool | None = None,
+    ) -> StepBatch | TransitionBatch:
+        """Step ``B`` rows, each from its own state. The environment's current state stays put.
+
+        Args:
+            actions: ``B`` actions.
+            states: ``B`` states, as ``[B, S]`` array or list; ``None``: every row starts from
+                the current state.
+            dt: one int for all rows or one for each, at least 1, in units of ``frameskip``.
+            return_state: ``None``: states come back if states went in.
+
+        Returns:
+            ``(observs, rewards, terminateds, truncateds, infos)``, with ``states`` in front if
+            asked for; arrays with a leading ``[B]`` axis, ``infos`` a list of dicts. A row whose
+            state has ended returns that state again, with reward 0.
+
+        Raises:
+            InvalidBatchError: lengths, shapes, dtypes or ranges do not fit; nothing was run.
+            InvalidStateError: a state is not one of this environment's; nothing was run.
+        """
+        self._ensure_setup()
+        spec = self.batch_spec
+        if return_state is None:
+            return_state = states is not None
+        if states is None:
+            states = [self.get_state()] * len(actions)
+        return self.run_rows(prepare_rows(spec, actions, states, dt), return_state)
+
+    def get_state(self) -> Any:
+        """The current state, complete: a 1-D array of your own, or an opaque picklable value."""
+        self._settle()
+        return self.save_state()
+
+    def set_state(self, state: Any) -> None:
+        """Make ``state`` the current state.
+
+        Raises:
+            InvalidStateError: it is not a state of this environment.
+        """
+        self._ensure_setup()
+        check_state(self.batch_spec, state)
+        self._home = None
+        self._phase = READY
+        self.load_state(state)
+
+    def observe(self) -> Any:
+        """The observation of the current state."""
+        self._settle()
+        return self.current_obs()
+
+    def get_image(self) -> np.ndarray:
+        """The picture of the current state, ``[height, width, 3]`` uint8."""
+        self._settle()
+        return self.draw_image()
+
+    def render(self) -> Any:
+        """The same as ``get_image``."""
+        return self.get_image()
+
+    def sample_action(self) -> Any:
+        """A random valid action."""
+        self._ensure_setup()
+        return self.action_space.sample()
+
+    def clone(self, **overrides: Any) -> Any:
+        """A new environment of the same recipe; ``overrides`` replace constructor arguments.
+
+        Without overrides it is in this environment's current state, with them freshly reset.
+        """
+        copy = self._recipe.replace(**overrides)()
+        if not overrides and self._phase in (READY, AWAY):
+            copy.set_state(self.get_state())
+        return copy
+
+    def close(self) -> None:
+        """Free the engine. May be called again."""
+        if self._phase in (READY, AWAY):
+            self._phase = CLOSED
+            self.close_engine()
+        self._phase = CLOSED
+
+    @property
+    def name(self) -> str:
+        """The name that the environment was made by."""
+        return self._name
+
+    @property
+    def unwrapped(self) -> PlanEnv:
+        """The environment itself, behind any vectorization."""
+        return self
+
+    @property
+    def obs_shape(self) -> tuple[int, ...] | None:
+        """Shape of an observation; ``None`` for nested ones."""
+        self._ensure_setup()
+        return self.observation_space.shape
+
+    @property
+    def action_shape(self) -> tuple[int, ...] | None:
+        """Shape of an action; ``()`` for discrete, ``None`` for nested ones."""
+        self._ensure_setup()
+        return self.action_space.shape
+
+    @property
+    def img_shape(self) -> tuple[int, ...] | None:
+        """Shape of ``get_image()``; ``None`` where there is no picture to be had."""
+        try:
+            return self.get_image().shape
+        except (NotImplementedError, RuntimeError):
+            return None
+
+    @property
+    def batch_spec(self) -> BatchSpec:
+        """What one row of a batch looks like."""
+        self._ensure_setup()
+        if self._spec is None:
+            shape, dtype = self.state_layout() or (None, None)
+            self._spec = BatchSpec(self.observation_space, self.action_space, shape, dtype)
+        return self._spec
+
+    def run_rows(self, rows: Rows, return_state: bool) -> StepBatch | TransitionBatch:
+        """Run validated rows. Vectorized environments hand them to their workers instead."""
+        spec = self.batch_spec
+        out = empty_columns(spec, len(rows.dts), return_state)
+        return pack(spec, out, self.make_transitions(rows, out))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = self.get_state() if self._phase in (READY, AWAY) else None
+        return _rebuild, (self._recipe, state)
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({getattr(self, '_name', None)!r})"
+
+
+def _rebuild(recipe: Recipe, state: Any) -> PlanEnv:
+    env = recipe()
+    if state is not None:
+        env.set_state(state)
+    return env

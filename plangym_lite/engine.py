@@ -1,0 +1,189 @@
+"""Engine: what an adapter writes for one simulator, and the loop that runs it row by row.
+
+Whoever teaches plangym_lite a new simulator writes the hooks of this class and nothing else.
+:class:`plangym_lite.core.PlanEnv` builds everything that a planner uses on top of them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium import spaces
+
+from plangym_lite.errors import ClosedError, InvalidStateError
+from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row
+
+__all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "Engine"]
+
+RUNNING, TERMINATED, TRUNCATED = 0, 1, 2
+"""Bits of ``Engine._ended``."""
+
+NEW, READY, AWAY, CLOSED = range(4)
+"""Life of an engine: not set up; in its current state; somewhere inside a batch; closed."""
+
+
+class Engine(ABC):
+    """One simulator, and the state that it is in."""
+
+    STATE_IS_ARRAY: bool = True
+    OBS_IS_ARRAY: bool = True
+    SINGLETON: ClassVar[bool] = False  # at most one engine in a process
+
+    observation_space: spaces.Space
+    action_space: spaces.Space
+    frameskip: int = 1
+    return_image: bool = False
+
+    _phase: int = NEW
+    _home: Any = None  # the current state while the engine is away in a batch
+    _ended: int = RUNNING  # TERMINATED and TRUNCATED bits of the engine's state
+    _next_seed: int | None = None
+    _spec: BatchSpec | None = None
+
+    # ---- what an adapter writes ---------------------------------------------------------------
+
+    def setup(self) -> None:
+        """Build the engine, its spaces and a first state, unless that has been done."""
+        if self._phase == NEW:
+            self.build_engine()
+            self._phase = READY
+
+    @abstractmethod
+    def build_engine(self) -> None:
+        """Make the engine; set ``observation_space`` and ``action_space``; start an episode."""
+
+    @abstractmethod
+    def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
+        """Start an episode; return its info."""
+
+    @abstractmethod
+    def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
+        """Run ``n_frames`` simulator steps, fewer if the episode ends.
+
+        Returns ``(sum of rewards, terminated, truncated, info)``; ``info["n_step"]`` is the
+        number of frames run. No observation needs building for the frames between.
+        """
+
+    @abstractmethod
+    def current_obs(self) -> Any:
+        """The observation of the engine's state, as a new array or nested value."""
+
+    def write_obs(self, out: np.ndarray) -> None:
+        """Write the observation, where it is one array, into ``out``."""
+        out[...] = self.current_obs()
+
+    @abstractmethod
+    def save_state(self, out: np.ndarray | None = None) -> Any:
+        """The engine's state, ``_ended`` included: into ``out`` if given, else a new value."""
+
+    @abstractmethod
+    def load_state(self, state: Any) -> None:
+        """Put the engine into ``state`` and set ``_ended``. Do not keep the array: copy."""
+
+    def state_layout(self) -> tuple[tuple[int, ...], np.dtype] | None:
+        """Shape and dtype of a state; ``None`` if it is an opaque value."""
+        if not self.STATE_IS_ARRAY:
+            return None
+        state = self.save_state()
+        if not isinstance(state, np.ndarray) or state.ndim != 1:
+            raise InvalidStateError(
+                f"{type(self).__name__} saves {type(state).__name__} states: return 1-D arrays "
+                "of a fixed length, or set STATE_IS_ARRAY = False"
+            )
+        return state.shape, state.dtype
+
+    def draw_image(self) -> np.ndarray:
+        """The picture of the engine's state."""
+        raise NotImplementedError(f"{type(self).__name__} draws no image")
+
+    def close_engine(self) -> None:  # noqa: B027
+        """Free what the engine holds."""
+
+    # ---- the loop that local and parallel share ------------------------------------------------
+
+    def make_transitions(self, rows: Rows, out: Columns) -> list[dict[str, Any]]:
+        """Run each row from its state into the same row of ``out``; return the infos."""
+        self._leave_home()
+        actions, states, dts, first = rows
+        if isinstance(actions, np.ndarray):
+            actions = list(actions.copy())  # an engine may keep the action it was given
+        infos = []
+        for row, (action, state, dt) in enumerate(zip(actions, states, dts.tolist(), strict=True)):
+            try:
+                self.load_state(state)
+                absorbed = self._ended
+                reward, info = self._transition(action, dt)
+                self._write_columns(out, row, reward, state if absorbed else None)
+            except Exception as error:
+                _add_note(error, f"in row {first + row} of the batch (action {action!r}, dt {dt})")
+                raise
+            infos.append(info)
+        return infos
+
+    def _write_columns(self, out: Columns, row: int, reward: float, same: Any) -> None:
+        out.rewards[row] = reward
+        if self._ended:
+            out.terminateds[row] = self._ended & TERMINATED
+            out.truncateds[row] = self._ended & TRUNCATED
+        else:
+            out.terminateds[row] = out.truncateds[row] = False
+        if isinstance(out.observs, np.ndarray):
+            self.write_obs(out.observs[row, ...])
+        else:
+            write_row(out.observs, row, self.current_obs())
+        if same is not None and out.states is not None:
+            out.states[row] = same
+        elif isinstance(out.states, np.ndarray):
+            self.save_state(out.states[row])
+        elif out.states is not None:
+            out.states[row] = self.save_state()
+
+    def _transition(self, action: Any, dt: int) -> tuple[float, dict[str, Any]]:
+        """Move the engine by one checked action; an ended episode absorbs it."""
+        if self._ended:
+            reward = 0.0
+            info: dict[str, Any] = {"n_step": 0}
+        else:
+            reward, terminated, truncated, info = self.advance(action, dt * self.frameskip)
+            self._ended = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
+        info["dt"] = dt
+        if self.return_image:
+            info["rgb"] = self.draw_image()
+        return reward, info
+
+    def _begin_episode(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
+        if seed is None:
+            seed = self._next_seed
+        self._next_seed = None
+        self._ended = RUNNING
+        return self.apply_reset(seed, options)
+
+    def _leave_home(self) -> None:
+        """Remember the current state once; the engine may then wander from row to row."""
+        self._ensure_setup()
+        if self._phase != AWAY:
+            self._home = self.save_state()
+            self._phase = AWAY
+
+    def _settle(self) -> None:
+        """Be set up and in the current state."""
+        if self._phase == READY:
+            return
+        self._ensure_setup()
+        if self._phase == AWAY:
+            self._phase = READY
+            self.load_state(self._home)
+            self._home = None
+
+    def _ensure_setup(self) -> None:
+        if self._phase == NEW:
+            self.setup()
+        elif self._phase == CLOSED:
+            raise ClosedError(f"{self!r} was closed: make a new one")
+
+
+def _add_note(error: BaseException, note: str) -> None:
+    if hasattr(error, "add_note"):  # Python 3.11
+        error.add_note(note)

@@ -1,0 +1,108 @@
+"""Classic control: CartPole, Acrobot, MountainCar, Pendulum. A state is about twenty float64.
+
+::
+
+    ended | elapsed steps | float32? | extra given? | extra | generator (10 words) | variables
+
+``extra`` is CartPole's ``steps_beyond_terminated`` or Pendulum's ``last_u``. The dtype of the
+variables matters: Acrobot is float32 until its first step, continuous MountainCar from it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from plangym_lite.engine import AWAY
+from plangym_lite.envs.gym import PlangymEnv
+from plangym_lite.envs.snapshot import GENERATOR_WORDS, generator_to_words, words_to_generator
+from plangym_lite.errors import InvalidStateError
+
+__all__ = ["ClassicControl"]
+
+ENDED, ELAPSED, FLOAT32, HAS_EXTRA, EXTRA = range(5)
+GENERATOR = slice(EXTRA + 1, EXTRA + 1 + GENERATOR_WORDS)
+VARIABLES = GENERATOR.stop
+EXTRA_NAMES = {"CartPoleEnv": "steps_beyond_terminated", "PendulumEnv": "last_u"}
+EXTRA_TYPES = {"CartPoleEnv": int, "PendulumEnv": np.float32}
+MODULE = "gymnasium.envs.classic_control."
+
+
+class ClassicControl(PlangymEnv):
+    """Gymnasium's classic control environments.
+
+    Subclasses of them, and any user's wrappers, are saved by the generic snapshot instead.
+    """
+
+    def adopt_layers(self) -> None:
+        base = type(self._base)
+        self._is_plain = (
+            self.STATE_IS_ARRAY
+            and base.__module__.startswith(MODULE)
+            and self.surrounded_only_by(gym.wrappers.TimeLimit)
+        )
+        self._extra_name = EXTRA_NAMES.get(base.__name__)
+        self._extra_type = EXTRA_TYPES.get(base.__name__)
+        self._words = np.zeros(GENERATOR_WORDS)  # the generator, while inside a batch
+        self._limits: list[Any] = [
+            layer for layer in self._layers if isinstance(layer, gym.wrappers.TimeLimit)
+        ]
+
+    def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
+        noisy = self._is_plain and getattr(self._base, "torque_noise_max", 0.0) > 0
+        if noisy and self.clone_seeds and self._phase == AWAY:
+            words_to_generator(self._words, self._base.np_random)
+        result = super().advance(action, n_frames)
+        if noisy and self.clone_seeds and self._phase == AWAY:
+            self._words[:] = generator_to_words(self._base.np_random)
+        return result
+
+    def save_state(self, out: np.ndarray | None = None) -> Any:
+        if not self._is_plain:
+            return super().save_state(out)
+        variables = self._base.state
+        if out is None:
+            out = np.empty(VARIABLES + len(variables))
+        extra = getattr(self._base, self._extra_name, None) if self._extra_name else None
+        out[ENDED] = self._ended
+        out[ELAPSED] = self._limits[0]._elapsed_steps if self._limits else 0
+        out[FLOAT32] = getattr(variables, "dtype", None) == np.float32
+        out[HAS_EXTRA] = extra is not None
+        out[EXTRA] = extra or 0
+        if not self.clone_seeds:
+            out[GENERATOR] = 0
+        elif self._phase == AWAY:  # nothing was drawn since the row was loaded
+            out[GENERATOR] = self._words
+        else:
+            out[GENERATOR] = generator_to_words(self._base.np_random)
+        out[VARIABLES:] = variables
+        return out
+
+    def load_state(self, state: Any) -> None:
+        if not self._is_plain:
+            super().load_state(state)
+            return
+        ended, elapsed, float32, has_extra, extra = state[: GENERATOR.start].tolist()
+        if ended not in (0, 1, 2, 3) or float32 not in (0, 1) or has_extra not in (0, 1):
+            raise InvalidStateError(f"not a state of {self!r}: its first numbers are {state[:4]}")
+        self._ended = int(ended)
+        if self._limits:
+            self._limits[0]._elapsed_steps = int(elapsed)
+        self._base.state = state[VARIABLES:].astype(np.float32 if float32 else np.float64)
+        if self._extra_name and self._extra_type:
+            setattr(self._base, self._extra_name, self._extra_type(extra) if has_extra else None)
+        if self.clone_seeds:
+            if self._phase == AWAY:
+                self._words[:] = state[GENERATOR]
+            else:
+                words_to_generator(state[GENERATOR], self._base.np_random)
+
+    def current_obs(self) -> Any:
+        if self.obs_type != "coords" or not self._is_plain:
+            return super().current_obs()
+        for name in ("_get_obs", "_get_ob"):
+            if hasattr(self._base, name):
+                return getattr(self._base, name)()
+        return np.array(self._base.state, np.float32)

@@ -1,0 +1,265 @@
+"""PlangymEnv: any Gymnasium environment, saved by the generic snapshot.
+
+The adapters of particular engines inherit from it and replace how the state is saved. Where a
+user's wrappers surround their engine, they come back here for the wrappers' part.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.envs.registration import load_env_creator
+from PIL import Image
+
+from plangym_lite.core import PlanEnv
+from plangym_lite.engine import RUNNING
+from plangym_lite.envs.snapshot import Snapshot, layers_of
+from plangym_lite.errors import InvalidStateError
+from plangym_lite.transitions import copy_obs
+
+__all__ = ["PlangymEnv", "to_grayscale"]
+
+LENGTH_BYTES = 4
+PROBE_STEPS = 8
+STATELESS_WRAPPERS = (gym.wrappers.PassiveEnvChecker, gym.wrappers.OrderEnforcing)
+
+
+class PlangymEnv(PlanEnv):
+    """Any Gymnasium environment as a :class:`~plangym_lite.core.PlanEnv`.
+
+    Args:
+        name: a Gymnasium id, an environment class, or a callable that returns an environment.
+        frameskip: environment steps for each unit of ``dt``.
+        autoreset: see :class:`~plangym_lite.core.PlanEnv`.
+        wrappers: applied in order; each a callable ``wrapper(env)`` or a pair of such a callable
+            and its arguments (a dict of keywords, a tuple or list of positions, or one value).
+        delay_setup: build at first use.
+        remove_time_limit: leave out the ``TimeLimit`` of the id.
+        render_mode: passed to the environment where it knows the mode.
+        obs_type: ``"coords"`` (the environment's own), ``"rgb"`` or ``"grayscale"`` images.
+        return_image: put the image after each step in ``info["rgb"]``.
+        clone_seeds: whether the random generators are part of the state. ``False`` leaves them
+            running, so that a stochastic environment can be sampled from one state.
+        state_capacity: bytes kept for a state; the default is twice what the first one needs.
+        array_state: ``False``: states are ``bytes`` of whatever length they need.
+        engine_kwargs: passed to ``gymnasium.make``, the class or the callable.
+    """
+
+    _is_plain: bool = False  # the engine's own array is the whole state: no wrappers to save
+    OBS_TYPES: ClassVar[tuple[str, ...]] = ("coords", "rgb", "grayscale")
+    DEFAULT_OBS_TYPE: ClassVar[str] = "coords"
+
+    def __init__(
+        self,
+        name: str | Callable[..., gym.Env],
+        frameskip: int = 1,
+        autoreset: bool = True,
+        wrappers: Iterable[Any] | None = None,
+        delay_setup: bool = False,
+        *,
+        remove_time_limit: bool = True,
+        render_mode: str | None = "rgb_array",
+        obs_type: str | None = None,
+        return_image: bool = False,
+        clone_seeds: bool = True,
+        state_capacity: int | None = None,
+        array_state: bool = True,
+        **engine_kwargs: Any,
+    ) -> None:
+        obs_type = obs_type or self.DEFAULT_OBS_TYPE
+        if obs_type not in self.OBS_TYPES:
+            raise ValueError(f"obs_type must be one of {self.OBS_TYPES}, got {obs_type!r}")
+        if render_mode not in (None, "rgb_array", "human"):
+            raise ValueError(f"render_mode must be rgb_array, human or None, got {render_mode!r}")
+        if render_mode is None and (return_image or obs_type in ("rgb", "grayscale")):
+            raise ValueError("images need render_mode='rgb_array', got render_mode=None")
+        self._make = name
+        self._wrappers = tuple(wrappers or ())
+        self._engine_kwargs = engine_kwargs
+        self.remove_time_limit = remove_time_limit
+        self.render_mode = render_mode
+        self.obs_type = obs_type
+        self.clone_seeds = clone_seeds
+        self.STATE_IS_ARRAY = array_state
+        self._capacity = state_capacity
+        label = name if isinstance(name, str) else getattr(name, "__name__", repr(name))
+        super().__init__(label, frameskip, autoreset, delay_setup, return_image)
+
+    @property
+    def gym_env(self) -> gym.Env:
+        """The Gymnasium environment, in the current state."""
+        self._settle()
+        return self._gym_env
+
+    # ---- building -----------------------------------------------------------------------------
+
+    def build_engine(self) -> None:
+        self._gym_env = self.make_gym_env()
+        for wrapper in self._wrappers:
+            self._gym_env = _apply_wrapper(self._gym_env, wrapper)
+        self._layers = layers_of(self._gym_env)
+        self._base: Any = self._layers[-1]
+        self.action_space = self._gym_env.action_space
+        self.observation_space = self._gym_env.observation_space
+        self.adopt_layers()
+        self.apply_reset(0, None)  # seeded: every process finds the same capacity
+        self._snapshot = Snapshot(self.snapshot_layers())
+        if self._capacity is None and self.STATE_IS_ARRAY and not self._is_plain:
+            self._capacity = self._measure_capacity()
+        self._ended = RUNNING
+        self.apply_reset(int(np.random.SeedSequence().generate_state(1)[0]) >> 1, None)
+        if self.obs_type != "coords" and self.DEFAULT_OBS_TYPE == "coords":
+            self.observation_space = spaces.Box(0, 255, self.current_obs().shape, np.uint8)
+        self.OBS_IS_ARRAY = isinstance(self.observation_space, spaces.Box)
+
+    def make_gym_env(self) -> gym.Env:
+        """The environment before the user's wrappers."""
+        kwargs = dict(self._engine_kwargs)
+        if not isinstance(self._make, str):
+            if self.render_mode is not None and _takes(self._make, "render_mode"):
+                kwargs.setdefault("render_mode", self.render_mode)
+            return self._make(**kwargs)
+        if self.render_mode is not None and self._knows_render_mode():
+            kwargs.setdefault("render_mode", self.render_mode)
+        if self.remove_time_limit:
+            kwargs.setdefault("max_episode_steps", -1)
+        return gym.make(self._make, disable_env_checker=True, **kwargs)
+
+    def _measure_capacity(self) -> int:
+        """Twice the bytes that the largest state of a short, seeded walk needs."""
+        actions = copy.deepcopy(self.action_space)
+        actions.seed(0)
+        largest = len(self.save_bytes())
+        for _ in range(PROBE_STEPS):
+            _, terminated, truncated, _ = self.advance(actions.sample(), 1)
+            largest = max(largest, len(self.save_bytes()))
+            if terminated or truncated:
+                break
+        return _round_up(2 * largest + LENGTH_BYTES)
+
+    def _knows_render_mode(self) -> bool:
+        creator: Any = gym.spec(str(self._make)).entry_point
+        if isinstance(creator, str):
+            creator = load_env_creator(creator)
+        metadata = getattr(creator, "metadata", None)
+        return not isinstance(metadata, dict) or self.render_mode in metadata.get(
+            "render_modes", ()
+        )
+
+    def adopt_layers(self) -> None:
+        """Learn what the adapter needs of the layers, and whether the state is plain."""
+
+    def snapshot_layers(self) -> list[gym.Env]:
+        """The layers whose attributes are saved by the generic snapshot."""
+        return self._layers
+
+    def surrounded_only_by(self, *known: type) -> bool:
+        """Whether all layers around the base are stateless ones or of a ``known`` type."""
+        return all(type(layer) in (*STATELESS_WRAPPERS, *known) for layer in self._layers[:-1])
+
+    # ---- running ------------------------------------------------------------------------------
+
+    def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
+        self._obs, info = self._gym_env.reset(seed=seed, options=options)
+        return dict(info)
+
+    def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
+        step, total, n_step, over = self._gym_env.step, 0.0, 0, False
+        while n_step < n_frames and not over:
+            obs, reward, terminated, truncated, info = step(action)
+            total, n_step, over = total + float(reward), n_step + 1, terminated or truncated
+        self._obs = obs
+        return total, bool(terminated), bool(truncated), {**info, "n_step": n_step}
+
+    def current_obs(self) -> Any:
+        if self.obs_type == "rgb":
+            return self.draw_image()
+        if self.obs_type == "grayscale":
+            return to_grayscale(self.draw_image())
+        return copy_obs(self.observation_space, self._obs)
+
+    def draw_image(self) -> np.ndarray:
+        image = self._gym_env.render() if self.render_mode == "rgb_array" else None
+        if not isinstance(image, np.ndarray):
+            raise NotImplementedError(f"{self!r} draws no image (render_mode={self.render_mode!r})")
+        return image
+
+    def render(self) -> Any:
+        self._settle()
+        return self._gym_env.render() if self.render_mode == "human" else self.draw_image()
+
+    def close_engine(self) -> None:
+        self._gym_env.close()
+
+    # ---- the state ----------------------------------------------------------------------------
+
+    def save_state(self, out: np.ndarray | None = None) -> Any:
+        data = self.save_bytes()
+        if not self.STATE_IS_ARRAY:
+            return data
+        assert self._capacity is not None
+        if len(data) + LENGTH_BYTES > self._capacity:
+            raise InvalidStateError(
+                f"a state of {self!r} needs {len(data) + LENGTH_BYTES} bytes, more than "
+                f"state_capacity={self._capacity}: pass a larger one, or array_state=False"
+            )
+        if out is None:
+            out = np.empty(self._capacity, np.uint8)
+        end = LENGTH_BYTES + len(data)
+        out[:LENGTH_BYTES] = np.frombuffer(len(data).to_bytes(LENGTH_BYTES, "little"), np.uint8)
+        out[LENGTH_BYTES:end] = np.frombuffer(data, np.uint8)
+        out[end:] = 0
+        return out
+
+    def load_state(self, state: Any) -> None:
+        if self.STATE_IS_ARRAY:
+            data = state.tobytes()
+            length = int.from_bytes(data[:LENGTH_BYTES], "little")
+            state = data[LENGTH_BYTES : LENGTH_BYTES + length]
+        self.load_bytes(state)
+
+    def save_bytes(self) -> bytes:
+        """The whole state as bytes."""
+        return self._snapshot.save((self._ended, self._obs))
+
+    def load_bytes(self, data: bytes) -> None:
+        """Restore what ``save_bytes`` gave."""
+        try:
+            self._ended, self._obs = self._snapshot.load(data, self.clone_seeds)
+        except (TypeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+            raise InvalidStateError(f"not a state of {self!r}: {error}") from error
+
+
+def to_grayscale(image: np.ndarray) -> np.ndarray:
+    """``[H, W, 3]`` uint8 to ``[H, W]`` uint8 luma."""
+    return np.asarray(Image.fromarray(image).convert("L"))
+
+
+def _apply_wrapper(env: gym.Env, wrapper: Any) -> gym.Env:
+    if not isinstance(wrapper, tuple):
+        return wrapper(env)
+    function, arguments = wrapper
+    if isinstance(arguments, dict):
+        return function(env, **arguments)
+    if isinstance(arguments, (list, tuple)):
+        return function(env, *arguments)
+    return function(env, arguments)
+
+
+def _takes(function: Callable[..., Any], name: str) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
+    return name in parameters
+
+
+def _round_up(size: int, step: int = 64) -> int:
+    return -(-size // step) * step

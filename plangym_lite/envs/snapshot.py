@@ -1,0 +1,243 @@
+"""The generic snapshot: save and restore any pure-Python environment, layer by layer.
+
+A Gymnasium environment is a stack of wrappers around a base. What changes while it runs are the
+attributes of those layers and the numpy generators they hold. A snapshot pickles all of it in one
+go, so that what two layers share stays shared. Inside that pickle
+
+- layers and spaces travel as references: they stay with the environment that is restored;
+- numpy Generators travel as the integers of their bit generator;
+- other environments, and whatever hides behind ``EzPickle``, travel as class and ``__dict__``,
+  because their own pickling hands back a fresh, un-reset environment without a word.
+
+Functions, modules, windows and what cannot be pickled stay with the target; ``left_out`` names
+them. State that lives in C objects, closures, globals, files or clocks is out of reach.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import types
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils import EzPickle
+
+from plangym_lite.errors import InvalidStateError
+
+__all__ = ["GENERATOR_WORDS", "Snapshot", "generator_to_words", "layers_of", "words_to_generator"]
+
+CONSTANT_NAMES = frozenset(
+    {"env", "spec", "metadata", "_metadata", "_cached_spec", "_saved_kwargs"}
+    | {"observation_space", "action_space", "_observation_space", "_action_space"}
+    | {"_ezpickle_args", "_ezpickle_kwargs"}
+)
+"""Attributes that describe an environment and do not change while it runs."""
+
+SCREEN_NAMES = frozenset(
+    ("screen", "surf", "clock", "window", "viewer", "isopen", "mujoco_renderer")
+)
+"""Attributes that hold windows and renderers."""
+
+STAYING_TYPES = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, spaces.Space)
+
+GENERATOR_WORDS = 10
+"""Numbers below 2**32 that hold one PCG64 generator."""
+
+
+def generator_to_words(generator: np.random.Generator) -> list[int]:
+    """A PCG64 generator as ``GENERATOR_WORDS`` integers below 2**32."""
+    state = generator.bit_generator.state
+    if state["bit_generator"] != "PCG64":
+        raise InvalidStateError(f"expected a PCG64 generator, got {state['bit_generator']}")
+    words = [state["has_uint32"], state["uinteger"]]
+    for number in (state["state"]["state"], state["state"]["inc"]):
+        words += [(number >> shift) & 0xFFFFFFFF for shift in (96, 64, 32, 0)]
+    return words
+
+
+def words_to_generator(words: Any, generator: np.random.Generator) -> None:
+    """Put ``generator`` where ``generator_to_words`` found one."""
+    has_uint32, uinteger, *numbers = (int(word) for word in words)
+    state, inc = (
+        (high << 96) | (mid << 64) | (low << 32) | last
+        for high, mid, low, last in (numbers[:4], numbers[4:])
+    )
+    generator.bit_generator.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": state, "inc": inc},
+        "has_uint32": has_uint32,
+        "uinteger": uinteger,
+    }
+
+
+def layers_of(env: gym.Env) -> list[gym.Env]:
+    """``[env, env.env, ...]`` down to the base."""
+    layers = [env]
+    while isinstance(layers[-1], gym.Wrapper):
+        layers.append(layers[-1].env)
+    return layers
+
+
+class Snapshot:
+    """Saves and restores the layers of one environment.
+
+    Args:
+        layers: the layers, outermost first.
+    """
+
+    def __init__(self, layers: list[gym.Env]) -> None:
+        self.layers = layers
+        self.left_out: list[set[str]] = [set() for _ in layers]
+        self._generators: list[np.random.Generator] = []
+        self._restore_generators = True
+        self._places: dict[tuple[int, str | None], Any] = {}
+        self._references: dict[int, tuple[int, str | None]] = {}
+        self._probe()
+
+    def save(self, extra: Any = None) -> bytes:
+        """The layers' state, and ``extra`` with it, as one pickle."""
+        try:
+            return self._pickle(self._everything(extra)).getvalue()
+        except (pickle.PicklingError, TypeError, AttributeError):
+            self._probe()  # an attribute that was not there before
+            return self._pickle(self._everything(extra)).getvalue()
+
+    def load(self, data: bytes | memoryview, generators: bool = True) -> Any:
+        """Restore what ``save`` saved, in place; return its ``extra``.
+
+        ``generators=False`` leaves the environment's random generators where they are.
+        """
+        self._restore_generators = generators
+        if not generators:  # whatever runs now runs on
+            self._generators = self._pickle(self._everything(None)).generators
+        attributes, space_generators, extra = _Unpickler(io.BytesIO(data), self).load()
+        for layer, saved, kept in zip(self.layers, attributes, self.left_out, strict=True):
+            present = layer.__dict__
+            if present.keys() != saved.keys():
+                for name in present.keys() - saved.keys() - kept - CONSTANT_NAMES - SCREEN_NAMES:
+                    del present[name]
+            present.update(saved)
+        for layer, generator in zip(self.layers, space_generators, strict=True):
+            if generator is not None:
+                layer.action_space._np_random = generator
+        return extra
+
+    def _everything(self, extra: Any) -> tuple[Any, ...]:
+        return self._attributes(), self._space_generators(), extra
+
+    def _pickle(self, value: Any) -> _Pickler:
+        pickler = _Pickler(self._references)
+        pickler.dump(value)
+        return pickler
+
+    def _attributes(self) -> list[dict[str, Any]]:
+        return [
+            {
+                name: value
+                for name, value in layer.__dict__.items()
+                if name not in CONSTANT_NAMES and name not in SCREEN_NAMES and name not in skipped
+            }
+            for layer, skipped in zip(self.layers, self.left_out, strict=True)
+        ]
+
+    def _space_generators(self) -> list[np.random.Generator | None]:
+        found: list[np.random.Generator | None] = []
+        seen: set[int] = set()
+        for layer in self.layers:
+            space = layer.action_space
+            found.append(None if id(space) in seen else space._np_random)
+            seen.add(id(space))
+        return found
+
+    def _probe(self) -> None:
+        """Find what stays with the target, and what can be referred to."""
+        for index, layer in enumerate(self.layers):
+            self._refer(layer, (index, None))
+            for name in ("action_space", "observation_space"):
+                self._refer(getattr(layer, name), (index, name))
+            for name, value in layer.__dict__.items():
+                if isinstance(value, spaces.Space):
+                    self._refer(value, (index, name))
+        for layer, attributes, skipped in zip(
+            self.layers, self._attributes(), self.left_out, strict=True
+        ):
+            del layer
+            for name, value in attributes.items():
+                if isinstance(value, STAYING_TYPES) or not self._can_be_pickled(value):
+                    skipped.add(name)
+
+    def _refer(self, value: Any, place: tuple[int, str | None]) -> None:
+        self._references.setdefault(id(value), place)
+        self._places[place] = value
+
+    def _can_be_pickled(self, value: Any) -> bool:
+        try:
+            self._pickle(value)
+        except Exception:  # whatever a foreign __reduce__ raises: it cannot be pickled
+            return False
+        return True
+
+    def lookup(self, index: int, name: str | None) -> Any:
+        """The layer or space that a reference in a pickle means here."""
+        return self._places[index, name]
+
+    def generator(self, slot: int, words: tuple[int, ...]) -> np.random.Generator:
+        """The ``slot``-th generator of a pickle; one object is reused for every restore."""
+        while len(self._generators) <= slot:
+            self._generators.append(np.random.default_rng(0))
+        if self._restore_generators:
+            words_to_generator(words, self._generators[slot])
+        return self._generators[slot]
+
+
+def _lookup(index: int, name: str | None) -> Any:
+    raise RuntimeError("stands for Snapshot.lookup inside a pickle")
+
+
+def _generator(slot: int, words: tuple[int, ...]) -> np.random.Generator:
+    raise RuntimeError("stands for Snapshot.generator inside a pickle")
+
+
+def _bare(cls: Any) -> Any:
+    """An object of ``cls`` without calling its ``__init__``."""
+    return cls.__new__(cls)
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(self, references: dict[int, tuple[int, str | None]]) -> None:
+        buffer = io.BytesIO()
+        super().__init__(buffer, protocol=pickle.HIGHEST_PROTOCOL)
+        self.getvalue = buffer.getvalue
+        self.generators: list[np.random.Generator] = []  # in the order of their slots
+        self._references = references
+
+    def reducer_override(self, value: Any) -> Any:
+        place = self._references.get(id(value))
+        if place is not None:
+            return _lookup, place
+        if type(value) is np.random.Generator:
+            if type(value.bit_generator) is not np.random.PCG64:
+                return NotImplemented
+            self.generators.append(value)
+            return _generator, (len(self.generators) - 1, tuple(generator_to_words(value)))
+        if isinstance(value, np.dtype) and value.isbuiltin == 1:
+            return np.dtype, (value.str,)  # numpy's own way makes a second dtype object
+        if isinstance(value, (gym.Env, EzPickle)):
+            return _bare, (type(value),), value.__dict__
+        return NotImplemented
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, snapshot: Snapshot) -> None:
+        super().__init__(file)
+        self._snapshot = snapshot
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == __name__ and name == "_lookup":
+            return self._snapshot.lookup
+        if module == __name__ and name == "_generator":
+            return self._snapshot.generator
+        return super().find_class(module, name)

@@ -1,0 +1,81 @@
+"""Every error that plangym_lite raises of its own.
+
+::
+
+    PlangymError (Exception)
+    ├── UnknownEnvironmentError (ValueError)   no environment of that name
+    ├── NotCloneableError                      this environment's state cannot be saved exactly
+    ├── InvalidStateError (ValueError)         not a state of this environment
+    ├── InvalidBatchError (ValueError)         lengths, shapes or dtypes of a batch that do not fit
+    ├── ClosedError (RuntimeError)             you closed it
+    └── WorkerError (RuntimeError)
+        ├── WorkerDiedError                    it broke: the process is gone
+        ├── ProtocolError                      our bug: a message nobody understands
+        └── RemoteError                        the child's error, where it cannot travel
+
+An error that the environment itself raises arrives as itself; its ``__cause__`` is a
+:class:`RemoteError` that prints the child's traceback. A wait that takes too long ends in the
+built-in :class:`TimeoutError`.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ClosedError",
+    "InvalidBatchError",
+    "InvalidStateError",
+    "NotCloneableError",
+    "PlangymError",
+    "ProtocolError",
+    "RemoteError",
+    "UnknownEnvironmentError",
+    "WorkerDiedError",
+    "WorkerError",
+]
+
+
+class PlangymError(Exception):
+    """Anything that plangym_lite raises of its own."""
+
+
+class UnknownEnvironmentError(PlangymError, ValueError):
+    """No environment has that name."""
+
+
+class NotCloneableError(PlangymError):
+    """The environment's state cannot be saved and restored exactly."""
+
+
+class InvalidStateError(PlangymError, ValueError):
+    """The value is not a state of this environment."""
+
+
+class InvalidBatchError(PlangymError, ValueError):
+    """The actions, states or dt of a batch do not fit each other or the environment."""
+
+
+class ClosedError(PlangymError, RuntimeError):
+    """The environment or worker was closed before this call."""
+
+
+class WorkerError(PlangymError, RuntimeError):
+    """Something went wrong between a worker and its parent."""
+
+
+class WorkerDiedError(WorkerError):
+    """The worker's process is gone: the message names worker, exit code, signal and call."""
+
+
+class ProtocolError(WorkerError):
+    """A message that the protocol does not have."""
+
+
+class RemoteError(WorkerError):
+    """The text of a traceback in another process.
+
+    It is the ``__cause__`` of the error that travelled, and is raised itself when the
+    original error could not be pickled.
+    """
+
+    def __str__(self) -> str:
+        return "\n" + "".join(str(arg) for arg in self.args)

@@ -1,0 +1,243 @@
+"""What goes into a step and what comes out of it, as plain values.
+
+``B`` denotes the batch dimension, ``S`` the length of a state.
+
+::
+
+    caller's arguments ──validation──> Rows ──make_transitions──> Columns ──pack──> StepBatch or
+                                       (in)                       (out)             TransitionBatch
+
+Columns are arrays with a leading ``[B]`` axis, in ordinary memory for a local environment and in
+shared memory for a worker; the loop that fills them does not know which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector.utils import concatenate, create_empty_array
+
+__all__ = [
+    "BatchSpec",
+    "Columns",
+    "Rows",
+    "Step",
+    "StepBatch",
+    "Transition",
+    "TransitionBatch",
+    "copy_obs",
+    "empty_columns",
+    "map_leaves",
+    "pack",
+    "split_evenly",
+    "split_similar_chunks",
+    "write_row",
+]
+
+ARRAY_SPACES: tuple[Any, ...] = (
+    spaces.Box,
+    spaces.Discrete,
+    spaces.MultiDiscrete,
+    spaces.MultiBinary,
+)
+"""Spaces whose elements are one array of fixed shape and dtype."""
+
+
+class Step(NamedTuple):
+    """One step, without its state."""
+
+    obs: Any
+    reward: float
+    terminated: bool
+    truncated: bool
+    info: dict[str, Any]
+
+
+class Transition(NamedTuple):
+    """One step, with the state after it (before any automatic reset)."""
+
+    state: Any
+    obs: Any
+    reward: float
+    terminated: bool
+    truncated: bool
+    info: dict[str, Any]
+
+
+class StepBatch(NamedTuple):
+    """``B`` steps, without their states."""
+
+    observs: Any  # [B, ...], nested like the observation space
+    rewards: np.ndarray  # [B] float64
+    terminateds: np.ndarray  # [B] bool
+    truncateds: np.ndarray  # [B] bool
+    infos: list[dict[str, Any]]  # B dicts, each with at least n_step and dt
+
+
+class TransitionBatch(NamedTuple):
+    """``B`` steps, with the states after them."""
+
+    states: np.ndarray  # [B, S]; [B] of objects where STATE_IS_ARRAY is False
+    observs: Any
+    rewards: np.ndarray
+    terminateds: np.ndarray
+    truncateds: np.ndarray
+    infos: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class BatchSpec:
+    """What one row of a batch looks like for one environment."""
+
+    observation_space: spaces.Space
+    action_space: spaces.Space
+    state_shape: tuple[int, ...] | None  # None: states are opaque picklable values
+    state_dtype: np.dtype | None
+
+    def agrees_with(self, other: BatchSpec) -> bool:
+        """Whether rows for one environment are rows for the other."""
+        return (
+            self.observation_space == other.observation_space
+            and self.action_space == other.action_space
+            and self.state_shape == other.state_shape
+            and self.state_dtype == other.state_dtype
+        )
+
+
+class Rows(NamedTuple):
+    """A validated batch on its way in."""
+
+    actions: Any  # [B, ...] array, or a list of B actions of a nested space
+    states: Any  # [B, S] array, or a list of B states
+    dts: np.ndarray  # [B] int64
+    first: int = 0  # the index of row 0 in the caller's batch, for messages
+
+    def part(self, start: int, stop: int) -> Rows:
+        """Rows ``start`` to ``stop``, as views."""
+        cut = slice(start, stop)
+        return Rows(self.actions[cut], self.states[cut], self.dts[cut], self.first + start)
+
+
+class Columns(NamedTuple):
+    """A batch on its way out, filled row by row."""
+
+    states: Any  # [B, S] array, a list for opaque states, None where no states are asked for
+    observs: Any  # nested like the observation space; leaves are arrays, or lists of odd objects
+    rewards: np.ndarray
+    terminateds: np.ndarray
+    truncateds: np.ndarray
+
+
+def map_leaves(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """Apply ``function`` to each leaf of nested dicts and tuples, keeping the nesting."""
+    if isinstance(tree, dict):
+        return {
+            key: map_leaves(function, value, *(other[key] for other in others))
+            for key, value in tree.items()
+        }
+    if isinstance(tree, tuple):
+        return tuple(map_leaves(function, *leaves) for leaves in zip(tree, *others, strict=True))
+    return function(tree, *others)
+
+
+def empty_tree(space: Any, make_leaf: Callable[[spaces.Space], Any]) -> Any:
+    """Columns nested like ``space``, each leaf made by ``make_leaf(leaf_space)``."""
+    if isinstance(space, spaces.Dict):
+        return {key: empty_tree(part, make_leaf) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(empty_tree(part, make_leaf) for part in space.spaces)
+    return make_leaf(space)
+
+
+def empty_columns(spec: BatchSpec, size: int, return_state: bool) -> Columns:
+    """Columns of ``size`` rows in ordinary memory."""
+
+    def leaf(space: Any) -> Any:
+        if isinstance(space, ARRAY_SPACES):
+            return np.zeros((size, *space.shape), space.dtype)
+        return [None] * size
+
+    return Columns(
+        states=empty_states(spec, size) if return_state else None,
+        observs=empty_tree(spec.observation_space, leaf),
+        rewards=np.zeros(size),
+        terminateds=np.zeros(size, bool),
+        truncateds=np.zeros(size, bool),
+    )
+
+
+def empty_states(spec: BatchSpec, size: int) -> Any:
+    """A column for ``size`` states: a ``[B, S]`` array, or a list for opaque states."""
+    if spec.state_shape is None:
+        return [None] * size
+    return np.empty((size, *spec.state_shape), spec.state_dtype)
+
+
+def copy_obs(space: Any, obs: Any) -> Any:
+    """An observation of your own, in the dtypes of its space."""
+    if isinstance(space, spaces.Dict):
+        return {key: copy_obs(part, obs[key]) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(copy_obs(part, leaf) for part, leaf in zip(space, obs, strict=True))
+    if isinstance(space, ARRAY_SPACES):
+        copy = np.array(obs, space.dtype)
+        return copy if copy.ndim else copy[()]
+    return obs
+
+
+def write_row(tree: Any, row: int, value: Any) -> None:
+    """Write one nested observation into row ``row`` of its columns."""
+    if isinstance(tree, dict):
+        for key, leaf in tree.items():
+            write_row(leaf, row, value[key])
+    elif isinstance(tree, tuple):
+        for leaf, part in zip(tree, value, strict=True):
+            write_row(leaf, row, part)
+    else:
+        tree[row] = value
+
+
+def pack(spec: BatchSpec, out: Columns, infos: list[dict[str, Any]]) -> StepBatch | TransitionBatch:
+    """The named tuple that a caller of ``step_batch`` gets."""
+    observs = _finish(spec.observation_space, out.observs)
+    numbers = out.rewards, out.terminateds, out.truncateds
+    if out.states is None:
+        return StepBatch(observs, *numbers, infos)
+    states = out.states
+    if isinstance(states, list):
+        states = np.empty(len(out.states), object)
+        for row, state in enumerate(out.states):
+            states[row] = state
+    return TransitionBatch(states, observs, *numbers, infos)
+
+
+def _finish(space: Any, tree: Any) -> Any:
+    """Lists of odd observations become what Gymnasium makes of a batch of them."""
+    if isinstance(tree, dict):
+        return {key: _finish(space[key], leaf) for key, leaf in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(_finish(part, leaf) for part, leaf in zip(space, tree, strict=True))
+    if isinstance(tree, list):
+        empty: Any = create_empty_array(space, len(tree))
+        return concatenate(space, tree, empty)
+    return tree
+
+
+def split_evenly(size: int, n_chunks: int) -> list[tuple[int, int]]:
+    """Cut ``range(size)`` into at most ``n_chunks`` ranges whose lengths differ by at most one."""
+    n_chunks = max(1, min(n_chunks, size))
+    edges = [size * k // n_chunks for k in range(n_chunks + 1)]
+    return [(start, stop) for start, stop in pairwise(edges) if stop > start]
+
+
+def split_similar_chunks(vector: Sequence[Any] | np.ndarray, n_chunks: int) -> Iterator[Any]:
+    """Yield ``vector`` in at most ``n_chunks`` parts whose lengths differ by at most one."""
+    if n_chunks < 1:
+        raise ValueError(f"n_chunks must be at least 1, got {n_chunks}")
+    for start, stop in split_evenly(len(vector), n_chunks):
+        yield vector[start:stop]

@@ -1,0 +1,176 @@
+"""Turn what a caller hands to ``step_batch`` into ``Rows``, or say clearly what is wrong.
+
+Everything is checked here, once, before any worker hears of the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector.utils import iterate
+
+from plangym_lite.errors import InvalidBatchError, InvalidStateError
+from plangym_lite.transitions import ARRAY_SPACES, BatchSpec, Rows
+
+__all__ = ["check_action", "check_dt", "check_state", "prepare_rows"]
+
+
+def prepare_rows(spec: BatchSpec, actions: Any, states: Any, dt: Any) -> Rows:
+    """Check a batch and bring it into canonical form.
+
+    ``states`` is a ``[B, S]`` array, a list of 1-D arrays, a 1-D object array of them, or, where
+    states are opaque, any sequence of states.
+    """
+    actions = check_actions(spec.action_space, actions)
+    size = len(actions)
+    states = check_states(spec, states)
+    if len(states) != size:
+        raise InvalidBatchError(
+            f"{size} actions but {len(states)} states: give one state for each action"
+        )
+    return Rows(actions, states, check_dts(dt, size))
+
+
+def check_actions(space: Any, actions: Any) -> Any:
+    """``[B, ...]`` actions in the space's dtype, or a list of ``B`` nested actions."""
+    if not isinstance(space, ARRAY_SPACES):
+        if isinstance(actions, (dict, tuple)) and not isinstance(actions, list):
+            actions = list(iterate(space, actions))
+        actions = list(actions)
+        for row, action in enumerate(actions):
+            if not space.contains(action):
+                raise InvalidBatchError(f"action {row} ({action!r}) is not in {space}")
+        return actions
+    array = _as_array(actions, "actions")
+    if array.size == 0 and array.ndim <= 1:
+        return np.zeros((0, *space.shape), space.dtype)
+    if array.ndim == 0:
+        raise InvalidBatchError(
+            f"actions must be a list or array with one action for each row, got {actions!r}"
+        )
+    size, shape = len(array), tuple(space.shape or ())
+    if array.shape[1:] != shape:
+        if array.size != size * int(np.prod(shape, dtype=int)):
+            raise InvalidBatchError(
+                f"each action must have shape {shape}, got actions of shape {array.shape}"
+            )
+        array = array.reshape(size, *shape)
+    return _fit_action_values(space, array)
+
+
+def check_action(space: spaces.Space, action: Any) -> Any:
+    """One action, checked and in the space's dtype."""
+    if not isinstance(space, ARRAY_SPACES):
+        return check_actions(space, [action])[0]
+    return check_actions(space, _as_array(action, "action")[None])[0]
+
+
+def _as_array(values: Any, what: str) -> np.ndarray:
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise InvalidBatchError(f"{what} do not form an array: {error}") from error
+    if array.dtype == object:
+        try:
+            array = np.array([np.asarray(value) for value in array])
+        except (ValueError, TypeError) as error:
+            raise InvalidBatchError(f"{what} do not form an array: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise InvalidBatchError(f"{what} must be numbers, got dtype {array.dtype}")
+    return array
+
+
+def _fit_action_values(space: Any, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        rows = np.flatnonzero(np.isnan(array).reshape(len(array), -1).any(1))
+        raise InvalidBatchError(f"NaN in the action of row {rows[0]}")
+    if isinstance(space, spaces.Box):
+        return array.astype(space.dtype, copy=False)
+    whole = _whole_numbers(array, "actions")
+    if isinstance(space, spaces.MultiBinary):
+        low, high = 0, 2
+    else:
+        low, high = (
+            space.start,
+            space.start + (space.n if isinstance(space, spaces.Discrete) else space.nvec),
+        )
+    if whole.size and (whole.min() < np.min(low) or (whole >= high).any() or (whole < low).any()):
+        wrong = ((whole < low) | (whole >= high)).reshape(len(whole), -1).any(1)
+        row = int(np.flatnonzero(wrong)[0])
+        raise InvalidBatchError(f"the action of row {row} ({array[row]}) is not in {space}")
+    return whole.astype(space.dtype, copy=False)
+
+
+def _whole_numbers(array: np.ndarray, what: str) -> np.ndarray:
+    if array.dtype.kind == "f":
+        whole = array.astype(np.int64)
+        if not (whole == array).all():
+            raise InvalidBatchError(f"{what} must be whole numbers, got {array[whole != array][0]}")
+        return whole
+    return array.astype(np.int64, copy=False)
+
+
+def check_dts(dt: Any, size: int) -> np.ndarray:
+    """``[B]`` int64 from an int, a list or an array; each at least 1."""
+    array = _as_array(dt, "dt")
+    if array.dtype.kind == "b" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+        raise InvalidBatchError(f"dt must be whole numbers of at least 1, got {dt!r}")
+    whole = _whole_numbers(np.atleast_1d(array), "dt")
+    if whole.ndim != 1 or (array.ndim and len(whole) != size):
+        raise InvalidBatchError(
+            f"dt must be one int or one for each of the {size} rows, got shape {array.shape}"
+        )
+    if whole.size and whole.min() < 1:
+        raise InvalidBatchError(f"dt must be at least 1, got {int(whole.min())}")
+    return whole if array.ndim else np.full(size, whole[0])
+
+
+def check_dt(dt: Any) -> int:
+    """One ``dt``."""
+    return dt if type(dt) is int and dt > 0 else int(check_dts(np.asarray(dt).reshape(()), 1)[0])
+
+
+def check_states(spec: BatchSpec, states: Any) -> np.ndarray | list[Any]:
+    """A ``[B, S]`` array or a list of states, each checked."""
+    if isinstance(states, np.ndarray) and states.dtype != object and spec.state_shape is not None:
+        if states.size == 0 and states.ndim <= 1:
+            return np.zeros((0, *spec.state_shape), spec.state_dtype)
+        if states.shape[1:] != spec.state_shape or states.dtype != spec.state_dtype:
+            raise InvalidStateError(
+                f"states must have shape [B, {_size(spec)}] and dtype {spec.state_dtype}, "
+                f"got {list(states.shape)} and {states.dtype}"
+            )
+        return states
+    if not isinstance(states, (np.ndarray, Sequence)):
+        raise InvalidStateError(
+            f"states must be an array or a list of states, got {type(states).__name__}"
+        )
+    rows = list(states)
+    missing = [row for row, state in enumerate(rows) if state is None]
+    if missing:
+        raise InvalidStateError(
+            f"state {missing[0]} is None: give a state for every row, or states=None for all"
+        )
+    for row, state in enumerate(rows):
+        check_state(spec, state, f"state {row}")
+    return rows
+
+
+def check_state(spec: BatchSpec, state: Any, name: str = "the state") -> None:
+    """Raise unless ``state`` has the shape and dtype of this environment's states."""
+    if spec.state_shape is None:
+        return
+    shape, dtype = getattr(state, "shape", None), getattr(state, "dtype", None)
+    if shape != spec.state_shape or dtype != spec.state_dtype:
+        raise InvalidStateError(
+            f"{name} must be an array of shape [{_size(spec)}] and dtype {spec.state_dtype}, "
+            f"got {type(state).__name__} of shape {shape} and dtype {dtype}: "
+            "is it a state of another environment?"
+        )
+
+
+def _size(spec: BatchSpec) -> str:
+    return ", ".join(str(length) for length in spec.state_shape or ())
