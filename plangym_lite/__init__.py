@@ -1,1 +1,53 @@
-"""."""
+"""plangym_lite: step any simulator from any saved state, exactly, on every core you have.
+
+The house, from the ground up; a file imports only from lower floors:
+
+    floor 0  errors.py
+    floor 1  transitions.py  validation.py  recipe.py
+    floor 2  engine.py  core.py
+    floor 3  envs/  vectorization/  planners/  testing/     rooms without doors between them
+    floor 4  registry.py
+    floor 5  cli.py  __main__.py  __init__.py
+
+``import plangym_lite`` loads no simulator.
+"""
+
+from plangym_lite.core import PlanEnv
+from plangym_lite.envs.gym import PlangymEnv
+from plangym_lite.errors import (
+    ClosedError,
+    InvalidBatchError,
+    InvalidStateError,
+    NotCloneableError,
+    PlangymError,
+    ProtocolError,
+    RemoteError,
+    UnknownEnvironmentError,
+    WorkerDiedError,
+    WorkerError,
+)
+from plangym_lite.registry import make, register_adapter
+from plangym_lite.transitions import Step, StepBatch, Transition, TransitionBatch
+
+__all__ = [
+    "ClosedError",
+    "InvalidBatchError",
+    "InvalidStateError",
+    "NotCloneableError",
+    "PlanEnv",
+    "PlangymEnv",
+    "PlangymError",
+    "ProtocolError",
+    "RemoteError",
+    "Step",
+    "StepBatch",
+    "Transition",
+    "TransitionBatch",
+    "UnknownEnvironmentError",
+    "WorkerDiedError",
+    "WorkerError",
+    "make",
+    "register_adapter",
+]
+
+__version__ = "0.1.0"

@@ -1,1 +1,1 @@
-"""."""
+"""One file per engine: how that engine's state is saved and restored."""

@@ -35,8 +35,8 @@ class AtariEnv(PlangymEnv):
     Args:
         name: a Gymnasium id such as ``"ALE/MsPacman-v5"``. The id names the game; the options
             below, not the id's own, say how it is played.
-        frameskip: frames for each unit of ``dt``, 5 by default; a pair ``(low, high)`` draws a number of
-            frames from ``low`` to ``high - 1`` for each.
+        frameskip: frames for each unit of ``dt``, 5 by default; a pair ``(low, high)`` draws the
+            number, from ``low`` to ``high - 1``, for each unit.
         episodic_life: losing a life ends the episode.
         obs_type: ``"rgb"`` [210, 160, 3], ``"grayscale"`` [210, 160] or ``"ram"`` [128], uint8.
         mode: the game's variant; ``None``: the game's default.
@@ -76,7 +76,7 @@ class AtariEnv(PlangymEnv):
             obs_type = "ram"
         if frameskip is None:
             frameskip = 5 if isinstance(name, str) else 1  # a callable's game skips by itself
-        self._frame_range: Any = None if np.isscalar(frameskip) else tuple(frameskip)
+        self._frame_range: Any = None if np.isscalar(frameskip) else tuple(frameskip)  # type: ignore[arg-type]
         self.episodic_life = episodic_life
         self.repeat_action_probability = repeat_action_probability
         self.full_action_space = full_action_space
@@ -117,11 +117,11 @@ class AtariEnv(PlangymEnv):
             base.load_game()
         pictures = self.obs_type != "ram" or self.return_image
         self.emulator = Emulator(base.ale, base._game, self.repeat_action_probability, pictures)
-        layers = layers_of(env)
+        layers: list[Any] = layers_of(env)
         layer = EmulatorLayer(base, self.emulator)
         if env is base:
             return layer
-        layers[-2].env = layer  # type: ignore[attr-defined]
+        layers[-2].env = layer
         return env
 
     def snapshot_layers(self) -> list[gym.Env]:

@@ -5,11 +5,11 @@ console reset ever reads. Formatting and parsing that text is most of the price 
 ``cloneState`` and ``restoreState``. Here a state keeps the other kilobyte (the *core*), the
 generator as the number of draws it has made, and the way that led to the picture::
 
-    header | core | origin: an earlier core | path: (action, frames), origin to core | sticky
+    header, with the last actions | core | origin: the core before them | sticky generator
 
 - The generator's text is put back before every console reset, so resets are exact too.
-- The picture is not in ale-py's state. Where one is asked for right after a restore, the path is
-  run again from the origin: nothing is paid for it before that.
+- The picture is not in ale-py's state. Where one is asked for right after a restore, the last
+  actions are run again from the origin: nothing is paid for it before that.
 - Sticky actions: the console runs with none, and this class draws them from the very sequence that
   the console would have used, so that the action being repeated and the generator are in the state.
 
@@ -31,9 +31,9 @@ from plangym_lite.errors import InvalidStateError
 
 __all__ = ["Emulator"]
 
-HEADER = struct.Struct("<IBBBBI")  # tag, ended, kind of origin, path entries, sticky, draws
-STEP = struct.Struct("<IIf")  # action, frames, paddle strength
-MAX_PATH = 12
+HEADER = struct.Struct("<IBBBBII")  # tag, ended, kind of origin, actions, sticky, draws, origin's
+ACTION = struct.Struct("<IIf")  # action, frames, paddle strength
+CORE_AT = 64  # after the header and at most two actions
 AT_STATE, BEFORE_RESET = 0, 1  # kinds of origin
 MT_WORDS = 624
 MT_TEXT = re.compile(rb"(?:\d+ ){%d}\d+" % MT_WORDS)
@@ -67,12 +67,12 @@ class Emulator:
         self._primes = game in PARTIAL_FRAME_GAMES and version <= LAST_WITH_PARTIAL_FRAMES
         self._replays = pictures and game in LONG_PICTURE_GAMES
         self.last_action = 0  # the action that sticks
+        self._core: bytes | None = None  # the core of here, where it is known
         self._draws = 0
         self._take_apart(ale.cloneState().serialize())
         self._reload_generators()
-        self._origin, self._kind = self.core(), AT_STATE
-        self._origin_draws = self._draws
-        self._path: list[list[Any]] = []
+        self._origin, self._kind, self._origin_draws = self.core(), AT_STATE, 0
+        self._actions: list[tuple[int, int, float]] = []  # from the origin to here
         self._loaded: bytes | None = None  # the state just restored, until something runs
         self._picture_is_old = False  # whether the screen shows what was before the restore
 
@@ -89,16 +89,19 @@ class Emulator:
         outer = struct.unpack("<I", data[OUTER_LENGTH])[0] - len(self._text)
         self._outer = struct.pack("<I", outer)
         self.core_size = len(data) - len(self._text)
-        self._core_at = 64
-        self._origin_at = self._core_at + self.core_size
-        self._path_at = self._origin_at + self.core_size
-        self._sticky_at = self._path_at + MAX_PATH * STEP.size
+        self._origin_at = CORE_AT + self.core_size
+        self._sticky_at = self._origin_at + self.core_size
         self.size = self._sticky_at + (4 * (MT_WORDS + 1) if self.sticky else 0)
         options = (ale_py.__version__, data[32:64], self.sticky, self.size)
         self._tag = zlib.crc32(repr(options).encode())
 
     def core(self) -> bytes:
         """The console's state, without the generator's text, as ale-py can restore it."""
+        if self._core is None:
+            self._core = self._clone_core()
+        return self._core
+
+    def _clone_core(self) -> bytes:
         data = self.ale.cloneState().serialize()
         at = self._text_at
         rest = at + 4 + int.from_bytes(data[at : at + 4], "little")
@@ -140,12 +143,12 @@ class Emulator:
         """Reset the console, after loading the game anew by ``reload()`` if that is given."""
         if reload is not None:
             reload()
+            self._core = None
             self._reload_generators()
-        self._origin, self._kind, self._path = self.core(), BEFORE_RESET, []
-        self._origin_draws = self._draws
+        self._origin, self._kind, self._origin_draws = self.core(), BEFORE_RESET, self._draws
+        self._actions = []
         self._reset_from(self._origin, self._draws)
-        self.last_action = 0
-        self._loaded, self._picture_is_old = None, False
+        self.last_action, self._loaded, self._picture_is_old = 0, None, False
 
     def _reset_from(self, core: bytes, draws: int) -> None:
         self._restore(self._with_text(core, self._text_after(draws)))
@@ -153,6 +156,7 @@ class Emulator:
         data = self.ale.cloneState().serialize()
         position = int(MT_TEXT.search(data).group().split()[-1])  # type: ignore[union-attr]
         self._draws = draws + (position - draws) % MT_WORDS
+        self._core = None
         self._restore(self._with_text(self.core(), b"0 " * MT_WORDS + b"0"))
 
     # ---- running ------------------------------------------------------------------------------
@@ -164,12 +168,10 @@ class Emulator:
 
         Stops when the game is over, or when fewer than ``stop_below_lives`` lives are left.
         """
-        if self._loaded is not None:
-            self._start_path(self._loaded[self._core_at : self._origin_at])
-        elif len(self._path) == MAX_PATH:
-            self._start_path(self.core())
+        self._origin, self._kind, self._origin_draws = self.core(), AT_STATE, 0
+        self._core, self._loaded, self._picture_is_old = None, None, False
         if self.sticky:
-            return self._run_sticky(action, n_frames, stop_below_lives, strength)
+            return self._run_sticky(action.value, n_frames, stop_below_lives, strength)
         act, game_over = self.ale.act, self.ale.game_over
         total = frames = 0
         while frames < n_frames:
@@ -177,36 +179,24 @@ class Emulator:
             frames += 1
             if game_over() or (stop_below_lives and self.ale.lives() < stop_below_lives):
                 break
-        self._note(action.value, frames, strength)
+        self._actions = [(action.value, frames, strength)]
         return total, frames
 
     def _run_sticky(
-        self, action: Any, n_frames: int, stop_below_lives: int, strength: float
+        self, wanted: int, n_frames: int, stop_below_lives: int, strength: float
     ) -> tuple[int, int]:
-        wanted, limit = action.value, self.sticky * 2**32
-        total = frames = 0
+        limit, before, total, frames, stuck = self.sticky * 2**32, self.last_action, 0, 0, 0
         while frames < n_frames:
             if not self.mt.random_raw(2)[0] < limit:  # the second draw is for player B
                 self.last_action = wanted
-            if len(self._path) == MAX_PATH:
-                self._start_path(self.core())
+            elif stuck == frames:
+                stuck += 1
             total += self.ale.act(self.last_action, strength)
             frames += 1
-            self._note(self.last_action, 1, strength)
             if self.ale.game_over() or (stop_below_lives and self.ale.lives() < stop_below_lives):
                 break
+        self._actions = [(before, stuck, strength), (wanted, frames - stuck, strength)]
         return total, frames
-
-    def _start_path(self, origin: bytes) -> None:
-        self._origin, self._kind, self._path = origin, AT_STATE, []
-        self._loaded, self._picture_is_old = None, False
-
-    def _note(self, action: int, frames: int, strength: float) -> None:
-        path = self._path
-        if path and path[-1][0] == action and path[-1][2] == strength:
-            path[-1][1] += frames
-        else:
-            path.append([action, frames, strength])
 
     # ---- the state ----------------------------------------------------------------------------
 
@@ -216,16 +206,17 @@ class Emulator:
         if self._loaded is not None:
             view[: self.size] = self._loaded
             return
-        path = self._path
-        entries = (self._tag, ended, self._kind, len(path), self.last_action, self._draws)
-        HEADER.pack_into(view, 0, *entries)
-        out[HEADER.size : self._core_at] = 0
-        view[self._core_at : self._origin_at] = self.core()
-        view[self._origin_at : self._path_at] = self._origin
-        steps = b"".join([STEP.pack(*step) for step in path])
-        view[self._path_at : self._sticky_at] = steps.ljust(MAX_PATH * STEP.size, b"\0")
-        if self._kind == BEFORE_RESET:
-            struct.pack_into("<I", view, HEADER.size, self._origin_draws)
+        actions = self._actions
+        kind, draws = (
+            (self._kind, len(actions), self.last_action),
+            (self._draws, self._origin_draws),
+        )
+        header = HEADER.pack(self._tag, ended, *kind, *draws)
+        for action in actions:
+            header += ACTION.pack(*action)
+        view[:CORE_AT] = header.ljust(CORE_AT, b"\0")
+        view[CORE_AT : self._origin_at] = self.core()
+        view[self._origin_at : self._sticky_at] = self._origin
         if self.sticky:
             state = self.mt.state["state"]
             out[self._sticky_at : self.size - 4] = state["key"].view(np.uint8)
@@ -233,13 +224,21 @@ class Emulator:
 
     def load(self, state: bytes, generators: bool = True) -> int:
         """Restore what ``save`` wrote; return its ``ended``."""
-        tag, ended, _, _, last_action, draws = HEADER.unpack_from(state)
+        tag, ended, self._kind, n_actions, last_action, draws, origin_draws = HEADER.unpack_from(
+            state
+        )
         if tag != self._tag:
             raise InvalidStateError(
                 "a state of another game, of other options or of another version of ale-py"
             )
-        self._restore_core(state[self._core_at : self._origin_at])
-        self.last_action, self._draws, self._loaded = last_action, draws, state[: self.size]
+        self._core = state[CORE_AT : self._origin_at]
+        self._restore_core(self._core)
+        self._origin = state[self._origin_at : self._sticky_at]
+        self._actions = [
+            ACTION.unpack_from(state, HEADER.size + k * ACTION.size) for k in range(n_actions)
+        ]
+        self.last_action, self._draws, self._origin_draws = last_action, draws, origin_draws
+        self._loaded = state[: self.size] if generators else None
         self._picture_is_old = True
         if self.sticky and generators:
             words = np.frombuffer(state[self._sticky_at : self.size], "<u4")
@@ -249,23 +248,19 @@ class Emulator:
         return ended
 
     def refresh_picture(self) -> None:
-        """After a restore: bring the picture back by running the last frames again."""
-        if not self._picture_is_old or self._loaded is None:
+        """After a restore: bring the picture back by running the last actions again."""
+        if not self._picture_is_old:
             return
-        state = self._loaded
-        _, _, kind, length, _, draws = HEADER.unpack_from(state)
-        origin = state[self._origin_at : self._path_at]
-        if kind == BEFORE_RESET:
-            self._reset_from(origin, *struct.unpack_from("<I", state, HEADER.size))
-            self._draws = draws
+        core, draws = self.core(), self._draws
+        if self._kind == BEFORE_RESET:
+            self._reset_from(self._origin, self._origin_draws)
         else:
-            self._restore_core(origin)
-        for entry in range(length):
-            action, frames, strength = STEP.unpack_from(state, self._path_at + entry * STEP.size)
+            self._restore_core(self._origin)
+        for action, frames, strength in self._actions:
             for _ in range(frames):
                 self.ale.act(action, strength)
-        self._restore(state[self._core_at : self._origin_at])  # does not touch the picture
-        self._picture_is_old = False
+        self._core, self._draws, self._picture_is_old = core, draws, False
+        self._restore(core)  # does not touch the picture
 
 
 def _generator_text(generator: np.random.MT19937) -> bytes:

@@ -1,1 +1,1 @@
-"""."""
+"""Reference planners. They know :class:`~plangym_lite.core.PlanEnv` and nothing else."""
