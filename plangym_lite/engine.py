@@ -6,7 +6,7 @@ Whoever teaches plangym_lite a new simulator writes the hooks of this class and 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from typing import Any, ClassVar
 
 import numpy as np
@@ -50,37 +50,40 @@ class Engine(ABC):
             self.build_engine()
             self._phase = READY
 
-    @abstractmethod
     def build_engine(self) -> None:
         """Make the engine; set ``observation_space`` and ``action_space``; start an episode."""
+        raise self._missing("build_engine")
 
-    @abstractmethod
     def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
         """Start an episode; return its info."""
+        raise self._missing("apply_reset")
 
-    @abstractmethod
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
         """Run ``n_frames`` simulator steps, fewer if the episode ends.
 
         Returns ``(sum of rewards, terminated, truncated, info)``; ``info["n_step"]`` is the
         number of frames run. No observation needs building for the frames between.
         """
+        raise self._missing("advance")
 
-    @abstractmethod
     def current_obs(self) -> Any:
         """The observation of the engine's state, as a new array or nested value."""
+        raise self._missing("current_obs")
+
+    def _missing(self, hook: str) -> NotImplementedError:
+        return NotImplementedError(f"{type(self).__name__} must define {hook}(): see Engine")
 
     def write_obs(self, out: np.ndarray) -> None:
         """Write the observation, where it is one array, into ``out``."""
         out[...] = self.current_obs()
 
-    @abstractmethod
     def save_state(self, out: np.ndarray | None = None) -> Any:
         """The engine's state, ``_ended`` included: into ``out`` if given, else a new value."""
+        raise self._missing("save_state")
 
-    @abstractmethod
     def load_state(self, state: Any) -> None:
         """Put the engine into ``state`` and set ``_ended``. Do not keep the array: copy."""
+        raise self._missing("load_state")
 
     def state_layout(self) -> tuple[tuple[int, ...], np.dtype] | None:
         """Shape and dtype of a state; ``None`` if it is an opaque value."""

@@ -104,7 +104,7 @@ class PlangymEnv(PlanEnv):
         self._gym_env = self.make_gym_env()
         for wrapper in self._wrappers:
             self._gym_env = _apply_wrapper(self._gym_env, wrapper)
-        self._layers = layers_of(self._gym_env)
+        self._layers: list[Any] = layers_of(self._gym_env)
         self._base: Any = self._layers[-1]
         self.action_space = self._gym_env.action_space
         self.observation_space = self._gym_env.observation_space

@@ -1,0 +1,181 @@
+"""One batch on its way through the workers: dealt in pieces, gathered in order, nothing lost.
+
+Because every row carries its state, a row that was lost with its worker is simply dealt again.
+Pieces shrink towards the end of a batch, so that one slow row does not hold up the rest, and each
+worker has its next piece before it has finished the one before.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from plangym_lite.errors import WorkerDiedError
+from plangym_lite.transitions import Rows
+from plangym_lite.vectorization.shared import Block
+from plangym_lite.vectorization.worker import Promise, Worker
+
+__all__ = ["Deal", "pieces_of"]
+
+IN_HAND = 2  # pieces a worker holds: one at work, one to go on with
+SMALLEST_PIECE = 4
+ATTEMPTS = 3
+
+
+class Piece(NamedTuple):
+    """Rows ``start`` to ``stop`` of a batch."""
+
+    start: int
+    stop: int
+
+
+def pieces_of(size: int, n_workers: int) -> list[Piece]:
+    """Cut a batch into pieces, large ones first."""
+    pieces, start = [], 0
+    while start < size:
+        share = -(-(size - start) // (2 * n_workers))
+        if size <= SMALLEST_PIECE * n_workers:
+            share = -(-size // n_workers)
+        stop = min(size, start + max(share, min(SMALLEST_PIECE, -(-size // n_workers))))
+        pieces.append(Piece(start, stop))
+        start = stop
+    return pieces
+
+
+class Deal:
+    """Runs one batch.
+
+    Args:
+        workers: who runs it.
+        block: where inputs and results lie.
+        rows: the batch.
+        return_state: whether states come back.
+        collect: called with ``(start, stop, reply)`` for each piece, while others still run.
+        blocking: one worker after another.
+    """
+
+    def __init__(
+        self,
+        workers: Sequence[Worker],
+        block: Block,
+        rows: Rows,
+        return_state: bool,
+        *,
+        collect: Callable[[int, int, Any], None],
+        blocking: bool = False,
+    ) -> None:
+        self._workers = workers
+        self._block = block
+        self._rows = rows
+        self._return_state = return_state
+        self._collect = collect
+        self._blocking = blocking
+        self._to_do = deque(pieces_of(len(rows.dts), len(workers)))
+        self._hands: list[deque[tuple[Piece, Promise]]] = [deque() for _ in workers]
+        self._attempts: dict[int, int] = {}
+        self._error: tuple[int, BaseException] | None = None  # of the first row that failed
+
+    def run(self, timeout: float | None = None) -> None:
+        """Run all rows; raise the error of the first row that failed, after all have answered.
+
+        Raises:
+            TimeoutError: not within ``timeout`` seconds; the workers still busy were replaced.
+            WorkerDiedError: a row ended its worker each of three times.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for worker in range(len(self._workers)):
+            self._hand_out(worker)
+        while any(self._hands):
+            if not self._gather():
+                self._wait(deadline)
+        if self._error is not None:
+            raise self._error[1]
+
+    def _hand_out(self, worker: int) -> None:
+        limit = 1 if self._blocking else IN_HAND
+        while self._to_do and self._error is None and len(self._hands[worker]) < limit:
+            if self._blocking and any(self._hands):
+                return
+            piece = self._to_do.popleft()
+            left_over = self._block.columns.fill(*piece, self._rows)
+            try:
+                promise = self._workers[worker].run_rows(
+                    self._block, *piece, self._return_state, left_over
+                )
+            except WorkerDiedError:
+                self._to_do.appendleft(piece)
+                self._replace(worker)
+                continue
+            self._block.outstanding.append(promise)
+            self._hands[worker].append((piece, promise))
+
+    def _gather(self) -> bool:
+        """Take what has been answered and hand out more; whether there was anything."""
+        found = False
+        for worker, hand in enumerate(self._hands):
+            while hand and hand[0][1].done():
+                found = True
+                piece, promise = hand[0]
+                try:
+                    reply = promise.result()
+                except WorkerDiedError as error:
+                    self._bury(worker, error)
+                    break
+                except BaseException as error:
+                    hand.popleft()
+                    self._fail(piece, error)
+                else:
+                    hand.popleft()
+                    self._hand_out(worker)
+                    self._collect(*piece, reply)
+            if found and not hand:
+                for other in range(len(self._workers)):
+                    self._hand_out(other)
+        return found
+
+    def _wait(self, deadline: float | None) -> None:
+        poll = select.poll()
+        for worker, hand in zip(self._workers, self._hands, strict=True):
+            if hand:
+                poll.register(worker.fileno(), select.POLLIN)
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            self._give_up()
+        poll.poll(None if left is None else max(1.0, left * 1000))
+
+    def _give_up(self) -> None:
+        late = [worker for worker, hand in enumerate(self._hands) if hand]
+        for worker in late:
+            self._replace(worker)
+        raise TimeoutError(f"the batch took too long; workers {late} were replaced")
+
+    def _fail(self, piece: Piece, error: BaseException) -> None:
+        self._to_do.clear()
+        if self._error is None or piece.start < self._error[0]:
+            self._error = piece.start, error
+
+    def _bury(self, worker: int, error: WorkerDiedError) -> None:
+        """A worker died: deal its rows again, one by one, and put another in its place."""
+        hand = self._hands[worker]
+        at_work, lost = hand[0][0], [piece for piece, _ in hand]
+        hand.clear()
+        self._replace(worker)
+        if self._error is not None:
+            return
+        for row in range(*at_work):
+            self._attempts[row] = self._attempts.get(row, 0) + 1
+        if at_work.stop - at_work.start == 1 and self._attempts[at_work.start] >= ATTEMPTS:
+            again = WorkerDiedError(
+                f"row {at_work.start} ended its worker {ATTEMPTS} times; the last time {error}"
+            )
+            self._fail(at_work, again)
+            return
+        singles = [Piece(row, row + 1) for piece in lost for row in range(*piece)]
+        self._to_do.extendleft(reversed(singles))
+        self._hand_out(worker)
+
+    def _replace(self, worker: int) -> None:
+        self._workers[worker].restart()

@@ -1,0 +1,177 @@
+"""VectorizedEnv: a local copy answers for one environment, a BatchEnv for batches."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from plangym_lite.core import PlanEnv
+from plangym_lite.recipe import Recipe
+from plangym_lite.transitions import (
+    BatchSpec,
+    Rows,
+    Step,
+    StepBatch,
+    Transition,
+    TransitionBatch,
+    split_similar_chunks,
+)
+from plangym_lite.vectorization.batch import BatchEnv
+
+__all__ = ["VectorizedEnv"]
+
+
+class VectorizedEnv(PlanEnv):
+    """An environment whose batches are run by workers.
+
+    Every method but ``step_batch`` is answered by the local copy, ``plan_env``.
+
+    Args:
+        env_class: a ``PlanEnv`` class, or a callable that returns a ``PlanEnv``.
+        name: the name to make it by, where ``env_class`` takes one.
+        frameskip: ``None``: what ``env_class`` does by default.
+        autoreset: likewise.
+        delay_setup: start no worker before first use.
+        n_workers: how many workers.
+        blocking: one worker after another; the answers are the same.
+        shared_limit: bytes of shared memory for batches; the default is a quarter of the memory.
+        engine_kwargs: passed to ``env_class``.
+    """
+
+    plan_env: PlanEnv
+    batch_env: BatchEnv
+
+    def __init__(
+        self,
+        env_class: Callable[..., PlanEnv],
+        name: Any = None,
+        frameskip: int | None = None,
+        autoreset: bool | None = None,
+        delay_setup: bool = False,
+        n_workers: int = 8,
+        *,
+        blocking: bool = False,
+        shared_limit: int | None = None,
+        **engine_kwargs: Any,
+    ) -> None:
+        if isinstance(n_workers, bool) or not isinstance(n_workers, (int, np.integer)):
+            raise TypeError(f"n_workers must be a whole number, got {n_workers!r}")
+        if n_workers < 1:
+            raise ValueError(f"n_workers must be at least 1, got {n_workers}")
+        given = {"name": name, "frameskip": frameskip, "autoreset": autoreset}
+        given = {key: value for key, value in given.items() if value is not None}
+        self._env_recipe = Recipe(env_class, (), {**given, **engine_kwargs})
+        self.n_workers = int(n_workers)
+        self.blocking = blocking
+        self._shared_limit = shared_limit
+        self.SINGLETON = getattr(env_class, "SINGLETON", False)  # type: ignore[misc]
+        label = name if isinstance(name, str) else getattr(name or env_class, "__name__", "?")
+        super().__init__(label, 1, True, delay_setup)
+
+    @abstractmethod
+    def make_batch_env(self, constructor: Callable[[], PlanEnv]) -> BatchEnv:
+        """Start the workers."""
+
+    def build_engine(self) -> None:
+        """Start the workers, then make the local copy, last for the sake of singletons."""
+        self.batch_env = self.make_batch_env(self._worker_recipe())
+        try:
+            self.plan_env = self._env_recipe()
+            self.batch_env.sync_states(self.plan_env.get_state())
+        except BaseException:
+            self.batch_env.close()
+            raise
+        self.frameskip, self.autoreset = self.plan_env.frameskip, self.plan_env.autoreset
+        self.return_image = self.plan_env.return_image
+        self.STATE_IS_ARRAY = self.plan_env.STATE_IS_ARRAY
+        self.OBS_IS_ARRAY = self.plan_env.OBS_IS_ARRAY
+        self.observation_space = self.plan_env.observation_space
+        self.action_space = self.plan_env.action_space
+
+    def _worker_recipe(self) -> Recipe:
+        """The same environment, but that no worker opens a window."""
+        if (self._env_recipe.kwargs or {}).get("render_mode") == "human":
+            return self._env_recipe.replace(render_mode="rgb_array")
+        return self._env_recipe
+
+    def sync_states(self, state: Any = None, blocking: bool = True) -> None:
+        """Put every worker and the local copy into ``state``; ``None``: the local copy's."""
+        self._ensure_setup()
+        if state is None:
+            state = self.plan_env.get_state()
+        else:
+            self.plan_env.set_state(state)
+        self.batch_env.sync_states(state, blocking)
+
+    def run_rows(self, rows: Rows, return_state: bool) -> StepBatch | TransitionBatch:
+        return self.batch_env.run(rows, return_state)
+
+    # ---- answered by the local copy -----------------------------------------------------------
+
+    @property
+    def unwrapped(self) -> PlanEnv:
+        """The local copy."""
+        self._ensure_setup()
+        return self.plan_env.unwrapped
+
+    @property
+    def gym_env(self) -> Any:
+        """The local copy's Gymnasium environment."""
+        return self.unwrapped.gym_env  # type: ignore[attr-defined]
+
+    @property
+    def batch_spec(self) -> BatchSpec:
+        self._ensure_setup()
+        return self.plan_env.batch_spec
+
+    def reset(
+        self,
+        return_state: bool = True,
+        *,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Any, ...]:
+        self._ensure_setup()
+        state, obs, info = self.plan_env.reset(seed=seed, options=options)
+        self.batch_env.sync_states(state, blocking=False)
+        return (state, obs, info) if return_state else (obs, info)
+
+    def seed(self, seed: int | None = None) -> list[int | None]:
+        self._ensure_setup()
+        return self.plan_env.seed(seed)
+
+    def step(
+        self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
+    ) -> Step | Transition:
+        self._ensure_setup()
+        return self.plan_env.step(action, state, dt, return_state)
+
+    def get_state(self) -> Any:
+        self._ensure_setup()
+        return self.plan_env.get_state()
+
+    def set_state(self, state: Any) -> None:
+        self._ensure_setup()
+        self.plan_env.set_state(state)
+        self.batch_env.sync_states(state, blocking=False)
+
+    def observe(self) -> Any:
+        self._ensure_setup()
+        return self.plan_env.observe()
+
+    def get_image(self) -> np.ndarray:
+        self._ensure_setup()
+        return self.plan_env.get_image()
+
+    def render(self) -> Any:
+        self._ensure_setup()
+        return self.plan_env.render()
+
+    def close_engine(self) -> None:
+        self.batch_env.close()
+        self.plan_env.close()
+
+    split_similar_chunks = staticmethod(split_similar_chunks)

@@ -1,0 +1,109 @@
+"""Start a child process by any start method, without running the user's script again.
+
+``spawn`` and ``forkserver`` import the parent's ``__main__`` in the child, which is why scripts
+that use them need a main guard, and why code on standard input cannot use them at all. Our
+children need nothing of it: what they run travels by value. So ``__main__`` is hidden while one
+starts.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import signal
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+__all__ = ["default_start_method", "describe_exit", "end_process", "start_process"]
+
+PRELOAD = ["plangym_lite.vectorization.serve", "plangym_lite.envs.gym"]
+THREAD_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""One worker is one core's work; and a server that forks must have no threads."""
+
+_starting = threading.Lock()
+
+
+def default_start_method() -> str:
+    """``forkserver`` where there is one, else ``spawn``: neither forks a process with threads."""
+    methods = multiprocessing.get_all_start_methods()
+    return "forkserver" if "forkserver" in methods else "spawn"
+
+
+def start_process(
+    target: Callable[..., None], args: tuple[Any, ...], start_method: str
+) -> BaseProcess:
+    """Start ``target(*args)`` in a daemonic child.
+
+    Raises:
+        ValueError: no such start method.
+    """
+    methods = multiprocessing.get_all_start_methods()
+    if start_method not in methods:
+        raise ValueError(f"start_method must be one of {methods}, got {start_method!r}")
+    context: Any = multiprocessing.get_context(start_method)
+    process = context.Process(target=target, args=args, daemon=True, name="plangym_lite worker")
+    with _starting:
+        if start_method == "fork":
+            process.start()
+            return process
+        with _hidden_main(), _few_threads():
+            if start_method == "forkserver" and _has_no_preload_of_its_own():
+                context.set_forkserver_preload(PRELOAD)
+            process.start()
+    return process
+
+
+def end_process(process: Any, channel: Any, lifeline: Any, timeout: float = 1.0) -> None:
+    """Wait ``timeout`` seconds for a child whose channel is closed to end; then make it end."""
+    channel.close()
+    process.join(timeout)
+    lifeline.close()  # ends it, if it hangs
+    if process.is_alive():
+        process.join(0.5)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+def describe_exit(exitcode: int | None) -> str:
+    """An exit code in words."""
+    if exitcode is None:
+        return "no exit code yet"
+    if exitcode < 0:
+        try:
+            return f"exit code {exitcode}, signal {signal.Signals(-exitcode).name}"
+        except ValueError:
+            return f"exit code {exitcode}, signal {-exitcode}"
+    return f"exit code {exitcode}"
+
+
+def _has_no_preload_of_its_own() -> bool:
+    server: Any = multiprocessing.forkserver._forkserver
+    return getattr(server, "_preload_modules", None) == ["__main__"]
+
+
+@contextmanager
+def _hidden_main() -> Iterator[None]:
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextmanager
+def _few_threads() -> Iterator[None]:
+    added = [name for name in THREAD_LIMITS if name not in os.environ]
+    os.environ.update(dict.fromkeys(added, "1"))
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)

@@ -1,0 +1,55 @@
+"""ParallelEnv: a VectorizedEnv whose workers are processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from plangym_lite.core import PlanEnv
+from plangym_lite.vectorization.batch import BatchEnv
+from plangym_lite.vectorization.env import VectorizedEnv
+from plangym_lite.vectorization.process import ExternalProcess
+
+__all__ = ["ParallelEnv"]
+
+
+class ParallelEnv(VectorizedEnv):
+    """Steps batches in processes; see :class:`VectorizedEnv` for the other arguments.
+
+    Args:
+        start_method: ``"fork"``, ``"forkserver"`` or ``"spawn"``; the default never forks a
+            process that has threads.
+        start_serially: start one process after another, not side by side.
+        start_timeout: seconds that the environments may take to build; ``None``: no limit.
+        vector_args: as in :class:`VectorizedEnv`.
+    """
+
+    def __init__(
+        self,
+        env_class: Callable[..., PlanEnv],
+        name: Any = None,
+        *vector_args: Any,
+        start_method: str | None = None,
+        start_serially: bool = False,
+        start_timeout: float | None = None,
+        **engine_kwargs: Any,
+    ) -> None:
+        self._start_method = start_method
+        self._start_serially = start_serially
+        self._start_timeout = start_timeout
+        super().__init__(env_class, name, *vector_args, **engine_kwargs)
+
+    def make_batch_env(self, constructor: Callable[[], PlanEnv]) -> BatchEnv:
+        processes: list[ExternalProcess] = []
+        try:
+            for _ in range(self.n_workers):
+                process = ExternalProcess(constructor, start=False, start_method=self._start_method)
+                processes.append(process)
+                process.start(wait_to_start=self._start_serially)
+            for process in processes:
+                process.wait_start(self._start_timeout)
+            return BatchEnv(processes, self.blocking, self._shared_limit)
+        except BaseException:
+            for process in processes:
+                process.close()
+            raise

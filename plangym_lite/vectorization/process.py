@@ -1,0 +1,313 @@
+"""ExternalProcess: the parent's handle on one child.
+
+What it promises:
+
+- The constructor may be any callable; it travels by value and is called in the child. What it
+  raises is raised here, as itself, with the child's traceback as its cause.
+- Every request has an id and its answer carries it: a late or unwanted answer answers nothing else.
+- An error in the environment leaves the child as usable as before.
+- A child that dies gives ``WorkerDiedError`` to everyone who waits; nobody waits for ever.
+- ``close()`` takes seconds at most. When this process ends, however it ends, so does the child.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import socket
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import cloudpickle
+
+from plangym_lite.errors import ClosedError, WorkerDiedError
+from plangym_lite.vectorization import serve
+from plangym_lite.vectorization.channel import Channel, ChannelClosedError
+from plangym_lite.vectorization.launch import (
+    default_start_method,
+    describe_exit,
+    end_process,
+    start_process,
+)
+from plangym_lite.vectorization.messages import Message, dump, load, load_error
+from plangym_lite.vectorization.shared import Block
+from plangym_lite.vectorization.verbs import EnvironmentWorker
+from plangym_lite.vectorization.worker import Promise, unknown
+
+__all__ = ["ExternalProcess"]
+
+CLOSE_TIMEOUT = 5.0
+_parent_ends: weakref.WeakSet[Any] = weakref.WeakSet()  # to be closed in a forked child
+
+
+class ExternalProcess(EnvironmentWorker):
+    """An environment in a process of its own.
+
+    Args:
+        constructor: callable that returns the environment.
+        start: start now and wait until the environment stands; ``False``: see ``start``.
+        start_method: one of multiprocessing's; the default never forks a process with threads.
+    """
+
+    def __init__(
+        self,
+        constructor: Callable[[], Any],
+        start: bool = True,
+        start_method: str | None = None,
+    ) -> None:
+        if not callable(constructor):
+            raise TypeError(f"constructor must be callable, got {constructor!r}")
+        self._constructor = constructor
+        self._start_method = start_method or default_start_method()
+        self._ready: serve.Ready | None = None
+        self._channel: Any = None
+        self._process: Any = None
+        self._closed = False
+        self._why_dead: str | None = None
+        if start:
+            self.start()
+
+    # ---- life ---------------------------------------------------------------------------------
+
+    def start(self, wait_to_start: bool = True) -> None:
+        """Start the child; with ``wait_to_start=False`` see ``wait_start`` for the rest."""
+        if self._closed:
+            raise ClosedError("the process was closed")
+        if self._process is not None:
+            raise RuntimeError("the process was started before")
+        ours, theirs = socket.socketpair()
+        reader, lifeline = multiprocessing.Pipe(duplex=False)
+        forks = self._start_method == "fork"
+        target = _forked_main if forks else serve.main
+        constructor = self._constructor if forks else cloudpickle.dumps(self._constructor)
+        self._next_id, self._what = 1, {0: "starting"}
+        self._waiting: weakref.WeakValueDictionary[int, _Reply] = weakref.WeakValueDictionary()
+        self._attached: set[int] = set()
+        self._why_dead = None
+        _parent_ends.update((ours, lifeline))
+        with theirs, reader:
+            try:
+                self._process = start_process(
+                    target, (theirs, reader, constructor), self._start_method
+                )
+            except BaseException:
+                ours.close()
+                lifeline.close()
+                raise
+        self._channel, self._lifeline = Channel(ours), lifeline
+        self._finalizer = weakref.finalize(
+            self, end_process, self._process, self._channel, lifeline
+        )
+        if wait_to_start:
+            self.wait_start()
+
+    def wait_start(self, timeout: float | None = None) -> None:
+        """Wait until the environment stands.
+
+        Raises:
+            TimeoutError: not within ``timeout`` seconds; wait again or close.
+            Exception: what the constructor raised; the process is gone.
+            WorkerDiedError: the process ended before.
+        """
+        if self._ready is not None:
+            return
+        try:
+            kind, _, payload = self._open().receive(timeout)
+        except ChannelClosedError:
+            raise self._died() from None
+        if kind == Message.READY:
+            self._ready = load(payload)
+            self.spec = self._ready.spec
+            return
+        self.close()
+        raise load_error(payload) if kind == Message.EXCEPTION else unknown(kind)
+
+    def restart(self) -> None:
+        self._finish()
+        self._process = self._channel = self._ready = None
+        self.start()
+
+    def close(self) -> None:
+        self._closed = True
+        self._finish()
+
+    def request_close(self) -> None:
+        if self._channel is not None and self._why_dead is None:
+            with suppress(ChannelClosedError):
+                self._channel.send(Message.CLOSE, 0, dump(None))
+
+    def _finish(self) -> None:
+        if self._process is not None and self._finalizer.alive:
+            self.request_close()
+            self._finalizer.detach()
+            end_process(self._process, self._channel, self._lifeline, CLOSE_TIMEOUT)
+        self._why_dead = self._why_dead or "it was closed"
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id."""
+        return None if self._process is None else self._process.pid
+
+    def is_alive(self) -> bool:
+        """Whether the child runs."""
+        return self._process is not None and not self._closed and self._process.is_alive()
+
+    def fileno(self) -> int:
+        return self._open().fileno()
+
+    # ---- what the child said when it was ready -------------------------------------------------
+
+    @property
+    def observation_space(self) -> Any:
+        """The environment's observation space."""
+        return self._spaces().observation_space
+
+    @property
+    def action_space(self) -> Any:
+        """The environment's action space."""
+        return self._spaces().action_space
+
+    def _spaces(self) -> serve.Ready:
+        self.wait_start()
+        assert self._ready is not None
+        return self._ready
+
+    # ---- requests -----------------------------------------------------------------------------
+
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
+        return self._request(Message.CALL, name, cloudpickle.dumps((name, args, kwargs)))
+
+    def access(self, name: str) -> Any:
+        is_method, value = self._request(Message.ACCESS, name, dump(name)).result()
+        if not is_method:
+            return value
+        return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
+
+    def run_rows(
+        self, block: Block, start: int, stop: int, return_state: bool, left_over: tuple[Any, Any]
+    ) -> Promise:
+        if block.number not in self._attached:
+            args = (block.number, block.layout.spec, block.layout.capacity)
+            payload = cloudpickle.dumps((serve.ATTACH, args, {}))
+            self._request(Message.CALL, serve.ATTACH, payload, (block.fd,))
+            self._attached.add(block.number)
+        call: Any = (serve.ROWS, (block.number, start, stop, return_state, left_over), {})
+        pickle = dump if left_over == (None, None) else cloudpickle.dumps
+        return self._request(Message.CALL, "step_batch", pickle(call))
+
+    def forget_block(self, number: int) -> None:
+        if number in self._attached:
+            self._attached.discard(number)
+            payload = dump((serve.FORGET, (number,), {}))
+            with suppress(WorkerDiedError):
+                self._request(Message.CALL, serve.FORGET, payload)
+
+    def _request(
+        self, kind: Message, name: str, payload: bytes, fds: tuple[int, ...] = ()
+    ) -> _Reply:
+        channel = self._open()
+        if self._ready is None:
+            self.wait_start()
+        request = self._next_id
+        self._next_id += 1
+        reply = _Reply(self, request)
+        self._waiting[request] = reply
+        self._what[request] = name
+        try:
+            channel.send(kind, request, payload, fds)
+        except ChannelClosedError:
+            self.take_in()  # the answers that came before the end
+            raise self._died(name) from None
+        return reply
+
+    def take_in(self, wait: bool = False, timeout: float | None = None) -> None:
+        """Deliver the answers that are here; with ``wait``, at least one.
+
+        Raises:
+            TimeoutError: none came within ``timeout`` seconds.
+        """
+        channel = self._channel
+        if channel is None or self._why_dead is not None:
+            return
+        gone = False
+        try:
+            if wait:
+                self._deliver(*channel.receive(timeout))
+            else:
+                channel.read_available()
+        except ChannelClosedError:
+            gone = True
+        while (message := channel.parse()) is not None:
+            self._deliver(*message)
+        if gone:
+            self._died()
+
+    def _deliver(self, kind: int, request: int, payload: bytes) -> None:
+        self._what.pop(request, None)
+        reply = self._waiting.pop(request, None)
+        if reply is not None:
+            reply.kind, reply.payload = kind, payload
+
+    def _open(self) -> Channel:
+        if self._closed:
+            raise ClosedError("the process was closed")
+        if self._channel is None:
+            raise RuntimeError("the process was not started: call start()")
+        if self._why_dead is not None:
+            raise WorkerDiedError(self._why_dead)
+        return self._channel
+
+    def _died(self, call: str | None = None) -> WorkerDiedError:
+        """The child is gone: find out how, and remember it for everyone who waits."""
+        if self._why_dead is None:
+            self._process.join(CLOSE_TIMEOUT)
+            code = self._process.exitcode
+            under_way = call or next(iter(self._what.values()), None)
+            self._why_dead = f"worker process {self.pid} died ({describe_exit(code)})" + (
+                f" during {under_way!r}" if under_way else " between calls"
+            )
+        return WorkerDiedError(self._why_dead)
+
+
+class _Reply(Promise):
+    """The answer to one request of one process."""
+
+    def __init__(self, process: ExternalProcess, request: int) -> None:
+        self._process = process
+        self._request = request
+        self.kind: int | None = None
+        self.payload: bytes | None = b""
+        self._value: Any = None
+
+    def done(self) -> bool:
+        if self._is_awaited():
+            self._process.take_in()
+        return not self._is_awaited()
+
+    def result(self, timeout: float | None = None) -> Any:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._is_awaited():
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            self._process.take_in(wait=True, timeout=left)
+        if self.kind is None:
+            raise WorkerDiedError(self._process._why_dead or "the worker was replaced")
+        if self.payload is not None:
+            unpickle = load if self.kind == Message.RESULT else load_error
+            self._value, self.payload = unpickle(self.payload), None
+        if self.kind == Message.RESULT:
+            return self._value
+        raise self._value
+
+    def _is_awaited(self) -> bool:
+        """Whether an answer may still come."""
+        process = self._process
+        return process._why_dead is None and process._waiting.get(self._request) is self
+
+
+def _forked_main(sock: socket.socket, lifeline: Any, constructor: Any) -> None:
+    """In a forked child: let go of what belongs to the parent."""
+    for end in list(_parent_ends):
+        end.close()
+    serve.main(sock, lifeline, constructor)

@@ -1,0 +1,128 @@
+"""The child's side: receive, do, answer; survive errors; end with the parent.
+
+The child ignores Ctrl-C, which is the parent's business. It ends when the parent closes its end of
+the channel, and also, even in the middle of a call, when the parent's process is gone: the kernel
+then sends SIGIO for the lifeline, a pipe whose other end only the parent holds.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from plangym_lite.transitions import BatchSpec
+from plangym_lite.vectorization.channel import Channel, ChannelClosedError
+from plangym_lite.vectorization.columns import Layout
+from plangym_lite.vectorization.messages import Message, dump, dump_error, load
+from plangym_lite.vectorization.shared import Block
+from plangym_lite.vectorization.worker import Desk, unknown
+
+__all__ = ["ATTACH", "FORGET", "ROWS", "Ready", "main"]
+
+ROWS, ATTACH, FORGET = "@rows", "@attach", "@forget"
+"""Names in a CALL that mean the worker itself, not its environment."""
+
+
+class Ready(NamedTuple):
+    """What a child says when its environment stands."""
+
+    spec: BatchSpec | None
+    observation_space: Any
+    action_space: Any
+
+
+def main(sock: socket.socket, lifeline: Connection, constructor: Any) -> None:
+    """Run a worker until it is told to close.
+
+    Args:
+        sock: the channel.
+        lifeline: closes when the parent is gone.
+        constructor: makes the environment; ``bytes``: its pickle.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with(lifeline)
+    os.environ["MPLBACKEND"] = "Agg"
+    np.random.seed()  # a forked child would draw what its parent draws
+    random.seed()
+    channel = Channel(sock, takes_fds=True)
+    try:
+        desk = _build(channel, constructor)
+        if desk is None:
+            return
+        try:
+            _serve(channel, desk)
+        finally:
+            if hasattr(desk.env, "close"):
+                desk.env.close()
+    except ChannelClosedError:
+        pass  # the parent is gone or has closed its end: nobody is left to tell
+    finally:
+        channel.close()
+
+
+def _build(channel: Channel, constructor: Any) -> Desk | None:
+    try:
+        if isinstance(constructor, bytes):
+            constructor = load(constructor)
+        env = constructor()
+        spaces = (getattr(env, name, None) for name in ("observation_space", "action_space"))
+        ready = dump(Ready(getattr(env, "batch_spec", None), *spaces))
+    except BaseException as error:
+        channel.send(Message.EXCEPTION, 0, dump_error(error))
+        return None
+    channel.send(Message.READY, 0, ready)
+    return Desk(env)
+
+
+def _serve(channel: Channel, desk: Desk) -> None:
+    while True:
+        kind, request, payload = channel.receive()
+        if kind == Message.CLOSE:
+            return
+        try:
+            if kind == Message.CALL:
+                result = _call(channel, desk, payload)
+            elif kind == Message.ACCESS:
+                result = desk.access(load(payload))
+            else:
+                raise unknown(kind)
+            answer, data = Message.RESULT, dump(result)
+        except Exception as error:
+            answer, data = Message.EXCEPTION, dump_error(error)
+        channel.send(answer, request, data)
+
+
+def _call(channel: Channel, desk: Desk, payload: bytes) -> Any:
+    name, args, kwargs = load(payload)
+    if name == ROWS:
+        return desk.run_rows(*args)
+    if name == ATTACH:
+        number, spec, capacity = args
+        block = Block(Layout(spec, capacity), channel.fds.popleft(), number)
+        desk.blocks[number] = block.columns
+        return block.drop()
+    if name == FORGET:
+        desk.blocks.pop(args[0], None)
+        return None
+    return desk.call(name, args, kwargs)
+
+
+def _end_with(lifeline: Connection) -> None:
+    """Have the kernel end this process when ``lifeline`` closes, whatever it is doing then."""
+    try:
+        import fcntl
+
+        fd = lifeline.fileno()
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+    except (ImportError, AttributeError, OSError):
+        return  # no such signal here: the channel's end alone must do
+    if lifeline.poll():
+        os._exit(1)

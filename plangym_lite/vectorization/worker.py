@@ -1,0 +1,187 @@
+"""Worker: a one-verb thing, ``call(name, ...) -> Promise``, and its in-process twin.
+
+Everything above (``BatchEnv``, ``ParallelEnv``) needs of a worker what stands here, whether it is a
+process, an actor on a cluster, or :class:`InlineWorker`, which makes all of it testable without
+leaving the process.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from plangym_lite.errors import ClosedError, ProtocolError
+from plangym_lite.transitions import BatchSpec
+from plangym_lite.vectorization.columns import BatchColumns, odd_leaves
+from plangym_lite.vectorization.shared import Block
+
+__all__ = ["Desk", "InlineWorker", "Promise", "RowsReply", "Worker"]
+
+RowsReply = tuple[list[dict[str, Any]], list[list[Any]]]
+"""What a worker answers for a piece of a batch: infos, and outgoing columns that are lists."""
+
+
+class Promise(ABC):
+    """The answer to one call. Dropping it is harmless; asking twice gives the same."""
+
+    @abstractmethod
+    def done(self) -> bool:
+        """Whether the answer is here, without waiting."""
+
+    @abstractmethod
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the answer: return it, or raise what was raised.
+
+        Raises:
+            TimeoutError: not within ``timeout`` seconds; ask again later.
+            WorkerDiedError: the worker ended before it answered.
+        """
+
+    def __call__(self) -> Any:
+        """``result()``."""
+        return self.result()
+
+
+class Worker(ABC):
+    """A place where one environment lives."""
+
+    spec: BatchSpec | None = None  # what a row looks like; None: not a PlanEnv
+
+    @abstractmethod
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
+        """Call a method of the environment."""
+
+    @abstractmethod
+    def access(self, name: str) -> Any:
+        """The value of an attribute; for a method, a callable that calls it over there."""
+
+    @abstractmethod
+    def run_rows(
+        self, block: Block, start: int, stop: int, return_state: bool, left_over: tuple[Any, Any]
+    ) -> Promise:
+        """Run rows of a block, results into the block; the promise gives a ``RowsReply``."""
+
+    @abstractmethod
+    def forget_block(self, number: int) -> None:
+        """The block of that number is gone."""
+
+    @abstractmethod
+    def restart(self) -> None:
+        """Replace whatever is left of the worker by a fresh one."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the environment and end. May be called again."""
+
+    def request_close(self) -> None:  # noqa: B027
+        """Ask for the end without waiting for it, so that several workers end side by side."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when an answer has come; -1: answers come at once."""
+        return -1
+
+
+class Desk:
+    """What sits on the worker's side of every border: the environment and the blocks it knows."""
+
+    def __init__(self, env: Any) -> None:
+        self.env = env
+        self.blocks: dict[int, BatchColumns] = {}
+
+    def access(self, name: str) -> tuple[bool, Any]:
+        """Whether an attribute is callable and, if not, its value."""
+        value = getattr(self.env, _public(name))
+        return (True, None) if callable(value) else (False, value)
+
+    def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a method of the environment."""
+        return getattr(self.env, _public(name))(*args, **kwargs)
+
+    def run_rows(
+        self, number: int, start: int, stop: int, return_state: bool, left_over: tuple[Any, Any]
+    ) -> RowsReply:
+        """Run rows of a known block."""
+        columns = self.blocks[number]
+        rows = columns.rows_of(start, stop, start, left_over)
+        out = columns.out_of(start, stop, return_state)
+        return self.env.make_transitions(rows, out), odd_leaves(out)
+
+
+def _public(name: str) -> str:
+    if name.startswith("_"):
+        raise AttributeError(f"{name!r} is private: only public names cross the border")
+    return name
+
+
+class _Kept(Promise):
+    """An answer that is already here."""
+
+    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
+        self._value: Any = None
+        self._error: BaseException | None = None
+        try:
+            self._value = function(*args)
+        except Exception as error:
+            self._error = error
+
+    def done(self) -> bool:
+        return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class InlineWorker(Worker):
+    """A worker without a process of its own.
+
+    Args:
+        constructor: called at once; returns the environment.
+    """
+
+    def __init__(self, constructor: Callable[[], Any]) -> None:
+        self._constructor = constructor
+        self.restart()
+
+    def restart(self) -> None:
+        self._desk: Desk | None = Desk(self._constructor())
+        self.spec = getattr(self._desk.env, "batch_spec", None)
+
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
+        return _Kept(self._open().call, name, args, kwargs)
+
+    def access(self, name: str) -> Any:
+        is_method, value = self._open().access(name)
+        if not is_method:
+            return value
+        return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
+
+    def run_rows(
+        self, block: Block, start: int, stop: int, return_state: bool, left_over: tuple[Any, Any]
+    ) -> Promise:
+        desk = self._open()
+        desk.blocks[block.number] = block.columns
+        return _Kept(desk.run_rows, block.number, start, stop, return_state, left_over)
+
+    def forget_block(self, number: int) -> None:
+        if self._desk is not None:
+            self._desk.blocks.pop(number, None)
+
+    def close(self) -> None:
+        if self._desk is not None:
+            desk, self._desk = self._desk, None
+            desk.blocks.clear()
+            if hasattr(desk.env, "close"):
+                desk.env.close()
+
+    def _open(self) -> Desk:
+        if self._desk is None:
+            raise ClosedError("the worker was closed")
+        return self._desk
+
+
+def unknown(kind: int) -> ProtocolError:
+    """The error for a message that the protocol does not have."""
+    return ProtocolError(f"message of unknown kind {kind}")
