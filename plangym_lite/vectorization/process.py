@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import multiprocessing
 import socket
-import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,6 +31,7 @@ from plangym_lite.vectorization.launch import (
     start_process,
 )
 from plangym_lite.vectorization.messages import Message, dump, load, load_error
+from plangym_lite.vectorization.reply import Reply
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.verbs import EnvironmentWorker
 from plangym_lite.vectorization.worker import Promise, unknown
@@ -65,7 +65,7 @@ class ExternalProcess(EnvironmentWorker):
         self._channel: Any = None
         self._process: Any = None
         self._closed = False
-        self._why_dead: str | None = None
+        self.why_dead: str | None = None
         if start:
             self.start()
 
@@ -83,9 +83,9 @@ class ExternalProcess(EnvironmentWorker):
         target = _forked_main if forks else serve.main
         constructor = self._constructor if forks else cloudpickle.dumps(self._constructor)
         self._next_id, self._what = 1, {0: "starting"}
-        self._waiting: weakref.WeakValueDictionary[int, _Reply] = weakref.WeakValueDictionary()
+        self.waiting: weakref.WeakValueDictionary[int, Reply] = weakref.WeakValueDictionary()
         self._attached: set[int] = set()
-        self._why_dead = None
+        self.why_dead = None
         _parent_ends.update((ours, lifeline))
         with theirs, reader:
             try:
@@ -119,6 +119,7 @@ class ExternalProcess(EnvironmentWorker):
             raise self._died() from None
         if kind == Message.READY:
             self._ready = load(payload)
+            self._what.pop(0)
             self.spec = self._ready.spec
             return
         self.close()
@@ -134,7 +135,7 @@ class ExternalProcess(EnvironmentWorker):
         self._finish()
 
     def request_close(self) -> None:
-        if self._channel is not None and self._why_dead is None:
+        if self._channel is not None and self.why_dead is None:
             with suppress(ChannelClosedError):
                 self._channel.send(Message.CLOSE, 0, dump(None))
 
@@ -143,7 +144,7 @@ class ExternalProcess(EnvironmentWorker):
             self.request_close()
             self._finalizer.detach()
             end_process(self._process, self._channel, self._lifeline, CLOSE_TIMEOUT)
-        self._why_dead = self._why_dead or "it was closed"
+        self.why_dead = self.why_dead or "it was closed"
 
     @property
     def pid(self) -> int | None:
@@ -206,14 +207,14 @@ class ExternalProcess(EnvironmentWorker):
 
     def _request(
         self, kind: Message, name: str, payload: bytes, fds: tuple[int, ...] = ()
-    ) -> _Reply:
+    ) -> Reply:
         channel = self._open()
         if self._ready is None:
             self.wait_start()
         request = self._next_id
         self._next_id += 1
-        reply = _Reply(self, request)
-        self._waiting[request] = reply
+        reply = Reply(self, request)
+        self.waiting[request] = reply
         self._what[request] = name
         try:
             channel.send(kind, request, payload, fds)
@@ -229,7 +230,7 @@ class ExternalProcess(EnvironmentWorker):
             TimeoutError: none came within ``timeout`` seconds.
         """
         channel = self._channel
-        if channel is None or self._why_dead is not None:
+        if channel is None or self.why_dead is not None:
             return
         gone = False
         try:
@@ -246,7 +247,7 @@ class ExternalProcess(EnvironmentWorker):
 
     def _deliver(self, kind: int, request: int, payload: bytes) -> None:
         self._what.pop(request, None)
-        reply = self._waiting.pop(request, None)
+        reply = self.waiting.pop(request, None)
         if reply is not None:
             reply.kind, reply.payload = kind, payload
 
@@ -255,55 +256,20 @@ class ExternalProcess(EnvironmentWorker):
             raise ClosedError("the process was closed")
         if self._channel is None:
             raise RuntimeError("the process was not started: call start()")
-        if self._why_dead is not None:
-            raise WorkerDiedError(self._why_dead)
+        if self.why_dead is not None:
+            raise WorkerDiedError(self.why_dead)
         return self._channel
 
     def _died(self, call: str | None = None) -> WorkerDiedError:
         """The child is gone: find out how, and remember it for everyone who waits."""
-        if self._why_dead is None:
+        if self.why_dead is None:
             self._process.join(CLOSE_TIMEOUT)
             code = self._process.exitcode
             under_way = call or next(iter(self._what.values()), None)
-            self._why_dead = f"worker process {self.pid} died ({describe_exit(code)})" + (
+            self.why_dead = f"worker process {self.pid} died ({describe_exit(code)})" + (
                 f" during {under_way!r}" if under_way else " between calls"
             )
-        return WorkerDiedError(self._why_dead)
-
-
-class _Reply(Promise):
-    """The answer to one request of one process."""
-
-    def __init__(self, process: ExternalProcess, request: int) -> None:
-        self._process = process
-        self._request = request
-        self.kind: int | None = None
-        self.payload: bytes | None = b""
-        self._value: Any = None
-
-    def done(self) -> bool:
-        if self._is_awaited():
-            self._process.take_in()
-        return not self._is_awaited()
-
-    def result(self, timeout: float | None = None) -> Any:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while self._is_awaited():
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            self._process.take_in(wait=True, timeout=left)
-        if self.kind is None:
-            raise WorkerDiedError(self._process._why_dead or "the worker was replaced")
-        if self.payload is not None:
-            unpickle = load if self.kind == Message.RESULT else load_error
-            self._value, self.payload = unpickle(self.payload), None
-        if self.kind == Message.RESULT:
-            return self._value
-        raise self._value
-
-    def _is_awaited(self) -> bool:
-        """Whether an answer may still come."""
-        process = self._process
-        return process._why_dead is None and process._waiting.get(self._request) is self
+        return WorkerDiedError(self.why_dead)
 
 
 def _forked_main(sock: socket.socket, lifeline: Any, constructor: Any) -> None:
