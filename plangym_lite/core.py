@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.engine import AWAY, CLOSED, READY, TERMINATED, TRUNCATED, Engine
+from plangym_lite.errors import InvalidStateError
 from plangym_lite.recipe import Recipe
 from plangym_lite.transitions import (
     BatchSpec,
@@ -167,9 +168,13 @@ class PlanEnv(Engine):
         """
         self._ensure_setup()
         check_state(self.batch_spec, state)
+        phase, self._phase = self._phase, READY
+        try:
+            self.load_state(state)
+        except InvalidStateError:
+            self._phase = phase  # the way home, if away in a batch, is not lost
+            raise
         self._home = None
-        self._phase = READY
-        self.load_state(state)
 
     def observe(self) -> Any:
         """The observation of the current state."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector.utils import iterate
 
 from plangym_lite.errors import InvalidBatchError, InvalidStateError
 from plangym_lite.transitions import ARRAY_SPACES, BatchSpec, Rows
@@ -37,9 +36,7 @@ def prepare_rows(spec: BatchSpec, actions: Any, states: Any, dt: Any) -> Rows:
 def check_actions(space: Any, actions: Any) -> Any:
     """``[B, ...]`` actions in the space's dtype, or a list of ``B`` nested actions."""
     if not isinstance(space, ARRAY_SPACES):
-        if isinstance(actions, (dict, tuple)) and not isinstance(actions, list):
-            actions = list(iterate(space, actions))
-        actions = list(actions)
+        actions = _nested_rows(space, actions)
         for row, action in enumerate(actions):
             if not space.contains(action):
                 raise InvalidBatchError(f"action {row} ({action!r}) is not in {space}")
@@ -59,6 +56,20 @@ def check_actions(space: Any, actions: Any) -> Any:
             )
         array = array.reshape(size, *shape)
     return _fit_action_values(space, array)
+
+
+def _nested_rows(space: Any, actions: Any) -> list[Any]:
+    """A list of ``B`` actions from such a list, or from columns nested like the space."""
+    try:
+        if isinstance(space, spaces.Dict) and isinstance(actions, dict):
+            columns = [_nested_rows(part, actions[key]) for key, part in space.spaces.items()]
+            return [dict(zip(space, row, strict=True)) for row in zip(*columns, strict=True)]
+        if isinstance(space, spaces.Tuple) and isinstance(actions, tuple):
+            columns = [_nested_rows(*pair) for pair in zip(space, actions, strict=True)]
+            return list(zip(*columns, strict=True))
+        return list(actions)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidBatchError(f"actions are not a list or columns of {space}: {error}") from error
 
 
 def check_action(space: spaces.Space, action: Any) -> Any:
@@ -106,7 +117,8 @@ def _fit_action_values(space: Any, array: np.ndarray) -> np.ndarray:
 
 def _whole_numbers(array: np.ndarray, what: str) -> np.ndarray:
     if array.dtype.kind == "f":
-        whole = array.astype(np.int64)
+        with np.errstate(invalid="ignore"):  # an infinite number is no whole number
+            whole = array.astype(np.int64)
         if not (whole == array).all():
             raise InvalidBatchError(f"{what} must be whole numbers, got {array[whole != array][0]}")
         return whole

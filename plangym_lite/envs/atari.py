@@ -99,8 +99,6 @@ class AtariEnv(PlangymEnv):
                 **self._engine_kwargs,
                 "obs_type": self.obs_type,
                 "frameskip": 1,
-                "mode": self._mode,
-                "difficulty": self._difficulty,
                 "repeat_action_probability": self.repeat_action_probability,
                 "full_action_space": self.full_action_space,
             }
@@ -112,11 +110,21 @@ class AtariEnv(PlangymEnv):
             "difficulty", self._difficulty, base.ale.getAvailableDifficulties(), self._name
         )
         self.repeat_action_probability = base.ale.getFloat("repeat_action_probability")
-        if self.repeat_action_probability:  # the Emulator draws them
-            base.ale.setFloat("repeat_action_probability", 0.0)
+        base.ale.setFloat("repeat_action_probability", 0.0)  # the Emulator draws them
+        if self._mode is not None:
+            base._game_mode = self._mode
+        if self._difficulty is not None:
+            base._game_difficulty = self._difficulty
+        if self.repeat_action_probability or (self._mode, self._difficulty) != (None, None):
             base.load_game()
         pictures = self.obs_type != "ram" or self.return_image
         self.emulator = Emulator(base.ale, base._game, self.repeat_action_probability, pictures)
+        if pictures and not self.emulator.has_picture:
+            env.close()
+            raise NotCloneableError(
+                f"{self._name} leaves its picture alone while it thinks, so that no state can "
+                "tell it: use obs_type='ram' and no images"
+            )
         layers: list[Any] = layers_of(env)
         layer = EmulatorLayer(base, self.emulator)
         if env is base:
@@ -222,6 +230,8 @@ class AtariEnv(PlangymEnv):
             )
 
     def draw_image(self) -> np.ndarray:
+        if not self.emulator.has_picture:
+            raise NotImplementedError(f"{self._name} has no picture that a state could tell")
         self.emulator.refresh_picture()
         return self._ale.getScreenRGB()
 

@@ -1,54 +1,51 @@
-"""Emulator: one Atari console (ale-py), saved and restored exactly, picture included.
+"""Emulator: one Atari console, saved and restored exactly, picture included.
 
-What ale-py calls a state is 7.7 KB, of which 6.7 KB are the text of a random generator that only a
-console reset ever reads. Formatting and parsing that text is most of the price of
-``cloneState`` and ``restoreState``. Here a state keeps the other kilobyte (the *core*), the
-generator as the number of draws it has made, and the way that led to the picture::
+::
 
-    header, with the last actions | core | origin: the core before them | sticky generator
+    header, with the last actions | core | past: the core before them | sticky generator
 
-- The generator's text is put back before every console reset, so resets are exact too.
+- The core is the console's state without the text of the generator that only resets read; that one
+  is kept as the number of draws it has made, and put back before every reset.
 - The picture is not in ale-py's state. Where one is asked for right after a restore, the last
-  actions are run again from the origin: nothing is paid for it before that.
+  actions are run again from the past: nothing is paid for it before that.
 - Sticky actions: the console runs with none, and this class draws them from the very sequence that
   the console would have used, so that the action being repeated and the generator are in the state.
-
-Measured over all 104 games of ale-py 0.12.1: stepping never touches the generator of resets, and a
-core restored without it runs bit for bit like the whole state.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import ale_py
 import numpy as np
 
+from plangym_lite.envs.console import MT_WORDS, Console, put_generator
 from plangym_lite.errors import InvalidStateError
 
 __all__ = ["Emulator"]
 
-HEADER = struct.Struct("<IBBBBII")  # tag, ended, kind of origin, actions, sticky, draws, origin's
-ACTION = struct.Struct("<IIf")  # action, frames, paddle strength
-CORE_AT = 64  # after the header and at most two actions
-AT_STATE, BEFORE_RESET = 0, 1  # kinds of origin
-MT_WORDS = 624
-MT_TEXT = re.compile(rb"(?:\d+ ){%d}\d+" % MT_WORDS)
-OUTER_LENGTH = slice(24, 28)  # where ale-py writes the length of what follows
-LAST_WITH_PARTIAL_FRAMES = (0, 12, 1)
-PARTIAL_FRAME_GAMES = frozenset({"qbert", "tetris"})
-"""Games that need a primer frame: a flag of the picture chip is missing from ale-py's states."""
-LONG_PICTURE_GAMES = frozenset({"tic_tac_toe_3d", "video_checkers", "yars_revenge"})
-"""Games whose first picture after a restore still shows what was there before."""
+HEADER = struct.Struct("<IBBBBI")  # tag, ended, number of pasts, sticky action, unused, draws
+PAST = struct.Struct("<BxxxIIIfIIf")  # kind, draws, twice (action, frames, paddle strength)
+AT_STATE, BEFORE_RESET = 0, 1  # kinds of past
+LONG_PICTURE_GAMES = frozenset({"qbert", "tetris", "video_checkers", "yars_revenge"})
+"""Games whose first pictures after a restore still show what was there before."""
+NO_PICTURE_GAMES = frozenset({"tic_tac_toe_3d"})
+"""Games that leave their picture alone for as long as they think: no state can tell it."""
+ENOUGH_FRAMES = 5  # after which nothing of what was there before is seen
 
 
-ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+class Past(NamedTuple):
+    """A moment before this one, and what was done then."""
+
+    core: bytes
+    kind: int  # BEFORE_RESET: the first thing done was a reset
+    draws: int  # of the generator that the reset read
+    actions: tuple[tuple[int, int, float], ...] = ()  # (action, frames, paddle strength), at most 2
 
 
-class Emulator:
+class Emulator(Console):
     """A console with a game in it.
 
     Args:
@@ -61,83 +58,21 @@ class Emulator:
     def __init__(
         self, ale: ale_py.ALEInterface, game: str, sticky: float, pictures: bool = False
     ) -> None:
-        self.ale = ale
+        super().__init__(ale, game)
         self.sticky = sticky
-        version = tuple(int(part) for part in ale_py.__version__.split(".")[:3])
-        self._primes = game in PARTIAL_FRAME_GAMES and version <= LAST_WITH_PARTIAL_FRAMES
-        self._replays = pictures and game in LONG_PICTURE_GAMES
+        self.has_picture = game not in NO_PICTURE_GAMES
+        self._depth = ENOUGH_FRAMES if game in LONG_PICTURE_GAMES else 1
+        self._always_replays = pictures and game in LONG_PICTURE_GAMES
         self.last_action = 0  # the action that sticks
-        self._core: bytes | None = None  # the core of here, where it is known
-        self._draws = 0
-        self._take_apart(ale.cloneState().serialize())
-        self._reload_generators()
-        self._origin, self._kind, self._origin_draws = self.core(), AT_STATE, 0
-        self._actions: list[tuple[int, int, float]] = []  # from the origin to here
+        self._pasts: list[Past] = []  # oldest first, at most _depth
         self._loaded: bytes | None = None  # the state just restored, until something runs
         self._picture_is_old = False  # whether the screen shows what was before the restore
-
-    # ---- the anatomy of ale-py's bytes --------------------------------------------------------
-
-    def _take_apart(self, data: bytes) -> None:
-        match = MT_TEXT.search(data)
-        if match is None:
-            raise InvalidStateError(
-                f"ale-py {ale_py.__version__} lays its states out in a way unknown here"
-            )
-        self._text_at = match.start() - 4
-        self._text = match.group()
-        outer = struct.unpack("<I", data[OUTER_LENGTH])[0] - len(self._text)
-        self._outer = struct.pack("<I", outer)
-        self.core_size = len(data) - len(self._text)
-        self._origin_at = CORE_AT + self.core_size
-        self._sticky_at = self._origin_at + self.core_size
-        self.size = self._sticky_at + (4 * (MT_WORDS + 1) if self.sticky else 0)
-        options = (ale_py.__version__, data[32:64], self.sticky, self.size)
+        self._core_at = HEADER.size + self._depth * PAST.size
+        self._pasts_at = self._core_at + self.core_size
+        self._sticky_at = self._pasts_at + self._depth * self.core_size
+        self.size = self._sticky_at + (4 * (MT_WORDS + 1) if sticky else 0)
+        options = (ale_py.__version__, self.game_hash, sticky, self.size)
         self._tag = zlib.crc32(repr(options).encode())
-
-    def core(self) -> bytes:
-        """The console's state, without the generator's text, as ale-py can restore it."""
-        if self._core is None:
-            self._core = self._clone_core()
-        return self._core
-
-    def _clone_core(self) -> bytes:
-        data = self.ale.cloneState().serialize()
-        at = self._text_at
-        rest = at + 4 + int.from_bytes(data[at : at + 4], "little")
-        return b"".join((data[:24], self._outer, data[28:at], b"\0\0\0\0", data[rest:]))
-
-    def _with_text(self, core: bytes, text: bytes) -> bytes:
-        at = self._text_at
-        outer = struct.pack("<I", int.from_bytes(self._outer, "little") + len(text))
-        length = struct.pack("<I", len(text))
-        return b"".join((core[:24], outer, core[28:at], length, text, core[at + 4 :]))
-
-    def _restore(self, data: bytes) -> None:
-        self.ale.restoreState(ale_py.ALEState(data))
-
-    def _restore_core(self, core: bytes) -> None:
-        self._restore(core)
-        if self._primes:
-            self.ale.act(ale_py.Action.NOOP)
-            self._restore(core)
-
-    # ---- the generators -----------------------------------------------------------------------
-
-    def _reload_generators(self) -> None:
-        """Learn both generators from a console whose game was just loaded, and quiet one."""
-        data = self.ale.cloneState(include_rng=True).serialize()
-        texts = MT_TEXT.findall(data)
-        self._first_text, self._first_draws = texts[0], int(texts[0].split()[-1])
-        self._draws = self._first_draws
-        self.mt = _generator_from(texts[-1])
-        # A generator of zeros is quicker to write out than one of ten-digit numbers.
-        self._restore(self._with_text(self.core(), b"0 " * MT_WORDS + b"0"))
-
-    def _text_after(self, draws: int) -> bytes:
-        generator = _generator_from(self._first_text)
-        generator.random_raw(draws - self._first_draws, output=False)
-        return _generator_text(generator)
 
     def reset(self, reload: Any = None) -> None:
         """Reset the console, after loading the game anew by ``reload()`` if that is given."""
@@ -145,19 +80,9 @@ class Emulator:
             reload()
             self._core = None
             self._reload_generators()
-        self._origin, self._kind, self._origin_draws = self.core(), BEFORE_RESET, self._draws
-        self._actions = []
-        self._reset_from(self._origin, self._draws)
+        self._pasts = [Past(self.core(), BEFORE_RESET, self._draws)]
+        self._reset_from(self.core(), self._draws)
         self.last_action, self._loaded, self._picture_is_old = 0, None, False
-
-    def _reset_from(self, core: bytes, draws: int) -> None:
-        self._restore(self._with_text(core, self._text_after(draws)))
-        self.ale.reset_game()
-        data = self.ale.cloneState().serialize()
-        position = int(MT_TEXT.search(data).group().split()[-1])  # type: ignore[union-attr]
-        self._draws = draws + (position - draws) % MT_WORDS
-        self._core = None
-        self._restore(self._with_text(self.core(), b"0 " * MT_WORDS + b"0"))
 
     # ---- running ------------------------------------------------------------------------------
 
@@ -168,10 +93,10 @@ class Emulator:
 
         Stops when the game is over, or when fewer than ``stop_below_lives`` lives are left.
         """
-        self._origin, self._kind, self._origin_draws = self.core(), AT_STATE, 0
+        before = self.core()
         self._core, self._loaded, self._picture_is_old = None, None, False
         if self.sticky:
-            return self._run_sticky(action.value, n_frames, stop_below_lives, strength)
+            return self._run_sticky(before, action.value, n_frames, stop_below_lives, strength)
         act, game_over = self.ale.act, self.ale.game_over
         total = frames = 0
         while frames < n_frames:
@@ -179,13 +104,13 @@ class Emulator:
             frames += 1
             if game_over() or (stop_below_lives and self.ale.lives() < stop_below_lives):
                 break
-        self._actions = [(action.value, frames, strength)]
+        self._remember(before, (action.value, frames, strength))
         return total, frames
 
     def _run_sticky(
-        self, wanted: int, n_frames: int, stop_below_lives: int, strength: float
+        self, before: bytes, wanted: int, n_frames: int, stop_below_lives: int, strength: float
     ) -> tuple[int, int]:
-        limit, before, total, frames, stuck = self.sticky * 2**32, self.last_action, 0, 0, 0
+        limit, sticking, total, frames, stuck = self.sticky * 2**32, self.last_action, 0, 0, 0
         while frames < n_frames:
             if not self.mt.random_raw(2)[0] < limit:  # the second draw is for player B
                 self.last_action = wanted
@@ -195,8 +120,14 @@ class Emulator:
             frames += 1
             if self.ale.game_over() or (stop_below_lives and self.ale.lives() < stop_below_lives):
                 break
-        self._actions = [(before, stuck, strength), (wanted, frames - stuck, strength)]
+        held = (sticking, stuck, strength), (wanted, frames - stuck, strength)
+        self._remember(before, *held)
         return total, frames
+
+    def _remember(self, core: bytes, *actions: tuple[int, int, float]) -> None:
+        self._pasts = [*self._pasts[1 - self._depth :], Past(core, AT_STATE, 0, actions)]
+        if self._depth == 1:
+            del self._pasts[:-1]
 
     # ---- the state ----------------------------------------------------------------------------
 
@@ -206,17 +137,16 @@ class Emulator:
         if self._loaded is not None:
             view[: self.size] = self._loaded
             return
-        actions = self._actions
-        kind, draws = (
-            (self._kind, len(actions), self.last_action),
-            (self._draws, self._origin_draws),
+        header = HEADER.pack(self._tag, ended, len(self._pasts), self.last_action, 0, self._draws)
+        for past in self._pasts:
+            held = [*past.actions, (0, 0, 0.0), (0, 0, 0.0)]
+            header += PAST.pack(past.kind, past.draws, *held[0], *held[1])
+        view[: self._core_at] = header.ljust(self._core_at, b"\0")
+        view[self._core_at : self._pasts_at] = self.core()
+        cores = b"".join([past.core for past in self._pasts])
+        view[self._pasts_at : self._sticky_at] = cores.ljust(
+            self._sticky_at - self._pasts_at, b"\0"
         )
-        header = HEADER.pack(self._tag, ended, *kind, *draws)
-        for action in actions:
-            header += ACTION.pack(*action)
-        view[:CORE_AT] = header.ljust(CORE_AT, b"\0")
-        view[CORE_AT : self._origin_at] = self.core()
-        view[self._origin_at : self._sticky_at] = self._origin
         if self.sticky:
             state = self.mt.state["state"]
             out[self._sticky_at : self.size - 4] = state["key"].view(np.uint8)
@@ -224,58 +154,47 @@ class Emulator:
 
     def load(self, state: bytes, generators: bool = True) -> int:
         """Restore what ``save`` wrote; return its ``ended``."""
-        tag, ended, self._kind, n_actions, last_action, draws, origin_draws = HEADER.unpack_from(
-            state
-        )
+        tag, ended, n_pasts, last_action, _, draws = HEADER.unpack_from(state)
         if tag != self._tag:
             raise InvalidStateError(
                 "a state of another game, of other options or of another version of ale-py"
             )
-        self._core = state[CORE_AT : self._origin_at]
-        self._restore_core(self._core)
-        self._origin = state[self._origin_at : self._sticky_at]
-        self._actions = [
-            ACTION.unpack_from(state, HEADER.size + k * ACTION.size) for k in range(n_actions)
-        ]
-        self.last_action, self._draws, self._origin_draws = last_action, draws, origin_draws
+        self._pasts = [self._read_past(state, index) for index in range(n_pasts)]
+        before = self._pasts[-1].core if self._pasts else None
+        self._put(state[self._core_at : self._pasts_at], before)
+        self.last_action, self._draws = last_action, draws
         self._loaded = state[: self.size] if generators else None
         self._picture_is_old = True
         if self.sticky and generators:
             words = np.frombuffer(state[self._sticky_at : self.size], "<u4")
-            _put_generator(self.mt, words[:MT_WORDS], int(words[MT_WORDS]))
-        if self._replays:
+            put_generator(self.mt, words[:MT_WORDS], int(words[MT_WORDS]))
+        if self._always_replays:
             self.refresh_picture()
         return ended
+
+    def _read_past(self, state: bytes, index: int) -> Past:
+        kind, draws, *held = PAST.unpack_from(state, HEADER.size + index * PAST.size)
+        at = self._pasts_at + index * self.core_size
+        actions = tuple(held[:3]), tuple(held[3:])
+        return Past(state[at : at + self.core_size], kind, draws, actions)
 
     def refresh_picture(self) -> None:
         """After a restore: bring the picture back by running the last actions again."""
         if not self._picture_is_old:
             return
         core, draws = self.core(), self._draws
-        if self._kind == BEFORE_RESET:
-            self._reset_from(self._origin, self._origin_draws)
-        else:
-            self._restore_core(self._origin)
-        for action, frames, strength in self._actions:
-            for _ in range(frames):
-                self.ale.act(action, strength)
+        first = len(self._pasts) - 1
+        frames_run = sum(held[1] for held in self._pasts[first].actions)
+        while first and frames_run < ENOUGH_FRAMES:
+            first -= 1
+            frames_run += sum(held[1] for held in self._pasts[first].actions)
+        for index, past in enumerate(self._pasts[first:]):
+            if past.kind == BEFORE_RESET:
+                self._reset_from(past.core, past.draws)
+            elif index == 0:
+                self._put(past.core)
+            for action, frames, strength in past.actions:
+                for _ in range(frames):
+                    self.ale.act(action, strength)
         self._core, self._draws, self._picture_is_old = core, draws, False
         self._restore(core)  # does not touch the picture
-
-
-def _generator_text(generator: np.random.MT19937) -> bytes:
-    state = generator.state["state"]
-    return b" ".join(b"%d" % word for word in (*state["key"].tolist(), state["pos"]))
-
-
-def _generator_from(text: bytes) -> np.random.MT19937:
-    words = [int(word) for word in text.split()]
-    return _put_generator(np.random.MT19937(0), np.array(words[:MT_WORDS]), words[MT_WORDS])
-
-
-def _put_generator(
-    generator: np.random.MT19937, key: np.ndarray, position: int
-) -> np.random.MT19937:
-    state: Any = {"key": key.astype(np.uint32), "pos": position}
-    generator.state = {"bit_generator": "MT19937", "state": state}
-    return generator

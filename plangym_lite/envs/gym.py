@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import pickle
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
@@ -109,10 +108,11 @@ class PlangymEnv(PlanEnv):
         self.action_space = self._gym_env.action_space
         self.observation_space = self._gym_env.observation_space
         self.adopt_layers()
-        self.apply_reset(0, None)  # seeded: every process finds the same capacity
-        self._snapshot = Snapshot(self.snapshot_layers())
-        if self._capacity is None and self.STATE_IS_ARRAY and not self._is_plain:
-            self._capacity = self._measure_capacity()
+        if not self._is_plain:
+            self.apply_reset(0, None)  # seeded: every process finds the same capacity
+            self._snapshot = Snapshot(self.snapshot_layers())
+            if self._capacity is None and self.STATE_IS_ARRAY:
+                self._capacity = self._measure_capacity()
         self._ended = RUNNING
         self.apply_reset(int(np.random.SeedSequence().generate_state(1)[0]) >> 1, None)
         if self.obs_type != "coords" and self.DEFAULT_OBS_TYPE == "coords":
@@ -221,8 +221,10 @@ class PlangymEnv(PlanEnv):
     def load_state(self, state: Any) -> None:
         if self.STATE_IS_ARRAY:
             data = state.tobytes()
-            length = int.from_bytes(data[:LENGTH_BYTES], "little")
-            state = data[LENGTH_BYTES : LENGTH_BYTES + length]
+            end = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
+            if end > len(data):
+                raise InvalidStateError(f"not a state of {self!r}: {end} bytes in {len(data)}")
+            state = data[LENGTH_BYTES:end]
         self.load_bytes(state)
 
     def save_bytes(self) -> bytes:
@@ -233,7 +235,7 @@ class PlangymEnv(PlanEnv):
         """Restore what ``save_bytes`` gave."""
         try:
             self._ended, self._obs = self._snapshot.load(data, self.clone_seeds)
-        except (TypeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        except Exception as error:  # bytes that are no state can raise anything
             raise InvalidStateError(f"not a state of {self!r}: {error}") from error
 
 

@@ -91,6 +91,7 @@ class Snapshot:
     def __init__(self, layers: list[gym.Env]) -> None:
         self.layers = layers
         self.left_out: list[set[str]] = [set() for _ in layers]
+        self._first_names = [frozenset(layer.__dict__) for layer in layers]
         self._generators: list[np.random.Generator] = []
         self._restore_generators = True
         self._places: dict[tuple[int, str | None], Any] = {}
@@ -114,11 +115,15 @@ class Snapshot:
         if not generators:  # whatever runs now runs on
             self._generators = self._pickle(self._everything(None)).generators
         attributes, space_generators, extra = _Unpickler(io.BytesIO(data), self).load()
-        for layer, saved, kept in zip(self.layers, attributes, self.left_out, strict=True):
+        stay = zip(self.left_out, self._first_names, strict=True)
+        for layer, saved, (left_out, first) in zip(self.layers, attributes, stay, strict=True):
             present = layer.__dict__
             if present.keys() != saved.keys():
-                for name in present.keys() - saved.keys() - kept - CONSTANT_NAMES - SCREEN_NAMES:
+                born_since = present.keys() - saved.keys() - left_out - first
+                for name in born_since - CONSTANT_NAMES - SCREEN_NAMES:
                     del present[name]
+            for name in left_out & saved.keys():  # a window, say, where the state had none yet
+                del saved[name]
             present.update(saved)
         for layer, generator in zip(self.layers, space_generators, strict=True):
             if generator is not None:
@@ -206,6 +211,11 @@ def _bare(cls: Any) -> Any:
     return cls.__new__(cls)
 
 
+def _fill(target: Any, attributes: dict[str, Any]) -> None:
+    """Give a bare object its attributes, past any ``__setstate__``, which might start afresh."""
+    target.__dict__.update(attributes)
+
+
 class _Pickler(pickle.Pickler):
     def __init__(self, references: dict[int, tuple[int, str | None]]) -> None:
         buffer = io.BytesIO()
@@ -226,7 +236,7 @@ class _Pickler(pickle.Pickler):
         if isinstance(value, np.dtype) and value.isbuiltin == 1:
             return np.dtype, (value.str,)  # numpy's own way makes a second dtype object
         if isinstance(value, (gym.Env, EzPickle)):
-            return _bare, (type(value),), value.__dict__
+            return _bare, (type(value),), value.__dict__, None, None, _fill
         return NotImplemented
 
 

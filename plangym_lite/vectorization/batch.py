@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.vector.utils import concatenate, create_empty_array
 
 from plangym_lite.errors import ClosedError, WorkerDiedError
 from plangym_lite.transitions import (
@@ -23,12 +22,13 @@ from plangym_lite.transitions import (
     empty_states,
     map_leaves,
     pack,
+    write_row,
 )
 from plangym_lite.validation import check_state, prepare_rows
 from plangym_lite.vectorization.columns import put_odd_leaves
 from plangym_lite.vectorization.dealing import Deal
 from plangym_lite.vectorization.shared import Block, BlockPool
-from plangym_lite.vectorization.worker import RowsReply, Worker
+from plangym_lite.vectorization.worker import Promise, RowsReply, Worker, close_all
 
 __all__ = ["BatchEnv"]
 
@@ -95,7 +95,8 @@ class BatchEnv:
         if return_state is None:
             return_state = states is not None
         if states is None:
-            states = [self._call(0, "get_state")] * len(actions)
+            state = self._answer(0, self._send(0, "get_state"), "get_state")
+            states = [state] * len(actions)
         return self.run(prepare_rows(self._spec, actions, states, dt), return_state)
 
     def run(
@@ -109,14 +110,22 @@ class BatchEnv:
             return pack(self._spec, empty_columns(self._spec, 0, return_state), [])
         block, may_lease = self._pool.acquire(size)
         gathering = _Gathering(self._spec, block, size, return_state, may_lease)
-        Deal(
+        deal = Deal(
             self._envs,
             block,
             rows,
             return_state,
+            replace=self._replace,
             collect=gathering.collect,
             blocking=self._blocking,
-        ).run(timeout)
+        )
+        try:
+            deal.run(timeout)
+        except Exception:
+            raise
+        except BaseException:  # interrupted: a row that nobody waits for may still be written
+            self._pool.discard(block)
+            raise
         return gathering.finish()
 
     # ---- everything else ----------------------------------------------------------------------
@@ -127,8 +136,8 @@ class BatchEnv:
         self._synced = state
         promises = [self._send(index, "set_state", state) for index in range(len(self))]
         if blocking:
-            for promise in promises:
-                promise.result()
+            for index, promise in enumerate(promises):
+                self._answer(index, promise, "set_state", state)
 
     def reset(
         self, indices: Iterable[int] | None = None, return_states: bool = True
@@ -140,27 +149,25 @@ class BatchEnv:
         """
         chosen = list(range(len(self)) if indices is None else indices)
         promises = [self._send(index, "reset", return_states) for index in chosen]
-        results = [promise.result() for promise in promises]
-        space: Any = self._spec.observation_space
-        empty: Any = create_empty_array(space, len(results))
-        observs = concatenate(space, [result[-2] for result in results], empty)
-        infos = [result[-1] for result in results]
-        if not return_states:
-            return observs, infos
-        states = empty_states(self._spec, len(results))
+        results = [
+            self._answer(index, promise, "reset", return_states)
+            for index, promise in zip(chosen, promises, strict=True)
+        ]
+        out = empty_columns(self._spec, len(chosen), return_states)
         for row, result in enumerate(results):
-            states[row] = result[0]
-        return states, observs, infos
+            write_row(out.observs, row, result[-2])
+            if return_states:
+                out.states[row] = result[0]
+        batch = pack(self._spec, out, [result[-1] for result in results])
+        states = (batch.states,) if isinstance(batch, TransitionBatch) else ()
+        return *states, batch.observs, batch.infos
 
     def close(self) -> None:
         """Close every worker. May be called again."""
         if self._closed:
             return
         self._closed = True
-        for worker in self._envs:
-            worker.request_close()  # side by side
-        for worker in self._envs:
-            worker.close()
+        close_all(self._envs)
         self._pool.on_drop = []
         self._pool.close()
 
@@ -171,13 +178,21 @@ class BatchEnv:
         try:
             return self._envs[index].call(name, *args)
         except WorkerDiedError:
-            self._envs[index].restart()
-            if self._synced is not None:
-                self._envs[index].call("set_state", self._synced)
+            self._replace(index)
             return self._envs[index].call(name, *args)
 
-    def _call(self, index: int, name: str, *args: Any) -> Any:
-        return self._send(index, name, *args).result()
+    def _answer(self, index: int, promise: Promise, name: str, *args: Any) -> Any:
+        """What was promised; if the worker died over it, what the next one says."""
+        try:
+            return promise.result()
+        except WorkerDiedError:
+            return self._send(index, name, *args).result()
+
+    def _replace(self, index: int) -> None:
+        """Put a fresh worker where one died, in the state that all were put into."""
+        self._envs[index].restart()
+        if self._synced is not None:
+            self._envs[index].call("set_state", self._synced)
 
 
 class _Gathering:

@@ -54,11 +54,13 @@ class Channel:
         while self.fds:
             socket.close(self.fds.popleft())
 
-    def send(self, kind: int, request: int, payload: bytes, fds: tuple[int, ...] = ()) -> None:
-        """Send one message, and descriptors with it.
+    def send(
+        self, kind: int, request: int, payload: bytes, fds: tuple[int, ...] = (), wait: bool = True
+    ) -> None:
+        """Send one message, and descriptors with it; with ``wait=False`` only if there is room.
 
         Raises:
-            ChannelClosedError: the other end is gone.
+            ChannelClosedError: the other end is gone, or there was no room.
         """
         data = memoryview(frame(kind, request, payload))
         with self._transfer():
@@ -70,6 +72,8 @@ class Channel:
                         sent = self._sock.send(data)
                     data, fds = data[sent:], ()
                 except BlockingIOError:
+                    if not wait:
+                        raise ChannelClosedError("no room for the message") from None
                     if self._wait(None, writing=True):
                         self._read()
 
@@ -145,5 +149,6 @@ class Channel:
         try:
             yield
         except OSError as error:
+            self._whole = True  # what the other end said before it went can still be read
             raise ChannelClosedError(str(error)) from error
         self._whole = True

@@ -53,6 +53,7 @@ class Deal:
         block: where inputs and results lie.
         rows: the batch.
         return_state: whether states come back.
+        replace: called with the index of a worker that must be replaced.
         collect: called with ``(start, stop, reply)`` for each piece, while others still run.
         blocking: one worker after another.
     """
@@ -64,6 +65,7 @@ class Deal:
         rows: Rows,
         return_state: bool,
         *,
+        replace: Callable[[int], None],
         collect: Callable[[int, int, Any], None],
         blocking: bool = False,
     ) -> None:
@@ -71,11 +73,13 @@ class Deal:
         self._block = block
         self._rows = rows
         self._return_state = return_state
+        self._replace = replace
         self._collect = collect
         self._blocking = blocking
         self._to_do = deque(pieces_of(len(rows.dts), len(workers)))
         self._hands: list[deque[tuple[Piece, Promise]]] = [deque() for _ in workers]
         self._attempts: dict[int, int] = {}
+        self._idle_deaths = 0
         self._error: tuple[int, BaseException] | None = None  # of the first row that failed
 
     def run(self, timeout: float | None = None) -> None:
@@ -105,10 +109,11 @@ class Deal:
                 promise = self._workers[worker].run_rows(
                     self._block, *piece, self._return_state, left_over
                 )
-            except WorkerDiedError:
+            except WorkerDiedError as error:
                 self._to_do.appendleft(piece)
-                self._replace(worker)
-                continue
+                if not self._hands[worker]:  # else _gather will see to it
+                    self._bury_idle(worker, error)
+                return
             self._block.outstanding.append(promise)
             self._hands[worker].append((piece, promise))
 
@@ -124,7 +129,7 @@ class Deal:
                 except WorkerDiedError as error:
                     self._bury(worker, error)
                     break
-                except BaseException as error:
+                except Exception as error:
                     hand.popleft()
                     self._fail(piece, error)
                 else:
@@ -177,5 +182,10 @@ class Deal:
         self._to_do.extendleft(reversed(singles))
         self._hand_out(worker)
 
-    def _replace(self, worker: int) -> None:
-        self._workers[worker].restart()
+    def _bury_idle(self, worker: int, error: WorkerDiedError) -> None:
+        """A worker died before it was given a piece."""
+        self._idle_deaths += 1
+        if self._idle_deaths > ATTEMPTS * len(self._workers):
+            raise error
+        self._replace(worker)
+        self._hand_out(worker)

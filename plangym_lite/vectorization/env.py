@@ -80,6 +80,7 @@ class VectorizedEnv(PlanEnv):
         self.batch_env = self.make_batch_env(self._worker_recipe())
         try:
             self.plan_env = self._env_recipe()
+            self._check_local_copy()
             self.batch_env.sync_states(self.plan_env.get_state())
         except BaseException:
             self.batch_env.close()
@@ -90,6 +91,14 @@ class VectorizedEnv(PlanEnv):
         self.OBS_IS_ARRAY = self.plan_env.OBS_IS_ARRAY
         self.observation_space = self.plan_env.observation_space
         self.action_space = self.plan_env.action_space
+
+    def _check_local_copy(self) -> None:
+        local, remote = self.plan_env.batch_spec, self.batch_env.batch_spec
+        if not local.agrees_with(remote):
+            self.plan_env.close()
+            raise ValueError(
+                f"the local copy has other spaces or states than the workers: {local}, not {remote}"
+            )
 
     def _worker_recipe(self) -> Recipe:
         """The same environment, but that no worker opens a window."""

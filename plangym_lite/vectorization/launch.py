@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import signal
 import sys
@@ -50,9 +51,11 @@ def start_process(
     process = context.Process(target=target, args=args, daemon=True, name="plangym_lite worker")
     with _starting:
         if start_method == "fork":
-            process.start()
+            with _interrupts_held():
+                process.start()
             return process
-        with _hidden_main(), _few_threads():
+        multiprocessing.resource_tracker.ensure_running()  # it would let interrupts through
+        with _hidden_main(), _few_threads(), _interrupts_held():
             if start_method == "forkserver" and _has_no_preload_of_its_own():
                 context.set_forkserver_preload(PRELOAD)
             process.start()
@@ -62,6 +65,8 @@ def start_process(
 def end_process(process: Any, channel: Any, lifeline: Any, timeout: float = 1.0) -> None:
     """Wait ``timeout`` seconds for a child whose channel is closed to end; then make it end."""
     channel.close()
+    if process._parent_pid != os.getpid():  # in a fork of its parent
+        return lifeline.close()
     process.join(timeout)
     lifeline.close()  # ends it, if it hangs
     if process.is_alive():
@@ -96,6 +101,19 @@ def _hidden_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A child starts with Ctrl-C held back, lest it print a traceback before it can ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from plangym_lite.core import PlanEnv
 from plangym_lite.vectorization.batch import BatchEnv
 from plangym_lite.vectorization.env import VectorizedEnv
 from plangym_lite.vectorization.process import ExternalProcess
+from plangym_lite.vectorization.worker import close_all
 
 __all__ = ["ParallelEnv"]
 
@@ -50,6 +51,5 @@ class ParallelEnv(VectorizedEnv):
                 process.wait_start(self._start_timeout)
             return BatchEnv(processes, self.blocking, self._shared_limit)
         except BaseException:
-            for process in processes:
-                process.close()
+            close_all(processes, timeout=1.0)
             raise

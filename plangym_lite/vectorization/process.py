@@ -31,14 +31,14 @@ from plangym_lite.vectorization.launch import (
     start_process,
 )
 from plangym_lite.vectorization.messages import Message, dump, load, load_error
-from plangym_lite.vectorization.reply import Reply
+from plangym_lite.vectorization.reply import CLOSED, Reply
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.verbs import EnvironmentWorker
-from plangym_lite.vectorization.worker import Promise, unknown
+from plangym_lite.vectorization.worker import CLOSE_TIMEOUT, Promise, unknown
 
 __all__ = ["ExternalProcess"]
 
-CLOSE_TIMEOUT = 5.0
+RESTART_TIMEOUT = 0.2  # for a worker that is replaced there is no point in waiting long
 _parent_ends: weakref.WeakSet[Any] = weakref.WeakSet()  # to be closed in a forked child
 
 
@@ -64,6 +64,7 @@ class ExternalProcess(EnvironmentWorker):
         self._ready: serve.Ready | None = None
         self._channel: Any = None
         self._process: Any = None
+        self._finalizer: Any = None
         self._closed = False
         self.why_dead: str | None = None
         if start:
@@ -74,7 +75,7 @@ class ExternalProcess(EnvironmentWorker):
     def start(self, wait_to_start: bool = True) -> None:
         """Start the child; with ``wait_to_start=False`` see ``wait_start`` for the rest."""
         if self._closed:
-            raise ClosedError("the process was closed")
+            raise ClosedError(CLOSED)
         if self._process is not None:
             raise RuntimeError("the process was started before")
         ours, theirs = socket.socketpair()
@@ -122,29 +123,33 @@ class ExternalProcess(EnvironmentWorker):
             self._what.pop(0)
             self.spec = self._ready.spec
             return
-        self.close()
-        raise load_error(payload) if kind == Message.EXCEPTION else unknown(kind)
+        error = load_error(payload) if kind == Message.EXCEPTION else unknown(kind)
+        self._finish(CLOSE_TIMEOUT)
+        self.why_dead = f"the worker could not start: {error!r}"
+        raise error
 
     def restart(self) -> None:
-        self._finish()
+        if self._closed:
+            raise ClosedError(CLOSED)
+        self._finish(RESTART_TIMEOUT)
         self._process = self._channel = self._ready = None
         self.start()
 
-    def close(self) -> None:
+    def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         self._closed = True
-        self._finish()
+        self._finish(timeout)
+        self.why_dead = self.why_dead or CLOSED
 
     def request_close(self) -> None:
         if self._channel is not None and self.why_dead is None:
             with suppress(ChannelClosedError):
-                self._channel.send(Message.CLOSE, 0, dump(None))
+                self._channel.send(Message.CLOSE, 0, dump(None), wait=False)
 
-    def _finish(self) -> None:
-        if self._process is not None and self._finalizer.alive:
+    def _finish(self, timeout: float) -> None:
+        if self._finalizer is not None and self._finalizer.alive:
             self.request_close()
+            end_process(self._process, self._channel, self._lifeline, timeout)
             self._finalizer.detach()
-            end_process(self._process, self._channel, self._lifeline, CLOSE_TIMEOUT)
-        self.why_dead = self.why_dead or "it was closed"
 
     @property
     def pid(self) -> int | None:
@@ -253,7 +258,7 @@ class ExternalProcess(EnvironmentWorker):
 
     def _open(self) -> Channel:
         if self._closed:
-            raise ClosedError("the process was closed")
+            raise ClosedError(CLOSED)
         if self._channel is None:
             raise RuntimeError("the process was not started: call start()")
         if self.why_dead is not None:
@@ -263,7 +268,7 @@ class ExternalProcess(EnvironmentWorker):
     def _died(self, call: str | None = None) -> WorkerDiedError:
         """The child is gone: find out how, and remember it for everyone who waits."""
         if self.why_dead is None:
-            self._process.join(CLOSE_TIMEOUT)
+            end_process(self._process, self._channel, self._lifeline)
             code = self._process.exitcode
             under_way = call or next(iter(self._what.values()), None)
             self.why_dead = f"worker process {self.pid} died ({describe_exit(code)})" + (

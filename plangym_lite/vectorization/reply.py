@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from plangym_lite.errors import WorkerDiedError
+from plangym_lite.errors import ClosedError, WorkerDiedError
 from plangym_lite.vectorization.messages import Message, load, load_error
 from plangym_lite.vectorization.worker import Promise
 
-__all__ = ["Reply"]
+__all__ = ["CLOSED", "Reply"]
+
+CLOSED = "the process was closed"
 
 
 class Reply(Promise):
@@ -33,7 +35,8 @@ class Reply(Promise):
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             self._process.take_in(wait=True, timeout=left)
         if self.kind is None:
-            raise WorkerDiedError(self._process.why_dead or "the worker was replaced")
+            why = self._process.why_dead or "the worker was replaced"
+            raise ClosedError(why) if why == CLOSED else WorkerDiedError(why)
         if self.payload is not None:
             unpickle = load if self.kind == Message.RESULT else load_error
             self._value, self.payload = unpickle(self.payload), None

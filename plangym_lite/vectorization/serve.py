@@ -47,7 +47,7 @@ def main(sock: socket.socket, lifeline: Connection, constructor: Any) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with(lifeline)
-    os.environ["MPLBACKEND"] = "Agg"
+    os.environ.update(MPLBACKEND="Agg", SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
     np.random.seed()  # a forked child would draw what its parent draws
     random.seed()
     channel = Channel(sock, takes_fds=True)

@@ -132,6 +132,11 @@ class BlockPool:
         self.blocks.append(block)
         return block, roomy
 
+    def discard(self, block: Block) -> None:
+        """Never hand out this block again."""
+        if block in self.blocks:
+            self._drop(block)
+
     def close(self) -> None:
         """Drop every block."""
         for block in list(self.blocks):

@@ -7,8 +7,9 @@ leaving the process.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from plangym_lite.errors import ClosedError, ProtocolError
@@ -16,7 +17,9 @@ from plangym_lite.transitions import BatchSpec
 from plangym_lite.vectorization.columns import BatchColumns, odd_leaves
 from plangym_lite.vectorization.shared import Block
 
-__all__ = ["Desk", "InlineWorker", "Promise", "RowsReply", "Worker"]
+__all__ = ["CLOSE_TIMEOUT", "Desk", "InlineWorker", "Promise", "RowsReply", "Worker", "close_all"]
+
+CLOSE_TIMEOUT = 5.0
 
 RowsReply = tuple[list[dict[str, Any]], list[list[Any]]]
 """What a worker answers for a piece of a batch: infos, and outgoing columns that are lists."""
@@ -68,11 +71,11 @@ class Worker(ABC):
 
     @abstractmethod
     def restart(self) -> None:
-        """Replace whatever is left of the worker by a fresh one."""
+        """Replace whatever is left of the worker by a fresh one, unless it was closed."""
 
     @abstractmethod
-    def close(self) -> None:
-        """Close the environment and end. May be called again."""
+    def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Close the environment and end, within ``timeout`` seconds. May be called again."""
 
     def request_close(self) -> None:  # noqa: B027
         """Ask for the end without waiting for it, so that several workers end side by side."""
@@ -80,6 +83,16 @@ class Worker(ABC):
     def fileno(self) -> int:
         """A descriptor that is readable when an answer has come; -1: answers come at once."""
         return -1
+
+
+def close_all(workers: Iterable[Worker], timeout: float = CLOSE_TIMEOUT) -> None:
+    """Close workers side by side: all of them have ``timeout`` seconds together."""
+    workers = list(workers)
+    deadline = time.monotonic() + timeout
+    for worker in workers:
+        worker.request_close()
+    for worker in workers:
+        worker.close(max(0.0, deadline - time.monotonic()))
 
 
 class Desk:
@@ -143,11 +156,13 @@ class InlineWorker(Worker):
 
     def __init__(self, constructor: Callable[[], Any]) -> None:
         self._constructor = constructor
-        self.restart()
+        self._desk: Desk | None = Desk(constructor())
+        self.spec = getattr(self._desk.env, "batch_spec", None)
 
     def restart(self) -> None:
-        self._desk: Desk | None = Desk(self._constructor())
-        self.spec = getattr(self._desk.env, "batch_spec", None)
+        self._open()
+        self.close()
+        self._desk = Desk(self._constructor())
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
         return _Kept(self._open().call, name, args, kwargs)
@@ -169,7 +184,7 @@ class InlineWorker(Worker):
         if self._desk is not None:
             self._desk.blocks.pop(number, None)
 
-    def close(self) -> None:
+    def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         if self._desk is not None:
             desk, self._desk = self._desk, None
             desk.blocks.clear()

@@ -1,0 +1,64 @@
+# plangym_lite. On a fresh machine with Python 3.10 or newer: `make demo`, `make test`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+OUT    ?= out
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test slow check lint format types notebooks wheel pythons clean
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/core
+
+setup: $(VENV)/dev  ## virtual environment with everything that development needs
+
+demo: $(VENV)/core  ## plan Ms. Pac-Man on every core and show where the GIF is
+	@mkdir -p $(OUT)
+	$(BIN)/plangym-lite plan ALE/MsPacman-v5 --planner mcts --simulations 100 --steps 100 \
+	  --workers auto --seed 0 --gif $(OUT)/mspacman.gif --json $(OUT)/mspacman.json
+	@echo "The game it played: $(abspath $(OUT)/mspacman.gif)"
+
+test: $(VENV)/dev  ## all tests but the slow ones
+	$(BIN)/python -m pytest -q
+
+slow: $(VENV)/dev  ## the slow tests too
+	$(BIN)/python -m pytest -q -m 'slow or not slow'
+
+check: lint types test wheel  ## what CI runs
+
+lint: $(VENV)/dev  ## style
+	$(BIN)/ruff check plangym_lite tests .ci
+	$(BIN)/ruff format --check plangym_lite tests .ci
+
+format: $(VENV)/dev  ## bring the code into style
+	$(BIN)/ruff check --fix plangym_lite tests .ci
+	$(BIN)/ruff format plangym_lite tests .ci
+
+types: $(VENV)/dev  ## types
+	$(BIN)/mypy
+
+notebooks: $(VENV)/dev  ## run the notebooks
+	$(BIN)/python -m pytest -q tests/test_notebooks.py
+
+wheel: $(VENV)/dev  ## build the wheel, install it elsewhere, use it there
+	rm -rf dist build
+	$(BIN)/python -m build --wheel --outdir dist . >/dev/null
+	bash .ci/try-wheel $(PYTHON) dist/*.whl
+
+pythons: $(VENV)/dev  ## core tests on every Python from 3.10 to 3.13 that is installed
+	$(BIN)/nox -f .ci/noxfile.py
+
+clean:  ## remove what was built here
+	rm -rf $(VENV) $(OUT) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .nox
+	find . -name __pycache__ -prune -exec rm -rf {} + ; rm -rf *.egg-info

@@ -1,0 +1,175 @@
+"""Console: what an Atari console of ale-py is made of, byte by byte.
+
+What ale-py calls a state is 7.7 KB, of which 6.7 KB are the text of a random generator that only a
+console reset ever reads. The other kilobyte is the *core*: ale-py restores it as it stands, several
+times quicker than the whole.
+
+One thing is in no state of ale-py (0.12.1): whether the picture chip was stopped half way through a
+frame. Where it was, the next frame runs differently. The processor's registers, which are in the
+core, tell: it did not come to the frame's end. ``_put`` sets that right.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Any
+
+import ale_py
+import numpy as np
+
+from plangym_lite.errors import InvalidStateError
+
+__all__ = ["MT_WORDS", "Console", "put_generator"]
+
+MT_WORDS = 624
+MT_TEXT = re.compile(rb"(?:\d+ ){%d}\d+" % MT_WORDS)
+OUTER_LENGTH = slice(24, 28)  # where ale-py writes the length of what follows
+PARTIAL_FRAME_GAMES = frozenset({"qbert", "tetris", "tic_tac_toe_3d"})
+"""Games that sometimes stop half way through a frame. Whether they have is not in ale-py's states
+(0.12.1), but in the registers of the processor, which are: it did not come to the frame's end."""
+FRAMES_TO_TRY = 10
+PROCESSOR = b"M6502Low"
+END_OF_FRAME_AT = len(PROCESSOR) + 52  # from there
+
+ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+
+
+class Console:
+    """A console with a game in it.
+
+    Args:
+        ale: the interface, game loaded, with its own sticky actions off.
+        game: the game's name in snake case.
+    """
+
+    def __init__(self, ale: ale_py.ALEInterface, game: str) -> None:
+        self.ale = ale
+        self._may_be_partial = game in PARTIAL_FRAME_GAMES
+        self._donors: dict[bool, bytes] = {}  # cores from which one frame ends partial, or does not
+        self._core: bytes | None = None  # the core of here, where it is known
+        self._draws = 0  # of the generator that resets read
+        self._take_apart(ale.cloneState().serialize())
+        self._reload_generators()
+
+    def _take_apart(self, data: bytes) -> None:
+        match = MT_TEXT.search(data)
+        if match is None:
+            raise InvalidStateError(
+                f"ale-py {ale_py.__version__} lays its states out in a way unknown here"
+            )
+        self._text_at = match.start() - 4
+        self._text = match.group()
+        outer = struct.unpack("<I", data[OUTER_LENGTH])[0] - len(self._text)
+        self._outer = struct.pack("<I", outer)
+        self.core_size = len(data) - len(self._text)
+        self._end_of_frame_at = self._clone_core().index(PROCESSOR) + END_OF_FRAME_AT
+        self.game_hash = data[32:64]
+
+    def core(self) -> bytes:
+        """The console's state, without the generator's text, as ale-py can restore it."""
+        if self._core is None:
+            self._core = self._clone_core()
+        return self._core
+
+    def _clone_core(self) -> bytes:
+        data = self.ale.cloneState().serialize()
+        at = self._text_at
+        rest = at + 4 + int.from_bytes(data[at : at + 4], "little")
+        return b"".join((data[:24], self._outer, data[28:at], b"\0\0\0\0", data[rest:]))
+
+    def _with_text(self, core: bytes, text: bytes) -> bytes:
+        at = self._text_at
+        outer = struct.pack("<I", int.from_bytes(self._outer, "little") + len(text))
+        length = struct.pack("<I", len(text))
+        return b"".join((core[:24], outer, core[28:at], length, text, core[at + 4 :]))
+
+    def _restore(self, data: bytes) -> None:
+        self.ale.restoreState(ale_py.ALEState(data))
+
+    # ---- half-drawn frames --------------------------------------------------------------------
+
+    def _is_partial(self, core: bytes) -> bool:
+        return not core[self._end_of_frame_at] & 1
+
+    def _put(self, core: bytes, before: bytes | None = None) -> None:
+        """Restore ``core`` and, where the game may stop inside a frame, whether it has.
+
+        ``before`` is an earlier core of the same game, if one is known.
+        """
+        partial = self._is_partial(core)
+        if partial or self._may_be_partial:
+            self._may_be_partial = True
+            if self._is_partial(self.core()) != partial:
+                self._stop_in_frame(partial, core, before)
+        self._restore(core)
+        self._core = core
+
+    def _stop_in_frame(self, partial: bool, core: bytes, before: bytes | None) -> None:
+        """Run any frame that ends in the middle (``partial``), or any that does not."""
+        for start in (self._donors.get(partial), core, before):
+            if start is not None:
+                self._restore(start)
+                if self._run_until(partial, start):
+                    return
+        self.ale.reset_game()  # a reset of Q*bert ends in the middle
+        start = self._clone_core()
+        if self._is_partial(start) != partial and not self._run_until(partial, start):
+            raise InvalidStateError("found no way to stop as far inside a frame as the state has")
+
+    def _run_until(self, partial: bool, here: bytes) -> bool:
+        for _ in range(FRAMES_TO_TRY):
+            self.ale.act(ale_py.Action.NOOP)
+            after = self._clone_core()
+            if after[OUTER_LENGTH.stop :] == here[OUTER_LENGTH.stop :]:
+                return False  # the game is over: no frame was run
+            if self._is_partial(after) == partial:
+                self._donors[partial] = here
+                return True
+            here = after
+        return False
+
+    # ---- the generators -----------------------------------------------------------------------
+
+    def _reload_generators(self) -> None:
+        """Learn both generators from a console whose game was just loaded, and quiet one."""
+        data = self.ale.cloneState(include_rng=True).serialize()
+        texts = MT_TEXT.findall(data)
+        self._first_text, self._first_draws = texts[0], int(texts[0].split()[-1])
+        self._draws = self._first_draws
+        self.mt = _generator_from(texts[-1])
+        # A generator of zeros is quicker to write out than one of ten-digit numbers.
+        self._restore(self._with_text(self.core(), b"0 " * MT_WORDS + b"0"))
+
+    def _text_after(self, draws: int) -> bytes:
+        generator = _generator_from(self._first_text)
+        generator.random_raw(draws - self._first_draws, output=False)
+        return _generator_text(generator)
+
+    def _reset_from(self, core: bytes, draws: int) -> None:
+        self._put(core)
+        self._restore(self._with_text(core, self._text_after(draws)))
+        self.ale.reset_game()
+        data = self.ale.cloneState().serialize()
+        position = int(MT_TEXT.search(data).group().split()[-1])  # type: ignore[union-attr]
+        self._draws = draws + (position - draws) % MT_WORDS
+        self._core = None
+        self._restore(self._with_text(self.core(), b"0 " * MT_WORDS + b"0"))
+
+
+def _generator_text(generator: np.random.MT19937) -> bytes:
+    state = generator.state["state"]
+    return b" ".join(b"%d" % word for word in (*state["key"].tolist(), state["pos"]))
+
+
+def _generator_from(text: bytes) -> np.random.MT19937:
+    words = [int(word) for word in text.split()]
+    return put_generator(np.random.MT19937(0), np.array(words[:MT_WORDS]), words[MT_WORDS])
+
+
+def put_generator(
+    generator: np.random.MT19937, key: np.ndarray, position: int
+) -> np.random.MT19937:
+    state: Any = {"key": key.astype(np.uint32), "pos": position}
+    generator.state = {"bit_generator": "MT19937", "state": state}
+    return generator
