@@ -28,8 +28,10 @@ PROVIDERS = ("ale_py", "minigrid", "shimmy")
 """Packages that add ids to Gymnasium when they are imported."""
 
 _CLASSIC = "gymnasium.envs.classic_control."
+_TOY_TEXT = "gymnasium.envs.toy_text."
 _ADAPTERS = {
     "ale_py.env:AtariEnv": "plangym_lite.envs.atari:AtariEnv",
+    "gymnasium.envs.mujoco.mujoco_env:MujocoEnv": "plangym_lite.envs.mujoco:MujocoEnv",
     **{
         _CLASSIC + engine: "plangym_lite.envs.classic_control:ClassicControl"
         for engine in (
@@ -38,6 +40,15 @@ _ADAPTERS = {
             "mountain_car:MountainCarEnv",
             "continuous_mountain_car:Continuous_MountainCarEnv",
             "pendulum:PendulumEnv",
+        )
+    },
+    **{
+        _TOY_TEXT + engine: "plangym_lite.envs.toy_text:ToyText"
+        for engine in (
+            "taxi:TaxiEnv",
+            "frozen_lake:FrozenLakeEnv",
+            "cliffwalking:CliffWalkingEnv",
+            "blackjack:BlackjackEnv",
         )
     },
 }

@@ -170,6 +170,7 @@ def _generator_from(text: bytes) -> np.random.MT19937:
 def put_generator(
     generator: np.random.MT19937, key: np.ndarray, position: int
 ) -> np.random.MT19937:
+    """Put ``generator`` where its key and position say; return it."""
     state: Any = {"key": key.astype(np.uint32), "pos": position}
     generator.state = {"bit_generator": "MT19937", "state": state}
     return generator

@@ -29,20 +29,39 @@ __all__ = ["Emulator"]
 HEADER = struct.Struct("<IBBBBI")  # tag, ended, number of pasts, sticky action, unused, draws
 PAST = struct.Struct("<BxxxIIIfIIf")  # kind, draws, twice (action, frames, paddle strength)
 AT_STATE, BEFORE_RESET = 0, 1  # kinds of past
+Held = tuple[int, int, float]  # an action, for how many frames, with what paddle strength
+NOTHING: Held = (0, 0, 0.0)
+EMPTY = bytes(PAST.size)
 LONG_PICTURE_GAMES = frozenset({"qbert", "tetris", "video_checkers", "yars_revenge"})
 """Games whose first pictures after a restore still show what was there before."""
+LONG_RESET_GAMES = frozenset({"amidar", "koolaid", "trondead"})
+"""Games of which that is true only in the first frames after a reset."""
 NO_PICTURE_GAMES = frozenset({"tic_tac_toe_3d"})
 """Games that leave their picture alone for as long as they think: no state can tell it."""
 ENOUGH_FRAMES = 5  # after which nothing of what was there before is seen
 
 
 class Past(NamedTuple):
-    """A moment before this one, and what was done then."""
+    """A moment before this one, and what was done then, as it stands in a state."""
 
     core: bytes
-    kind: int  # BEFORE_RESET: the first thing done was a reset
-    draws: int  # of the generator that the reset read
-    actions: tuple[tuple[int, int, float], ...] = ()  # (action, frames, paddle strength), at most 2
+    entry: bytes  # a PAST
+
+    @classmethod
+    def of(cls, core: bytes, kind: int, draws: int = 0, *actions: Held) -> Past:
+        """``kind`` BEFORE_RESET: a reset came first, its generator after ``draws`` draws."""
+        first, second = (*actions, NOTHING, NOTHING)[:2]
+        return cls(core, PAST.pack(kind, draws, *first, *second))
+
+    def read(self) -> tuple[int, int, tuple[Held, Held]]:
+        """Kind, draws, and the two actions held."""
+        kind, draws, *held = PAST.unpack(self.entry)
+        return kind, draws, (tuple(held[:3]), tuple(held[3:]))  # type: ignore[return-value]
+
+    @property
+    def n_frames(self) -> int:
+        """Frames from there to the next moment."""
+        return sum(held[1] for held in self.read()[2])
 
 
 class Emulator(Console):
@@ -61,8 +80,9 @@ class Emulator(Console):
         super().__init__(ale, game)
         self.sticky = sticky
         self.has_picture = game not in NO_PICTURE_GAMES
-        self._depth = ENOUGH_FRAMES if game in LONG_PICTURE_GAMES else 1
+        self._depth = ENOUGH_FRAMES if game in LONG_PICTURE_GAMES | LONG_RESET_GAMES else 1
         self._always_replays = pictures and game in LONG_PICTURE_GAMES
+        self._replays_resets = pictures and game in LONG_RESET_GAMES
         self.last_action = 0  # the action that sticks
         self._pasts: list[Past] = []  # oldest first, at most _depth
         self._loaded: bytes | None = None  # the state just restored, until something runs
@@ -80,7 +100,7 @@ class Emulator(Console):
             reload()
             self._core = None
             self._reload_generators()
-        self._pasts = [Past(self.core(), BEFORE_RESET, self._draws)]
+        self._pasts = [Past.of(self.core(), BEFORE_RESET, self._draws)]
         self._reset_from(self.core(), self._draws)
         self.last_action, self._loaded, self._picture_is_old = 0, None, False
 
@@ -124,10 +144,9 @@ class Emulator(Console):
         self._remember(before, *held)
         return total, frames
 
-    def _remember(self, core: bytes, *actions: tuple[int, int, float]) -> None:
-        self._pasts = [*self._pasts[1 - self._depth :], Past(core, AT_STATE, 0, actions)]
-        if self._depth == 1:
-            del self._pasts[:-1]
+    def _remember(self, core: bytes, *actions: Held) -> None:
+        kept = self._pasts[1 - self._depth :] if self._depth > 1 else []
+        self._pasts = [*kept, Past.of(core, AT_STATE, 0, *actions)]
 
     # ---- the state ----------------------------------------------------------------------------
 
@@ -137,16 +156,11 @@ class Emulator(Console):
         if self._loaded is not None:
             view[: self.size] = self._loaded
             return
-        header = HEADER.pack(self._tag, ended, len(self._pasts), self.last_action, 0, self._draws)
-        for past in self._pasts:
-            held = [*past.actions, (0, 0, 0.0), (0, 0, 0.0)]
-            header += PAST.pack(past.kind, past.draws, *held[0], *held[1])
-        view[: self._core_at] = header.ljust(self._core_at, b"\0")
-        view[self._core_at : self._pasts_at] = self.core()
-        cores = b"".join([past.core for past in self._pasts])
-        view[self._pasts_at : self._sticky_at] = cores.ljust(
-            self._sticky_at - self._pasts_at, b"\0"
-        )
+        pasts = self._pasts
+        header = HEADER.pack(self._tag, ended, len(pasts), self.last_action, 0, self._draws)
+        parts = [header, *(past.entry for past in pasts), EMPTY * (self._depth - len(pasts))]
+        parts += [self.core(), *(past.core for past in pasts)]
+        view[: self._sticky_at] = b"".join(parts).ljust(self._sticky_at, b"\0")
         if self.sticky:
             state = self.mt.state["state"]
             out[self._sticky_at : self.size - 4] = state["key"].view(np.uint8)
@@ -168,32 +182,37 @@ class Emulator(Console):
         if self.sticky and generators:
             words = np.frombuffer(state[self._sticky_at : self.size], "<u4")
             put_generator(self.mt, words[:MT_WORDS], int(words[MT_WORDS]))
-        if self._always_replays:
+        if self._always_replays or (self._replays_resets and self._shows_a_reset()):
             self.refresh_picture()
         return ended
 
     def _read_past(self, state: bytes, index: int) -> Past:
-        kind, draws, *held = PAST.unpack_from(state, HEADER.size + index * PAST.size)
-        at = self._pasts_at + index * self.core_size
-        actions = tuple(held[:3]), tuple(held[3:])
-        return Past(state[at : at + self.core_size], kind, draws, actions)
+        head = HEADER.size + index * PAST.size
+        core = self._pasts_at + index * self.core_size
+        return Past(state[core : core + self.core_size], state[head : head + PAST.size])
+
+    def _seen(self) -> list[Past]:
+        """The moments whose frames the picture shows."""
+        first = max(len(self._pasts) - 1, 0)
+        while first and sum(past.n_frames for past in self._pasts[first:]) < ENOUGH_FRAMES:
+            first -= 1
+        return self._pasts[first:]
+
+    def _shows_a_reset(self) -> bool:
+        return any(past.entry[0] == BEFORE_RESET for past in self._seen())
 
     def refresh_picture(self) -> None:
         """After a restore: bring the picture back by running the last actions again."""
         if not self._picture_is_old:
             return
         core, draws = self.core(), self._draws
-        first = len(self._pasts) - 1
-        frames_run = sum(held[1] for held in self._pasts[first].actions)
-        while first and frames_run < ENOUGH_FRAMES:
-            first -= 1
-            frames_run += sum(held[1] for held in self._pasts[first].actions)
-        for index, past in enumerate(self._pasts[first:]):
-            if past.kind == BEFORE_RESET:
-                self._reset_from(past.core, past.draws)
+        for index, past in enumerate(self._seen()):
+            kind, reset_draws, actions = past.read()
+            if kind == BEFORE_RESET:
+                self._reset_from(past.core, reset_draws)
             elif index == 0:
                 self._put(past.core)
-            for action, frames, strength in past.actions:
+            for action, frames, strength in actions:
                 for _ in range(frames):
                     self.ale.act(action, strength)
         self._core, self._draws, self._picture_is_old = core, draws, False

@@ -23,8 +23,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.utils import EzPickle
 
+from plangym_lite.envs.pickling import GENERATOR, LOOKUP, Reducers, Unpickler
 from plangym_lite.errors import InvalidStateError
 
 __all__ = ["GENERATOR_WORDS", "Snapshot", "generator_to_words", "layers_of", "words_to_generator"]
@@ -92,19 +92,26 @@ class Snapshot:
         self.layers = layers
         self.left_out: list[set[str]] = [set() for _ in layers]
         self._first_names = [frozenset(layer.__dict__) for layer in layers]
+        self._spaces = list(
+            {id(layer.action_space): layer.action_space for layer in layers}.values()
+        )
         self._generators: list[np.random.Generator] = []
         self._restore_generators = True
         self._places: dict[tuple[int, str | None], Any] = {}
-        self._references: dict[int, tuple[int, str | None]] = {}
+        self._reducers = Reducers()
+        self._globals: dict[tuple[str, str], Any] = {
+            (LOOKUP.__module__, LOOKUP.__name__): self.lookup,
+            (GENERATOR.__module__, GENERATOR.__name__): self.generator,
+        }
         self._probe()
 
     def save(self, extra: Any = None) -> bytes:
         """The layers' state, and ``extra`` with it, as one pickle."""
         try:
-            return self._pickle(self._everything(extra)).getvalue()
+            return self._pickle(self._everything(extra))
         except (pickle.PicklingError, TypeError, AttributeError):
             self._probe()  # an attribute that was not there before
-            return self._pickle(self._everything(extra)).getvalue()
+            return self._pickle(self._everything(extra))
 
     def load(self, data: bytes | memoryview, generators: bool = True) -> Any:
         """Restore what ``save`` saved, in place; return its ``extra``.
@@ -113,49 +120,40 @@ class Snapshot:
         """
         self._restore_generators = generators
         if not generators:  # whatever runs now runs on
-            self._generators = self._pickle(self._everything(None)).generators
-        attributes, space_generators, extra = _Unpickler(io.BytesIO(data), self).load()
-        stay = zip(self.left_out, self._first_names, strict=True)
-        for layer, saved, (left_out, first) in zip(self.layers, attributes, stay, strict=True):
+            self._pickle(self._everything(None))
+            self._generators = self._reducers.generators
+        unpickler = Unpickler(io.BytesIO(data))
+        unpickler.known = self._globals
+        attributes, space_generators, extra = unpickler.load()
+        stay = zip(self.left_out, self._staying, strict=True)
+        for layer, saved, (left_out, staying) in zip(self.layers, attributes, stay, strict=True):
             present = layer.__dict__
-            if present.keys() != saved.keys():
-                born_since = present.keys() - saved.keys() - left_out - first
-                for name in born_since - CONSTANT_NAMES - SCREEN_NAMES:
-                    del present[name]
-            for name in left_out & saved.keys():  # a window, say, where the state had none yet
+            for name in [name for name in present if name not in saved and name not in staying]:
+                del present[name]  # born since
+            for name in left_out and left_out & saved.keys():  # a window where there was none yet
                 del saved[name]
             present.update(saved)
-        for layer, generator in zip(self.layers, space_generators, strict=True):
+        for space, generator in zip(self._spaces, space_generators, strict=True):
             if generator is not None:
-                layer.action_space._np_random = generator
+                space._np_random = generator
         return extra
 
     def _everything(self, extra: Any) -> tuple[Any, ...]:
-        return self._attributes(), self._space_generators(), extra
+        return self._attributes(), [space._np_random for space in self._spaces], extra
 
-    def _pickle(self, value: Any) -> _Pickler:
-        pickler = _Pickler(self._references)
+    def _pickle(self, value: Any) -> bytes:
+        buffer = io.BytesIO()
+        pickler = pickle.Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL)
+        pickler.dispatch_table = self._reducers
+        self._reducers.generators = []
         pickler.dump(value)
-        return pickler
+        return buffer.getvalue()
 
     def _attributes(self) -> list[dict[str, Any]]:
         return [
-            {
-                name: value
-                for name, value in layer.__dict__.items()
-                if name not in CONSTANT_NAMES and name not in SCREEN_NAMES and name not in skipped
-            }
-            for layer, skipped in zip(self.layers, self.left_out, strict=True)
+            {name: value for name, value in layer.__dict__.items() if name not in skipped}
+            for layer, skipped in zip(self.layers, self._skipped, strict=True)
         ]
-
-    def _space_generators(self) -> list[np.random.Generator | None]:
-        found: list[np.random.Generator | None] = []
-        seen: set[int] = set()
-        for layer in self.layers:
-            space = layer.action_space
-            found.append(None if id(space) in seen else space._np_random)
-            seen.add(id(space))
-        return found
 
     def _probe(self) -> None:
         """Find what stays with the target, and what can be referred to."""
@@ -166,16 +164,22 @@ class Snapshot:
             for name, value in layer.__dict__.items():
                 if isinstance(value, spaces.Space):
                     self._refer(value, (index, name))
-        for layer, attributes, skipped in zip(
-            self.layers, self._attributes(), self.left_out, strict=True
-        ):
-            del layer
+        self._remember_names()
+        for attributes, left_out in zip(self._attributes(), self.left_out, strict=True):
             for name, value in attributes.items():
                 if isinstance(value, STAYING_TYPES) or not self._can_be_pickled(value):
-                    skipped.add(name)
+                    left_out.add(name)
+        self._remember_names()
+
+    def _remember_names(self) -> None:
+        """Of each layer: the names not saved, and the names that are not deleted either."""
+        self._skipped = [CONSTANT_NAMES | SCREEN_NAMES | left_out for left_out in self.left_out]
+        self._staying = [
+            skipped | first for skipped, first in zip(self._skipped, self._first_names, strict=True)
+        ]
 
     def _refer(self, value: Any, place: tuple[int, str | None]) -> None:
-        self._references.setdefault(id(value), place)
+        self._reducers.references.setdefault(id(value), place)
         self._places[place] = value
 
     def _can_be_pickled(self, value: Any) -> bool:
@@ -189,65 +193,16 @@ class Snapshot:
         """The layer or space that a reference in a pickle means here."""
         return self._places[index, name]
 
-    def generator(self, slot: int, words: tuple[int, ...]) -> np.random.Generator:
+    def generator(self, slot: int, numbers: tuple[int, ...]) -> np.random.Generator:
         """The ``slot``-th generator of a pickle; one object is reused for every restore."""
         while len(self._generators) <= slot:
             self._generators.append(np.random.default_rng(0))
         if self._restore_generators:
-            words_to_generator(words, self._generators[slot])
+            state, inc, has_uint32, uinteger = numbers
+            self._generators[slot].bit_generator.state = {
+                "bit_generator": "PCG64",
+                "state": {"state": state, "inc": inc},
+                "has_uint32": has_uint32,
+                "uinteger": uinteger,
+            }
         return self._generators[slot]
-
-
-def _lookup(index: int, name: str | None) -> Any:
-    raise RuntimeError("stands for Snapshot.lookup inside a pickle")
-
-
-def _generator(slot: int, words: tuple[int, ...]) -> np.random.Generator:
-    raise RuntimeError("stands for Snapshot.generator inside a pickle")
-
-
-def _bare(cls: Any) -> Any:
-    """An object of ``cls`` without calling its ``__init__``."""
-    return cls.__new__(cls)
-
-
-def _fill(target: Any, attributes: dict[str, Any]) -> None:
-    """Give a bare object its attributes, past any ``__setstate__``, which might start afresh."""
-    target.__dict__.update(attributes)
-
-
-class _Pickler(pickle.Pickler):
-    def __init__(self, references: dict[int, tuple[int, str | None]]) -> None:
-        buffer = io.BytesIO()
-        super().__init__(buffer, protocol=pickle.HIGHEST_PROTOCOL)
-        self.getvalue = buffer.getvalue
-        self.generators: list[np.random.Generator] = []  # in the order of their slots
-        self._references = references
-
-    def reducer_override(self, value: Any) -> Any:
-        place = self._references.get(id(value))
-        if place is not None:
-            return _lookup, place
-        if type(value) is np.random.Generator:
-            if type(value.bit_generator) is not np.random.PCG64:
-                return NotImplemented
-            self.generators.append(value)
-            return _generator, (len(self.generators) - 1, tuple(generator_to_words(value)))
-        if isinstance(value, np.dtype) and value.isbuiltin == 1:
-            return np.dtype, (value.str,)  # numpy's own way makes a second dtype object
-        if isinstance(value, (gym.Env, EzPickle)):
-            return _bare, (type(value),), value.__dict__, None, None, _fill
-        return NotImplemented
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, snapshot: Snapshot) -> None:
-        super().__init__(file)
-        self._snapshot = snapshot
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module == __name__ and name == "_lookup":
-            return self._snapshot.lookup
-        if module == __name__ and name == "_generator":
-            return self._snapshot.generator
-        return super().find_class(module, name)

@@ -35,6 +35,8 @@ __all__ = ["BatchEnv"]
 IMAGE_BYTES = 16 << 10
 """Observations from this size on are images: handed out as views of shared memory."""
 
+PATIENCE = 0.5  # seconds that a worker may go on with an interrupted batch
+
 
 class BatchEnv:
     """Several workers with the same environment, used as one.
@@ -54,6 +56,7 @@ class BatchEnv:
         self._blocking = blocking
         self._synced: Any = None  # the state that all workers were last put into
         self._closed = False
+        self._unfinished: dict[int, Promise] = {}  # what an interrupted batch left under way
         self._spec = self._common_spec()
         self._pool = BlockPool(self._spec, shared_limit)
         self._pool.on_drop = [worker.forget_block for worker in self._envs]
@@ -108,6 +111,7 @@ class BatchEnv:
         size = len(rows.dts)
         if size == 0:
             return pack(self._spec, empty_columns(self._spec, 0, return_state), [])
+        self._clear_up()
         block, may_lease = self._pool.acquire(size)
         gathering = _Gathering(self._spec, block, size, return_state, may_lease)
         deal = Deal(
@@ -124,16 +128,28 @@ class BatchEnv:
         except Exception:
             raise
         except BaseException:  # interrupted: a row that nobody waits for may still be written
+            self._unfinished = deal.unfinished()
             self._pool.discard(block)
             raise
         return gathering.finish()
+
+    def _clear_up(self) -> None:
+        """After an interrupt: give the workers a moment to finish, then replace them."""
+        while self._unfinished:
+            index, promise = self._unfinished.popitem()
+            try:
+                promise.result(timeout=PATIENCE)
+            except TimeoutError:
+                self._replace(index)
+            except Exception:  # nobody asks for it any more
+                continue
 
     # ---- everything else ----------------------------------------------------------------------
 
     def sync_states(self, state: Any, blocking: bool = True) -> None:
         """Put every worker into ``state``; with ``blocking=False`` do not wait for them."""
         check_state(self._spec, state)
-        self._synced = state
+        self._synced = state.copy() if isinstance(state, np.ndarray) else state
         promises = [self._send(index, "set_state", state) for index in range(len(self))]
         if blocking:
             for index, promise in enumerate(promises):

@@ -98,6 +98,10 @@ class Deal:
         if self._error is not None:
             raise self._error[1]
 
+    def unfinished(self) -> dict[int, Promise]:
+        """The workers that are still at it, each with the last promise it gave."""
+        return {worker: hand[-1][1] for worker, hand in enumerate(self._hands) if hand}
+
     def _hand_out(self, worker: int) -> None:
         limit = 1 if self._blocking else IN_HAND
         while self._to_do and self._error is None and len(self._hands[worker]) < limit:

@@ -21,7 +21,13 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-__all__ = ["default_start_method", "describe_exit", "end_process", "start_process"]
+__all__ = [
+    "default_start_method",
+    "describe_exit",
+    "end_process",
+    "interrupts_held",
+    "start_process",
+]
 
 PRELOAD = ["plangym_lite.vectorization.serve", "plangym_lite.envs.gym"]
 THREAD_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -51,11 +57,11 @@ def start_process(
     process = context.Process(target=target, args=args, daemon=True, name="plangym_lite worker")
     with _starting:
         if start_method == "fork":
-            with _interrupts_held():
+            with interrupts_held():
                 process.start()
             return process
         multiprocessing.resource_tracker.ensure_running()  # it would let interrupts through
-        with _hidden_main(), _few_threads(), _interrupts_held():
+        with _hidden_main(), _few_threads(), interrupts_held():
             if start_method == "forkserver" and _has_no_preload_of_its_own():
                 context.set_forkserver_preload(PRELOAD)
             process.start()
@@ -104,16 +110,24 @@ def _hidden_main() -> Iterator[None]:
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """A child starts with Ctrl-C held back, lest it print a traceback before it can ignore it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def interrupts_held() -> Iterator[None]:
+    """Put off Ctrl-C: no start is left half done, and no child prints a traceback of it.
+
+    A child inherits the mask, and so is spared until it ignores Ctrl-C for good.
+    """
+    before, put_off = signal.getsignal(signal.SIGINT), []
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and callable(before):
+        signal.signal(signal.SIGINT, lambda *args: put_off.append(args))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if is_main and callable(before):
+            signal.signal(signal.SIGINT, before)
+            if put_off:
+                before(*put_off[-1])
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from plangym_lite.vectorization.launch import (
     default_start_method,
     describe_exit,
     end_process,
+    interrupts_held,
     start_process,
 )
 from plangym_lite.vectorization.messages import Message, dump, load, load_error
@@ -78,31 +79,31 @@ class ExternalProcess(EnvironmentWorker):
             raise ClosedError(CLOSED)
         if self._process is not None:
             raise RuntimeError("the process was started before")
-        ours, theirs = socket.socketpair()
-        reader, lifeline = multiprocessing.Pipe(duplex=False)
         forks = self._start_method == "fork"
         target = _forked_main if forks else serve.main
         constructor = self._constructor if forks else cloudpickle.dumps(self._constructor)
+        with interrupts_held():
+            self._launch(target, constructor)
+        if wait_to_start:
+            self.wait_start()
+
+    def _launch(self, target: Callable[..., None], constructor: Any) -> None:
+        ours, theirs = socket.socketpair()
+        reader, lifeline = multiprocessing.Pipe(duplex=False)
         self._next_id, self._what = 1, {0: "starting"}
         self.waiting: weakref.WeakValueDictionary[int, Reply] = weakref.WeakValueDictionary()
         self._attached: set[int] = set()
-        self.why_dead = None
         _parent_ends.update((ours, lifeline))
         with theirs, reader:
             try:
-                self._process = start_process(
-                    target, (theirs, reader, constructor), self._start_method
-                )
+                process = start_process(target, (theirs, reader, constructor), self._start_method)
             except BaseException:
                 ours.close()
                 lifeline.close()
                 raise
-        self._channel, self._lifeline = Channel(ours), lifeline
-        self._finalizer = weakref.finalize(
-            self, end_process, self._process, self._channel, lifeline
-        )
-        if wait_to_start:
-            self.wait_start()
+        self._process, self._channel, self._lifeline = process, Channel(ours), lifeline
+        self._finalizer = weakref.finalize(self, end_process, process, self._channel, lifeline)
+        self.why_dead = None
 
     def wait_start(self, timeout: float | None = None) -> None:
         """Wait until the environment stands.
@@ -114,15 +115,19 @@ class ExternalProcess(EnvironmentWorker):
         """
         if self._ready is not None:
             return
+        channel = self._open()
         try:
-            kind, _, payload = self._open().receive(timeout)
+            kind, _, payload = channel.receive(timeout)
+            if kind == Message.READY:
+                self._ready = load(payload)
+                self._what.pop(0, None)
+                self.spec = self._ready.spec
+                return
         except ChannelClosedError:
             raise self._died() from None
-        if kind == Message.READY:
-            self._ready = load(payload)
-            self._what.pop(0)
-            self.spec = self._ready.spec
-            return
+        except KeyboardInterrupt:  # the message may have been lost
+            self.why_dead = "its start was interrupted"
+            raise
         error = load_error(payload) if kind == Message.EXCEPTION else unknown(kind)
         self._finish(CLOSE_TIMEOUT)
         self.why_dead = f"the worker could not start: {error!r}"
@@ -132,6 +137,7 @@ class ExternalProcess(EnvironmentWorker):
         if self._closed:
             raise ClosedError(CLOSED)
         self._finish(RESTART_TIMEOUT)
+        self.why_dead = "its restart was interrupted"
         self._process = self._channel = self._ready = None
         self.start()
 
@@ -259,10 +265,10 @@ class ExternalProcess(EnvironmentWorker):
     def _open(self) -> Channel:
         if self._closed:
             raise ClosedError(CLOSED)
-        if self._channel is None:
-            raise RuntimeError("the process was not started: call start()")
         if self.why_dead is not None:
             raise WorkerDiedError(self.why_dead)
+        if self._channel is None:
+            raise RuntimeError("the process was not started: call start()")
         return self._channel
 
     def _died(self, call: str | None = None) -> WorkerDiedError:

@@ -1,0 +1,60 @@
+"""What a NAME on the command line stands for."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from plangym_lite.core import PlanEnv
+from plangym_lite.errors import PlangymError
+from plangym_lite.registry import make
+
+__all__ = ["CommandError", "find_target", "make_env"]
+
+
+class CommandError(Exception):
+    """The command cannot be carried out as it was given: one clear line for the user."""
+
+
+def find_target(name: str) -> str | Callable[..., Any]:
+    """An environment's id as it is; the class or callable that ``module:Class`` names.
+
+    The current directory can be imported from.
+
+    Raises:
+        CommandError: there is no such module, or nothing of that name in it.
+    """
+    module, _, attribute = name.partition(":")
+    if not (attribute.isidentifier() and module.replace(".", "").isidentifier()):
+        return name
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:  # whatever a user's module does while it is imported
+        raise CommandError(f"{module} cannot be imported: {_line(error)}") from error
+    if not callable(getattr(found, attribute, None)):
+        raise CommandError(f"{module} has no class or callable {attribute!r}")
+    return getattr(found, attribute)
+
+
+def make_env(target: str | Callable[..., Any], name: str, **kwargs: Any) -> PlanEnv:
+    """``plangym_lite.make(target, **kwargs)``, its failures as one line.
+
+    Raises:
+        CommandError: it cannot be made.
+        PlangymError: the same, where plangym_lite itself says so.
+    """
+    try:
+        return make(target, **kwargs)
+    except PlangymError:
+        raise
+    except Exception as error:  # whatever a foreign environment raises while it is made
+        raise CommandError(f"{name} cannot be made: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,207 @@
+"""MujocoEnv: every environment built on Gymnasium's ``MujocoEnv``, v4 and v5 and your own.
+
+A state is float64, 8 to 36 KB, most of it the memory of the simulation::
+
+    ended | elapsed steps | tag | generator (10 words) | attributes | simulation
+
+The tag tells the states of one model from those of another. A subclass of yours, or an environment
+inside wrappers of yours, is saved by the generic snapshot, with the simulation beside it: then a
+state is uint8.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+
+from plangym_lite.engine import AWAY
+from plangym_lite.envs.gym import PlangymEnv
+from plangym_lite.envs.mujoco_drawing import first_picture
+from plangym_lite.envs.mujoco_memory import (
+    SimulationMemory,
+    changed_fields,
+    copy_of_model,
+    model_tag,
+)
+from plangym_lite.envs.snapshot import GENERATOR_WORDS, generator_to_words, words_to_generator
+from plangym_lite.errors import InvalidStateError
+
+__all__ = ["MujocoEnv"]
+
+ENDED, ELAPSED, TAG = range(3)
+GENERATOR = slice(TAG + 1, TAG + 1 + GENERATOR_WORDS)
+ATTRIBUTES = GENERATOR.stop
+OWN_MODULES = "gymnasium.envs.mujoco."
+PROBE_SEEDS = (0, 1, 2)
+PROBE_STEPS = 3
+
+
+class MujocoEnv(PlangymEnv):
+    """A Gymnasium MuJoCo environment.
+
+    Pictures need a way to draw: set ``MUJOCO_GL=egl`` (or ``osmesa``) where there is no display.
+    """
+
+    # ---- building -----------------------------------------------------------------------------
+
+    def adopt_layers(self) -> None:
+        base = self._base
+        own = type(base).__module__.startswith(OWN_MODULES)
+        self._is_plain = (
+            self.STATE_IS_ARRAY and own and self.surrounded_only_by(gym.wrappers.TimeLimit)
+        )
+        self._limits: list[Any] = [
+            layer for layer in self._layers if isinstance(layer, gym.wrappers.TimeLimit)
+        ]
+        self._tag = model_tag(base.model, f"{type(base).__module__}.{type(base).__qualname__}")
+        self._head = np.zeros(ATTRIBUTES)  # holds the generator while inside a batch
+        self._head[TAG] = self._tag
+        attributes, fields = self._probe()
+        self._memory = SimulationMemory(base.model, base.data, fields)
+        self._attributes = attributes
+        self._attribute_part = slice(
+            ATTRIBUTES, ATTRIBUTES + sum(value.size for value in attributes.values())
+        )
+        self._size = self._attribute_part.stop + self._memory.size
+        self._obs: Any = None
+        self._camera: Any = None
+
+    def _probe(self) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+        """Play a little; return the base's numeric attributes and model arrays that change."""
+        env, base = self._gym_env, self._base
+        actions = np.random.default_rng(0)
+        shape, dtype = env.action_space.shape, env.action_space.dtype
+        env.reset(seed=PROBE_SEEDS[0])
+        model, first = copy_of_model(base.model), _numbers_of(base)
+        changed: dict[str, np.ndarray] = {}
+        for seed in PROBE_SEEDS:
+            env.reset(seed=seed)
+            for _ in range(PROBE_STEPS):
+                env.step(actions.uniform(-1, 1, shape).astype(dtype))
+                for name, value in _numbers_of(base).items():
+                    if name not in first or not np.array_equal(first[name], value):
+                        changed[name] = value
+        return changed, changed_fields(base.model, model)
+
+    def _measure_capacity(self) -> int:
+        return super()._measure_capacity() - self._memory.size * 8  # that part has a fixed size
+
+    # ---- observations and images --------------------------------------------------------------
+
+    def current_obs(self) -> Any:
+        if self._is_plain and self._obs is None:
+            self._obs = self._base._get_obs()
+        return super().current_obs()
+
+    def write_obs(self, out: np.ndarray) -> None:
+        if self.obs_type == "coords" and self._obs is not None:
+            out[...] = self._obs
+        else:
+            out[...] = self.current_obs()
+
+    def draw_image(self) -> np.ndarray:
+        if self._camera is None and self.render_mode == "rgb_array":
+            first_picture(super().draw_image)  # a renderer's first picture is unlike its others
+            self._camera = self._base.mujoco_renderer.viewer.cam
+            self._lookat = _middle_of(self._base)
+        if self._camera is not None:
+            self._aim()
+        return super().draw_image()
+
+    def _aim(self) -> None:
+        """Look where the state says. Gymnasium looks to where the first picture happened to be."""
+        camera = self._camera
+        if camera.type == mujoco.mjtCamera.mjCAMERA_TRACKING:
+            camera.lookat[:] = self._base.data.subtree_com[camera.trackbodyid]
+        elif "lookat" not in (self._base.mujoco_renderer.default_cam_config or {}):
+            camera.lookat[:] = self._lookat
+
+    # ---- the state ----------------------------------------------------------------------------
+
+    def save_state(self, out: np.ndarray | None = None) -> Any:
+        if not self._is_plain:
+            return super().save_state(out)
+        if out is None:
+            out = np.empty(self._size)
+        self._memory.check(self._base.data)
+        head = self._head
+        head[ENDED] = self._ended
+        if self._limits:
+            head[ELAPSED] = self._limits[0]._elapsed_steps
+        if self.clone_seeds and self._phase != AWAY:  # away, nothing was drawn since the load
+            head[GENERATOR] = generator_to_words(self._base.np_random)
+        out[:ATTRIBUTES] = head
+        if self._attributes:
+            values = [np.ravel(getattr(self._base, name)) for name in self._attributes]
+            out[self._attribute_part] = np.concatenate(values)
+        self._memory.save(out[self._attribute_part.stop :])
+        return out
+
+    def load_state(self, state: Any) -> None:
+        if not self._is_plain:
+            super().load_state(state)
+            return
+        ended, elapsed, tag = state[: GENERATOR.start].tolist()
+        if tag != self._tag or ended not in (0, 1, 2, 3):
+            raise InvalidStateError(f"not a state of {self!r}: it is of another model")
+        self._memory.check(self._base.data)
+        self._ended = int(ended)
+        if self._limits:
+            self._limits[0]._elapsed_steps = int(elapsed)
+        if self.clone_seeds:
+            self._head[GENERATOR] = state[GENERATOR]
+            if self._phase != AWAY:
+                words_to_generator(state[GENERATOR].tolist(), self._base.np_random)
+        start = ATTRIBUTES
+        for name, value in self._attributes.items():
+            part = state[start : start + value.size]
+            setattr(self._base, name, part.astype(value.dtype).reshape(value.shape))
+            start += value.size
+        self._memory.load(state[start:])
+        self._obs = None
+
+    def save_bytes(self) -> bytes:
+        self._refer_to_simulation()
+        row = np.empty(1 + self._memory.size)
+        row[0] = self._tag
+        self._memory.save(row[1:])
+        return row.tobytes() + super().save_bytes()
+
+    def load_bytes(self, data: bytes) -> None:
+        self._refer_to_simulation()
+        end = 8 * (1 + self._memory.size)
+        row = np.frombuffer(data[:end]) if len(data) > end else np.zeros(1)
+        if row[0] != self._tag:
+            raise InvalidStateError(f"not a state of {self!r}: it is of another model")
+        super().load_bytes(data[end:])
+        self._memory.load(row[1:])
+
+    def _refer_to_simulation(self) -> None:
+        """Model and data stay with the environment, wherever its attributes lead to them."""
+        base = self._base
+        self._memory.check(base.data)
+        if id(base.data) not in self._snapshot._references:
+            index = len(self._layers) - 1
+            self._snapshot._refer(base.model, (index, "model"))
+            self._snapshot._refer(base.data, (index, "data"))
+
+
+def _middle_of(base: Any) -> np.ndarray:
+    """The middle of the model in its first pose."""
+    data = mujoco.MjData(base.model)
+    data.qpos[:] = base.init_qpos
+    mujoco.mj_kinematics(base.model, data)
+    return np.median(data.geom_xpos, axis=0)
+
+
+def _numbers_of(base: Any) -> dict[str, np.ndarray]:
+    """The numeric attributes of an environment, as copies."""
+    return {
+        name: np.array(value)
+        for name, value in vars(base).items()
+        if isinstance(value, (bool, int, float, np.number, np.ndarray))
+        and np.asarray(value).dtype.kind in "fiub"
+    }

@@ -1,0 +1,141 @@
+"""Toy text: Taxi, FrozenLake, CliffWalking, Blackjack. A state is 50 to 100 bytes.
+
+::
+
+    ended | last action + 1 | generator's spare? | flags | elapsed steps | generator's spare
+    generator (2 numbers of 128 bits) | cell                               of the grid worlds
+                                      | two hands, face-up card            of Blackjack
+
+``flags`` are Taxi's: whether the passenger may change their mind, and where the taxi points. A
+picture shows the taxi pointing where it moved last, whatever was drawn before.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from plangym_lite.envs.gym import PlangymEnv
+from plangym_lite.errors import InvalidStateError
+
+__all__ = ["ToyText"]
+
+MODULE = "gymnasium.envs.toy_text."
+HEAD = struct.Struct("<4BII16s16s")
+CELL = struct.Struct("<I")
+HANDS = struct.Struct("<24s24s2s")  # 22 cards are more than 21, whatever they are
+FICKLE, TURN = 1, 2  # the flags: a bit, and the orientation times two
+TURNS = range(4)
+ZEROS = bytes(16)
+
+
+class ToyText(PlangymEnv):
+    """Gymnasium's toy text environments.
+
+    Subclasses of them, random maps and any user's wrappers are saved by the generic snapshot.
+    """
+
+    def adopt_layers(self) -> None:
+        self._limits: list[Any] = [
+            layer for layer in self._layers if isinstance(layer, gym.wrappers.TimeLimit)
+        ]
+        self._is_plain = (
+            self.STATE_IS_ARRAY
+            and type(self._base).__module__.startswith(MODULE)
+            and self.surrounded_only_by(gym.wrappers.TimeLimit)
+            and len(self._limits) < 2
+            and not self._has_random_map()
+        )
+        self._plays_cards = type(self._base).__name__ == "BlackjackEnv"
+        self._body = HANDS if self._plays_cards else CELL
+        self._turns = hasattr(self._base, "taxi_orientation")
+
+    def _has_random_map(self) -> bool:
+        """Whether another environment of this recipe may have another map."""
+        if type(self._base).__name__ != "FrozenLakeEnv" or self._engine_kwargs.get("desc"):
+            return False
+        from gymnasium.envs.toy_text.frozen_lake import MAPS
+
+        rows = ["".join(row) for row in self._base.desc.astype(str)]
+        return rows not in MAPS.values()
+
+    def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
+        result = super().advance(action, n_frames)
+        if self._turns and self._base.lastaction in TURNS:
+            self._base.taxi_orientation = int(self._base.lastaction)
+        return result
+
+    def save_state(self, out: np.ndarray | None = None) -> Any:
+        if not self._is_plain:
+            return super().save_state(out)
+        base = self._base
+        if out is None:
+            out = np.empty(HEAD.size + self._body.size, np.uint8)
+        spare_given = spare = last = flags = 0
+        state = inc = ZEROS
+        if self.clone_seeds:
+            generator = base.np_random.bit_generator.state
+            spare_given, spare = generator["has_uint32"], generator["uinteger"]
+            state = generator["state"]["state"].to_bytes(16, "little")
+            inc = generator["state"]["inc"].to_bytes(16, "little")
+        if not self._plays_cards:
+            last = 0 if base.lastaction is None else base.lastaction + 1
+        if self._turns:
+            flags = FICKLE * bool(getattr(base, "fickle_step", False))
+            flags |= TURN * base.taxi_orientation
+        elapsed = self._limits[0]._elapsed_steps if self._limits else 0
+        HEAD.pack_into(
+            out, 0, self._ended, last, spare_given, flags, elapsed or 0, spare, state, inc
+        )
+        self._body.pack_into(out, HEAD.size, *self._hands() if self._plays_cards else (base.s,))
+        return out
+
+    def load_state(self, state: Any) -> None:
+        if not self._is_plain:
+            super().load_state(state)
+            return
+        base = self._base
+        ended, last, spare_given, flags, elapsed, spare, number, inc = HEAD.unpack_from(state)
+        if ended > 3 or spare_given > 1 or last > self.action_space.n:  # type: ignore[attr-defined]
+            raise InvalidStateError(f"not a state of {self!r}: its first bytes are {state[:4]}")
+        if self._plays_cards:
+            self._take_hands(*HANDS.unpack_from(state, HEAD.size))
+        else:
+            (cell,) = CELL.unpack_from(state, HEAD.size)
+            if cell not in base.P:
+                raise InvalidStateError(f"not a state of {self!r}: it has no cell {cell}")
+            base.s = self._obs = cell
+            base.lastaction = last - 1 if last else None
+        self._ended = ended
+        if self._turns:
+            base.fickle_step, base.taxi_orientation = bool(flags & FICKLE), flags // TURN % 4
+        if self._limits:
+            self._limits[0]._elapsed_steps = elapsed
+        if self.clone_seeds:
+            base.np_random.bit_generator.state = {
+                "bit_generator": "PCG64",
+                "state": {
+                    "state": int.from_bytes(number, "little"),
+                    "inc": int.from_bytes(inc, "little"),
+                },
+                "has_uint32": spare_given,
+                "uinteger": spare,
+            }
+
+    def _hands(self) -> tuple[bytes, bytes, bytes]:
+        base = self._base
+        face_up = base.dealer_top_card_suit + base.dealer_top_card_value_str
+        return bytes(base.player), bytes(base.dealer), face_up.encode()
+
+    def _take_hands(self, player: bytes, dealer: bytes, face_up: bytes) -> None:
+        hands = [list(hand.rstrip(b"\0")) for hand in (player, dealer)]
+        if any(len(hand) < 2 or max(hand) > 10 for hand in hands):
+            raise InvalidStateError(f"not a state of {self!r}: its hands are {hands}")
+        base = self._base
+        base.player, base.dealer = hands
+        base.dealer_top_card_suit = chr(face_up[0])
+        base.dealer_top_card_value_str = chr(face_up[1])
+        self._obs = base._get_obs()

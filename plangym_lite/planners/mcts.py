@@ -1,0 +1,196 @@
+"""Monte Carlo tree search: UCT, its leaves expanded in batches.
+
+::
+
+    select   walk down from the root, by value and curiosity, to an action not tried yet
+    expand   one ``step_batch`` for all leaves of the batch; random play (or ``value_fn``) says
+             what they are worth
+    backward carry the values up to the root
+
+While a batch is being gathered, the simulations on their way count as losses (virtual loss), so
+that the next one goes elsewhere. The size of a batch does not depend on the number of workers:
+the same generator gives the same plan with any number of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from plangym_lite.core import PlanEnv
+from plangym_lite.planners.output import PlanOutput
+from plangym_lite.planners.simulator import OnBatch, Simulator, ValueFn, check_knobs, values_after
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree
+from plangym_lite.transitions import TransitionBatch
+
+__all__ = ["mcts"]
+
+Evaluate = Callable[[TransitionBatch, np.ndarray], np.ndarray]
+"""Says what new leaves are worth, given how they were reached and their depths."""
+
+
+def mcts(
+    env: PlanEnv,
+    state: Any,
+    *,
+    num_simulations: int = 100,
+    max_depth: int = 20,
+    batch_size: int = 8,
+    rollout_dt: int = 4,
+    discount: float = 0.99,
+    exploration: float = 0.3,
+    value_fn: ValueFn | None = None,
+    tree: Tree | None = None,
+    on_batch: OnBatch | None = None,
+    rng: np.random.Generator,
+) -> PlanOutput:
+    """Plan one decision from ``state``; the environment's own current state stays put.
+
+    Args:
+        env: an environment with discrete actions.
+        state: where to plan from.
+        num_simulations: walks down the tree.
+        max_depth: how many steps ahead a simulation looks, in the tree and by random play.
+        batch_size: leaves that are expanded together; fewer where the tree is still narrow.
+        rollout_dt: for how many steps random play holds an action.
+        discount: of a reward one step later, between 0 and 1.
+        exploration: weight of what was visited little; values are scaled to [0, 1] first, by the
+            least and the greatest in the tree, so that the unit of reward does not matter.
+        value_fn: says what a leaf is worth, instead of random play.
+        tree: ``search`` of the decision before: what it knows of ``state`` is kept.
+        on_batch: called as ``on_batch(rows, frames)`` after every batch.
+        rng: the one source of randomness.
+
+    Returns:
+        The plan: the most visited action, and the most visited path below it; ``value`` is the
+        mean return of that action, ``action_weights`` are the shares of the visits, ``search``
+        is the :class:`Tree`.
+
+    Raises:
+        TypeError: the actions are not discrete, or ``rng`` is not a generator.
+        ValueError: a knob is out of range.
+    """
+    if not isinstance(env.action_space, spaces.Discrete):
+        raise TypeError(f"mcts needs a Discrete action space, {env!r} has {env.action_space}")
+    counts = {"num_simulations": num_simulations, "max_depth": max_depth}
+    check_knobs(discount, {**counts, "batch_size": batch_size, "rollout_dt": rollout_dt})
+    simulator = Simulator(env, rng, on_batch)
+
+    def evaluate(out: TransitionBatch, depths: np.ndarray) -> np.ndarray:
+        if value_fn is not None:
+            return values_after(out, value_fn)
+        lengths = np.where(out.terminateds | out.truncateds, 0, max_depth - depths)
+        return simulator.roll_out(out.states, lengths, dt=rollout_dt, discount=discount)
+
+    tree = make_root(state, int(env.action_space.n), tree, num_simulations)
+    finished = 0
+    while finished < num_simulations:
+        size = min(batch_size, num_simulations - finished)
+        leaves = select(tree, size, max_depth, discount, exploration, rng=rng)
+        values = expand(tree, leaves, simulator, evaluate)
+        backward(tree, leaves, values, discount)
+        finished += len(leaves)
+    tree.simulator_calls, tree.frames = simulator.calls, simulator.frames
+    return decide(tree, int(env.action_space.start), discount)
+
+
+def make_root(state: Any, n_actions: int, before: Tree | None, room: int) -> Tree:
+    """The subtree of ``before`` that begins at ``state``, or a new tree."""
+    if before is not None:
+        for child in before.children[ROOT].tolist():
+            if child != UNKNOWN and not before.ended[child] and before.is_at(child, state):
+                return before.subtree(child, room)
+    tree = Tree.empty(room + 1, n_actions, state)
+    tree.add(UNKNOWN, UNKNOWN)
+    tree.states[ROOT], tree.filled[ROOT] = state, True
+    return tree
+
+
+def select(
+    tree: Tree,
+    size: int,
+    max_depth: int,
+    discount: float,
+    exploration: float,
+    *,
+    rng: np.random.Generator,
+) -> list[int]:
+    """Up to ``size`` leaves: new rows of the tree, or old ones that cannot grow."""
+    leaves: list[int] = []
+    low, high = tree.bounds(discount)
+    while len(leaves) < size:
+        node = ROOT
+        while not (tree.ended[node] or tree.depths[node] >= max_depth):
+            scores = score_actions(tree, node, discount, exploration, (low, high))
+            best = scores.max()
+            if best == -np.inf:  # everything below is on its way: work off this batch first
+                return leaves
+            action = int(rng.choice(np.flatnonzero(scores == best)))
+            parent, node = node, int(tree.children[node, action])
+            if node == UNKNOWN:
+                node = tree.add(parent, action)
+                break
+        leaves.append(node)
+        tree.pending[tree.path(node)] += 1
+    return leaves
+
+
+def score_actions(
+    tree: Tree, node: int, discount: float, exploration: float, bounds: tuple[float, float]
+) -> np.ndarray:
+    """``[A]`` UCT scores; an action not tried comes first, one on its way not at all."""
+    children = tree.children[node]
+    tried = children != UNKNOWN
+    visits = tree.action_visits(node)
+    chosen = visits + np.where(tried, tree.pending[children], 0)
+    low, high = bounds
+    values = (tree.action_values(node, discount) - low) / (high - low or 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores = values * visits / chosen
+        scores += exploration * np.sqrt(np.log(chosen.sum()) / chosen)
+    scores[~tried] = np.inf
+    scores[tried & ~tree.filled[children]] = -np.inf
+    return scores
+
+
+def expand(tree: Tree, leaves: list[int], simulator: Simulator, evaluate: Evaluate) -> np.ndarray:
+    """Step to the new leaves, all in one batch; return what every leaf is worth."""
+    values = tree.values[leaves]  # of those that cannot grow
+    is_new = ~tree.filled[leaves]
+    new = np.array(leaves)[is_new]
+    if new.size:
+        first = int(simulator.env.action_space.start)  # type: ignore[attr-defined]
+        out = simulator.step(first + tree.actions[new], tree.states[tree.parents[new]])
+        tree.states[new] = out.states
+        tree.rewards[new] = out.rewards
+        tree.ended[new] = out.terminateds | out.truncateds
+        tree.filled[new] = True
+        values[is_new] = evaluate(out, tree.depths[new])
+    return values
+
+
+def backward(tree: Tree, leaves: list[int], values: np.ndarray, discount: float) -> None:
+    """Average each leaf's return into all nodes above it."""
+    for leaf, value in zip(leaves, values.tolist(), strict=True):
+        for node in tree.path(leaf):
+            tree.pending[node] -= 1
+            tree.visits[node] += 1
+            tree.values[node] += (value - tree.values[node]) / tree.visits[node]
+            value = tree.rewards[node] + discount * value
+
+
+def decide(tree: Tree, first: int, discount: float) -> PlanOutput:
+    """The most visited action at the root, and the most visited path below it."""
+    plan: list[int] = []
+    node = ROOT
+    while tree.action_visits(node).any():
+        visits, values = tree.action_visits(node), tree.action_values(node, discount)
+        plan.append(int(np.lexsort((values, visits))[-1]))  # of equal visits, the better value
+        node = int(tree.children[node, plan[-1]])
+    visits = tree.action_visits(ROOT)
+    value = float(tree.action_values(ROOT, discount)[plan[0]])
+    actions = [first + action for action in plan]
+    return PlanOutput(actions[0], actions, value, visits / visits.sum(), tree)

@@ -1,0 +1,143 @@
+"""Probe: a toy for what a worker may be asked, and how its suite asks.
+
+:mod:`.workers` says what must come back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from plangym_lite.core import PlanEnv
+from plangym_lite.testing.comparing import differences
+from plangym_lite.testing.toy import ToyEnv, ToyError
+from plangym_lite.transitions import Rows, pack
+from plangym_lite.vectorization.columns import Layout, put_odd_leaves
+from plangym_lite.vectorization.shared import Block
+from plangym_lite.vectorization.worker import Worker
+
+__all__ = [
+    "EXITS",
+    "SLEEPS",
+    "OddError",
+    "Probe",
+    "assert_same",
+    "make_failing_toy",
+    "make_probe",
+    "raises",
+    "run_rows",
+    "toy_of",
+]
+
+SLEEPS, EXITS = 10, 11
+"""Actions of :func:`make_probe` that take a while, and that end the process."""
+
+
+class Probe(ToyEnv):
+    """A toy with a few more methods, for what a worker may be asked.
+
+    Args:
+        farewell: path of a file that ``close`` makes.
+        toy_args: see :class:`~plangym_lite.testing.toy.ToyEnv`.
+    """
+
+    answer = 42
+    _secret = "private"
+
+    def __init__(self, *, farewell: str | None = None, **toy_args: Any) -> None:
+        self._farewell = farewell
+        super().__init__("probe", **toy_args)
+
+    def echo(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """What it was given."""
+        return *args, kwargs
+
+    def count(self) -> int:
+        """How often this was called."""
+        self.calls = getattr(self, "calls", 0) + 1
+        return self.calls
+
+    def fail(self, *args: Any) -> None:
+        """Raise a ``ToyError``."""
+        raise ToyError(*args)
+
+    def fail_oddly(self) -> None:
+        """Raise an error that cannot be pickled."""
+        raise OddError("a text", threading.Lock())
+
+    def give_lock(self) -> Any:
+        """Return what cannot be pickled."""
+        return threading.Lock()
+
+    def trouble(self, action: int) -> int:
+        """Do what an action of ``sleep_at`` or ``exit_at`` does."""
+        self._make_trouble(action)
+        return action
+
+    def close_engine(self) -> None:
+        if self._farewell is not None:
+            with open(self._farewell, "w"):
+                pass
+
+
+class OddError(Exception):
+    """Cannot be pickled."""
+
+    def __init__(self, text: str, lock: Any) -> None:
+        super().__init__(text)
+        self.lock = lock
+
+
+def make_probe() -> Probe:
+    """A probe whose actions ``SLEEPS`` and ``EXITS`` do so."""
+    return Probe(sleep_at=SLEEPS, sleep_for=0.3, exit_at=EXITS)
+
+
+@contextmanager
+def raises(*kinds: type[BaseException]) -> Iterator[list[BaseException]]:
+    """Fail unless the block raises one of ``kinds``; the list will hold what it raised."""
+    caught: list[BaseException] = []
+    try:
+        yield caught
+    except kinds as error:
+        caught.append(error)
+    else:
+        raise AssertionError(f"nothing was raised, expected {kinds}")
+
+
+def assert_same(expected: Any, got: Any) -> None:
+    """Fail with the first place at which two nested values differ."""
+    for path, text in differences(expected, got, "value"):
+        raise AssertionError(f"{path}: {text}")
+
+
+def run_rows(worker: Worker, env: PlanEnv, rows: Rows) -> Any:
+    """Run rows through a block, in two pieces that are both under way at once."""
+    spec, size = env.batch_spec, len(rows.dts)
+    block, middle = Block(Layout(spec, size + 3)), size // 3
+    pieces = [(0, middle), (middle, size)]
+    try:
+        promises = [
+            worker.run_rows(block, *piece, True, block.columns.fill(*piece, rows))
+            for piece in pieces
+        ]
+        out, infos = block.columns.out_of(0, size, True), []
+        for (start, stop), promise in zip(pieces, promises, strict=True):
+            new, odd = promise.result(timeout=30)
+            infos += new
+            put_odd_leaves(out, start, stop, odd)
+    finally:
+        worker.forget_block(block.number)
+    return pack(spec, out, infos)
+
+
+def toy_of(kind: type[ToyEnv]) -> Callable[[], ToyEnv]:
+    """A closure that makes a toy with randomness and ends of both kinds."""
+    return lambda: kind(slip=0.3, time_limit=6)
+
+
+def make_failing_toy() -> ToyEnv:
+    """A toy that cannot go left."""
+    return ToyEnv(fail_at=0)

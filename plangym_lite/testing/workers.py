@@ -1,0 +1,282 @@
+"""What every worker keeps, wherever it runs: one suite for all of them.
+
+To test a worker of your own, inherit :class:`WorkerSuite` in a pytest file and override
+``make_worker``; where the worker is not in this process, inherit :class:`RemoteWorkerSuite`.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from plangym_lite.errors import ClosedError, RemoteError, WorkerDiedError
+from plangym_lite.testing.probe import (
+    EXITS,
+    SLEEPS,
+    OddError,
+    Probe,
+    assert_same,
+    make_failing_toy,
+    make_probe,
+    raises,
+    run_rows,
+    toy_of,
+)
+from plangym_lite.testing.toy import NestedToy, OpaqueToy, ToyEnv, ToyError
+from plangym_lite.validation import prepare_rows
+from plangym_lite.vectorization.worker import Worker
+
+__all__ = ["RemoteWorkerSuite", "WorkerSuite"]
+
+
+class WorkerSuite:
+    """To test a worker of your own, inherit this and override ``make_worker``.
+
+    ::
+
+        class TestMyWorker(WorkerSuite):
+            def make_worker(self, constructor):
+                return MyWorker(constructor)
+
+    A worker in another process keeps what :class:`RemoteWorkerSuite` says as well.
+    """
+
+    def make_worker(self, constructor: Callable[[], Any]) -> Worker:
+        """A worker that has started, with the environment that ``constructor`` makes."""
+        raise NotImplementedError(f"{type(self).__name__} must override make_worker")
+
+    @contextmanager
+    def working(self, constructor: Callable[[], Any] = make_probe) -> Iterator[Worker]:
+        """A worker that is closed at the end."""
+        worker = self.make_worker(constructor)
+        try:
+            yield worker
+        finally:
+            worker.close()
+
+    # ---- calls and promises -------------------------------------------------------------------
+
+    def test_call_carries_arguments_and_results(self) -> None:
+        with self.working() as worker:
+            array = np.arange(3)
+            got = worker.call("echo", 1, "two", array, name="three", timeout=4)()
+            assert_same((1, "two", array, {"name": "three", "timeout": 4}), got)
+
+    def test_large_arguments_and_results(self) -> None:
+        large = np.arange(1 << 19)
+        with self.working() as worker:
+            promises = [worker.call("echo", large) for _ in range(3)]
+            for promise in promises:
+                assert_same((large, {}), promise())
+
+    def test_promise_can_be_asked_twice(self) -> None:
+        with self.working() as worker:
+            promise = worker.call("count")
+            assert [promise(), promise.result(), promise.result(timeout=1)] == [1, 1, 1]
+            assert promise.done()
+
+    def test_dropped_promise_is_harmless(self) -> None:
+        with self.working() as worker:
+            for _ in range(5):
+                worker.call("count")
+            worker.call("fail", "nobody hears this")
+            assert worker.call("count")() == 6
+
+    def test_results_in_any_order(self) -> None:
+        with self.working() as worker:
+            promises = [worker.call("echo", index) for index in range(5)]
+            for index in (3, 0, 4, 1, 2):
+                assert promises[index]() == (index, {})
+
+    # ---- names --------------------------------------------------------------------------------
+
+    def test_access_gives_values(self) -> None:
+        with self.working() as worker:
+            assert worker.access("answer") == 42
+            assert worker.access("action_space").n == 3
+
+    def test_methods_come_as_bound_calls(self) -> None:
+        with self.working() as worker:
+            count = worker.access("count")
+            assert [count(), count()] == [1, 2]
+            assert worker.access("echo")(1, key=2) == (1, {"key": 2})
+            with raises(ToyError):
+                worker.access("fail")()
+
+    def test_private_names_never_travel(self) -> None:
+        with self.working() as worker:
+            for name in ("_secret", "_make_trouble", "__class__", "__dict__"):
+                with raises(AttributeError):
+                    worker.access(name)
+                with raises(AttributeError):
+                    worker.call(name)()
+            assert worker.call("count")() == 1
+
+    def test_unknown_names(self) -> None:
+        with self.working() as worker:
+            with raises(AttributeError):
+                worker.access("no_such_name")
+            with raises(AttributeError):
+                worker.call("no_such_name")()
+            assert worker.call("count")() == 1
+
+    # ---- errors -------------------------------------------------------------------------------
+
+    def test_error_arrives_as_itself(self) -> None:
+        with self.working() as worker:
+            promise = worker.call("fail", "a reason", 3)
+            for _ in range(2):
+                with raises(ToyError) as caught:
+                    promise()
+                assert caught[0].args == ("a reason", 3)
+            assert worker.call("count")() == 1
+
+    def test_error_leaves_other_answers_alone(self) -> None:
+        with self.working() as worker:
+            before, error, after = (worker.call(name) for name in ("count", "fail", "count"))
+            with raises(ToyError):
+                error()
+            assert (after(), before()) == (2, 1)
+
+    def test_error_that_cannot_be_pickled(self) -> None:
+        with self.working() as worker:
+            with raises(OddError, RemoteError) as caught:
+                worker.call("fail_oddly")()
+            assert "a text" in str(caught[0])
+            assert worker.call("count")() == 1
+
+    def test_wrong_arguments(self) -> None:
+        with self.working() as worker:
+            with raises(TypeError):
+                worker.call("count", "one too many")()
+            assert worker.call("count")() == 1
+
+    # ---- constructors -------------------------------------------------------------------------
+
+    def test_constructor_may_be_a_lambda_or_closure(self) -> None:
+        size = 5
+        with self.working(lambda: ToyEnv(size=size)) as worker:
+            assert worker.access("size") == size
+
+        class Local(ToyEnv):
+            def cells(self) -> int:
+                return self.size
+
+        with self.working(Local) as worker:
+            assert worker.call("cells")() == 8
+
+    def test_start_up_error_arrives_as_itself(self) -> None:
+        with raises(ValueError) as caught:
+            self.make_worker(lambda: ToyEnv(size=1))
+        assert "size must be at least 4" in str(caught[0])
+
+    # ---- rows ---------------------------------------------------------------------------------
+
+    def test_rows_equal_the_local_environment(self) -> None:
+        for kind in (ToyEnv, OpaqueToy, NestedToy):
+            constructor = toy_of(kind)
+            with self.working(constructor) as worker, constructor() as env:
+                actions = [env.sample_action() for _ in range(12)]
+                states = [env.step(action, env.get_state())[0] for action in actions]
+                env.reset(seed=3)
+                rows = prepare_rows(env.batch_spec, actions, states, range(1, 13))
+                before = worker.call("get_state")()
+                assert_same(env.run_rows(rows, True), run_rows(worker, env, rows))
+                assert_same(before, worker.call("get_state")())
+
+    def test_row_that_fails(self) -> None:
+        with self.working(make_failing_toy) as worker, make_failing_toy() as env:
+            states = [env.get_state()] * 3
+            with raises(ToyError):
+                run_rows(worker, env, prepare_rows(env.batch_spec, [2, 0, 2], states, 1))
+            rows = prepare_rows(env.batch_spec, [2, 1, 2], states, 1)
+            assert_same(env.run_rows(rows, True), run_rows(worker, env, rows))
+
+    # ---- ends ---------------------------------------------------------------------------------
+
+    def test_restart_gives_a_fresh_environment(self) -> None:
+        with self.working() as worker:
+            worker.call("count")()
+            worker.restart()
+            assert worker.call("count")() == 1
+            assert worker.spec is not None
+
+    def test_close_closes_the_environment(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            farewell = os.path.join(folder, "farewell")
+            worker = self.make_worker(lambda: Probe(farewell=farewell))
+            assert not os.path.exists(farewell)
+            worker.close()
+            assert os.path.exists(farewell)
+
+    def test_close_may_be_called_again(self) -> None:
+        worker = self.make_worker(make_probe)
+        worker.close()
+        worker.close()
+
+    def test_calls_after_close(self) -> None:
+        worker = self.make_worker(make_probe)
+        worker.close()
+        for use in (
+            lambda: worker.call("count"),
+            lambda: worker.access("answer"),
+            worker.restart,
+        ):
+            with raises(ClosedError):
+                use()
+
+
+class RemoteWorkerSuite(WorkerSuite):
+    """What a worker keeps whose environment is not in this process."""
+
+    def test_cause_is_the_other_sides_traceback(self) -> None:
+        with self.working() as worker:
+            with raises(ToyError) as caught:
+                worker.call("fail", "a reason")()
+            cause = caught[0].__cause__
+            assert isinstance(cause, RemoteError)
+            assert "in fail" in str(cause)
+            assert "ToyError: a reason" in str(cause)
+
+    def test_result_that_cannot_be_pickled(self) -> None:
+        with self.working() as worker:
+            with raises(TypeError):
+                worker.call("give_lock")()
+            assert worker.call("count")() == 1
+
+    def test_argument_that_cannot_be_pickled(self) -> None:
+        with self.working() as worker:
+            with raises(TypeError):
+                worker.call("echo", threading.Lock())
+            assert worker.call("count")() == 1
+
+    def test_late_answer_answers_nothing_else(self) -> None:
+        with self.working() as worker:
+            late = worker.call("trouble", SLEEPS)
+            with raises(TimeoutError):
+                late.result(timeout=0.02)
+            assert not late.done()
+            assert worker.call("echo", "later question")() == ("later question", {})
+            assert late() == SLEEPS
+
+    def test_death_and_restart(self) -> None:
+        with self.working() as worker:
+            answered, lost = worker.call("count"), worker.call("trouble", EXITS)
+            for _ in range(2):
+                with raises(WorkerDiedError) as caught:
+                    lost()
+                assert "trouble" in str(caught[0])
+                assert "exit code 3" in str(caught[0])
+            assert answered() == 1
+            with raises(WorkerDiedError):
+                worker.call("count")
+            worker.restart()
+            assert worker.call("count")() == 1
+            with raises(WorkerDiedError):
+                lost()

@@ -1,0 +1,227 @@
+"""mcts: finds the known optimum, is repeatable, and refuses what it cannot do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from plangym_lite import make
+from plangym_lite.planners import PlanOutput, mcts
+from plangym_lite.planners.mcts import backward, select
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree
+from plangym_lite.testing.toy import LEFT, RIGHT, NestedToy, OpaqueToy, ToyEnv
+
+
+def start(env):
+    return env.reset(seed=0)[0]
+
+
+def plan(env, state=None, seed=0, **knobs):
+    state = start(env) if state is None else state
+    return mcts(env, state, rng=np.random.default_rng(seed), **knobs)
+
+
+def same_output(one: PlanOutput, other: PlanOutput) -> bool:
+    return (
+        one.actions == other.actions
+        and one.value == other.value
+        and np.array_equal(one.action_weights, other.action_weights)
+        and np.array_equal(one.search.visits, other.search.visits)
+        and np.array_equal(one.search.values, other.search.values)
+        and (one.search.simulator_calls, one.search.frames)
+        == (other.search.simulator_calls, other.search.frames)
+    )
+
+
+def play(env, seed=0, keep_tree=True, **knobs) -> float:
+    """The score of a whole episode."""
+    state, score, tree, rng = start(env), 0.0, None, np.random.default_rng(seed)
+    for _ in range(30):
+        output = mcts(env, state, rng=rng, tree=tree, **knobs)
+        tree = output.search if keep_tree else None
+        state, _, reward, terminated, truncated, _ = env.step(output.action, state)
+        score += reward
+        if terminated or truncated:
+            return score
+    return score
+
+
+@pytest.mark.parametrize("kind", [ToyEnv, OpaqueToy])
+@pytest.mark.parametrize("keep_tree", [True, False])
+def test_it_walks_past_the_coin_to_the_treasure(kind, keep_tree):
+    env = kind(size=8)
+    assert play(env, keep_tree=keep_tree) == pytest.approx(env.best_return, abs=0.05)
+
+
+def test_looking_too_short_a_way_ahead_it_takes_the_coin():
+    assert plan(ToyEnv(size=12), max_depth=3).action == LEFT
+
+
+def test_deep_trees_find_the_whole_plan():
+    env = ToyEnv(size=6)
+    output = plan(env, num_simulations=400, rollout_dt=1)
+    assert output.actions[:3] == [RIGHT] * 3
+    assert output.value == pytest.approx(env.best_return, abs=0.1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 64])
+def test_any_batch_size_solves_it_and_counts_what_it_ran(batch_size):
+    seen = []
+
+    def on_batch(rows, frames):
+        seen.append((rows, frames))
+
+    output = plan(ToyEnv(), num_simulations=400, batch_size=batch_size, on_batch=on_batch)
+    tree = output.search
+    assert output.action == RIGHT
+    assert tree.visits[ROOT] == 400
+    assert not tree.pending.any()
+    assert tree.filled[: tree.size].all()
+    assert output.action_weights.sum() == pytest.approx(1.0)
+    assert tree.simulator_calls == sum(rows for rows, _ in seen)
+    assert tree.frames == sum(frames for _, frames in seen)
+
+
+def test_a_seed_decides_everything():
+    env = ToyEnv(size=20)
+    assert same_output(plan(env, seed=3), plan(env, seed=3))
+    assert not same_output(plan(env, seed=3), plan(env, seed=4))
+
+
+def test_two_workers_plan_what_none_do():
+    with make(ToyEnv, n_workers=2, size=20) as env:
+        assert same_output(plan(ToyEnv(size=20)), plan(env))
+
+
+def test_planning_moves_nothing():
+    env = ToyEnv()
+    state = start(env)
+    elsewhere = env.step(LEFT, state).state
+    env.set_state(state)
+    env.action_space.seed(0)
+    before = env.action_space.sample()
+    env.action_space.seed(0)
+    plan(env, elsewhere)
+    assert np.array_equal(env.get_state(), state)
+    assert env.action_space.sample() == before
+
+
+def test_the_chosen_subtree_is_kept():
+    env = ToyEnv(size=20)
+    first = plan(env)
+    state = env.step(first.action, start(env)).state
+    child = first.search.children[ROOT, first.action]
+    kept = int(first.search.visits[child])
+    second = plan(env, state, tree=first.search)
+    assert second.search.visits[ROOT] == kept + 100
+    assert np.array_equal(second.search.states[ROOT], state)
+    tree = second.search
+    for node in range(1, tree.size):
+        parent = tree.parents[node]
+        assert tree.children[parent, tree.actions[node]] == node
+        assert tree.depths[node] == tree.depths[parent] + 1
+        step = env.step(int(tree.actions[node]), tree.states[parent])
+        assert np.array_equal(step.state, tree.states[node])
+        assert step.reward == tree.rewards[node]
+        assert (step.terminated or step.truncated) == tree.ended[node]
+
+
+def test_a_tree_of_elsewhere_is_not_kept():
+    env = ToyEnv(size=20)
+    tree = plan(env).search
+    assert plan(env, tree=tree).search.visits[ROOT] == 100
+
+
+def test_from_a_terminal_state_nothing_is_expected():
+    env = ToyEnv()
+    state = start(env)
+    for _ in range(2):
+        state = env.step(LEFT, state).state
+    output = plan(env, state, tree=plan(env).search)
+    assert output.value == 0.0
+    assert output.search.frames == 0
+
+
+def test_terminal_leaves_cost_no_rows():
+    env = ToyEnv(size=4)  # the treasure is one step away
+    output = plan(env, num_simulations=500, rollout_dt=1)
+    tree = output.search
+    assert output.action == RIGHT
+    assert tree.ended[tree.children[ROOT, RIGHT]]
+    assert tree.visits[tree.children[ROOT, RIGHT]] > 100
+    assert (tree.children[np.flatnonzero(tree.ended)] == UNKNOWN).all()
+
+
+def test_a_value_function_replaces_random_play():
+    env = ToyEnv(size=20)
+    shapes = []
+
+    def value_fn(observs, states):
+        shapes.append((observs.shape[1:], states.shape[1:]))
+        return 2 * observs[:, 0]  # the further, the better
+
+    output = plan(env, value_fn=value_fn)
+    assert output.action == RIGHT
+    assert set(shapes) == {((2,), (4,))}
+    assert output.search.simulator_calls == output.search.size - 1  # no rollouts
+
+
+def test_actions_that_start_elsewhere():
+    class Shifted(ToyEnv):
+        def build_engine(self):
+            super().build_engine()
+            self.action_space = type(self.action_space)(3, start=5)
+
+        def _decode(self, action):
+            return super()._decode(action - 5)
+
+    assert plan(Shifted()).action == RIGHT + 5
+
+
+def test_more_simulations_on_their_way_than_there_are_leaves():
+    tree = Tree.empty(20, 3, np.zeros(1))
+    tree.add(UNKNOWN, UNKNOWN)
+    tree.filled[ROOT] = True
+    leaves = select(tree, 8, 5, 1.0, 1.0, rng=np.random.default_rng(0))
+    assert sorted(leaves) == [1, 2, 3]
+    tree.filled[leaves] = True
+    backward(tree, leaves, np.ones(3), 0.5)
+    assert tree.visits[ROOT] == 3
+    assert tree.values[ROOT] == 0.5
+    assert tree.path(2) == [2, ROOT]
+
+
+@pytest.mark.parametrize(
+    ("knob", "value"),
+    [
+        ("num_simulations", 0),
+        ("max_depth", 0),
+        ("batch_size", -1),
+        ("rollout_dt", 1.5),
+        ("discount", 1.1),
+    ],
+)
+def test_knobs_out_of_range_are_named(knob, value):
+    with pytest.raises(ValueError, match=knob):
+        plan(ToyEnv(), **{knob: value})
+
+
+def test_actions_must_be_discrete():
+    with pytest.raises(TypeError, match="Discrete"):
+        plan(NestedToy())
+
+
+def test_a_seed_is_not_a_generator():
+    env = ToyEnv()
+    with pytest.raises(TypeError, match="Generator"):
+        mcts(env, start(env), rng=0)
+
+
+def test_errors_of_the_environment_come_through():
+    with pytest.raises(Exception, match="fails at action"):
+        plan(ToyEnv(fail_at=RIGHT))
+
+
+def test_a_value_function_says_one_number_for_each_row():
+    with pytest.raises(ValueError, match="value_fn"):
+        plan(ToyEnv(size=20), value_fn=lambda observs, states: observs)

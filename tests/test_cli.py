@@ -1,0 +1,294 @@
+"""The console script: what it writes, prints and returns, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import plangym_lite
+from plangym_lite.cli import main
+from plangym_lite.commands import envs as envs_command
+from plangym_lite.commands.film import MAX_PICTURES, Film
+from plangym_lite.testing.toy import ToyEnv
+
+TOY = "plangym_lite.testing.toy:ToyEnv"
+JSON_KEYS = {
+    *("name", "planner", "knobs", "seed", "workers", "versions"),
+    *("score", "random_score", "steps", "simulator_calls", "frames", "seconds"),
+    *("ended", "interrupted"),
+}
+HERE = {**os.environ, "PYTHONPATH": str(Path(plangym_lite.__file__).parents[1])}
+USER_MODULE = """
+import numpy as np
+from plangym_lite.errors import NotCloneableError
+from plangym_lite.testing.toy import OpaqueToy, ToyEnv
+
+class Endless(ToyEnv):
+    def _move(self, way):
+        super()._move(way)
+        self._cell = min(max(self._cell, 1), self.size - 2)
+        return 0.5
+
+class Forgetful(ToyEnv):
+    def __init__(self):
+        super().__init__(size=50, time_limit=20)
+
+    def load_state(self, state):
+        elapsed = self._elapsed
+        super().load_state(state)
+        self._elapsed = elapsed
+
+class Blind(ToyEnv):
+    def draw_image(self):
+        raise RuntimeError("no eyes")
+
+class Broken(ToyEnv):
+    def build_engine(self):
+        raise RuntimeError("out of order")
+
+class Stubborn(ToyEnv):
+    def build_engine(self):
+        raise NotCloneableError("its state is in the cloud")
+
+number = 3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A current directory with the user's module in it."""
+    (tmp_path / "user_games.py").write_text(USER_MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    yield tmp_path
+    sys.modules.pop("user_games", None)
+
+
+def plan(*options: str, name: str = TOY, workers: str = "none") -> int:
+    return main(["plan", name, "--workers", workers, *options])
+
+
+def written(folder: Path, name: str = "out.json") -> dict:
+    return json.loads((folder / name).read_text())
+
+
+# ---- plan -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("planner", ["mcts", "random_shooting"])
+def test_plan_writes_what_it_played(folder, capsys, planner):
+    options = "--planner", planner, "--gif", "out.gif", "--json", "out.json"
+    assert plan(*options, "--rollout-dt", "1", "--simulations", "200") == 0
+    game = written(folder)
+    assert game.keys() == JSON_KEYS
+    assert game["score"] > 0.9
+    assert game["ended"]
+    assert not game["interrupted"]
+    assert game["knobs"] == {"num_simulations": 200, "rollout_dt": 1}
+    assert game["versions"].keys() >= {"plangym_lite", "python", "numpy", "gymnasium", "ale_py"}
+    assert game["simulator_calls"] > 0
+    assert game["frames"] > 0
+    assert (game["workers"], game["seed"], game["planner"]) == (0, 0, planner)
+    with Image.open("out.gif") as gif:
+        assert gif.size == ToyEnv().get_image().shape[1::-1]
+        assert gif.n_frames >= 4
+    printed = capsys.readouterr()
+    assert f"{game['score']:g} points in {game['steps']} steps" in printed.out
+    assert f"random play: {game['random_score']:g} points" in printed.out
+
+
+def test_random_play_is_really_played(folder):
+    assert plan("--steps", "5", "--json", "out.json", "--seed", "7") == 0
+    game, env = written(folder), ToyEnv()
+    env.action_space.seed(7)
+    state, score = env.reset(seed=7)[0], 0.0
+    for _ in range(game["steps"]):
+        state, _, reward, *_ = env.step(env.action_space.sample(), state)
+        score += reward
+    assert game["random_score"] == score
+
+
+def test_the_seed_decides_whatever_the_workers(folder):
+    name = "ALE/MsPacman-v5"
+    options = "--simulations", "12", "--steps", "3", "--max-depth", "4", "--gif"
+    for run, workers, seed in (("a", "none", "1"), ("b", "2", "1"), ("c", "none", "2")):
+        files = f"{run}.gif", "--json", f"{run}.json", "--seed", seed
+        assert plan(*options, *files, name=name, workers=workers) == 0
+    games = [written(folder, f"{run}.json") for run in "abc"]
+    for game in games:
+        game.update(seconds=0, workers=0)
+    assert games[0] == games[1]
+    assert games[0]["frames"] != games[2]["frames"] or games[0] != games[2]
+    assert (folder / "a.gif").read_bytes() == (folder / "b.gif").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", ["none", "2"])
+def test_interrupted_it_still_writes(folder, number, workers):
+    options = "--workers", workers, "--steps", "100000", "--gif", "out.gif", "--json", "out.json"
+    command = [sys.executable, "-m", "plangym_lite", "plan", "user_games:Endless", *options]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env=HERE,
+    )
+    try:
+        seen = b""
+        while b"frames/s" not in seen:  # the progress bar is moving
+            chunk = os.read(process.stderr.fileno(), 4096)
+            assert chunk, seen.decode()
+            seen += chunk
+        if number == signal.SIGINT:  # as a terminal does it: everybody hears of it
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        out, rest = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 128 + number, (seen + rest).decode()
+    assert b"Traceback" not in seen + rest
+    assert b"interrupted after" in out
+    game = written(folder)
+    assert game.keys() == JSON_KEYS
+    assert game["interrupted"]
+    assert not game["ended"]
+    with Image.open("out.gif") as gif:
+        assert gif.n_frames >= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("CartPol-v1", (), "nearest names are CartPole-v1"),
+        ("nowhere:Env", (), "nowhere cannot be imported"),
+        ("user_games:number", (), "no class or callable 'number'"),
+        ("user_games:Broken", (), "cannot be made: RuntimeError: out of order"),
+        ("user_games:Blind", ("--gif", "out.gif"), "draws no image (no eyes)"),
+        ("Pendulum-v1", (), "Discrete"),
+        (TOY, ("--json", "missing/out.json"), "missing/out.json cannot be written"),
+        (TOY, ("--gif", "."), ". cannot be written"),
+        (TOY, ("--discount", "2"), "discount must be between 0 and 1"),
+        (TOY, ("--planner", "random_shooting", "--exploration", "1"), "has no --exploration"),
+    ],
+)
+def test_plan_says_in_one_line_what_is_wrong(folder, capsys, name, options, message):
+    assert plan(*options, name=name) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not list(folder.glob("out.*"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("dance",),
+        ("plan", TOY, "--steps", "0"),
+        ("plan", TOY, "--workers", "-1"),
+        ("plan", TOY, "--planner", "luck"),
+    ],
+)
+def test_wrong_arguments_are_told(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert "error" in capsys.readouterr().err
+
+
+def test_help_and_version(capsys):
+    for option in ("--help", "--version"):
+        with pytest.raises(SystemExit, match="0"):
+            main([option])
+        assert "plangym-lite" in capsys.readouterr().out
+
+
+def test_a_long_film_stays_small(tmp_path):
+    film = Film()
+    for step in range(3 * MAX_PICTURES):
+        film.add(np.full((4, 4, 3), step % 256, np.uint8))
+    assert film.stride == 4
+    assert len(film.pictures) == 3 * MAX_PICTURES // 4
+    film.write(tmp_path / "film.gif")
+    with Image.open(tmp_path / "film.gif") as gif:
+        assert gif.info["loop"] == 0
+
+
+def test_a_film_of_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no pictures"):
+        Film().write(tmp_path / "film.gif")
+
+
+# ---- envs -------------------------------------------------------------------------------------
+
+
+def test_envs_lists_the_families(capsys):
+    assert main(["envs"]) == 0
+    out = capsys.readouterr().out
+    for text in ("Classic control: ", "CartPole-v1", "Atari: ", "ALE/MsPacman-v5", "FrozenLake-v1"):
+        assert text in out
+    assert "MsPacmanNoFrameskip" not in out
+    assert "HalfCheetah-v3" not in out  # can only raise an error
+
+
+def test_envs_says_what_an_extra_would_add(capsys, monkeypatch):
+    present = envs_command.find_spec
+    missing = ("Box2D", "minigrid", "pygame")
+    monkeypatch.setattr(
+        envs_command, "find_spec", lambda name: None if name in missing else present(name)
+    )
+    assert main(["envs"]) == 0
+    out = capsys.readouterr().out
+    assert 'Box2D: pip install "plangym-lite[box2d]" adds 5' in out
+    assert 'MiniGrid and BabyAI: pip install "plangym-lite[minigrid]" adds them' in out
+    assert 'Classic control: 6 (pictures: pip install "plangym-lite[classic-control]")' in out
+
+
+def test_envs_does_not_mind_a_reader_that_leaves():
+    command = f"{sys.executable} -m plangym_lite envs | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, env=HERE)
+    assert done.stderr == b""
+    assert done.returncode in (0, 141)
+
+
+# ---- check ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", TOY, "user_games:Endless"])
+def test_check_says_exact(folder, capsys, name):
+    assert main(["check", name]) == 0
+    assert f"{name}: exact" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("user_games:Forgetful", "first difference"), ("user_games:Stubborn", "in the cloud")],
+)
+def test_check_says_where_it_differs(folder, capsys, name, reason):
+    assert main(["check", name]) == 1
+    out = capsys.readouterr().out
+    assert f"{name}: NOT exact" in out
+    assert reason in out
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("NoSuch-v9", "no environment is called"),
+        ("user_games:Nobody", "no class or callable"),
+        ("user_games:Broken", "out of order"),
+    ],
+)
+def test_check_says_what_is_wrong(folder, capsys, name, message):
+    assert main(["check", name]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,215 @@
+"""The rules of the house, read off the source: floors, sizes, names, imports."""
+
+import ast
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import plangym_lite
+
+ROOT = Path(plangym_lite.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+IDS = [str(path.relative_to(ROOT)) for path in FILES]
+MODULES = {
+    ".".join(("plangym_lite", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    ): path
+    for path in FILES
+}
+FLOORS = [
+    {"errors"},
+    {"transitions", "validation", "recipe"},
+    {"engine", "core"},
+    {"envs", "vectorization", "planners", "testing"},
+    {"registry"},
+    {"cli", "commands", "__main__", ""},
+]
+ROOMS = FLOORS[3]
+PASSED_ON = {"engine_kwargs", "overrides", "others", "kwargs", "toy_args"}
+"""Names that ``**`` may have: arguments that go on to somebody else as they are."""
+ENGINES = {
+    "ale_py": ("envs/atari", "envs/console", "envs/emulator"),
+    "mujoco": ("envs/mujoco", "envs/dm_control"),
+    "dm_control": ("envs/dm_control",),
+    "Box2D": ("envs/box2d",),
+    "minigrid": ("envs/minigrid",),
+    "ray": ("vectorization/ray",),
+    "shimmy": (),
+    "pygame": (),
+    "torch": (),
+    "cv2": (),
+}
+"""Packages that only files whose path begins so may import."""
+FORWARDERS = {"EnvironmentWorker", "BatchEnv", "VecEnvWrapper"}  # ExternalProcess is the first
+WORKER_SUITES = {"plangym_lite.testing.probe", "plangym_lite.testing.workers"}
+"""They are about workers, so that they may import them; nothing but tests imports these two."""
+
+
+def tree_of(path):
+    return ast.parse(path.read_text(), str(path))
+
+
+def place(module):
+    """Floor and room of a module of ours."""
+    name = module.split(".")[1] if "." in module else ""
+    floor = next(number for number, names in enumerate(FLOORS) if name in names)
+    return floor, name if name in ROOMS else None
+
+
+def imports(tree, *, lazy):
+    """Full names of what a file imports: all of it, or only what importing the file imports."""
+    found = set()
+    for node in ast.walk(tree) if lazy else _run_at_import(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for alias in node.names:
+                deeper = f"{node.module}.{alias.name}"
+                found.add(deeper if deeper in MODULES else node.module)
+    return found
+
+
+def _run_at_import(node):
+    """The nodes that run when a file is imported: not the insides of functions."""
+    yield node
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+        return
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from _run_at_import(child)
+
+
+def functions(tree):
+    return [
+        node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down(module):
+    """The registry and the doors above it may open any room; others only what is below."""
+    floor, room = place(module)
+    tree = tree_of(MODULES[module])
+    now = imports(tree, lazy=False)
+    for other in imports(tree, lazy=True):
+        if not other.startswith("plangym_lite") or other == module:
+            continue
+        other_floor, other_room = place(other)
+        same_room = room == other_room and room is not None
+        tested = room == "testing" and other_room is not None
+        tested = tested and (other not in now or module in WORKER_SUITES)
+        assert (
+            other_floor < floor
+            or same_room
+            or tested
+            or (other_floor == floor and room is other_room is None)
+        ), f"{module} imports {other}: a door that the house does not have"
+
+
+def test_every_module_has_its_floor():
+    for module in MODULES:
+        place(module)
+
+
+def test_no_cycles():
+    graph = {
+        module: {other for other in imports(tree_of(path), lazy=False) if other in MODULES}
+        - {module}
+        for module, path in MODULES.items()
+    }
+    finished = set()
+
+    def visit(module, above):
+        assert module not in above, f"a cycle: {' -> '.join([*above, module])}"
+        if module not in finished:
+            for other in sorted(graph[module]):
+                visit(other, [*above, module])
+            finished.add(module)
+
+    for module in graph:
+        visit(module, [])
+
+
+def test_the_cycle_test_sees_cycles():
+    tree = ast.parse(
+        "from plangym_lite.core import PlanEnv\ndef f():\n    import plangym_lite.registry"
+    )
+    assert imports(tree, lazy=False) == {"plangym_lite.core"}
+    assert imports(tree, lazy=True) == {"plangym_lite.core", "plangym_lite.registry"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_files_are_short(path):
+    assert len(path.read_text().splitlines()) <= 300
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_functions_are_short_and_take_little(path):
+    for node in functions(tree_of(path)):
+        body = node.body
+        if ast.get_docstring(node) is not None:
+            body = body[1:]
+        lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+        assert lines <= 40, f"{node.name}: {lines} lines"
+        positional = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args)]
+        count = len(positional) - (positional[:1] in (["self"], ["cls"]))
+        assert count <= 6, f"{node.name}: {count} positional parameters"
+
+
+def _is_abstract(node):
+    return any("abstractmethod" in ast.unparse(decorator) for decorator in node.decorator_list)
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_keywords_are_only_passed_on(path):
+    for node in functions(tree_of(path)):
+        if node.args.kwarg is not None and not _is_abstract(node):
+            name = node.args.kwarg.arg
+            assert name in PASSED_ON, f"{node.name}(**{name})"
+            used = any(isinstance(inner, ast.Name) and inner.id == name for inner in ast.walk(node))
+            assert used or node.name == "__new__", f"{node.name} accepts **{name} and ignores it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_engines_are_imported_in_their_own_files(path):
+    here = path.relative_to(ROOT).as_posix()
+    for name in imports(tree_of(path), lazy=True):
+        homes = ENGINES.get(name.split(".")[0])
+        assert homes is None or here.startswith(homes), f"{here} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_names_are_not_forwarded(path):
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ClassDef):
+            names = {inner.name for inner in node.body if isinstance(inner, ast.FunctionDef)}
+            assert "__getattr__" not in names or node.name in FORWARDERS, node.name
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_every_file_opens_with_what_it_is(path):
+    assert ast.get_docstring(tree_of(path))
+
+
+def test_the_drawing_of_the_floors_is_this_one():
+    drawing = plangym_lite.__doc__
+    lines = [line.split("  ") for line in drawing.splitlines() if line.strip().startswith("floor")]
+    assert len(lines) == len(FLOORS)
+    text = "\n".join(" ".join(line) for line in lines)
+    for above, below in pairwise(FLOORS):
+        for name in (above | below) - {"", "commands"}:
+            assert name in text
+
+
+def test_importing_loads_no_simulator():
+    code = (
+        "import sys, plangym_lite; "
+        f"print([name for name in {sorted(ENGINES)} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,139 @@
+"""make(): what Gymnasium builds decides the adapter."""
+
+import functools
+
+import gymnasium as gym
+import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
+
+from plangym_lite import PlangymEnv, UnknownEnvironmentError, make, register_adapter, registry
+from plangym_lite.envs.atari import AtariEnv
+from plangym_lite.envs.classic_control import ClassicControl
+from plangym_lite.registry import adapter_for, find_spec, usable_cores
+from plangym_lite.testing.toy import ToyEnv
+
+
+class TallCartPole(CartPoleEnv):
+    """A subclass of an engine's environment."""
+
+
+class Mystery(gym.Env):
+    """An environment of an engine that nobody knows."""
+
+    observation_space = gym.spaces.Discrete(2)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return 0, {}
+
+    def step(self, action):
+        return int(action), 0.0, False, False, {}
+
+
+@pytest.fixture
+def mine():
+    """An id of the user's own."""
+    gym.register("Mine-v0", entry_point=TallCartPole, max_episode_steps=7)
+    yield "Mine-v0"
+    del gym.registry["Mine-v0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "adapter"),
+    [
+        ("CartPole-v1", ClassicControl),
+        ("Pendulum-v1", ClassicControl),
+        (Mystery, PlangymEnv),
+        ("ALE/Pong-v5", AtariEnv),
+        ("PongNoFrameskip-v4", AtariEnv),
+        (CartPoleEnv, ClassicControl),
+        (TallCartPole, ClassicControl),
+        (lambda: gym.make("CartPole-v1"), ClassicControl),
+        (functools.partial(Mystery), PlangymEnv),
+        (ToyEnv, ToyEnv),
+    ],
+)
+def test_the_engine_decides(name, adapter):
+    with make(name) as env:
+        assert type(env) is adapter
+        env.reset()
+        env.step(env.sample_action())
+
+
+def test_an_id_of_the_users_own(mine):
+    with make(mine) as env:
+        assert type(env) is ClassicControl
+        assert env.name == "Mine-v0"
+
+
+def test_a_callable_that_makes_a_plan_env():
+    with make(lambda: ToyEnv(size=9)) as env:
+        assert env.size == 9
+    with make(ToyEnv, size=10, frameskip=2) as env:
+        assert (env.size, env.frameskip) == (10, 2)
+
+
+def test_arguments_go_on_to_adapter_and_engine():
+    with make("Pendulum-v1", frameskip=2, g=9.81) as env:
+        assert env.frameskip == 2
+        assert env.gym_env.unwrapped.g == 9.81
+
+
+def test_the_default_cartpole_has_no_time_limit():
+    with make("CartPole-v1") as env, make("CartPole-v1", remove_time_limit=False) as limited:
+        assert "TimeLimit" not in str(env.gym_env)
+        assert "TimeLimit" in str(limited.gym_env)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("CartPol-v1", "CartPole-v1"), ("ALE/MsPacmen-v5", "ALE/MsPacman-v5"), ("zzz", "")],
+)
+def test_unknown_names_get_the_nearest(name, near):
+    with pytest.raises(UnknownEnvironmentError, match=f"no environment is called.*{near}"):
+        make(name)
+    with pytest.raises(UnknownEnvironmentError):
+        find_spec(name)
+
+
+@pytest.mark.parametrize("name", [7, None, int, ["CartPole-v1"]])
+def test_what_is_no_environment(name):
+    with pytest.raises(TypeError, match="expected"):
+        adapter_for(name)
+
+
+def test_a_callable_that_makes_no_environment():
+    with pytest.raises(TypeError, match="not an environment"):
+        make(lambda: 7)
+
+
+def test_ray_is_refused_until_it_is_built():
+    with pytest.raises(NotImplementedError, match="Ray"):
+        make("CartPole-v1", ray=True)
+
+
+def test_errors_of_the_constructor_arrive_as_themselves():
+    with pytest.raises(TypeError, match="colour"):
+        make("CartPole-v1", colour="red")
+    with pytest.raises(ValueError, match="size must be"):
+        make(ToyEnv, size=1)
+
+
+class TestRegisterAdapter:
+    @pytest.fixture(autouse=True)
+    def forget(self, monkeypatch):
+        monkeypatch.setattr(registry, "_ADAPTERS", dict(registry._ADAPTERS))
+
+    def test_classes(self):
+        register_adapter(TallCartPole, PlangymEnv)
+        assert adapter_for(TallCartPole) == (PlangymEnv, True)
+        assert adapter_for(CartPoleEnv) == (ClassicControl, True)
+
+    def test_names(self):
+        register_adapter(f"{__name__}:TallCartPole", "plangym_lite.envs.gym:PlangymEnv")
+        assert adapter_for(TallCartPole) == (PlangymEnv, True)
+
+
+def test_usable_cores():
+    assert usable_cores() >= 1

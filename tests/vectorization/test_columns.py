@@ -1,0 +1,134 @@
+"""Columns: no field reaches into another, and what goes in comes out."""
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plangym_lite.transitions import BatchSpec, Columns, Rows, map_leaves, write_row
+from plangym_lite.vectorization.columns import Layout, cut_columns, odd_leaves, put_odd_leaves
+from tests.same import assert_same
+
+DTYPES = [np.uint8, np.int16, np.int64, np.float32, np.float64, bool]
+shapes = st.lists(st.integers(0, 4), max_size=3).map(tuple)
+
+
+def box(dtype, shape):
+    high = 1 if dtype is bool else 9
+    return spaces.Box(np.zeros(shape, dtype), np.full(shape, high, dtype), dtype=dtype)
+
+
+array_spaces = st.one_of(
+    st.builds(box, st.sampled_from(DTYPES), shapes),
+    st.builds(spaces.Discrete, st.integers(1, 9), start=st.integers(-3, 3)),
+    st.builds(spaces.MultiBinary, st.integers(1, 5)),
+    st.builds(spaces.MultiDiscrete, st.lists(st.integers(1, 5), min_size=1, max_size=3)),
+)
+leaves = array_spaces | st.builds(spaces.Text, st.integers(1, 5))
+observation_spaces = st.recursive(
+    leaves,
+    lambda inner: (
+        st.dictionaries(st.sampled_from("abc"), inner, min_size=1).map(spaces.Dict)
+        | st.lists(inner, min_size=1, max_size=3).map(spaces.Tuple)
+    ),
+    max_leaves=5,
+)
+action_spaces = array_spaces | array_spaces.map(lambda space: spaces.Dict(go=space))
+state_layouts = st.one_of(
+    st.just((None, None)),
+    st.tuples(st.integers(0, 70).map(lambda size: (size,)), st.sampled_from(DTYPES).map(np.dtype)),
+)
+specs = st.builds(
+    lambda observation, action, layout: BatchSpec(observation, action, *layout),
+    observation_spaces,
+    action_spaces,
+    state_layouts,
+)
+
+
+def columns_of(spec, capacity):
+    layout = Layout(spec, capacity)
+    memory = np.full(layout.nbytes, 0xAA, np.uint8)
+    return layout, memory, layout.view(memory)
+
+
+def arrays_of(columns):
+    found = [*columns.rows, columns.out.states, *columns.out[2:]]
+    map_leaves(found.append, columns.out.observs)
+    return [array for array in found if isinstance(array, np.ndarray)]
+
+
+@given(specs, st.integers(1, 40))
+def test_fields_do_not_overlap(spec, capacity):
+    layout, memory, columns = columns_of(spec, capacity)
+    start = memory.__array_interface__["data"][0]
+    ranges = sorted(
+        (array.__array_interface__["data"][0] - start, array.nbytes)
+        for array in arrays_of(columns)
+        if array.nbytes
+    )
+    ends = [offset + size for offset, size in ranges]
+    assert all(offset % 64 == 0 for offset, _ in ranges)
+    assert all(end <= offset for end, (offset, _) in zip(ends, ranges[1:], strict=False))
+    assert not ends or ends[-1] <= layout.nbytes
+
+
+@given(specs, st.integers(1, 20), st.data())
+def test_rows_in_come_out(spec, capacity, data):
+    _, _, columns = columns_of(spec, capacity)
+    start = data.draw(st.integers(0, capacity - 1))
+    stop = data.draw(st.integers(start + 1, capacity))
+    actions, states = draw_rows(spec, capacity, data)
+    dts = np.arange(1, capacity + 1)
+    left_over = columns.fill(start, stop, Rows(actions, states, dts))
+    rows = columns.rows_of(start, stop, start, left_over)
+    assert rows.first == start
+    assert_same(list(actions[start:stop]), list(rows.actions))
+    assert_same(list(states[start:stop]), list(rows.states))
+    assert_same(dts[start:stop], rows.dts)
+
+
+def draw_rows(spec, size, data):
+    actions = [spec.action_space.sample() for _ in range(size)]
+    if not isinstance(spec.action_space, spaces.Dict):
+        actions = np.array(actions, spec.action_space.dtype)
+    if spec.state_shape is None:
+        return actions, [("state", row) for row in range(size)]
+    states = np.arange(size * spec.state_shape[0]).reshape(size, -1).astype(spec.state_dtype)
+    return actions, data.draw(st.sampled_from([states, list(states)]))
+
+
+@given(specs, st.integers(1, 12), st.data())
+def test_results_written_by_pieces_are_collected_whole(spec, capacity, data):
+    _, _, columns = columns_of(spec, capacity)
+    samples = [spec.observation_space.sample() for _ in range(capacity)]
+    middle = data.draw(st.integers(0, capacity))
+    whole = columns.out_of(0, capacity, return_state=True)
+    for start, stop in ((middle, capacity), (0, middle)):  # as two workers would, in any order
+        out = columns.out_of(start, stop, return_state=True)
+        for row in range(stop - start):
+            write_row(out.observs, row, samples[start + row])
+            if spec.state_shape is None:
+                out.states[row] = ("state", start + row)
+        put_odd_leaves(whole, start, stop, odd_leaves(out))
+    expected = Columns(None, map_leaves(list, whole.observs), *whole[2:])
+    for row, sample in enumerate(samples):
+        write_row(expected.observs, row, sample)
+    assert_same(expected.observs, map_leaves(list, whole.observs))
+    if spec.state_shape is None:
+        assert whole.states == [("state", row) for row in range(capacity)]
+
+
+def test_no_state_is_written_where_none_is_asked_for():
+    spec = BatchSpec(spaces.Discrete(2), spaces.Discrete(2), (3,), np.dtype(np.float64))
+    _, _, columns = columns_of(spec, 4)
+    assert columns.out_of(1, 3, return_state=False).states is None
+    assert cut_columns(columns.out_of(1, 3, False), 0, 1).states is None
+
+
+def test_states_of_another_length_are_refused():
+    spec = BatchSpec(spaces.Discrete(2), spaces.Discrete(2), (3,), np.dtype(np.float64))
+    _, _, columns = columns_of(spec, 4)
+    with pytest.raises(ValueError, match="broadcast"):
+        columns.fill(0, 2, Rows(np.zeros(2, int), np.zeros((2, 5)), np.ones(2, int)))

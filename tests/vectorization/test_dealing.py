@@ -1,0 +1,184 @@
+"""Dealing: every row is run, each answer lands in its row, whoever dies on the way."""
+
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plangym_lite import WorkerDiedError
+from plangym_lite.transitions import BatchSpec, Rows
+from plangym_lite.vectorization.columns import Layout
+from plangym_lite.vectorization.dealing import ATTEMPTS, IN_HAND, SMALLEST_PIECE, Deal, pieces_of
+from plangym_lite.vectorization.shared import Block
+from tests.vectorization.helpers import ScriptedWorker
+
+SPEC = BatchSpec(spaces.Discrete(9), spaces.Discrete(9), (1,), np.dtype(np.float64))
+
+
+class Batch:
+    """A batch of scripted rows, and what was gathered of it."""
+
+    def __init__(self, size, workers, blocking=False):
+        self.size, self.block = size, Block(Layout(SPEC, size))
+        self.gathered = np.zeros(size, int)
+        self.infos = [None] * size
+        numbers = np.arange(size)
+        rows = Rows(numbers % 9, numbers[:, None].astype(float), numbers + 1)
+        self.deal = Deal(
+            workers,
+            self.block,
+            rows,
+            True,
+            replace=lambda index: workers[index].restart(),
+            collect=self.collect,
+            blocking=blocking,
+        )
+
+    def collect(self, start, stop, reply):
+        self.gathered[start:stop] += 1
+        self.infos[start:stop] = reply[0]
+
+    def check(self):
+        numbers, out = np.arange(self.size), self.block.columns.out
+        assert (self.gathered == 1).all()
+        assert self.infos == [{"row": row} for row in range(self.size)]
+        assert (out.states[:, 0] == numbers + 1).all()
+        assert (out.rewards == numbers % 9 * 100 + numbers + 1).all()
+
+
+@contextmanager
+def scripted(*scripts):
+    workers = [ScriptedWorker(**script) for script in scripts]
+    yield workers
+    for worker in workers:
+        worker.close()
+
+
+@given(st.integers(0, 3000), st.integers(1, 70))
+def test_pieces_are_the_batch_and_shrink(size, n_workers):
+    pieces = pieces_of(size, n_workers)
+    assert [row for piece in pieces for row in range(*piece)] == list(range(size))
+    lengths = [stop - start for start, stop in pieces]
+    assert all(length >= 1 for length in lengths)
+    assert lengths == sorted(lengths, reverse=True)
+    assert len(pieces) >= min(size, n_workers) or max(lengths) <= SMALLEST_PIECE
+    assert not lengths or lengths[0] <= -(-size // n_workers)
+
+
+delays = st.lists(st.integers(0, 5), min_size=1, max_size=6)
+scripts = st.fixed_dictionaries(
+    {"delays": delays}, optional={"deaths": st.sets(st.integers(0, 12), max_size=4)}
+)
+
+
+@given(st.integers(1, 120), st.lists(scripts, min_size=1, max_size=5), st.booleans())
+def test_every_row_is_run_whatever_dies_in_whatever_order(size, given_scripts, blocking):
+    with scripted(*given_scripts) as workers:
+        batch = Batch(size, workers, blocking)
+        if sum(len(script.get("deaths", ())) for script in given_scripts) < ATTEMPTS:
+            batch.deal.run()
+            batch.check()
+        else:
+            with suppress(WorkerDiedError):  # three deaths over one row, by chance
+                batch.deal.run()
+                batch.check()
+
+
+@given(
+    st.integers(1, 60), st.lists(st.fixed_dictionaries({"delays": delays}), min_size=1), st.data()
+)
+def test_error_of_the_first_row_after_all_have_answered(size, given_scripts, data):
+    bad = data.draw(st.sets(st.integers(0, size - 1), min_size=1, max_size=3))
+    with scripted(*({**script, "bad_rows": bad} for script in given_scripts)) as workers:
+        with pytest.raises(ValueError, match=f"^row {min(bad)}$"):
+            Batch(size, workers).deal.run()
+        assert not any(worker.under_way for worker in workers)
+        good = Batch(size, workers)
+        for worker in workers:
+            worker.bad_rows = set()
+        good.deal.run()
+        good.check()
+
+
+@pytest.mark.parametrize("size", [1, 7, 40])
+@pytest.mark.parametrize("n_workers", [1, 3])
+def test_row_that_kills_every_time(size, n_workers):
+    deadly = size // 2
+    with scripted(*[{"deadly_rows": {deadly}}] * n_workers) as workers:
+        with pytest.raises(WorkerDiedError, match=f"row {deadly} ended its worker 3 times"):
+            Batch(size, workers).deal.run()
+        for worker in workers:
+            worker.deadly_rows = set()
+        good = Batch(size, workers)
+        good.deal.run()
+        good.check()
+
+
+def test_worker_that_was_dead_before_the_batch():
+    with scripted({}, {}) as workers:
+        workers[1].dead = True
+        batch = Batch(30, workers)
+        batch.deal.run()
+        batch.check()
+        assert [worker.life for worker in workers] == [0, 1]
+
+
+def test_worker_that_dies_as_soon_as_it_is_replaced():
+    with scripted({}) as (worker,):
+        worker.restart = lambda: None
+        worker.dead = True
+        with pytest.raises(WorkerDiedError):
+            Batch(5, [worker]).deal.run()
+
+
+def test_dead_worker_is_replaced_once():
+    with scripted({"deaths": {0}}, {}) as workers:
+        batch = Batch(200, workers)
+        batch.deal.run()
+        batch.check()
+        assert [worker.life for worker in workers] == [1, 0]
+
+
+def test_workers_hold_few_pieces_at_a_time():
+    with scripted({"delays": (3,)}, {"delays": (1, 9)}) as workers:
+        Batch(300, workers).deal.run()
+        assert all(worker.most_under_way <= IN_HAND for worker in workers)
+
+
+def test_blocking_is_one_worker_after_another():
+    under_way = []
+    with scripted({"delays": (1,)}, {"delays": (2,)}) as workers:
+        batch = Batch(60, workers, blocking=True)
+        for worker in workers:
+            run_rows = worker.run_rows
+
+            def counting(*args, run_rows=run_rows):
+                under_way.append(sum(worker.under_way for worker in workers))
+                return run_rows(*args)
+
+            worker.run_rows = counting
+        batch.deal.run()
+        batch.check()
+    assert set(under_way) == {0}
+
+
+def test_timeout_replaces_the_workers_that_are_late():
+    with scripted({}, {"delays": (10**9,)}) as workers:
+        with pytest.raises(TimeoutError, match=r"workers \[1\] were replaced"):
+            Batch(20, workers).deal.run(timeout=0.05)
+        assert [worker.life for worker in workers] == [0, 1]
+
+
+def test_interrupt_is_raised_at_once():
+    with scripted({"delays": (0,)}, {"delays": (10**9,)}) as workers:
+        batch = Batch(20, workers)
+
+        def interrupted(*args):
+            raise KeyboardInterrupt
+
+        batch.collect = batch.deal._collect = interrupted
+        with pytest.raises(KeyboardInterrupt):
+            batch.deal.run()

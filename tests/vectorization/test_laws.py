@@ -1,0 +1,217 @@
+"""Laws: workers give the answers of the environment itself, move nothing, and keep their word."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plangym_lite import make
+from plangym_lite.testing.toy import NestedToy, OpaqueToy, ToyEnv
+from plangym_lite.vectorization import BatchEnv, InlineWorker, ParallelEnv
+from tests.same import assert_same, collect_states, rows_of
+
+MAKERS = {
+    "toy": lambda: ToyEnv(slip=0.3, time_limit=9),
+    "opaque states": lambda: OpaqueToy(slip=0.3, time_limit=9),
+    "nested": lambda: NestedToy(slip=0.3, time_limit=9, frameskip=2),
+    "images in infos": lambda: ToyEnv(return_image=True),
+    "cartpole": lambda: make("CartPole-v1"),
+    "generic snapshot": lambda: make("Blackjack-v1"),
+    "atari rgb": lambda: make("ALE/Pong-v5", obs_type="rgb", frameskip=2),
+    "atari grayscale": lambda: make("ALE/Freeway-v5", obs_type="grayscale"),
+    "atari ram": lambda: make("ALE/MsPacman-v5", obs_type="ram", repeat_action_probability=0.25),
+}
+WITH_PROCESSES = ["toy", "opaque states", "nested", "cartpole", "generic snapshot", "atari rgb"]
+MAX_WORKERS = 4
+
+
+class Subject:
+    """An environment, the same with workers, and states to start from."""
+
+    def __init__(self, maker):
+        self.env = maker()
+        states, self.actions = collect_states(self.env, 60)
+        self.states = states + self.ends(states)
+        self.actions += self.actions[: len(self.states) - len(states)]
+        self.env.set_state(states[3])
+        self.expected = {}
+
+    def ends(self, states):
+        """A few states in which an episode has ended."""
+        steps = [
+            self.env.step(action, state) for action, state in zip(self.actions, states, strict=True)
+        ]
+        return [step.state for step in steps if step.terminated or step.truncated][:5]
+
+    def row(self, index, dt):
+        """What the environment itself answers, one row at a time."""
+        if (index, dt) not in self.expected:
+            home = self.env.get_state()
+            step = self.env.step(self.actions[index], self.states[index], dt)
+            self.expected[index, dt] = tuple(step)
+            self.env.set_state(home)
+        return self.expected[index, dt]
+
+    def batch(self, stepper, picks, form="list", return_state=None):
+        """Run rows ``(index, dt)``, the states handed over in one of three forms."""
+        actions = [self.actions[index] for index, _ in picks]
+        states = [self.states[index] for index, _ in picks]
+        if form != "list" and not self.env.STATE_IS_ARRAY:
+            form = "objects"
+        if form == "objects":
+            objects = np.empty(len(states), object)
+            for row, state in enumerate(states):
+                objects[row] = state
+            states = objects
+        elif form == "array":
+            states = np.array([*states, self.states[0]])[: len(states)]
+        return stepper(actions, states, [dt for _, dt in picks], return_state)
+
+    def check(self, picks, batch):
+        rows = rows_of(self.env, batch)
+        assert len(rows) == len(picks)
+        for pick, (*fields, reward, terminated, truncated, info) in zip(picks, rows, strict=True):
+            numbers = float(reward), bool(terminated), bool(truncated)
+            assert_same(self.row(*pick), (*fields, *numbers, info))
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def inline(request):
+    """A subject, and pools of 1 to 4 workers in this process."""
+    subject = Subject(MAKERS[request.param])
+    workers = [InlineWorker(MAKERS[request.param]) for _ in range(MAX_WORKERS)]
+    subject.pools = [BatchEnv(workers[: count + 1]) for count in range(MAX_WORKERS)]
+    subject.workers = workers
+    yield subject
+    for pool in subject.pools:
+        pool.close()
+    subject.env.close()
+
+
+@pytest.fixture(scope="module", params=WITH_PROCESSES)
+def processes(request):
+    """A subject, and the same environment with three processes."""
+    subject = Subject(MAKERS[request.param])
+    with ParallelEnv(MAKERS[request.param], n_workers=3) as subject.parallel:
+        subject.parallel.sync_states(subject.env.get_state())
+        yield subject
+    subject.env.close()
+
+
+picks_of_rows = st.lists(st.tuples(st.integers(0, 59), st.integers(1, 5)), max_size=40)
+forms = st.sampled_from(["list", "array", "objects"])
+
+
+@given(picks_of_rows, forms, st.integers(0, MAX_WORKERS - 1))
+def test_any_pool_equals_the_environment_row_for_row(inline, picks, form, pool):
+    batch = inline.batch(inline.pools[pool].make_transitions, picks, form)
+    inline.check(picks, batch)
+
+
+@settings(max_examples=15)
+@given(picks_of_rows, forms)
+def test_processes_equal_the_environment_row_for_row(processes, picks, form):
+    batch = processes.batch(processes.parallel.step_batch, picks, form)
+    processes.check(picks, batch)
+
+
+@settings(max_examples=8)
+@given(st.permutations(range(65)), st.integers(1, 3))
+def test_ended_states_among_the_rows_in_any_order(processes, order, dt):
+    picks = [(index, dt) for index in order if index < len(processes.states)]
+    processes.check(picks, processes.batch(processes.parallel.step_batch, picks))
+
+
+@given(picks_of_rows, st.integers(0, MAX_WORKERS - 1))
+def test_a_batch_moves_no_worker(inline, picks, pool):
+    before = [worker.call("get_state")() for worker in inline.workers]
+    inline.batch(inline.pools[pool].make_transitions, picks)
+    assert_same(before, [worker.call("get_state")() for worker in inline.workers])
+
+
+@settings(max_examples=8)
+@given(picks_of_rows)
+def test_a_batch_moves_neither_processes_nor_the_local_copy(processes, picks):
+    env = processes.parallel
+
+    def everyone():
+        return [env.get_state(), *(worker.get_state() for worker in env.batch_env)]
+
+    before = everyone()
+    processes.batch(env.step_batch, picks)
+    assert_same(before, everyone())
+    assert_same(before, [processes.env.get_state()] * len(before))
+
+
+@settings(max_examples=8)
+@given(st.lists(st.tuples(st.integers(0, 59), st.just(2)), min_size=1, max_size=9))
+def test_without_states_every_row_starts_from_the_current_one(processes, picks):
+    actions = [processes.actions[index] for index, _ in picks]
+    expected = processes.env.step_batch(actions, None, 2)
+    assert_same(expected, processes.parallel.step_batch(actions, None, 2))
+    with_states = processes.env.step_batch(actions, None, 2, return_state=True)
+    assert_same(with_states, processes.parallel.step_batch(actions, None, 2, return_state=True))
+
+
+@settings(max_examples=6)
+@given(picks_of_rows)
+def test_states_come_back_only_where_they_are_asked_for(processes, picks):
+    step_batch = processes.parallel.step_batch
+    full = processes.batch(step_batch, picks, return_state=True)
+    bare = processes.batch(step_batch, picks, return_state=False)
+    assert_same(tuple(full)[1:], tuple(bare))
+
+
+@settings(max_examples=8)
+@given(st.lists(st.tuples(picks_of_rows, st.integers(0, 3)), max_size=12))
+def test_a_held_result_never_changes(processes, batches):
+    held = []
+    for picks, drop in batches:
+        batch = processes.batch(processes.parallel.step_batch, picks)
+        held.append((picks, batch))
+        del batch, held[len(held) - drop : -1]
+    for picks, batch in held:
+        processes.check(picks, batch)
+
+
+def test_a_single_held_picture_never_changes(processes):
+    pictures, copies = [], []
+    for index in range(40):
+        batch = processes.batch(processes.parallel.step_batch, [(index, 1)] * 9)
+        first = batch.observs if isinstance(batch.observs, np.ndarray) else batch.rewards
+        pictures.append(first[index % 9])
+        copies.append(np.array(first[index % 9]))
+        del batch, first
+        if index % 3:
+            del pictures[index // 5], copies[index // 5]
+    assert_same(copies, [np.array(picture) for picture in pictures])
+
+
+def test_results_belong_to_the_caller(processes):
+    picks = [(index, 1) for index in range(12)]
+    batch = processes.batch(processes.parallel.step_batch, picks)
+    for field in batch[:-1]:
+        if isinstance(field, np.ndarray) and field.dtype != object:
+            field[...] = 0
+    for info in batch.infos:
+        info.clear()
+    processes.check(picks, processes.batch(processes.parallel.step_batch, picks))
+
+
+def test_arguments_are_left_alone(processes):
+    picks = [(index, 2) for index in range(12)]
+    states, actions = [*processes.states], [*processes.actions]
+    copies = [np.array(state) for state in states]
+    processes.batch(processes.parallel.step_batch, picks, "list")
+    assert_same(copies, [np.array(state) for state in states])
+    assert_same(actions, processes.actions)
+
+
+def test_results_outlive_the_environment():
+    subject = Subject(MAKERS["atari rgb"])
+    picks = [(index, 1) for index in range(10)]
+    with ParallelEnv(MAKERS["atari rgb"], n_workers=2) as env:
+        batch = subject.batch(env.step_batch, picks)
+    del env
+    subject.check(picks, batch)
+    subject.env.close()

@@ -1,0 +1,9 @@
+"""The workers' suite, on processes started by forkserver."""
+
+from plangym_lite.testing.workers import RemoteWorkerSuite
+from plangym_lite.vectorization import ExternalProcess
+
+
+class TestForkserver(RemoteWorkerSuite):
+    def make_worker(self, constructor):
+        return ExternalProcess(constructor, start_method="forkserver")
