@@ -32,6 +32,7 @@ from plangym_lite.vectorization.worker import Promise, RowsReply, Worker, close_
 
 __all__ = ["BatchEnv"]
 
+RESTARTS = 3
 IMAGE_BYTES = 16 << 10
 """Observations from this size on are images: handed out as views of shared memory."""
 
@@ -206,7 +207,13 @@ class BatchEnv:
 
     def _replace(self, index: int) -> None:
         """Put a fresh worker where one died, in the state that all were put into."""
-        self._envs[index].restart()
+        for attempt in range(1, RESTARTS + 1):
+            try:
+                self._envs[index].restart()
+                break
+            except WorkerDiedError:  # while starting
+                if attempt == RESTARTS:
+                    raise
         if self._synced is not None:
             self._envs[index].call("set_state", self._synced)
 
@@ -221,6 +228,7 @@ class _Gathering:
         self._block = block
         self._size = size
         self._may_lease = may_lease
+        self._has_images = False
         source = block.columns.out
         own_states = empty_states(spec, size) if return_state else None
         self._infos: list[Any] = [None] * size
@@ -235,10 +243,10 @@ class _Gathering:
     def _place_for(self, leaf: Any) -> Any:
         if isinstance(leaf, list):
             return [None] * self._size
-        return None if self._is_image(leaf) else np.empty((self._size, *leaf.shape[1:]), leaf.dtype)
-
-    def _is_image(self, leaf: np.ndarray) -> bool:
-        return leaf[0].nbytes >= IMAGE_BYTES
+        if leaf[0].nbytes < IMAGE_BYTES:
+            return np.empty((self._size, *leaf.shape[1:]), leaf.dtype)
+        self._has_images = True
+        return None
 
     def collect(self, start: int, stop: int, reply: RowsReply) -> None:
         """Copy out rows ``start`` to ``stop``, all but images."""
@@ -263,6 +271,8 @@ class _Gathering:
             terminateds=source.terminateds[:size].copy(),
             truncateds=source.truncateds[:size].copy(),
         )
+        if not self._has_images:
+            return pack(self._spec, out, self._infos)
         leased = self._block.lease().out.observs if self._may_lease else source.observs
 
         def take(target: Any, image: Any) -> Any:

@@ -13,8 +13,6 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from plangym_lite.vectorization.messages import HEADER, frame
 
@@ -63,19 +61,23 @@ class Channel:
             ChannelClosedError: the other end is gone, or there was no room.
         """
         data = memoryview(frame(kind, request, payload))
-        with self._transfer():
-            while data:
-                try:
-                    if fds:
-                        sent = socket.send_fds(self._sock, [data], list(fds))
-                    else:
-                        sent = self._sock.send(data)
-                    data, fds = data[sent:], ()
-                except BlockingIOError:
-                    if not wait:
-                        raise ChannelClosedError("no room for the message") from None
-                    if self._wait(None, writing=True):
-                        self._read()
+        self._begin()
+        while data:
+            try:
+                if fds:
+                    sent = socket.send_fds(self._sock, [data], list(fds))
+                else:
+                    sent = self._sock.send(data)
+                data, fds = data[sent:], ()
+            except BlockingIOError:
+                if not wait:
+                    raise ChannelClosedError("no room for the message") from None
+                if self._wait(None, writing=True):
+                    self._read()
+            except OSError as error:
+                self._whole = True  # what the other end said before it went can still be read
+                raise ChannelClosedError(str(error)) from error
+        self._whole = True
 
     def receive(self, timeout: float | None = None, spin: float = 0.0) -> tuple[int, int, bytes]:
         """The next message as ``(kind, request id, payload)``.
@@ -117,8 +119,15 @@ class Channel:
 
     def read_available(self) -> bool:
         """Read without waiting; whether anything was there."""
-        with self._transfer():
-            return self._read()
+        self._begin()
+        found = self._read()
+        self._whole = True
+        return found
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether something was read that was not parsed yet."""
+        return len(self._inbox) > 0
 
     def _read(self) -> bool:
         try:
@@ -129,6 +138,9 @@ class Channel:
                 data = self._sock.recv(CHUNK)
         except BlockingIOError:
             return False
+        except OSError as error:
+            self._whole = True
+            raise ChannelClosedError(str(error)) from error
         if not data:
             raise ChannelClosedError("the other end is gone")
         self._inbox += data
@@ -141,14 +153,8 @@ class Channel:
         events = poll.poll(None if timeout is None else max(1.0, timeout * 1000))
         return any(event & ~select.POLLOUT for _, event in events)
 
-    @contextmanager
-    def _transfer(self) -> Iterator[None]:
+    def _begin(self) -> None:
+        """A transfer begins; it ends with ``_whole = True``."""
         if not self._whole:
             raise ChannelClosedError("a transfer was interrupted half way")
         self._whole = False
-        try:
-            yield
-        except OSError as error:
-            self._whole = True  # what the other end said before it went can still be read
-            raise ChannelClosedError(str(error)) from error
-        self._whole = True

@@ -44,9 +44,8 @@ class Layout:
         def column(field: Any) -> Any:
             if field is None:
                 return None
-            offset, shape, dtype = field.offset, field.shape, field.dtype
-            size = int(np.prod(shape, dtype=int)) * dtype.itemsize
-            return memory[offset : offset + size].view(dtype).reshape(shape)
+            part = memory[field.offset : field.offset + field.nbytes]
+            return part.view(field.dtype).reshape(field.shape)
 
         def leaf(field: Any) -> Any:
             return [None] * self.capacity if field is None else column(field)
@@ -75,14 +74,14 @@ class Layout:
 
     def _place_field(self, dtype: Any, *shape: int) -> _Field:
         field = _Field(self.nbytes, (self.capacity, *shape), np.dtype(dtype))
-        size = int(np.prod(field.shape, dtype=int)) * field.dtype.itemsize
-        self.nbytes += -(-size // CACHE_LINE) * CACHE_LINE
+        self.nbytes += -(-field.nbytes // CACHE_LINE) * CACHE_LINE
         return field
 
 
 class _Field:
     def __init__(self, offset: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self.offset, self.shape, self.dtype = offset, shape, dtype
+        self.nbytes = int(np.prod(shape, dtype=int)) * dtype.itemsize
 
 
 class BatchColumns:

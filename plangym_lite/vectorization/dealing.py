@@ -7,6 +7,7 @@ worker has its next piece before it has finished the one before.
 
 from __future__ import annotations
 
+import math
 import select
 import time
 from collections import deque
@@ -21,7 +22,8 @@ from plangym_lite.vectorization.worker import Promise, Worker
 __all__ = ["Deal", "pieces_of"]
 
 IN_HAND = 2  # pieces a worker holds: one at work, one to go on with
-SMALLEST_PIECE = 4
+SMALLEST_PIECE = 8
+FIRST_SHARE = 0.75  # of the rows left, dealt evenly; then the same of the rest
 ATTEMPTS = 3
 
 
@@ -34,14 +36,14 @@ class Piece(NamedTuple):
 
 def pieces_of(size: int, n_workers: int) -> list[Piece]:
     """Cut a batch into pieces, large ones first."""
-    pieces, start = [], 0
+    pieces, start, even = [], 0, -(-size // n_workers)
     while start < size:
-        share = -(-(size - start) // (2 * n_workers))
-        if size <= SMALLEST_PIECE * n_workers:
-            share = -(-size // n_workers)
-        stop = min(size, start + max(share, min(SMALLEST_PIECE, -(-size // n_workers))))
-        pieces.append(Piece(start, stop))
-        start = stop
+        share = math.ceil((size - start) * FIRST_SHARE / n_workers)
+        share = max(share, min(SMALLEST_PIECE, even)) if size > SMALLEST_PIECE else even
+        for _ in range(n_workers):
+            if start < size:
+                pieces.append(Piece(start, min(size, start + share)))
+                start = pieces[-1].stop
     return pieces
 
 
@@ -90,11 +92,12 @@ class Deal:
             WorkerDiedError: a row ended its worker each of three times.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        for worker in range(len(self._workers)):
-            self._hand_out(worker)
+        for limit in range(1, IN_HAND + 1):  # everyone gets a first piece, then a second
+            for worker in range(len(self._workers)):
+                self._hand_out(worker, limit)
         while any(self._hands):
-            if not self._gather():
-                self._wait(deadline)
+            for worker in self._wait(deadline):
+                self._gather(worker)
         if self._error is not None:
             raise self._error[1]
 
@@ -102,8 +105,7 @@ class Deal:
         """The workers that are still at it, each with the last promise it gave."""
         return {worker: hand[-1][1] for worker, hand in enumerate(self._hands) if hand}
 
-    def _hand_out(self, worker: int) -> None:
-        limit = 1 if self._blocking else IN_HAND
+    def _hand_out(self, worker: int, limit: int = IN_HAND) -> None:
         while self._to_do and self._error is None and len(self._hands[worker]) < limit:
             if self._blocking and any(self._hands):
                 return
@@ -116,44 +118,46 @@ class Deal:
             except WorkerDiedError as error:
                 self._to_do.appendleft(piece)
                 if not self._hands[worker]:  # else _gather will see to it
-                    self._bury_idle(worker, error)
+                    self._bury_idle(worker, error, limit)
                 return
             self._block.outstanding.append(promise)
             self._hands[worker].append((piece, promise))
 
-    def _gather(self) -> bool:
-        """Take what has been answered and hand out more; whether there was anything."""
-        found = False
-        for worker, hand in enumerate(self._hands):
-            while hand and hand[0][1].done():
-                found = True
-                piece, promise = hand[0]
-                try:
-                    reply = promise.result()
-                except WorkerDiedError as error:
-                    self._bury(worker, error)
-                    break
-                except Exception as error:
-                    hand.popleft()
-                    self._fail(piece, error)
-                else:
-                    hand.popleft()
-                    self._hand_out(worker)
-                    self._collect(*piece, reply)
-            if found and not hand:
-                for other in range(len(self._workers)):
-                    self._hand_out(other)
-        return found
+    def _gather(self, worker: int) -> None:
+        """Take what a worker has answered and hand out more."""
+        hand = self._hands[worker]
+        while hand and hand[0][1].done():
+            piece, promise = hand[0]
+            try:
+                reply = promise.result()
+            except WorkerDiedError as error:
+                self._bury(worker, error)
+                break
+            except Exception as error:
+                hand.popleft()
+                self._fail(piece, error)
+            else:
+                hand.popleft()
+                self._hand_out((worker + self._blocking) % len(self._workers))
+                self._collect(*piece, reply)
+        if not hand:
+            for other in range(len(self._workers)):
+                self._hand_out(other)
 
-    def _wait(self, deadline: float | None) -> None:
-        poll = select.poll()
-        for worker, hand in zip(self._workers, self._hands, strict=True):
-            if hand:
-                poll.register(worker.fileno(), select.POLLIN)
+    def _wait(self, deadline: float | None) -> list[int]:
+        """The workers that have something to say."""
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             self._give_up()
-        poll.poll(None if left is None else max(1.0, left * 1000))
+        busy = [worker for worker, hand in enumerate(self._hands) if hand]
+        ready = [worker for worker in busy if self._workers[worker].is_ready()]
+        if ready:
+            return ready
+        poll, at = select.poll(), {}
+        for worker in busy:
+            at[self._workers[worker].fileno()] = worker
+            poll.register(self._workers[worker].fileno(), select.POLLIN)
+        return [at[fd] for fd, _ in poll.poll(None if left is None else max(1.0, left * 1000))]
 
     def _give_up(self) -> None:
         late = [worker for worker, hand in enumerate(self._hands) if hand]
@@ -186,10 +190,10 @@ class Deal:
         self._to_do.extendleft(reversed(singles))
         self._hand_out(worker)
 
-    def _bury_idle(self, worker: int, error: WorkerDiedError) -> None:
+    def _bury_idle(self, worker: int, error: WorkerDiedError, limit: int) -> None:
         """A worker died before it was given a piece."""
         self._idle_deaths += 1
         if self._idle_deaths > ATTEMPTS * len(self._workers):
             raise error
         self._replace(worker)
-        self._hand_out(worker)
+        self._hand_out(worker, limit)

@@ -169,6 +169,9 @@ class ExternalProcess(EnvironmentWorker):
     def fileno(self) -> int:
         return self._open().fileno()
 
+    def is_ready(self) -> bool:
+        return self.why_dead is not None or self._open().has_unread
+
     # ---- what the child said when it was ready -------------------------------------------------
 
     @property

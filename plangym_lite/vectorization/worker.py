@@ -84,6 +84,10 @@ class Worker(ABC):
         """A descriptor that is readable when an answer has come; -1: answers come at once."""
         return -1
 
+    def is_ready(self) -> bool:
+        """Whether an answer may be here without ``fileno`` being readable."""
+        return True
+
 
 def close_all(workers: Iterable[Worker], timeout: float = CLOSE_TIMEOUT) -> None:
     """Close workers side by side: all of them have ``timeout`` seconds together."""

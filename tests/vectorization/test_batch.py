@@ -218,6 +218,24 @@ def test_blocks_are_recycled_once_nobody_holds_their_images():
     pool.close()
 
 
+def test_interrupted_batch_leaves_its_block_alone(monkeypatch):
+    pool = pool_of(BigPicture)
+    state = pool[0].call("get_state")()
+    pool.make_transitions([RIGHT] * 5, [state] * 5)
+    (block,) = pool._pool.blocks
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool[1], "run_rows", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pool.make_transitions([RIGHT] * 5, [state] * 5)
+    assert block not in pool._pool.blocks
+    assert (pool.make_transitions([RIGHT] * 5, [state] * 5).observs == 49).all()
+    pool.close()
+
+
 def test_closed(pool, state):
     pool.close()
     pool.close()

@@ -142,6 +142,18 @@ def test_dead_worker_is_replaced_once():
         assert [worker.life for worker in workers] == [1, 0]
 
 
+@pytest.mark.parametrize("blocking", [True, False])
+@pytest.mark.parametrize("size", [3, 5, 12, 40, 300])
+def test_every_worker_gets_its_share(size, blocking):
+    with scripted(*[{"delays": (3,)}] * 3) as workers:
+        Batch(size, workers, blocking).deal.run()
+        first, *_ = pieces_of(size, 3)
+        largest = first.stop - first.start
+        shares = [sum(stop - start for start, stop in worker.ran) for worker in workers]
+        assert min(shares) > 0
+        assert max(shares) - min(shares) <= largest
+
+
 def test_workers_hold_few_pieces_at_a_time():
     with scripted({"delays": (3,)}, {"delays": (1, 9)}) as workers:
         Batch(300, workers).deal.run()

@@ -78,9 +78,14 @@ env.close()
 """
 
 
-@pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
 @pytest.mark.parametrize(
-    ("seconds", "same_workers"), [(0.01, True), (60, False)], ids=["short rows", "long rows"]
+    ("method", "seconds", "same_workers"),
+    [
+        ("forkserver", 0.01, True),
+        ("forkserver", 60, False),
+        ("spawn", 0.01, True),
+        ("fork", 60, False),
+    ],
 )
 def test_interrupt_in_a_batch_leaves_a_usable_environment(method, seconds, same_workers):
     code = INTERRUPTED.format(method=method, seconds=seconds, rows=60)
@@ -149,7 +154,7 @@ with make(ToyEnv, n_workers=2, start_method={method!r}) as env:
 
 
 @pytest.mark.parametrize(
-    ("method", "delay"), [("forkserver", 0.0), ("forkserver", 0.2), ("spawn", 0.1), ("spawn", 0.4)]
+    ("method", "delay"), [("forkserver", 0.0), ("forkserver", 0.2), ("spawn", 0.3)]
 )
 def test_interrupt_while_starting(method, delay):
     with program(STARTING.format(method=method)) as process:
