@@ -97,6 +97,18 @@ class Engine(ABC):
             )
         return state.shape, state.dtype
 
+    @property
+    def fingerprint(self) -> str:
+        """What states belong to: environments of one fingerprint restore each other's."""
+        env: Engine = getattr(self, "unwrapped", self)
+        env._ensure_setup()
+        return env.describe_states()
+
+    def describe_states(self) -> str:
+        """The fingerprint: one line, the same in every process. Add what else states need."""
+        shape, dtype = self.state_layout() or ("of any size", "object")
+        return f"{type(self).__module__}.{type(self).__qualname__} states={dtype}{shape}"
+
     def draw_image(self) -> np.ndarray:
         """The picture of the engine's state."""
         raise NotImplementedError(f"{type(self).__name__} draws no image")

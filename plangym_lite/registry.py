@@ -11,6 +11,7 @@ import difflib
 import importlib
 import importlib.util
 import os
+import re
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
@@ -20,18 +21,23 @@ from gymnasium.envs.registration import load_env_creator
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.envs.gym import PlangymEnv
+from plangym_lite.envs.providers import PROVIDERS, spec_of
 from plangym_lite.errors import UnknownEnvironmentError
 
 __all__ = ["PROVIDERS", "adapter_for", "find_spec", "make", "register_adapter", "usable_cores"]
 
-PROVIDERS = ("ale_py", "minigrid", "shimmy")
-"""Packages that add ids to Gymnasium when they are imported."""
+SUITE_NAME = re.compile(r"dm_control/.+|[A-Za-z_]+-(?!v\d)[a-z_0-9]+")
+"""What the tasks of dm_control look like: ``cartpole-balance``, or shimmy's id of it."""
 
 _CLASSIC = "gymnasium.envs.classic_control."
 _TOY_TEXT = "gymnasium.envs.toy_text."
+_BOX2D = "gymnasium.envs.box2d."
 _ADAPTERS = {
     "ale_py.env:AtariEnv": "plangym_lite.envs.atari:AtariEnv",
     "gymnasium.envs.mujoco.mujoco_env:MujocoEnv": "plangym_lite.envs.mujoco:MujocoEnv",
+    "shimmy.dm_control_compatibility:DmControlCompatibilityV0": (
+        "plangym_lite.envs.dm_control:DMControlEnv"
+    ),
     **{
         _CLASSIC + engine: "plangym_lite.envs.classic_control:ClassicControl"
         for engine in (
@@ -51,11 +57,19 @@ _ADAPTERS = {
             "blackjack:BlackjackEnv",
         )
     },
+    **{
+        _BOX2D + engine: "plangym_lite.envs.box2d:Box2DEnv"
+        for engine in (
+            "lunar_lander:LunarLander",
+            "bipedal_walker:BipedalWalker",
+            "car_racing:CarRacing",
+        )
+    },
 }
 
 
 def make(
-    name: str | Callable[..., Any],
+    name: str | Callable[..., Any] | None = None,
     n_workers: int | str | None = None,
     ray: bool = False,
     **engine_kwargs: Any,
@@ -63,8 +77,9 @@ def make(
     """Make an environment that can be stepped from any saved state.
 
     Args:
-        name: a Gymnasium id; a ``PlanEnv`` or ``gymnasium.Env`` class; or a callable that returns
-            such an environment.
+        name: a Gymnasium id; a task of dm_control (``"cartpole-balance"``, or ``domain_name=`` and
+            ``task_name=`` instead of a name); a ``PlanEnv`` or ``gymnasium.Env`` class; or a
+            callable that returns such an environment.
         n_workers: ``None``: no workers. A number: that many processes share every ``step_batch``.
             ``"auto"``: as many as there are usable cores.
         ray: run the workers on a Ray cluster.
@@ -76,6 +91,13 @@ def make(
     """
     if ray:
         raise NotImplementedError("ray=True: Ray workers are not built yet; use n_workers=")
+    if name is None:
+        name = _suite_name(**engine_kwargs)
+        engine_kwargs = {
+            key: value
+            for key, value in engine_kwargs.items()
+            if key not in ("domain_name", "task_name")
+        }
     adapter, named = adapter_for(name)
     if named:
         engine_kwargs["name"] = name
@@ -90,6 +112,9 @@ def make(
 def adapter_for(name: str | Callable[..., Any]) -> tuple[Callable[..., PlanEnv], bool]:
     """The adapter for what ``name`` stands for, and whether it wants to be told the name."""
     if isinstance(name, str):
+        suite = _suite() if SUITE_NAME.fullmatch(name) else None
+        if suite is not None and suite.task_of(name):
+            return suite.DMControlEnv, True
         creator: Any = find_spec(name).entry_point
         if isinstance(creator, str):
             creator = load_env_creator(creator)
@@ -120,17 +145,32 @@ def register_adapter(engine: str | type, adapter: str | type[PlanEnv]) -> None:
 
 def find_spec(name: str) -> Any:
     """Gymnasium's spec of an id, importing the packages that may provide it."""
-    for provider in ("", *PROVIDERS):
-        if provider and importlib.util.find_spec(provider):
-            module = importlib.import_module(provider)
-            gym.register_envs(module)
-        try:
-            return gym.spec(name)
-        except gym.error.Error:
-            continue
-    near = difflib.get_close_matches(name, gym.registry, n=3, cutoff=0.5)
+    spec = spec_of(name)
+    if spec is not None:
+        return spec
+    suite_like = SUITE_NAME.fullmatch(name)
+    suite = _suite() if suite_like else None
+    known = [*gym.registry, *(suite.TASKS if suite else ())]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"; the nearest names are {', '.join(near)}" if near else ""
+    if suite_like and suite is None:
+        hint += '; the tasks of dm_control need: pip install "plangym-lite[dm-control]"'
     raise UnknownEnvironmentError(f"no environment is called {name!r}{hint}")
+
+
+def _suite_name(**engine_kwargs: Any) -> str:
+    """The name of a task of dm_control, from its two parts."""
+    domain, task = engine_kwargs.get("domain_name"), engine_kwargs.get("task_name")
+    if not isinstance(domain, str) or not isinstance(task, str):
+        raise TypeError("make needs a name, or domain_name= and task_name= of a dm_control task")
+    return f"{domain}-{task}"
+
+
+def _suite() -> Any:
+    """Our module for the tasks of dm_control; ``None`` where dm_control is not installed."""
+    if importlib.util.find_spec("dm_control") is None:
+        return None
+    return importlib.import_module("plangym_lite.envs.dm_control")
 
 
 def usable_cores() -> int:

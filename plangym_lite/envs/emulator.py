@@ -56,7 +56,7 @@ class Past(NamedTuple):
     def read(self) -> tuple[int, int, tuple[Held, Held]]:
         """Kind, draws, and the two actions held."""
         kind, draws, *held = PAST.unpack(self.entry)
-        return kind, draws, (tuple(held[:3]), tuple(held[3:]))  # type: ignore[return-value]
+        return kind, draws, (tuple(held[:3]), tuple(held[3:]))
 
     @property
     def n_frames(self) -> int:

@@ -6,7 +6,6 @@ user's wrappers surround their engine, they come back here for the wrappers' par
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -19,6 +18,10 @@ from PIL import Image
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.engine import RUNNING
+from plangym_lite.envs.certify import certify, measure_capacity
+from plangym_lite.envs.fingerprint import digest_of, versions_of
+from plangym_lite.envs.providers import spec_of
+from plangym_lite.envs.replay import ReplayedEnv
 from plangym_lite.envs.snapshot import Snapshot, layers_of
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.transitions import copy_obs
@@ -26,7 +29,6 @@ from plangym_lite.transitions import copy_obs
 __all__ = ["PlangymEnv", "to_grayscale"]
 
 LENGTH_BYTES = 4
-PROBE_STEPS = 8
 STATELESS_WRAPPERS = (gym.wrappers.PassiveEnvChecker, gym.wrappers.OrderEnforcing)
 
 
@@ -48,10 +50,14 @@ class PlangymEnv(PlanEnv):
             running, so that a stochastic environment can be sampled from one state.
         state_capacity: bytes kept for a state; the default is twice what the first one needs.
         array_state: ``False``: states are ``bytes`` of whatever length they need.
+        certify: make sure that states are exact when the environment is made. Where the snapshot
+            is not, states become seeds and actions, which are played again (``replay.py``), and
+            where that is not exact either, making it raises ``NotCloneableError``.
         engine_kwargs: passed to ``gymnasium.make``, the class or the callable.
     """
 
     _is_plain: bool = False  # the engine's own array is the whole state: no wrappers to save
+    _replayed: ReplayedEnv | None = None  # states are reached by playing
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("coords", "rgb", "grayscale")
     DEFAULT_OBS_TYPE: ClassVar[str] = "coords"
 
@@ -70,6 +76,7 @@ class PlangymEnv(PlanEnv):
         clone_seeds: bool = True,
         state_capacity: int | None = None,
         array_state: bool = True,
+        certify: bool = True,
         **engine_kwargs: Any,
     ) -> None:
         obs_type = obs_type or self.DEFAULT_OBS_TYPE
@@ -88,6 +95,7 @@ class PlangymEnv(PlanEnv):
         self.clone_seeds = clone_seeds
         self.STATE_IS_ARRAY = array_state
         self._capacity = state_capacity
+        self._certify = certify
         label = name if isinstance(name, str) else getattr(name, "__name__", repr(name))
         super().__init__(label, frameskip, autoreset, delay_setup, return_image)
 
@@ -95,29 +103,48 @@ class PlangymEnv(PlanEnv):
     def gym_env(self) -> gym.Env:
         """The Gymnasium environment, in the current state."""
         self._settle()
-        return self._gym_env
+        return self._gym_env if self._replayed is None else self._replayed.live_env
 
     # ---- building -----------------------------------------------------------------------------
 
     def build_engine(self) -> None:
-        self._gym_env = self.make_gym_env()
-        for wrapper in self._wrappers:
-            self._gym_env = _apply_wrapper(self._gym_env, wrapper)
+        self._gym_env = self.make_stack()
         self._layers: list[Any] = layers_of(self._gym_env)
         self._base: Any = self._layers[-1]
         self.action_space = self._gym_env.action_space
         self.observation_space = self._gym_env.observation_space
         self.adopt_layers()
         if not self._is_plain:
-            self.apply_reset(0, None)  # seeded: every process finds the same capacity
-            self._snapshot = Snapshot(self.snapshot_layers())
-            if self._capacity is None and self.STATE_IS_ARRAY:
-                self._capacity = self._measure_capacity()
+            self.prepare_states()
         self._ended = RUNNING
         self.apply_reset(int(np.random.SeedSequence().generate_state(1)[0]) >> 1, None)
         if self.obs_type != "coords" and self.DEFAULT_OBS_TYPE == "coords":
             self.observation_space = spaces.Box(0, 255, self.current_obs().shape, np.uint8)
         self.OBS_IS_ARRAY = isinstance(self.observation_space, spaces.Box)
+
+    def make_stack(self) -> gym.Env:
+        """A new environment inside the user's wrappers."""
+        env = self.make_gym_env()
+        for wrapper in self._wrappers:
+            env = _apply_wrapper(env, wrapper)
+        return env
+
+    def prepare_states(self) -> None:
+        """Learn how states are saved, where they are not the engine's own array."""
+        self.apply_reset(0, None)  # seeded: every process finds the same
+        self._snapshot = Snapshot(self.snapshot_layers())
+        if self._certify:
+            certify(self)
+        if self._capacity is None and self.STATE_IS_ARRAY:
+            self._capacity = self._measure_capacity()
+
+    def use_replay(self, **kwargs: Any) -> None:
+        """From now on a state is a seed and actions; ``kwargs``: see :class:`ReplayedEnv`."""
+        if not self.clone_seeds:
+            raise ValueError("clone_seeds=False: states of seed and actions hold the generators")
+        self._replayed = ReplayedEnv(self.make_stack, keep_wrappers=bool(self._wrappers), **kwargs)
+        self._gym_env = self._replayed
+        self.STATE_IS_ARRAY = False
 
     def make_gym_env(self) -> gym.Env:
         """The environment before the user's wrappers."""
@@ -126,6 +153,7 @@ class PlangymEnv(PlanEnv):
             if self.render_mode is not None and _takes(self._make, "render_mode"):
                 kwargs.setdefault("render_mode", self.render_mode)
             return self._make(**kwargs)
+        spec_of(self._make)  # in a worker nobody has imported what provides the id
         if self.render_mode is not None and self._knows_render_mode():
             kwargs.setdefault("render_mode", self.render_mode)
         if self.remove_time_limit:
@@ -133,16 +161,7 @@ class PlangymEnv(PlanEnv):
         return gym.make(self._make, disable_env_checker=True, **kwargs)
 
     def _measure_capacity(self) -> int:
-        """Twice the bytes that the largest state of a short, seeded walk needs."""
-        actions = copy.deepcopy(self.action_space)
-        actions.seed(0)
-        largest = len(self.save_bytes())
-        for _ in range(PROBE_STEPS):
-            _, terminated, truncated, _ = self.advance(actions.sample(), 1)
-            largest = max(largest, len(self.save_bytes()))
-            if terminated or truncated:
-                break
-        return _round_up(2 * largest + LENGTH_BYTES)
+        return _round_up(measure_capacity(self) + LENGTH_BYTES)
 
     def _knows_render_mode(self) -> bool:
         creator: Any = gym.spec(str(self._make)).entry_point
@@ -183,7 +202,8 @@ class PlangymEnv(PlanEnv):
             return self.draw_image()
         if self.obs_type == "grayscale":
             return to_grayscale(self.draw_image())
-        return copy_obs(self.observation_space, self._obs)
+        obs = self._obs if self._replayed is None else self._replayed.obs
+        return copy_obs(self.observation_space, obs)
 
     def draw_image(self) -> np.ndarray:
         image = self._gym_env.render() if self.render_mode == "rgb_array" else None
@@ -227,12 +247,22 @@ class PlangymEnv(PlanEnv):
             state = data[LENGTH_BYTES:end]
         self.load_bytes(state)
 
-    def save_bytes(self) -> bytes:
-        """The whole state as bytes."""
+    def describe_states(self) -> str:
+        options = self._engine_kwargs, self._wrappers, self.remove_time_limit, self.clone_seeds
+        versions = " ".join(versions_of(self._base))
+        return f"{self.name} {super().describe_states()} {versions} options={digest_of(options)}"
+
+    def save_bytes(self) -> Any:
+        """The whole state as bytes; a :class:`Trail` where states are played."""
+        if self._replayed is not None:
+            return self._replayed.save(self._ended)
         return self._snapshot.save((self._ended, self._obs))
 
-    def load_bytes(self, data: bytes) -> None:
+    def load_bytes(self, data: Any) -> None:
         """Restore what ``save_bytes`` gave."""
+        if self._replayed is not None:
+            self._ended = self._replayed.load(data)
+            return
         try:
             self._ended, self._obs = self._snapshot.load(data, self.clone_seeds)
         except Exception as error:  # bytes that are no state can raise anything

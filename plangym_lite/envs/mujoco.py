@@ -26,6 +26,7 @@ from plangym_lite.envs.mujoco_memory import (
     copy_of_model,
     model_tag,
 )
+from plangym_lite.envs.pickling import LOOKUP
 from plangym_lite.envs.snapshot import GENERATOR_WORDS, generator_to_words, words_to_generator
 from plangym_lite.errors import InvalidStateError
 
@@ -49,9 +50,9 @@ class MujocoEnv(PlangymEnv):
 
     def adopt_layers(self) -> None:
         base = self._base
-        own = type(base).__module__.startswith(OWN_MODULES)
+        self._is_own = type(base).__module__.startswith(OWN_MODULES)
         self._is_plain = (
-            self.STATE_IS_ARRAY and own and self.surrounded_only_by(gym.wrappers.TimeLimit)
+            self.STATE_IS_ARRAY and self._is_own and self.surrounded_only_by(gym.wrappers.TimeLimit)
         )
         self._limits: list[Any] = [
             layer for layer in self._layers if isinstance(layer, gym.wrappers.TimeLimit)
@@ -68,10 +69,14 @@ class MujocoEnv(PlangymEnv):
         self._size = self._attribute_part.stop + self._memory.size
         self._obs: Any = None
         self._camera: Any = None
+        self._told: Any = None  # the snapshot that knows of the simulation
 
     def _probe(self) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-        """Play a little; return the base's numeric attributes and model arrays that change."""
-        env, base = self._gym_env, self._base
+        """Play a little; return the base's numeric attributes and model arrays that change.
+
+        Wrappers are passed by, so that they do not remember it.
+        """
+        base = env = self._base
         actions = np.random.default_rng(0)
         shape, dtype = env.action_space.shape, env.action_space.dtype
         env.reset(seed=PROBE_SEEDS[0])
@@ -87,7 +92,8 @@ class MujocoEnv(PlangymEnv):
         return changed, changed_fields(base.model, model)
 
     def _measure_capacity(self) -> int:
-        return super()._measure_capacity() - self._memory.size * 8  # that part has a fixed size
+        largest = super()._measure_capacity() - 8 * self._memory.size  # that part does not grow
+        return largest + (0 if self._is_own else self._memory.size_of_contacts())
 
     # ---- observations and images --------------------------------------------------------------
 
@@ -97,12 +103,14 @@ class MujocoEnv(PlangymEnv):
         return super().current_obs()
 
     def write_obs(self, out: np.ndarray) -> None:
-        if self.obs_type == "coords" and self._obs is not None:
+        if self._is_plain and self.obs_type == "coords" and self._obs is not None:
             out[...] = self._obs
         else:
             out[...] = self.current_obs()
 
     def draw_image(self) -> np.ndarray:
+        if self._replayed is not None:
+            return first_picture(super().draw_image)
         if self._camera is None and self.render_mode == "rgb_array":
             first_picture(super().draw_image)  # a renderer's first picture is unlike its others
             self._camera = self._base.mujoco_renderer.viewer.cam
@@ -163,30 +171,47 @@ class MujocoEnv(PlangymEnv):
         self._memory.load(state[start:])
         self._obs = None
 
-    def save_bytes(self) -> bytes:
+    def save_bytes(self) -> Any:
+        if self._replayed is not None:
+            return super().save_bytes()
         self._refer_to_simulation()
-        row = np.empty(1 + self._memory.size)
+        row = np.empty(2 + self._memory.size)
         row[0] = self._tag
-        self._memory.save(row[1:])
-        return row.tobytes() + super().save_bytes()
+        self._memory.save(row[2:])
+        contacts = b"" if self._is_own else self._memory.save_contacts()
+        row[1] = len(contacts)
+        return row.tobytes() + contacts + super().save_bytes()
 
-    def load_bytes(self, data: bytes) -> None:
+    def load_bytes(self, data: Any) -> None:
+        if self._replayed is not None:
+            super().load_bytes(data)
+            return
         self._refer_to_simulation()
-        end = 8 * (1 + self._memory.size)
+        end = 8 * (2 + self._memory.size)
         row = np.frombuffer(data[:end]) if len(data) > end else np.zeros(1)
         if row[0] != self._tag:
             raise InvalidStateError(f"not a state of {self!r}: it is of another model")
-        super().load_bytes(data[end:])
-        self._memory.load(row[1:])
+        middle = end + int(row[1])
+        super().load_bytes(data[middle:])
+        self._memory.load(row[2:])
+        if not self._is_own:
+            self._memory.load_contacts(data[end:middle])
 
     def _refer_to_simulation(self) -> None:
         """Model and data stay with the environment, wherever its attributes lead to them."""
-        base = self._base
+        base, snapshot = self._base, self._snapshot
         self._memory.check(base.data)
-        if id(base.data) not in self._snapshot._references:
-            index = len(self._layers) - 1
-            self._snapshot._refer(base.model, (index, "model"))
-            self._snapshot._refer(base.data, (index, "data"))
+        if self._told is not snapshot:
+            self._told = snapshot
+            reducers, index = snapshot._reducers, len(self._layers) - 1
+
+            def stay(value: Any) -> Any:
+                place = reducers.references.get(id(value))
+                return value.__reduce_ex__(4) if place is None else (LOOKUP, place)
+
+            for name, kind in (("model", mujoco.MjModel), ("data", mujoco.MjData)):
+                snapshot._refer(getattr(base, name), (index, name))
+                reducers[kind] = stay
 
 
 def _middle_of(base: Any) -> np.ndarray:

@@ -6,11 +6,15 @@ failure is remembered, and answers every later attempt.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ctypes.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
-__all__ = ["first_picture"]
+__all__ = ["first_picture", "without_display"]
 
 _failures: list[str] = []
 
@@ -24,7 +28,8 @@ def first_picture(draw: Callable[[], np.ndarray]) -> np.ndarray:
     if _failures:
         raise RuntimeError(_failures[0])
     try:
-        return draw()
+        with without_display():
+            return draw()
     except NotImplementedError:
         raise
     except Exception as error:  # each way of drawing has its own errors
@@ -33,3 +38,21 @@ def first_picture(draw: Callable[[], np.ndarray]) -> np.ndarray:
             "set MUJOCO_GL=egl or MUJOCO_GL=osmesa before Python starts"
         )
         raise RuntimeError(_failures[0]) from error
+
+
+@contextmanager
+def without_display() -> Iterator[None]:
+    """Inside, ``MUJOCO_GL`` is ``egl`` where there is EGL, no display and no other wish."""
+    wish = os.environ.get("MUJOCO_GL")
+    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    helps = not wish and not display and sys.platform.startswith("linux")
+    if not helps or ctypes.util.find_library("EGL") is None:
+        yield
+        return
+    os.environ["MUJOCO_GL"] = "egl"
+    try:
+        yield
+    finally:
+        del os.environ["MUJOCO_GL"]
+        if wish is not None:
+            os.environ["MUJOCO_GL"] = wish

@@ -8,8 +8,9 @@ The buffer holds the physics state *and* what was derived from it. Both are need
 derived arrays are those of the sub-step before, and some environments read them before they step,
 so that computing them again gives other numbers. Copying the buffer takes a microsecond or two.
 
-Not in the buffer are contacts and constraints, which ``mj_step`` makes anew; an engine that starts
-its step from them, as dm_control does, asks ``load`` to make them.
+Not in the buffer are contacts and constraints, which ``mj_step`` makes anew. An engine that starts
+its step from them, as dm_control does, asks ``load`` to make them. An environment that may look at
+the contacts of the step before saves them too; at constraint forces (``efc_*``) it must not look.
 """
 
 from __future__ import annotations
@@ -26,12 +27,26 @@ from plangym_lite.errors import InvalidStateError, NotCloneableError
 __all__ = ["SimulationMemory", "changed_fields", "copy_of_model", "model_tag", "runs_of"]
 
 WORD = 8
+MANY_CONTACTS = 64
 ALIGNMENT = 64  # of mjData's arrays: a smaller gap holds nothing
 SCRATCH = frozenset(
-    ("bvh_active", "qDeriv", "qLU", "qH", "qHDiagInv")
-    + ("actuator_moment", "moment_rownnz", "moment_rowadr", "moment_colind")
-    + ("tree_asleep", "tree_awake", "body_awake", "body_awake_ind", "parent_awake_ind")
-    + ("dof_awake_ind",)
+    [
+        "bvh_active",
+        "qDeriv",
+        "qLU",
+        "qH",
+        "qHDiagInv",
+        "actuator_moment",
+        "moment_rownnz",
+        "moment_rowadr",
+        "moment_colind",
+        "tree_asleep",
+        "tree_awake",
+        "body_awake",
+        "body_awake_ind",
+        "parent_awake_ind",
+        "dof_awake_ind",
+    ]
 )
 """Arrays that a step makes just before it uses them, or that hold nothing (sleep is refused)."""
 EXPECTED = frozenset(("qpos", "qvel", "qacc_warmstart", "xpos", "xipos", "xfrc_applied"))
@@ -75,6 +90,7 @@ class SimulationMemory:
         if self._fields:
             octets = out.view(np.uint8)
             for part, field in zip(self._parts, self._fields, strict=True):
+                out[(part.stop - 1) // WORD] = 0  # what is left of the last word
                 octets[part] = field
         np.concatenate(self._all_runs, out=out[self._start :])
 
@@ -91,6 +107,30 @@ class SimulationMemory:
             mujoco.mj_forward(self.model, self.data)
             for run, part in self._runs:
                 run[...] = row[part]
+
+    def save_contacts(self) -> bytes:
+        """The contacts of the last step, for whoever looks at them before the next."""
+        count = self.data.ncon
+        if not count:
+            return b""
+        distances = self.data.contact.dist  # the first field of each contact
+        return ctypes.string_at(distances.ctypes.data, count * distances.strides[0])
+
+    def size_of_contacts(self) -> int:
+        """Bytes for about as many contacts as there may be."""
+        count, self.data.ncon = self.data.ncon, 1
+        each = self.data.contact.dist.strides[0]
+        self.data.ncon = count
+        return each * min(4 * self.model.ngeom, MANY_CONTACTS)
+
+    def load_contacts(self, contacts: bytes) -> None:
+        """Restore what ``save_contacts`` gave; a step makes its own, and the arrays with them."""
+        data = self.data
+        data.ncon = 1
+        distances = data.contact.dist
+        data.ncon = len(contacts) // distances.strides[0]
+        if contacts:
+            ctypes.memmove(distances.ctypes.data, contacts, len(contacts))
 
     def check(self, data: Any) -> None:
         """Raise if the environment has got other ``data`` since."""

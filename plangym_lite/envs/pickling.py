@@ -20,10 +20,12 @@ __all__ = ["GENERATOR", "LOOKUP", "Reducers", "Unpickler"]
 
 
 def _lookup(index: int, name: str | None) -> Any:
+    """A layer or space: known to the snapshot that reads the pickle."""
     raise RuntimeError("stands for Snapshot.lookup inside a pickle")
 
 
 def _generator(slot: int, numbers: tuple[int, ...]) -> np.random.Generator:
+    """A generator: one that the snapshot reuses."""
     raise RuntimeError("stands for Snapshot.generator inside a pickle")
 
 
@@ -75,11 +77,15 @@ class Reducers(dict[type, Callable[[Any], Any]]):
                 break
         return self[kind]
 
+    def look_up(self, kind: type) -> None:
+        """Look objects of this class up among the references from now on."""
+        self[kind] = self._reference
+
     def _reference(self, value: Any) -> Any:
         place = self.references.get(id(value))
         if place is not None:
             return _lookup, place
-        if isinstance(value, spaces.Space):
+        if not isinstance(value, (gym.Env, EzPickle)):
             return _reduce_as_usual(value)
         return _bare, (type(value),), value.__dict__, None, None, _fill
 
@@ -116,6 +122,8 @@ def _reduce_dtype(value: np.dtype) -> Any:
 
 
 class Unpickler(pickle.Unpickler):
+    """Reads snapshots; remembers what the names in them stand for."""
+
     known: dict[tuple[str, str], Any]  # by module and name: what was found before
 
     def find_class(self, module: str, name: str) -> Any:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import io
 import pickle
 import types
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -86,10 +87,12 @@ class Snapshot:
 
     Args:
         layers: the layers, outermost first.
+        below: layers that are not saved, though what is saved may refer to them.
     """
 
-    def __init__(self, layers: list[gym.Env]) -> None:
+    def __init__(self, layers: list[gym.Env], below: Sequence[gym.Env] = ()) -> None:
         self.layers = layers
+        self._below = below
         self.left_out: list[set[str]] = [set() for _ in layers]
         self._first_names = [frozenset(layer.__dict__) for layer in layers]
         self._spaces = list(
@@ -99,6 +102,7 @@ class Snapshot:
         self._restore_generators = True
         self._places: dict[tuple[int, str | None], Any] = {}
         self._reducers = Reducers()
+        self._references = self._reducers.references
         self._globals: dict[tuple[str, str], Any] = {
             (LOOKUP.__module__, LOOKUP.__name__): self.lookup,
             (GENERATOR.__module__, GENERATOR.__name__): self.generator,
@@ -157,7 +161,7 @@ class Snapshot:
 
     def _probe(self) -> None:
         """Find what stays with the target, and what can be referred to."""
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate([*self.layers, *self._below]):
             self._refer(layer, (index, None))
             for name in ("action_space", "observation_space"):
                 self._refer(getattr(layer, name), (index, name))
@@ -179,7 +183,8 @@ class Snapshot:
         ]
 
     def _refer(self, value: Any, place: tuple[int, str | None]) -> None:
-        self._reducers.references.setdefault(id(value), place)
+        self._references.setdefault(id(value), place)
+        self._reducers.look_up(type(value))
         self._places[place] = value
 
     def _can_be_pickled(self, value: Any) -> bool:

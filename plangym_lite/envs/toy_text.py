@@ -87,10 +87,11 @@ class ToyText(PlangymEnv):
             flags = FICKLE * bool(getattr(base, "fickle_step", False))
             flags |= TURN * base.taxi_orientation
         elapsed = self._limits[0]._elapsed_steps if self._limits else 0
+        buffer: Any = out
         HEAD.pack_into(
-            out, 0, self._ended, last, spare_given, flags, elapsed or 0, spare, state, inc
+            buffer, 0, self._ended, last, spare_given, flags, elapsed or 0, spare, state, inc
         )
-        self._body.pack_into(out, HEAD.size, *self._hands() if self._plays_cards else (base.s,))
+        self._body.pack_into(buffer, HEAD.size, *self._hands() if self._plays_cards else (base.s,))
         return out
 
     def load_state(self, state: Any) -> None:

@@ -142,3 +142,26 @@ def test_what_is_no_hand():
         state[-50:] = 200
         with pytest.raises(InvalidStateError, match="hands"):
             env.set_state(state)
+
+
+@pytest.mark.parametrize(
+    ("name", "cut"),
+    [
+        ("FrozenLake-v1", slice(12, 28)),  # the generator
+        ("Blackjack-v1", slice(44, 68)),  # the player's hand
+        ("FrozenLake-v1", slice(4, 8)),  # the elapsed steps
+    ],
+)
+def test_what_is_dropped_is_missed(name, cut, monkeypatch):
+    load = ToyText.load_state
+
+    def forgetful(self, state):
+        changed = state.copy()
+        changed[cut] = self.save_state()[cut]
+        load(self, changed)
+
+    monkeypatch.setattr(ToyText, "load_state", forgetful)
+    options = {"remove_time_limit": False}
+    if "Lake" in name:
+        options["max_episode_steps"] = 7
+    assert not check_exact(lambda: make(name, **options), depths=(0, 3)).exact

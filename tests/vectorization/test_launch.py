@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 
 import nbformat
@@ -230,33 +229,29 @@ def test_program_that_forgets_to_close():
     assert wait_until(lambda: not any(is_running(int(pid)) for pid in pids.split()))
 
 
-def test_program_that_ends_by_an_error_ends_its_workers():
-    code = textwrap.dedent(
-        """
-        from plangym_lite import make
-        from plangym_lite.testing.toy import ToyEnv
-        env = make(ToyEnv, n_workers=2)
-        print(*[process.pid for process in env.batch_env], flush=True)
-        raise SystemExit(0)
-        """
-    )
-    pids = run_python("-c", code).split()
-    assert wait_until(lambda: not any(is_running(int(pid)) for pid in pids))
-
-
 # ---- little shared memory ------------------------------------------------------------------------
 
 PICTURES = """
 import os
+import numpy as np
 from plangym_lite import make
+from plangym_lite.testing.toy import ToyEnv
 {before}
-local = make("ALE/Pong-v5", obs_type="rgb")
-with make("ALE/Pong-v5", obs_type="rgb", n_workers=2) as env:
-    state, held = env.get_state(), []
+
+class Picture(ToyEnv):
+    def build_engine(self):
+        super().build_engine()
+        self.observation_space = type(self.observation_space)(0, 255, (210, 160, 3), np.uint8)
+
+    def current_obs(self):
+        return np.full((210, 160, 3), self._random % 256, np.uint8)
+
+local = Picture(slip=0.3)
+with make(Picture, slip=0.3, n_workers=2) as env:
+    held = []
     for size in (30, 60, 30, 60):
-        actions = [index % 6 for index in range(size)]
-        states = [state] * size
-        held.append((env.step_batch(actions, states), local.step_batch(actions, states)))
+        batch = [2] * size, [env.get_state()] * size, range(1, size + 1)
+        held.append((env.step_batch(*batch), local.step_batch(*batch)))
     print(all((ours.observs == theirs.observs).all() for ours, theirs in held))
 """
 

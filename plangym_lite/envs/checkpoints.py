@@ -1,0 +1,71 @@
+"""States on disk: ``save_states`` and ``load_states``, in numpy's own ``.npz``.
+
+A file carries the fingerprint of its environment and is refused by any other. Opaque states, and
+those of the generic snapshot, are pickles: like all pickles, load them from files you trust.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from plangym_lite.core import PlanEnv
+from plangym_lite.errors import InvalidStateError
+from plangym_lite.validation import check_states
+
+__all__ = ["load_states", "save_states"]
+
+
+def save_states(path: str | os.PathLike[str], env: PlanEnv, states: Any) -> None:
+    """Write states of ``env`` to ``path``: a ``[B, S]`` array, or a sequence of states.
+
+    Raises:
+        InvalidStateError: they are not states of ``env``.
+    """
+    rows = check_states(env.batch_spec, states)
+    columns: dict[str, Any] = {"fingerprint": np.array(env.fingerprint)}
+    if env.batch_spec.state_shape is None:
+        pickles = [np.frombuffer(pickle.dumps(state), np.uint8) for state in rows]
+        columns["lengths"] = np.array([len(data) for data in pickles], np.int64)
+        columns["pickles"] = np.concatenate([np.zeros(0, np.uint8), *pickles])
+    else:
+        shape, dtype = env.batch_spec.state_shape, env.batch_spec.state_dtype
+        columns["states"] = np.array(rows, dtype).reshape(len(rows), *shape)
+    with open(path, "wb") as file:
+        np.savez(file, **columns)
+
+
+def load_states(path: str | os.PathLike[str], env: PlanEnv) -> Any:
+    """The states in ``path``, for ``env``: a ``[B, S]`` array, or ``[B]`` objects if opaque.
+
+    Raises:
+        InvalidStateError: the file holds no states, or those of another environment.
+    """
+    try:
+        with open(path, "rb") as file:
+            columns = dict(np.load(file, allow_pickle=False))
+        fingerprint = str(columns["fingerprint"])
+    except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InvalidStateError(f"{path} holds no states: {error}") from error
+    if fingerprint != env.fingerprint:
+        raise InvalidStateError(
+            f"{path} holds states of another environment or version: {fingerprint}; "
+            f"this one is: {env.fingerprint}"
+        )
+    if "states" in columns:
+        return columns["states"]
+    return _unpickled(columns["pickles"].tobytes(), columns["lengths"].tolist())
+
+
+def _unpickled(data: bytes, lengths: Sequence[int]) -> np.ndarray:
+    states = np.empty(len(lengths), object)
+    start = 0
+    for row, length in enumerate(lengths):
+        states[row] = pickle.loads(data[start : start + length])
+        start += length
+    return states

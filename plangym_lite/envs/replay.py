@@ -1,0 +1,249 @@
+"""Replay: a state is how an episode began and every frame since, and is reached by playing it.
+
+This is exact wherever the seed and the actions decide what happens, whatever the simulator hides
+from Python. Each episode is played in an environment of its own, because simulators may carry
+traces of one episode into the next. A few environments are kept where they stand: from a state
+that one of them has reached, or is on the way to, only the missing frames are played.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from plangym_lite.envs.snapshot import Snapshot, layers_of
+from plangym_lite.errors import InvalidStateError
+from plangym_lite.transitions import ARRAY_SPACES
+
+__all__ = ["ReplayedEnv", "Root", "Trail"]
+
+
+class Root(NamedTuple):
+    """How an episode began."""
+
+    seed: int
+    options: bytes | None  # pickled
+    wrappers: bytes | None  # what the wrappers around the engine had gathered before
+
+
+class Trail(NamedTuple):
+    """A state: picklable, comparable, as long as its episode."""
+
+    root: Root
+    frames: bytes  # the actions, one after another
+    ended: int
+
+
+class Stand:
+    """One environment, standing where ``frames`` led it."""
+
+    def __init__(self, env: gym.Env, root: Root) -> None:
+        self.env, self.root = env, root
+        self.frames = b""
+        self.obs: Any = None
+
+
+class ReplayedEnv(gym.Env):
+    """Looks like the environment that ``build`` returns, and can be put into any ``Trail``.
+
+    Args:
+        build: makes a new environment, wrappers included.
+        first: one that was just built and never used.
+        keep_wrappers: whether wrappers carry something over from one episode to the next.
+        n_live: how many environments are kept. They must not share anything if it is over 1.
+        skip: plays many frames without drawing what nobody sees: ``skip(env, actions)`` returns
+            the last observation.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], gym.Env],
+        first: gym.Env | None = None,
+        *,
+        keep_wrappers: bool = False,
+        n_live: int = 1,
+        skip: Callable[[gym.Env, Iterator[Any]], Any] | None = None,
+    ) -> None:
+        self._build, self._keep_wrappers, self._n_live = build, keep_wrappers, n_live
+        self._skip = skip or _play
+        self._live: list[Stand] = []  # the one used last comes last
+        self._next: gym.Env | None = first or build()  # for the next episode
+        self.action_space = self._next.action_space
+        self.observation_space = self._next.observation_space
+        self._stand: Stand | None = None  # stands in the current state, unless None
+        self._root: Root | None = None
+        self._frames = b""
+
+    # ---- what PlangymEnv calls ----------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode in a new environment; unseeded ones follow from the one before."""
+        if seed is None:
+            before = None if self._root is None else [self._root.seed, 1]
+            seed = int(np.random.SeedSequence(before).generate_state(1)[0])
+        packed = None if options is None else pickle.dumps(options)
+        root = Root(int(seed), packed, self._wrapper_state())
+        info = self._begin(root)
+        self._root, self._frames = root, b""
+        return self._live[-1].obs, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        stand = self._ready()
+        frame = _to_bytes(self.action_space, action)
+        (same,) = _actions_in(self.action_space, frame)
+        try:
+            answer = stand.env.step(same)
+        except BaseException:
+            self._forget(stand)  # who knows where it stands
+            raise
+        stand.obs = answer[0]
+        stand.frames = self._frames = stand.frames + frame
+        return answer
+
+    def render(self) -> Any:
+        return self._ready().env.render()
+
+    def close(self) -> None:
+        for stand in self._live:
+            stand.env.close()
+        if self._next is not None:
+            self._next.close()
+        self._live, self._stand, self._next = [], None, None
+
+    @property
+    def obs(self) -> Any:
+        """The observation of the current state."""
+        return self._ready().obs
+
+    def look(self, obs: Any) -> None:
+        """Take ``obs`` for the observation of the current state."""
+        self._ready().obs = obs
+
+    @property
+    def live_env(self) -> gym.Env:
+        """The environment that stands in the current state."""
+        return self._ready().env
+
+    def save(self, ended: int) -> Trail:
+        """The current state."""
+        if self._root is None:
+            raise InvalidStateError("nothing to save before the first reset")
+        return Trail(self._root, self._frames, ended)
+
+    def load(self, trail: Any) -> int:
+        """Make ``trail`` the current state, to be reached when needed; return its ``ended``."""
+        if not isinstance(trail, Trail):
+            raise InvalidStateError(f"not a state: expected a Trail, got {type(trail).__name__}")
+        self._root, self._frames, self._stand = trail.root, trail.frames, None
+        return trail.ended
+
+    # ---- standing in the current state --------------------------------------------------------
+
+    def _ready(self) -> Stand:
+        if self._stand is None:
+            assert self._root is not None
+            stand = self._nearest()
+            if stand is None:
+                self._begin(self._root)
+                stand = self._live[-1]
+            self._go_on(stand, self._frames[len(stand.frames) :])
+            self._stand = stand
+        return self._stand
+
+    def _nearest(self) -> Stand | None:
+        """The live environment furthest on the way to the current state."""
+        best: Stand | None = None
+        for stand in self._live:
+            if (
+                self._frames.startswith(stand.frames)
+                and (best is None or len(stand.frames) >= len(best.frames))
+                and stand.root == self._root
+            ):
+                best = stand
+        if best is not None:
+            self._live.remove(best)
+            self._live.append(best)
+        return best
+
+    def _go_on(self, stand: Stand, frames: bytes) -> None:
+        if not frames:
+            return
+        try:
+            stand.obs = self._skip(stand.env, _actions_in(self.action_space, frames))
+        except BaseException:
+            self._forget(stand)
+            raise
+        stand.frames += frames
+
+    def _begin(self, root: Root) -> dict[str, Any]:
+        """Begin the episode in a new environment, the last of the live ones."""
+        env, self._next = self._next or self._build(), None
+        if root.wrappers is not None:
+            _snapshot_of_wrappers(env).load(root.wrappers)
+        while len(self._live) >= self._n_live:
+            self._live.pop(0).env.close()
+        stand = Stand(env, root)
+        options = None if root.options is None else pickle.loads(root.options)
+        stand.obs, info = env.reset(seed=root.seed, options=options)
+        self._live.append(stand)
+        self._stand = stand
+        return info
+
+    def _forget(self, stand: Stand) -> None:
+        self._live.remove(stand)
+        self._stand = None
+        stand.env.close()
+
+    def _wrapper_state(self) -> bytes | None:
+        if not self._keep_wrappers or self._root is None:
+            return None
+        return _snapshot_of_wrappers(self._ready().env).save()
+
+
+def _snapshot_of_wrappers(env: gym.Env) -> Snapshot:
+    *wrappers, base = layers_of(env)
+    return Snapshot(wrappers, [base])
+
+
+def _play(env: gym.Env, actions: Iterator[Any]) -> Any:
+    for action in actions:
+        obs = env.step(action)[0]
+    return obs
+
+
+# ---- actions as bytes ---------------------------------------------------------------------------
+
+
+def _is_short(space: Any) -> bool:
+    return isinstance(space, spaces.Discrete) and space.n <= 256
+
+
+def _to_bytes(space: Any, action: Any) -> bytes:
+    """An action as bytes; those of several actions in a row can be told apart."""
+    if _is_short(space):
+        return bytes((int(action) - int(space.start),))
+    if isinstance(space, ARRAY_SPACES):
+        return np.asarray(action, space.dtype).tobytes()
+    return pickle.dumps(action)
+
+
+def _actions_in(space: Any, frames: bytes) -> Iterator[Any]:
+    if _is_short(space):
+        for number in frames:
+            yield space.dtype.type(number + space.start)
+    elif isinstance(space, ARRAY_SPACES):
+        shape: Any = space.shape
+        for action in np.frombuffer(frames, space.dtype).reshape(-1, *shape):
+            yield np.array(action) if shape else action
+    else:
+        stream = io.BytesIO(frames)
+        while stream.tell() < len(frames):
+            yield pickle.load(stream)

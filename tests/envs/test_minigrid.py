@@ -1,0 +1,78 @@
+"""MiniGrid and BabyAI: exact by the generic snapshot."""
+
+import contextlib
+import io
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from plangym_lite import make
+from plangym_lite.testing import ContractSuite, check_exact
+
+minigrid = pytest.importorskip("minigrid")
+gym.register_envs(minigrid)
+
+NAMES = [name for name in sorted(gym.registry) if name.startswith(("MiniGrid-", "BabyAI-"))]
+pytestmark = pytest.mark.filterwarnings("ignore")  # minigrid's own
+
+
+class MiniGridSuite(ContractSuite):
+    name: str
+    depths, length, reach = (0, 12), 25, 40
+
+    def make_env(self):
+        return make(self.name)
+
+
+class TestDoorKey(MiniGridSuite):
+    name = "MiniGrid-DoorKey-8x8-v0"
+    n_workers = 2
+
+
+class TestDynamicObstacles(MiniGridSuite):
+    """Balls that move at random, and whose objects the environment refers to twice."""
+
+    name = "MiniGrid-Dynamic-Obstacles-6x6-v0"
+
+
+class TestBabyAI(MiniGridSuite):
+    """Instructions are objects that refer to objects of the grid."""
+
+    name = "BabyAI-PutNextLocalS5N3-v0"
+
+
+class TestPictures(MiniGridSuite):
+    def make_env(self):
+        wrappers = [minigrid.wrappers.RGBImgPartialObsWrapper, minigrid.wrappers.ImgObsWrapper]
+        return make("MiniGrid-KeyCorridorS3R1-v0", wrappers=wrappers)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", NAMES)
+def test_all_are_exact(name):
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            report = check_exact(lambda: make(name), depths=(0, 17), length=25, reach=60)
+        except gym.error.DependencyNotInstalled as error:
+            pytest.skip(str(error))
+    assert report.exact, report
+
+
+@pytest.mark.parametrize("name", ["MiniGrid-MultiRoom-N6-v0", "BabyAI-BossLevel-v0"])
+def test_states_have_one_shape_whatever_the_level(name):
+    with contextlib.redirect_stdout(io.StringIO()), make(name) as env:
+        assert env._replayed is None
+        states = []
+        for seed in range(20):
+            states.append(env.reset(seed=seed)[0])
+            states.append(env.step(env.sample_action(), states[-1], dt=5).state)
+        assert np.stack(states).dtype == np.uint8
+
+
+def test_workers_find_the_id_by_themselves():
+    """They start without minigrid."""
+    with make("MiniGrid-Empty-5x5-v0", n_workers=1, start_method="spawn") as env:
+        state = env.reset(seed=0)[0]
+        assert env.step_batch([2, 2], [state] * 2).rewards.shape == (2,)
