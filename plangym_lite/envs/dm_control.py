@@ -50,6 +50,14 @@ PROBE_SEEDS = (0, 1, 2)
 PROBE_STEPS = 3
 
 
+class TameBox(spaces.Box):
+    """A box whose samples stay within [-1, 1] where it has no bounds: lqr_6_2 explodes else."""
+
+    def sample(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        value = super().sample(*args, **kwargs)
+        return np.where(self.bounded_below & self.bounded_above, value, np.clip(value, -1, 1))
+
+
 class DMControlEnv(PlanEnv):
     """A task of the DeepMind Control Suite.
 
@@ -58,17 +66,15 @@ class DMControlEnv(PlanEnv):
         frameskip: control steps for each unit of ``dt``.
         autoreset: see :class:`~plangym_lite.core.PlanEnv`.
         delay_setup: build at first use.
-        domain_name: with ``task_name``, instead of ``name``.
-        task_name: see ``domain_name``.
+        domain_name, task_name: instead of ``name``.
         remove_time_limit: play on after the suite's limit (1000 steps in most tasks).
         render_mode: ``"rgb_array"``, or ``None``.
-        obs_type: ``"coords"``: the task's observations, flat, in the order of its specification;
-            ``"rgb"`` or ``"grayscale"`` images.
+        obs_type: ``"coords"``, the task's observations, flat; or ``"rgb"``, ``"grayscale"``.
         return_image: put the image after each step in ``info["rgb"]``.
         clone_seeds: whether the task's generator is part of the state.
         render_kwargs: for ``physics.render``: ``height``, ``width``, ``camera_id`` and others.
-        task_kwargs: for the task. The generator starts from ``random=0`` unless given, so that
-            models with random parts are the same everywhere; each reset draws a seed of its own.
+        task_kwargs: for the task; ``random=0`` unless given, so that models with random parts are
+            the same everywhere (episodes are not: the generator is seeded anew afterwards).
         environment_kwargs: for dm_control's environment.
         visualize_reward: colour the bodies by the reward.
     """
@@ -137,7 +143,7 @@ class DMControlEnv(PlanEnv):
         self._physics._make_rendering_contexts = lambda: None
         spec = self._env.action_spec()
         low, high = (np.broadcast_to(bound, spec.shape) for bound in (spec.minimum, spec.maximum))
-        self.action_space = spaces.Box(low, high, spec.shape, np.float64)
+        self.action_space = TameBox(low, high, spec.shape, np.float64)
         self._random = RandomMemory(self._task.random)
         model, data = self._physics.model.ptr, self._physics.data.ptr
         self._tag = model_tag(model, f"{self.domain_name}-{self.task_name}")

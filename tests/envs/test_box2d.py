@@ -112,6 +112,19 @@ def test_a_car_that_drives_on_is_drawn_once(monkeypatch):
         assert_same(step.obs, env.step(action, state, dt=4).obs)
 
 
+@pytest.mark.parametrize("depth", [1, 7, 8, 9, 30])
+def test_the_exhaust_in_a_picture_is_all_there(depth):
+    with make("LunarLander-v3", n_live=1) as env:
+        env.reset(seed=3)
+        for number in range(depth):
+            env.step((2, 1, 2, 3)[number % 4])
+        state, obs, image = env.get_state(), env.observe(), env.get_image()
+        env.reset(seed=4)
+        env.set_state(state)
+        assert_same(obs, env.observe())
+        assert_same(image, env.get_image())
+
+
 @pytest.mark.parametrize("name", ["BipedalWalker-v3", "BipedalWalkerHardcore-v3"])
 def test_without_new_environments_the_contract_fails(name, monkeypatch):
     """A world that an episode was played in is not a new one."""
