@@ -235,6 +235,9 @@ class AtariEnv(PlangymEnv):
         self.emulator.refresh_picture()
         return self._ale.getScreenRGB()
 
+    def describe_states(self) -> str:
+        return f"{super().describe_states()} rom={self.emulator.game_hash.decode()}"
+
     # ---- the state ----------------------------------------------------------------------------
 
     def save_state(self, out: np.ndarray | None = None) -> Any:

@@ -38,17 +38,18 @@ class ClassicControl(PlangymEnv):
 
     def adopt_layers(self) -> None:
         base = type(self._base)
+        self._limits: list[Any] = [
+            layer for layer in self._layers if isinstance(layer, gym.wrappers.TimeLimit)
+        ]
         self._is_plain = (
             self.STATE_IS_ARRAY
             and base.__module__.startswith(MODULE)
             and self.surrounded_only_by(gym.wrappers.TimeLimit)
+            and len(self._limits) < 2
         )
         self._extra_name = EXTRA_NAMES.get(base.__name__)
         self._extra_type = EXTRA_TYPES.get(base.__name__)
         self._words = np.zeros(GENERATOR_WORDS)  # the generator, while inside a batch
-        self._limits: list[Any] = [
-            layer for layer in self._layers if isinstance(layer, gym.wrappers.TimeLimit)
-        ]
 
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
         noisy = self._is_plain and getattr(self._base, "torque_noise_max", 0.0) > 0

@@ -165,3 +165,12 @@ def test_images_after_a_restore_are_of_the_restored_state():
         env.set_state(state)
         assert_same(obs, env.observe())
         assert_same(obs, env.get_image())
+
+
+def test_two_time_limits_are_both_in_the_state():
+    wrappers = [(gym.wrappers.TimeLimit, 1000)]
+    with make("CartPole-v1", remove_time_limit=False, wrappers=wrappers) as env:
+        state, _, _ = env.reset(seed=0)
+        for number in range(600):
+            step = env.step(number % 2, state=state)
+            assert not step.truncated
