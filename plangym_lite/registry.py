@@ -113,8 +113,8 @@ def adapter_for(name: str | Callable[..., Any]) -> tuple[Callable[..., PlanEnv],
     """The adapter for what ``name`` stands for, and whether it wants to be told the name."""
     if isinstance(name, str):
         suite = _suite() if SUITE_NAME.fullmatch(name) else None
-        if suite is not None and suite.task_of(name):
-            return suite.DMControlEnv, True
+        if suite is not None and (suite.task_of(name) or _is_composers(name)):
+            return suite.DMControlEnv, True  # which refuses composer's
         creator: Any = find_spec(name).entry_point
         if isinstance(creator, str):
             creator = load_env_creator(creator)
@@ -164,6 +164,11 @@ def _suite_name(**engine_kwargs: Any) -> str:
     if not isinstance(domain, str) or not isinstance(task, str):
         raise TypeError("make needs a name, or domain_name= and task_name= of a dm_control task")
     return f"{domain}-{task}"
+
+
+def _is_composers(name: str) -> bool:
+    """Whether an id is one of shimmy's for dm_control's composer; making those takes OpenGL."""
+    return name.startswith("dm_control/") and find_spec(name) is not None
 
 
 def _suite() -> Any:

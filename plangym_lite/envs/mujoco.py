@@ -217,7 +217,6 @@ class MujocoEnv(PlangymEnv):
 def _middle_of(base: Any) -> np.ndarray:
     """The middle of the model in its first pose."""
     data = mujoco.MjData(base.model)
-    data.qpos[:] = base.init_qpos
     mujoco.mj_kinematics(base.model, data)
     return np.median(data.geom_xpos, axis=0)
 

@@ -104,6 +104,8 @@ class TestNames:
             DMControlEnv("cartpole-balanced")
         with pytest.raises(NotCloneableError, match="composer"):
             DMControlEnv("dm_control/CmuHumanoidRunWalls-v0")
+        with pytest.raises(UnknownEnvironmentError):
+            make("dm_control/nope-v0")
         with pytest.raises(TypeError, match="domain_name"):
             make()
 
@@ -163,7 +165,7 @@ def test_the_time_limit():
 
 def test_samples_stay_small_where_there_are_no_bounds():
     with blind("lqr-lqr_6_2") as env:
-        assert np.isinf(env.action_space.high).all()
+        assert (env.action_space.high > 1e6).all()
         assert max(abs(env.sample_action()).max() for _ in range(50)) <= 1.0
 
 
