@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.core import PlanEnv
+from plangym_lite.errors import InvalidBatchError
 from plangym_lite.recipe import Recipe
 from plangym_lite.transitions import (
     BatchSpec,
@@ -184,3 +185,19 @@ class VectorizedEnv(PlanEnv):
         self.plan_env.close()
 
     split_similar_chunks = staticmethod(split_similar_chunks)
+
+    @staticmethod
+    def batch_step_data(actions: Any, states: Any, dt: Any, batch_size: int) -> tuple[Any, ...]:
+        """States, actions and ``dt`` of a batch, each an iterator over ``batch_size`` chunks."""
+        size = len(actions)
+        states = [None] * size if states is None else states
+        dts = np.full(size, dt) if np.ndim(dt) == 0 else dt
+        if len(states) != size or len(dts) != size:
+            raise InvalidBatchError(f"{size} actions, {len(states)} states and {len(dts)} dt")
+        return tuple(split_similar_chunks(part, batch_size) for part in (states, actions, dts))
+
+    @staticmethod
+    def unpack_transitions(results: list[Any], return_states: bool) -> tuple[list[Any], ...]:
+        """The fields of several batches, each as one list over all their rows."""
+        n_fields = 6 if return_states else 5
+        return tuple([row for part in results for row in part[field]] for field in range(n_fields))
