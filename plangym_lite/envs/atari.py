@@ -15,13 +15,9 @@ import numpy as np
 
 from plangym_lite.envs.emulator import Emulator
 from plangym_lite.envs.emulator_layer import EmulatorLayer
+from plangym_lite.envs.generators import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.gym import PlangymEnv
-from plangym_lite.envs.snapshot import (
-    GENERATOR_WORDS,
-    generator_to_words,
-    layers_of,
-    words_to_generator,
-)
+from plangym_lite.envs.snapshot import layers_of
 from plangym_lite.errors import InvalidStateError, NotCloneableError
 
 __all__ = ["AtariEnv"]
@@ -141,6 +137,7 @@ class AtariEnv(PlangymEnv):
         self._is_plain = (
             self.STATE_IS_ARRAY and self._layer.skip == 1 and self.surrounded_only_by(EmulatorLayer)
         )
+        self._generator = GeneratorMemory()
         self._size = self.emulator.size + (4 * GENERATOR_WORDS if self._frame_range else 0)
 
     # ---- what only Atari has ------------------------------------------------------------------
@@ -247,8 +244,11 @@ class AtariEnv(PlangymEnv):
             out = np.empty(self._size, np.uint8)
         self.emulator.save(out, self._ended)
         if self._frame_range:
-            words = generator_to_words(self._base.np_random) if self.clone_seeds else 0
-            out[self.emulator.size :].view(np.uint32)[:] = words
+            words = out[self.emulator.size :].view(np.uint32)
+            if self.clone_seeds:
+                self._generator.save(self._base.np_random, words)
+            else:
+                words[:] = 0
         return out
 
     def load_state(self, state: Any) -> None:
@@ -258,12 +258,13 @@ class AtariEnv(PlangymEnv):
         self._ended = self.emulator.load(state.tobytes(), self.clone_seeds)
         if self._frame_range and self.clone_seeds:
             words = state[self.emulator.size :].copy().view(np.uint32)
-            words_to_generator(words, self._base.np_random)
+            self._generator.load(words, self._base.np_random)
 
     def save_bytes(self) -> bytes:
         console = np.empty(self.emulator.size, np.uint8)
         self.emulator.save(console, self._ended)
-        words = np.array(generator_to_words(self._base.np_random), np.uint32)
+        words = np.empty(GENERATOR_WORDS, np.uint32)
+        self._generator.save(self._base.np_random, words)
         return console.tobytes() + words.tobytes() + super().save_bytes()
 
     def load_bytes(self, data: bytes) -> None:
@@ -274,7 +275,7 @@ class AtariEnv(PlangymEnv):
         self.emulator.load(data[: self.emulator.size], self.clone_seeds)
         if self.clone_seeds:
             words = np.frombuffer(data[self.emulator.size : end], np.uint32)
-            words_to_generator(words, self._base.np_random)
+            self._generator.load(words, self._base.np_random)
 
 
 def _check_option(option: str, value: int | None, available: list[int], name: str) -> None:

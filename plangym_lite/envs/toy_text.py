@@ -1,10 +1,9 @@
-"""Toy text: Taxi, FrozenLake, CliffWalking, Blackjack. A state is 50 to 100 bytes.
+"""Toy text: Taxi, FrozenLake, CliffWalking, Blackjack. A state is 52 or 100 bytes.
 
 ::
 
-    ended | last action + 1 | generator's spare? | flags | elapsed steps | generator's spare
-    generator (2 numbers of 128 bits) | cell                               of the grid worlds
-                                      | two hands, face-up card            of Blackjack
+    ended | last action + 1 | flags | elapsed steps | generator | cell
+                                                                | two hands, face-up card
 
 ``flags`` are Taxi's: whether the passenger may change their mind, and where the taxi points. A
 picture shows the taxi pointing where it moved last, whatever was drawn before.
@@ -18,18 +17,19 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from plangym_lite.envs.generators import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.gym import PlangymEnv
 from plangym_lite.errors import InvalidStateError
 
 __all__ = ["ToyText"]
 
 MODULE = "gymnasium.envs.toy_text."
-HEAD = struct.Struct("<4BII16s16s")
+HEAD = struct.Struct("<3BxI")
+GENERATOR = slice(HEAD.size, HEAD.size + 4 * GENERATOR_WORDS)
 CELL = struct.Struct("<I")
-HANDS = struct.Struct("<24s24s2s")  # 22 cards are more than 21, whatever they are
+HANDS = struct.Struct("<24s24s2s2x")  # 22 cards are more than 21, whatever they are
 FICKLE, TURN = 1, 2  # the flags: a bit, and the orientation times two
 TURNS = range(4)
-ZEROS = bytes(16)
 
 
 class ToyText(PlangymEnv):
@@ -49,6 +49,7 @@ class ToyText(PlangymEnv):
             and len(self._limits) < 2
             and not self._has_random_map()
         )
+        self._generator = GeneratorMemory(GENERATOR.start // 4)
         self._plays_cards = type(self._base).__name__ == "BlackjackEnv"
         self._body = HANDS if self._plays_cards else CELL
         self._turns = hasattr(self._base, "taxi_orientation")
@@ -73,14 +74,8 @@ class ToyText(PlangymEnv):
             return super().save_state(out)
         base = self._base
         if out is None:
-            out = np.empty(HEAD.size + self._body.size, np.uint8)
-        spare_given = spare = last = flags = 0
-        state = inc = ZEROS
-        if self.clone_seeds:
-            generator = base.np_random.bit_generator.state
-            spare_given, spare = generator["has_uint32"], generator["uinteger"]
-            state = generator["state"]["state"].to_bytes(16, "little")
-            inc = generator["state"]["inc"].to_bytes(16, "little")
+            out = np.empty(GENERATOR.stop + self._body.size, np.uint8)
+        last = flags = 0
         if not self._plays_cards:
             last = 0 if base.lastaction is None else base.lastaction + 1
         if self._turns:
@@ -88,10 +83,13 @@ class ToyText(PlangymEnv):
             flags |= TURN * base.taxi_orientation
         elapsed = self._limits[0]._elapsed_steps if self._limits else 0
         buffer: Any = out
-        HEAD.pack_into(
-            buffer, 0, self._ended, last, spare_given, flags, elapsed or 0, spare, state, inc
-        )
-        self._body.pack_into(buffer, HEAD.size, *self._hands() if self._plays_cards else (base.s,))
+        HEAD.pack_into(buffer, 0, self._ended, last, flags, elapsed or 0)
+        if self.clone_seeds:
+            self._generator.save(base.np_random, out.view(np.uint32))
+        else:
+            out[GENERATOR] = 0
+        body = self._hands() if self._plays_cards else (base.s,)
+        self._body.pack_into(buffer, GENERATOR.stop, *body)
         return out
 
     def load_state(self, state: Any) -> None:
@@ -99,13 +97,13 @@ class ToyText(PlangymEnv):
             super().load_state(state)
             return
         base = self._base
-        ended, last, spare_given, flags, elapsed, spare, number, inc = HEAD.unpack_from(state)
-        if ended > 3 or spare_given > 1 or last > self.action_space.n:  # type: ignore[attr-defined]
+        ended, last, flags, elapsed = HEAD.unpack_from(state)
+        if ended > 3 or last > self.action_space.n:  # type: ignore[attr-defined]
             raise InvalidStateError(f"not a state of {self!r}: its first bytes are {state[:4]}")
         if self._plays_cards:
-            self._take_hands(*HANDS.unpack_from(state, HEAD.size))
+            self._take_hands(*HANDS.unpack_from(state, GENERATOR.stop))
         else:
-            (cell,) = CELL.unpack_from(state, HEAD.size)
+            (cell,) = CELL.unpack_from(state, GENERATOR.stop)
             if cell not in base.P:
                 raise InvalidStateError(f"not a state of {self!r}: it has no cell {cell}")
             base.s = self._obs = cell
@@ -116,15 +114,7 @@ class ToyText(PlangymEnv):
         if self._limits:
             self._limits[0]._elapsed_steps = elapsed
         if self.clone_seeds:
-            base.np_random.bit_generator.state = {
-                "bit_generator": "PCG64",
-                "state": {
-                    "state": int.from_bytes(number, "little"),
-                    "inc": int.from_bytes(inc, "little"),
-                },
-                "has_uint32": spare_given,
-                "uinteger": spare,
-            }
+            self._generator.load(state.view(np.uint32), base.np_random)
 
     def _hands(self) -> tuple[bytes, bytes, bytes]:
         base = self._base

@@ -1,11 +1,15 @@
 """What saving and restoring a state costs, beside the engine's bare calls.
 
-    python tests/benchmarks/states.py [--family FAMILY] [--rounds N] [--json FILE]
+    python tests/benchmarks/states.py [--family FAMILY] [--rounds N] [--burst N] [--json FILE]
 
-Each round steps both environments and then times one call of each, so that nothing is measured on
-a state that was just saved or restored, and whatever else the machine does falls on both sides.
-The figures are medians in microseconds. ``get_state`` and ``set_state`` are what a user calls;
-``in a batch`` are the hooks that ``step_batch`` calls for each row.
+Each round steps both environments and then times a short burst of each call in turn, so that
+whatever else the machine does falls on both sides; restores go through many states, and whatever
+ours has remembered about the state is forgotten before each call. The figures are medians over the
+rounds, in microseconds for one call. ``--burst 1`` times one call after each step: that is dearer
+on both sides, because the step has used the processor's cache.
+
+``get_state`` and ``set_state`` are what a user calls; ``in a batch`` are the hooks that
+``step_batch`` calls for each row.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ import plangym_lite
 from plangym_lite.core import PlanEnv
 
 WALK = 16  # states to restore, in turn
-WARM = 20  # rounds that do not count
+WARM = 5  # rounds that do not count
 
 
 @dataclass
@@ -86,14 +90,34 @@ class Result:
         return [name for name, limit in pairs if getattr(self, name) > limit]
 
 
-def timed(call: Callable[..., Any], *arguments: Any) -> tuple[int, Any]:
-    """Nanoseconds, and what ``call`` returned."""
-    start = perf_counter_ns()
-    value = call(*arguments)
-    return perf_counter_ns() - start, value
+class Clock:
+    """Times calls in bursts, and keeps what each name's bursts took."""
+
+    def __init__(self, burst: int) -> None:
+        self._burst = burst
+        self._times: dict[str, list[float]] = {}
+
+    def take(self, name: str, call: Callable[..., Any], values: list[Any] | None = None) -> None:
+        """Time one burst: ``call()``, or ``call(value)`` for the values in turn."""
+        if values is None:
+            rounds = range(self._burst)
+            start = perf_counter_ns()
+            for _ in rounds:
+                call()
+        else:
+            chosen = [values[number % len(values)] for number in range(self._burst)]
+            start = perf_counter_ns()
+            for value in chosen:
+                call(value)
+        spent = perf_counter_ns() - start
+        self._times.setdefault(name, []).append(spent / 1000 / self._burst)
+
+    def medians(self) -> dict[str, float]:
+        """Microseconds for one call, by name."""
+        return {name: statistics.median(times[WARM:]) for name, times in self._times.items()}
 
 
-def measure(case: Case, rounds: int) -> Result:
+def measure(case: Case, rounds: int, burst: int) -> Result:
     """The medians of a case over so many rounds."""
     env, bare = case.env, case.bare
     env.action_space.seed(0)
@@ -104,40 +128,53 @@ def measure(case: Case, rounds: int) -> Result:
         bare.step()
         ours.append(env.get_state())
         theirs.append(bare.save())
-    times: dict[str, list[int]] = {}
-
-    def take(name: str, call: Callable[..., Any], *arguments: Any) -> None:
-        times.setdefault(name, []).append(timed(call, *arguments)[0])
-
-    for number in range(WARM + rounds):
-        if number == WARM:
-            times.clear()
-        take("nothing", lambda: None)
-        env.step(env.sample_action())
-        take("get_state", env.get_state)
-        env.step(env.sample_action())
-        take("set_state", env.set_state, ours[number % WALK])
-        _measure_hooks(env, ours[number % WALK], take)
+    clock = Clock(burst)
+    for _ in range(WARM + rounds):
+        _measure_ours(env, ours, clock)
         bare.step()
-        take("bare_save", bare.save)
+        clock.take("bare_save", bare.save)
         bare.step()
-        take("bare_restore", bare.restore, theirs[number % WALK])
-    medians = {name: statistics.median(values) / 1000 for name, values in times.items()}
-    nothing = medians.pop("nothing")
-    figures: Any = {name: max(value - nothing, 0.0) for name, value in medians.items()}
+        clock.take("bare_restore", bare.restore, theirs)
+    figures: Any = clock.medians()
     goal = {"goal": case.goal, "over_bare": case.over_bare}
     return Result(case.family, case.name, _size(ours[-1]), bare.calls, **figures, **goal)
 
 
-def _measure_hooks(env: Any, state: Any, take: Callable[..., None]) -> None:
-    """The hooks as the loop over the rows of a batch calls them."""
-    row = np.empty_like(state) if isinstance(state, np.ndarray) else None
+def _measure_ours(env: Any, states: list[Any], clock: Clock) -> None:
+    """What a user calls, and the hooks as the loop over the rows of a batch calls them."""
+    forget = _forgetter(env)
+
+    def get_state() -> None:
+        forget()
+        env.get_state()
+
+    env.step(env.sample_action())
+    clock.take("get_state", get_state)
+    env.step(env.sample_action())
+    clock.take("set_state", env.set_state, states)
+    row = np.empty_like(states[0]) if isinstance(states[0], np.ndarray) else None
+
+    def save_state() -> None:
+        forget()
+        env.save_state(row)
+
     env._leave_home()
-    env.load_state(state)
+    env.load_state(states[0])
     env._transition(env.sample_action(), 1)
-    take("batch_save", env.save_state, row)
-    take("batch_load", env.load_state, state)
+    clock.take("batch_save", save_state)
+    clock.take("batch_load", env.load_state, states)
     env._settle()
+
+
+def _forgetter(env: Any) -> Callable[[], None]:
+    """Makes an adapter forget the state that it has just saved, as a step does."""
+    emulator = getattr(env, "emulator", None)
+
+    def forget() -> None:
+        if emulator is not None:
+            emulator._core = emulator._loaded = None
+
+    return forget
 
 
 def _size(state: Any) -> int:
@@ -275,7 +312,7 @@ def generic() -> Iterator[Case]:
     if importlib.util.find_spec("minigrid"):
         cases.append(("MiniGrid-Empty-8x8-v0", "MiniGrid-Empty-8x8-v0", []))
     for label, name, wrappers in cases:
-        env = plangym_lite.make(name, wrappers=wrappers)
+        env = plangym_lite.make(name, wrappers=wrappers, remove_time_limit=False)
         stack: Any = env.make_stack()
         layers = [stack]
         while hasattr(layers[-1], "env"):
@@ -311,7 +348,8 @@ def main() -> int:
     """Measure, print, and write what was measured where asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--family", choices=FAMILIES, help="only this one")
-    parser.add_argument("--rounds", type=int, default=1000, help="timings of each call")
+    parser.add_argument("--rounds", type=int, default=200, help="bursts of each call")
+    parser.add_argument("--burst", type=int, default=20, help="calls that are timed at once")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     options = parser.parse_args()
     results = []
@@ -324,7 +362,7 @@ def main() -> int:
             print(f"{family}: {package} is not installed", file=sys.stderr)
             continue
         for case in cases():
-            results.append(measure(case, options.rounds))
+            results.append(measure(case, options.rounds, options.burst))
             case.env.close()
             _print(results[-1])
     if options.json:
