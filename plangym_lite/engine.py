@@ -113,6 +113,13 @@ class Engine(ABC):
         """The picture of the engine's state."""
         raise NotImplementedError(f"{type(self).__name__} draws no image")
 
+    def run_together(self, rows: Rows, out: Columns) -> list[dict[str, Any]] | None:
+        """Run all rows of a batch at once, fill ``out`` and return the infos, if that can be done.
+
+        ``None``: nothing was done, and the rows are run one by one. The bits must be the same.
+        """
+        return None
+
     def close_engine(self) -> None:  # noqa: B027
         """Free what the engine holds."""
 
@@ -121,6 +128,9 @@ class Engine(ABC):
     def make_transitions(self, rows: Rows, out: Columns) -> list[dict[str, Any]]:
         """Run each row from its state into the same row of ``out``; return the infos."""
         self._leave_home()
+        together = self.run_together(rows, out)
+        if together is not None:
+            return together
         actions, states, dts, first = rows
         if isinstance(actions, np.ndarray):
             actions = list(actions.copy())  # an engine may keep the action it was given

@@ -15,8 +15,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from plangym_lite.envs.classic_kernels import KERNELS
 from plangym_lite.envs.generators import GENERATOR_WORDS, GeneratorMemory
-from plangym_lite.envs.gym import PlangymEnv
+from plangym_lite.envs.kernel_env import KernelEnv
+from plangym_lite.envs.together import Block
 from plangym_lite.errors import InvalidStateError
 
 __all__ = ["ClassicControl"]
@@ -30,7 +32,7 @@ SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 MODULE = "gymnasium.envs.classic_control."
 
 
-class ClassicControl(PlangymEnv):
+class ClassicControl(KernelEnv):
     """Gymnasium's classic control environments.
 
     Subclasses of them, and any user's wrappers, are saved by the generic snapshot instead.
@@ -47,9 +49,41 @@ class ClassicControl(PlangymEnv):
             and self.surrounded_only_by(gym.wrappers.TimeLimit)
             and len(self._limits) < 2
         )
+        kernel = KERNELS.get(base.__name__) if self._is_plain else None
+        self.use_kernel(None if kernel is None else kernel(self._base), self._limits)
         self._extra_name = EXTRA_NAMES.get(base.__name__)
         self._extra_type = EXTRA_TYPES.get(base.__name__)
         self._generator = GeneratorMemory(GENERATOR.start)
+
+    # ---- all rows of a batch at once -----------------------------------------------------------
+
+    def take_apart(self, states: np.ndarray) -> Block | None:
+        columns = np.ascontiguousarray(states.T)
+        flags = columns[[FLOAT32, HAS_EXTRA]]
+        if not np.isin(columns[ENDED], range(4)).all() or not np.isin(flags, (0, 1)).all():
+            return None
+        ended, elapsed = columns[[ENDED, ELAPSED]].astype(np.int64)
+        return Block(ended, elapsed, [*columns[FLOAT32 : EXTRA + 1], *columns[VARIABLES:]])
+
+    def put_together(self, block: Block, states: np.ndarray) -> None:
+        if not self.clone_seeds:
+            states[:, GENERATOR] = 0
+        states[:, ENDED] = block.ended
+        states[:, ELAPSED] = block.elapsed if self._limits else 0
+        states[:, FLOAT32 : EXTRA + 1] = np.stack(block.parts[:3], axis=1)
+        states[:, VARIABLES:] = np.stack(block.parts[3:], axis=1)
+
+    def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
+        kernel: Any = self._kernel
+        states = np.tile(self.save_state(), (n_rows, 1))
+        states[:, : GENERATOR.start] = 0
+        states[:, VARIABLES:] = draw.uniform(-1, 1, (n_rows, len(kernel.scales))) * kernel.scales
+        if kernel.may_be_single:
+            states[::2, FLOAT32] = 1
+            states[::2, VARIABLES:] = states[::2, VARIABLES:].astype(SINGLE)
+        return states
+
+    # ---- the state -----------------------------------------------------------------------------
 
     def save_state(self, out: np.ndarray | None = None) -> Any:
         if not self._is_plain:

@@ -18,13 +18,16 @@ import gymnasium as gym
 import numpy as np
 
 from plangym_lite.envs.generators import GENERATOR_WORDS, GeneratorMemory
-from plangym_lite.envs.gym import PlangymEnv
+from plangym_lite.envs.kernel_env import KernelEnv
+from plangym_lite.envs.together import Block
+from plangym_lite.envs.toy_kernels import GridWorld, numbers_of, words_of
 from plangym_lite.errors import InvalidStateError
 
 __all__ = ["ToyText"]
 
 MODULE = "gymnasium.envs.toy_text."
 HEAD = struct.Struct("<3BxI")
+GENERATOR_IN_WORDS = slice(HEAD.size // 4, HEAD.size // 4 + GENERATOR_WORDS)
 GENERATOR = slice(HEAD.size, HEAD.size + 4 * GENERATOR_WORDS)
 CELL = struct.Struct("<I")
 HANDS = struct.Struct("<24s24s2s2x")  # 22 cards are more than 21, whatever they are
@@ -32,7 +35,7 @@ FICKLE, TURN = 1, 2  # the flags: a bit, and the orientation times two
 TURNS = range(4)
 
 
-class ToyText(PlangymEnv):
+class ToyText(KernelEnv):
     """Gymnasium's toy text environments.
 
     Subclasses of them, random maps and any user's wrappers are saved by the generic snapshot.
@@ -53,6 +56,8 @@ class ToyText(PlangymEnv):
         self._plays_cards = type(self._base).__name__ == "BlackjackEnv"
         self._body = HANDS if self._plays_cards else CELL
         self._turns = hasattr(self._base, "taxi_orientation")
+        has_kernel = self._is_plain and not self._plays_cards
+        self.use_kernel(GridWorld(self._base) if has_kernel else None, self._limits)
 
     def _has_random_map(self) -> bool:
         """Whether another environment of this recipe may have another map."""
@@ -68,6 +73,40 @@ class ToyText(PlangymEnv):
         if self._turns and self._base.lastaction in TURNS:
             self._base.taxi_orientation = int(self._base.lastaction)
         return result
+
+    # ---- all rows of a batch at once -----------------------------------------------------------
+
+    def take_apart(self, states: np.ndarray) -> Block | None:
+        words = states.view("<u4")
+        ended, last, flags = states[:, :3].T.astype(np.int64)
+        elapsed, cell = words[:, [1, -1]].T.astype(np.int64)
+        n_actions, n_cells = self.action_space.n, len(self._base.P)  # type: ignore[attr-defined]
+        if (ended > 3).any() or (last > n_actions).any() or (cell >= n_cells).any():
+            return None
+        if not self.clone_seeds:
+            return None
+        numbers = numbers_of(words[:, GENERATOR_IN_WORDS])
+        return Block(ended, elapsed, [last, flags // TURN % 4, *numbers, cell, np.zeros(len(cell))])
+
+    def put_together(self, block: Block, states: np.ndarray) -> None:
+        words = states.view("<u4")
+        last, orientation, *numbers, cell, _ = block.parts
+        states[:, 0], states[:, 1] = block.ended, last
+        states[:, 2] = (states[:, 2] & FICKLE) | (TURN * orientation)
+        words[:, 1] = block.elapsed if self._limits else 0
+        words_of(numbers, words[:, GENERATOR_IN_WORDS])
+        words[:, -1] = cell
+
+    def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
+        states = np.tile(self.save_state(), (n_rows, 1))
+        states[:, : HEAD.size] = 0
+        words = states.view("<u4")
+        state_words = slice(GENERATOR_IN_WORDS.start + 2, GENERATOR_IN_WORDS.start + 6)
+        words[:, state_words] = draw.integers(2**32, size=(n_rows, 4))
+        words[:, -1] = draw.integers(len(self._base.P), size=n_rows)
+        return states
+
+    # ---- the state -----------------------------------------------------------------------------
 
     def save_state(self, out: np.ndarray | None = None) -> Any:
         if not self._is_plain:
