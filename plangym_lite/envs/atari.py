@@ -15,6 +15,7 @@ import numpy as np
 
 from plangym_lite.envs.emulator import Emulator
 from plangym_lite.envs.emulator_layer import EmulatorLayer
+from plangym_lite.envs.fingerprint import digest_of
 from plangym_lite.envs.generators import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.gym import PlangymEnv
 from plangym_lite.envs.snapshot import layers_of
@@ -233,7 +234,9 @@ class AtariEnv(PlangymEnv):
         return self._ale.getScreenRGB()
 
     def describe_states(self) -> str:
-        return f"{super().describe_states()} rom={self.emulator.game_hash.decode()}"
+        options = self._mode, self._difficulty, self.episodic_life, self._frame_range
+        rom = self.emulator.game_hash.decode()
+        return f"{super().describe_states()} played={digest_of(options)} rom={rom}"
 
     # ---- the state ----------------------------------------------------------------------------
 

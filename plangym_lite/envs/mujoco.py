@@ -26,7 +26,6 @@ from plangym_lite.envs.mujoco_memory import (
     copy_of_model,
     model_tag,
 )
-from plangym_lite.envs.pickling import LOOKUP
 from plangym_lite.errors import InvalidStateError
 
 __all__ = ["MujocoEnv"]
@@ -56,9 +55,10 @@ class MujocoEnv(PlangymEnv):
         self._limits: list[Any] = [
             layer for layer in self._layers if isinstance(layer, gym.wrappers.TimeLimit)
         ]
-        self._tag = model_tag(base.model, f"{type(base).__module__}.{type(base).__qualname__}")
         self._generator = GeneratorMemory(GENERATOR.start)
         attributes, fields = self._probe()
+        label = f"{type(base).__module__}.{type(base).__qualname__}"
+        self._tag = model_tag(base.model, label, fields)
         self._memory = SimulationMemory(base.model, base.data, fields)
         self._parts: list[tuple[str, slice, Any]] = []  # of attributes that change
         start = ATTRIBUTES
@@ -168,10 +168,13 @@ class MujocoEnv(PlangymEnv):
         self._memory.load(state[self._simulation_part])
         self._obs = None
 
+    def describe_states(self) -> str:
+        return f"{super().describe_states()} model={int(self._tag):08x}"
+
     def save_bytes(self) -> Any:
         if self._replayed is not None:
             return super().save_bytes()
-        self._refer_to_simulation()
+        self._keep_simulation()
         row = np.empty(2 + self._memory.size)
         row[0] = self._tag
         self._memory.save(row[2:])
@@ -183,7 +186,7 @@ class MujocoEnv(PlangymEnv):
         if self._replayed is not None:
             super().load_bytes(data)
             return
-        self._refer_to_simulation()
+        self._keep_simulation()
         end = 8 * (2 + self._memory.size)
         row = np.frombuffer(data[:end]) if len(data) > end else np.zeros(1)
         if row[0] != self._tag:
@@ -194,21 +197,13 @@ class MujocoEnv(PlangymEnv):
         if not self._is_own:
             self._memory.load_contacts(data[end:middle])
 
-    def _refer_to_simulation(self) -> None:
+    def _keep_simulation(self) -> None:
         """Model and data stay with the environment, wherever its attributes lead to them."""
-        base, snapshot = self._base, self._snapshot
-        self._memory.check(base.data)
-        if self._told is not snapshot:
-            self._told = snapshot
-            reducers, index = snapshot._reducers, len(self._layers) - 1
-
-            def stay(value: Any) -> Any:
-                place = reducers.references.get(id(value))
-                return value.__reduce_ex__(4) if place is None else (LOOKUP, place)
-
-            for name, kind in (("model", mujoco.MjModel), ("data", mujoco.MjData)):
-                snapshot._refer(getattr(base, name), (index, name))
-                reducers[kind] = stay
+        self._memory.check(self._base.data)
+        if self._told is not self._snapshot:
+            self._told = self._snapshot
+            for name in ("model", "data"):
+                self._snapshot.keep(len(self._layers) - 1, name)
 
 
 def _middle_of(base: Any) -> np.ndarray:

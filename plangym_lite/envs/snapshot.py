@@ -112,6 +112,10 @@ class Snapshot:
                 space._np_random = generator
         return extra
 
+    def keep(self, layer: int, name: str) -> None:
+        """An attribute of a layer stays with the target, wherever other attributes lead to it."""
+        self._refer(getattr(self.layers[layer], name), (layer, name))
+
     def _everything(self, extra: Any) -> tuple[Any, ...]:
         return self._attributes(), [space._np_random for space in self._spaces], extra
 
