@@ -5,13 +5,16 @@ same generator gives the same plan with any number of workers, and the environme
 state stays where it is.
 """
 
+from plangym_lite.planners.features import Features
 from plangym_lite.planners.mcts import mcts
 from plangym_lite.planners.output import PlanOutput
 from plangym_lite.planners.random_shooting import Shots, random_shooting
+from plangym_lite.planners.rollout_iw import rollout_iw
 from plangym_lite.planners.simulator import OnBatch, Simulator, ValueFn
 from plangym_lite.planners.tree import Tree
 
 __all__ = [
+    "Features",
     "OnBatch",
     "PlanOutput",
     "Shots",
@@ -20,4 +23,5 @@ __all__ = [
     "ValueFn",
     "mcts",
     "random_shooting",
+    "rollout_iw",
 ]

@@ -23,7 +23,7 @@ from gymnasium import spaces
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.output import PlanOutput
 from plangym_lite.planners.simulator import OnBatch, Simulator, ValueFn, check_knobs, values_after
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree, grow_from
 from plangym_lite.transitions import TransitionBatch
 
 __all__ = ["mcts"]
@@ -85,7 +85,7 @@ def mcts(
         lengths = np.where(out.terminateds | out.truncateds, 0, max_depth - depths)
         return simulator.roll_out(out.states, lengths, dt=rollout_dt, discount=discount)
 
-    tree = make_root(state, int(env.action_space.n), tree, num_simulations)
+    tree = grow_from(tree, state, int(env.action_space.n), num_simulations)
     finished = 0
     while finished < num_simulations:
         size = min(batch_size, num_simulations - finished)
@@ -95,18 +95,6 @@ def mcts(
         finished += len(leaves)
     tree.simulator_calls, tree.frames = simulator.calls, simulator.frames
     return decide(tree, int(env.action_space.start), discount)
-
-
-def make_root(state: Any, n_actions: int, before: Tree | None, room: int) -> Tree:
-    """The subtree of ``before`` that begins at ``state``, or a new tree."""
-    if before is not None:
-        for child in before.children[ROOT].tolist():
-            if child != UNKNOWN and not before.ended[child] and before.is_at(child, state):
-                return before.subtree(child, room)
-    tree = Tree.empty(room + 1, n_actions, state)
-    tree.add(UNKNOWN, UNKNOWN)
-    tree.states[ROOT], tree.filled[ROOT] = state, True
-    return tree
 
 
 def select(

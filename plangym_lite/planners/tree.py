@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ROOT", "UNKNOWN", "Tree"]
+__all__ = ["ROOT", "UNKNOWN", "Tree", "grow_from"]
 
 ROOT = 0
 UNKNOWN = -1
+KEPT = ("states", "rewards", "ended", "filled", "visits", "values", "heights", "notes")
+"""Columns that mean the same in a subtree."""
 
 
 @dataclass(eq=False, repr=False)
@@ -43,6 +45,10 @@ class Tree:
     """``[N]`` simulations that went through the node and are still running."""
     values: np.ndarray
     """``[N]`` mean discounted return from the node on."""
+    heights: np.ndarray
+    """``[N]`` steps of the best branch below the node; 0 where a planner does not count them."""
+    notes: np.ndarray
+    """``[N]`` of objects: what else a planner knows of each node; ``None`` where nothing."""
     size: int = 0
     """Rows taken."""
     simulator_calls: int = 0
@@ -70,6 +76,8 @@ class Tree:
             visits=np.zeros(capacity, int),
             pending=np.zeros(capacity, int),
             values=np.zeros(capacity),
+            heights=np.zeros(capacity, int),
+            notes=np.full(capacity, None),
         )
 
     def add(self, parent: int, action: int) -> int:
@@ -122,6 +130,18 @@ class Tree:
         for node in old:
             parent = new.get(int(self.parents[node]), UNKNOWN)
             tree.add(parent, int(self.actions[node]))
-        for name in ("states", "rewards", "ended", "filled", "visits", "values"):
+        for name in KEPT:
             getattr(tree, name)[: len(old)] = getattr(self, name)[old]
         return tree
+
+
+def grow_from(before: Tree | None, state: Any, n_actions: int, room: int) -> Tree:
+    """The subtree of ``before`` that begins at ``state``, or a new tree; with room for more."""
+    if before is not None:
+        for child in before.children[ROOT].tolist():
+            if child != UNKNOWN and not before.ended[child] and before.is_at(child, state):
+                return before.subtree(child, room)
+    tree = Tree.empty(room + 1, n_actions, state)
+    tree.add(UNKNOWN, UNKNOWN)
+    tree.states[ROOT], tree.filled[ROOT] = state, True
+    return tree
