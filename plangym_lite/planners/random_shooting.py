@@ -8,11 +8,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.output import PlanOutput
-from plangym_lite.planners.simulator import OnBatch, Simulator, ValueFn, check_knobs, values_after
+from plangym_lite.planners.simulator import (
+    OnBatch,
+    Simulator,
+    ValueFn,
+    check_knobs,
+    one_hot,
+    values_after,
+)
 
 __all__ = ["Shots", "random_shooting"]
 
@@ -82,13 +88,6 @@ def random_shooting(
     best = int(np.argmax(returns))
     plan = [actions[best] for actions in draws for _ in range(rollout_dt)][: lengths[best]]
     shots = Shots(draws, returns, lengths, simulator.calls, simulator.frames)
-    return PlanOutput(plan[0], plan, float(returns[best]), _one_hot(env, plan[0]), shots)
-
-
-def _one_hot(env: PlanEnv, action: Any) -> np.ndarray | None:
-    space = env.action_space
-    if not isinstance(space, spaces.Discrete):
-        return None
-    weights = np.zeros(int(space.n))
-    weights[action - space.start] = 1.0
-    return weights
+    return PlanOutput(
+        plan[0], plan, float(returns[best]), one_hot(env.action_space, plan[0]), shots
+    )
