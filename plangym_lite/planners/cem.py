@@ -2,7 +2,7 @@
 
 For continuous actions. In each iteration all sequences are one ``rollout_batch``::
 
-    draw     from a normal distribution for each step, clipped to the bounds; the mean is one of them
+    draw     the mean, and others from a normal distribution for each step, within the bounds
     play     from the state, all sequences together
     fit      mean and deviation of the next iteration to the best of them
 """

@@ -92,6 +92,8 @@ def value_features(space: spaces.Space) -> Features:
     if isinstance(space, spaces.Discrete):
         start = int(space.start)
         return Features(int(space.n), lambda observs: [np.array([obs - start]) for obs in observs])
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        return _nested_features(space)
     if isinstance(space, spaces.MultiBinary):
         space = spaces.Box(0, 1, space.shape, np.int8)
     if not isinstance(space, spaces.Box):
@@ -109,3 +111,18 @@ def value_features(space: spaces.Space) -> Features:
         return first + np.clip((values - low) * scale, 0, BINS - 1).astype(int)
 
     return Features(low.size * BINS, lambda observs: [look(obs) for obs in observs])
+
+
+def _nested_features(space: spaces.Dict | spaces.Tuple) -> Features:
+    keys: list[Any] = list(space) if isinstance(space, spaces.Dict) else list(range(len(space)))
+    parts = [value_features(space[key]) for key in keys]
+    *firsts, size = np.cumsum([0, *(part.size for part in parts)]).tolist()
+
+    def of(observs: Any) -> list[np.ndarray]:
+        columns = [
+            [first + features for features in part.of(observs[key])]
+            for key, part, first in zip(keys, parts, firsts, strict=True)
+        ]
+        return [np.concatenate(row) for row in zip(*columns, strict=True)]
+
+    return Features(size, of)

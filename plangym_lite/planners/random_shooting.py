@@ -38,6 +38,7 @@ def random_shooting(
     state: Any,
     *,
     num_simulations: int = 100,
+    budget: int | None = None,
     max_depth: int = 20,
     rollout_dt: int = 4,
     discount: float = 0.99,
@@ -51,6 +52,8 @@ def random_shooting(
         env: any environment; all sequences are stepped together, in one batch for each draw.
         state: where to plan from.
         num_simulations: number of sequences.
+        budget: simulator calls at most, instead of ``num_simulations``: each sequence costs a
+            call for each random action.
         max_depth: length of a sequence in units of ``dt``.
         rollout_dt: for how many units each random action is held.
         discount: per unit of ``dt``, between 0 and 1.
@@ -68,6 +71,10 @@ def random_shooting(
     """
     counts = {"num_simulations": num_simulations, "max_depth": max_depth, "rollout_dt": rollout_dt}
     check_knobs(discount, counts)
+    if budget is not None:
+        num_simulations = budget // -(-max_depth // rollout_dt)
+        if num_simulations < 1:
+            raise ValueError(f"budget {budget} is too small for a sequence of {max_depth} steps")
     simulator = Simulator(env, rng, on_batch)
     states: Any = [state] * num_simulations
     returns, lengths = np.zeros(num_simulations), np.zeros(num_simulations, int)

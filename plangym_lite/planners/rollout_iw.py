@@ -19,22 +19,38 @@ The same generator gives the same plan with any number of workers.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.features import Features, features_of
 from plangym_lite.planners.output import PlanOutput
-from plangym_lite.planners.simulator import OnBatch, Simulator, check_knobs
+from plangym_lite.planners.simulator import (
+    OnBatch,
+    PolicyFn,
+    Simulator,
+    ValueFn,
+    check_discrete,
+    check_knobs,
+    policies_at,
+    values_after,
+)
 from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree, grow_from
+from plangym_lite.transitions import TransitionBatch
 
 __all__ = ["rollout_iw"]
 
 NEVER = np.iinfo(np.int16).max
 NOTHING = -10_000  # the key of branches that earned nothing: less than any power of two
 DEATHS = 10  # a life lost counts as so many lost points
+
+
+class Note(NamedTuple):
+    """What is known of a node besides its row."""
+
+    features: np.ndarray
+    weights: np.ndarray | None  # [A] how likely a walk takes each action; None: equally
 
 
 def rollout_iw(
@@ -48,6 +64,8 @@ def rollout_iw(
     features: str | Features = "auto",
     risk_aversion: float = 1.0,
     subtables: bool = True,
+    value_fn: ValueFn | None = None,
+    policy_fn: PolicyFn | None = None,
     tree: Tree | None = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
@@ -66,6 +84,8 @@ def rollout_iw(
             (``info["lost_life"]``) counts as ten lost points. 50,000 is the published choice.
         subtables: whether novelty is judged among branches with equally much reward only: by the
             power of two of their sums.
+        value_fn: says what the end of a branch is worth; nothing, if left out.
+        policy_fn: says how likely a walk takes each action; equally, if left out.
         tree: ``search`` of the decision before: what it knows of ``state`` is kept.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
         rng: the one source of randomness.
@@ -80,30 +100,44 @@ def rollout_iw(
             is not a generator.
         ValueError: a knob is out of range.
     """
-    if not isinstance(env.action_space, spaces.Discrete):
-        raise TypeError(f"rollout_iw needs a Discrete action space, {env!r} has {env.action_space}")
+    first, n_actions = check_discrete(env, "rollout_iw")
     check_knobs(discount, {"budget": budget, "max_depth": max_depth, "batch_size": batch_size})
     if risk_aversion < 1:
         raise ValueError(f"risk_aversion must be at least 1, got {risk_aversion}")
-    looks = features_of(env.observation_space, features)
-    simulator = Simulator(env, rng, on_batch)
-    tree = grow_from(tree, state, int(env.action_space.n), budget)
+    looks, simulator = (
+        features_of(env.observation_space, features),
+        Simulator(env, rng, on_batch),
+    )
+
+    def note(observs: Any, states: Any) -> list[Note]:
+        weights: Any = [None] * len(states)
+        if policy_fn is not None:
+            weights = policies_at(observs, states, policy_fn, n_actions)
+        return [Note(*pair) for pair in zip(looks.of(observs), weights, strict=True)]
+
+    tree = grow_from(tree, state, n_actions, budget)
+    if tree.notes[ROOT] is None:
+        tree.notes[ROOT] = note(simulator.look(state), tree.states[:1])[0]
     search = Lookahead(tree, looks.size, max_depth, subtables, rng)
     while simulator.calls < budget and not search.solved[ROOT]:
         leaves = search.walk(min(batch_size, budget - simulator.calls))
         if leaves:
-            expand(tree, leaves, simulator, looks, risk_aversion)
+            out = expand(tree, leaves, simulator, risk_aversion)
+            for leaf, known in zip(leaves, note(out.observs, out.states), strict=True):
+                tree.notes[leaf] = known
+            if value_fn is not None:
+                tree.values[leaves] = values_after(out, value_fn)
             backward(tree, leaves, discount)
             search.arrive(leaves)
     tree.simulator_calls, tree.frames = simulator.calls, simulator.frames
-    return decide(tree, int(env.action_space.start), discount, rng)
+    return decide(tree, first, discount, rng)
 
 
 class Lookahead:
     """The walks of one decision, and what they found new.
 
     Args:
-        tree: where they walk; the features of a node are its ``notes``.
+        tree: where they walk; each node with a :class:`Note`.
         n_features: how many features there are.
         max_depth: of a walk.
         subtables: whether novelty is judged among branches of similar reward.
@@ -120,8 +154,7 @@ class Lookahead:
         self._sums = np.zeros(len(tree.filled))  # rewards from the root to here
         self._records: dict[int, np.ndarray] = {}  # for each sum: least depth of each feature
         self._fronts: list[int] = []  # where the walks stand that go on
-        if tree.notes[ROOT] is not None:
-            self._is_novel(ROOT, 0)
+        self._is_novel(ROOT, 0)
 
     def walk(self, n_walks: int) -> list[int]:
         """Let each walk go on to an action not tried, or to its end; return the new rows."""
@@ -146,6 +179,9 @@ class Lookahead:
         children = self.tree.children[node]
         unknown = children == UNKNOWN
         ways = np.flatnonzero(unknown | (self.tree.filled[children] & ~self.solved[children]))
+        weights = self.tree.notes[node].weights
+        if ways.size and weights is not None and weights[ways].any():
+            return int(self.rng.choice(ways, p=weights[ways] / weights[ways].sum()))
         return int(ways[self.rng.integers(ways.size)]) if ways.size else None
 
     def _is_open(self, node: int) -> bool:
@@ -156,7 +192,7 @@ class Lookahead:
         return not self.solved[node]
 
     def _is_novel(self, node: int, depth: int) -> bool:
-        features = self.tree.notes[node]
+        features = self.tree.notes[node].features
         if node != ROOT and not self._seen[node]:
             self._sums[node] = self._sums[self.tree.parents[node]] + self.tree.rewards[node]
         records = self._table(self._sums[node])
@@ -186,8 +222,8 @@ class Lookahead:
 
 
 def expand(
-    tree: Tree, leaves: list[int], simulator: Simulator, looks: Features, risk_aversion: float
-) -> None:
+    tree: Tree, leaves: list[int], simulator: Simulator, risk_aversion: float
+) -> TransitionBatch:
     """Step to the new rows, all in one batch."""
     rows = np.array(leaves)
     first = int(simulator.env.action_space.start)  # type: ignore[attr-defined]
@@ -200,9 +236,8 @@ def expand(
     tree.states[rows] = out.states
     tree.rewards[rows] = rewards
     tree.ended[rows] = out.terminateds | out.truncateds
-    for row, features in zip(leaves, looks.of(out.observs), strict=True):
-        tree.notes[row] = features
     tree.filled[rows] = True
+    return out
 
 
 def backward(tree: Tree, leaves: list[int], discount: float) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.transitions import RolloutBatch, TransitionBatch
+from plangym_lite.transitions import RolloutBatch, TransitionBatch, map_leaves
 
 __all__ = [
     "OnBatch",
@@ -22,6 +22,7 @@ __all__ = [
     "ValueFn",
     "check_discrete",
     "check_knobs",
+    "flatten",
     "one_hot",
     "policies_at",
     "values_after",
@@ -34,7 +35,7 @@ ValueFn = Callable[[Any, np.ndarray], np.ndarray]
 """``value_fn(observs [B, ...], states [B, S]) -> [B]``: the discounted return from each state."""
 
 PolicyFn = Callable[[Any, np.ndarray], np.ndarray]
-"""``policy_fn(observs [B, ...], states [B, S]) -> [B, A]``: how likely each action is a good one."""
+"""``policy_fn(observs [B, ...], states [B, S]) -> [B, A]``: how promising each action is."""
 
 
 class Simulator:
@@ -87,7 +88,7 @@ class Simulator:
         self.env.set_state(state)
         obs = self.env.observe()
         self.env.set_state(home)
-        return np.asarray(obs)[None]
+        return map_leaves(lambda leaf: np.asarray(leaf)[None], obs)
 
     def _count(self, rows: int, infos: list[dict[str, Any]]) -> None:
         frames = sum(int(info["n_step"]) for info in infos)
@@ -161,6 +162,25 @@ def policies_at(
     if not ((weights >= 0).all() and np.isfinite(sums).all() and (sums > 0).all()):
         raise ValueError("policy_fn must return weights of at least 0, one in each row above 0")
     return weights / sums
+
+
+def flatten(space: spaces.Space, observs: Any) -> np.ndarray:
+    """``[B, F]`` a batch of observations as rows of numbers; a discrete one is 1 in its place.
+
+    Raises:
+        TypeError: they have no fixed number of numbers.
+    """
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        keys = list(space) if isinstance(space, spaces.Dict) else range(len(space))
+        return np.hstack([flatten(space[key], observs[key]) for key in keys])
+    rows = np.asarray(observs, np.float32)
+    if isinstance(space, spaces.Discrete):
+        return np.equal.outer(rows, np.arange(space.start, space.start + space.n)).astype(
+            np.float32
+        )
+    if not isinstance(space, (spaces.Box, spaces.MultiBinary, spaces.MultiDiscrete)):
+        raise TypeError(f"observations {space} cannot be compared")
+    return rows.reshape(len(rows), -1)
 
 
 def one_hot(space: spaces.Space, action: Any) -> np.ndarray | None:
