@@ -2,7 +2,8 @@
 
 For continuous actions (Williams et al., 2017). In each iteration all sequences are one
 ``rollout_batch``; a sequence whose return is ``temperature`` standard deviations below the best
-weighs ``1 / e`` of it.
+weighs ``1 / e`` of it. A mean of good sequences need not be good: it is played at last, and where a
+sequence was better, that one is the plan.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def mppi(
     Args:
         env: an environment whose actions are a bounded ``Box``.
         state: where to plan from.
-        budget: simulator calls at most: ``budget // (iterations * horizon)`` sequences are
-            played in each iteration.
+        budget: simulator calls at most: one sequence is played at last, and equally many of the
+            others in each iteration.
         horizon: length of a sequence, in units of ``dt``.
         iterations: how often the mean is moved.
         temperature: how far below the best a sequence still counts, in standard deviations of
@@ -53,8 +54,8 @@ def mppi(
         rng: the one source of randomness.
 
     Returns:
-        The plan: the mean; ``value`` is the weighted mean of the returns, ``search`` is
-        :class:`~plangym_lite.planners.sequences.Sequences`.
+        The plan: the mean, or the best sequence that was played; ``value`` is its return,
+        ``search`` is :class:`~plangym_lite.planners.sequences.Sequences` around it.
 
     Raises:
         TypeError: the actions are not numbers within bounds, or ``rng`` is not a generator.
@@ -62,20 +63,25 @@ def mppi(
     """
     box = ActionBox(env, "mppi")
     check_knobs(discount, {"budget": budget, "horizon": horizon, "iterations": iterations})
-    size = budget // (iterations * horizon)
+    size = (budget // horizon - 1) // iterations
     if size < 2:
-        raise ValueError(f"budget must be at least {2 * iterations * horizon}, got {budget}")
+        least = (2 * iterations + 1) * horizon
+        raise ValueError(f"budget must be at least {least}, got {budget}")
     if not (temperature > 0.0 and std > 0.0):
         raise ValueError(f"temperature and std must be above 0, got {temperature} and {std}")
     simulator = Simulator(env, rng, on_batch)
     mean, spread = box.begin(horizon, before), np.full((horizon, *box.reach.shape), std * box.reach)
+    best, value = mean, -np.inf
     for _ in range(iterations):
         actions = box.draw(mean, spread, size, rng)
         returns, _ = simulator.play(actions, [state] * size, discount, value_fn)
+        if returns.max() > value:
+            best, value = actions[returns.argmax()], float(returns.max())
         weights = np.exp((returns - returns.max()) / (temperature * (returns.std() or 1.0)))
-        weights /= weights.sum()
-        mean = np.tensordot(weights, actions.astype(float), 1)
-    value = float(weights @ returns)
-    plan = list(mean.astype(box.space.dtype))
-    search = Sequences(mean, spread, actions, returns, simulator.calls, simulator.frames)
-    return PlanOutput(plan[0], plan, value, None, search)
+        mean = np.tensordot(weights / weights.sum(), actions.astype(float), 1)
+    last = mean.astype(box.space.dtype)
+    (gained,), _ = simulator.play(last[None], [state], discount, value_fn)
+    if gained >= value:
+        best, value = last, float(gained)
+    search = Sequences(best, spread, actions, returns, simulator.calls, simulator.frames)
+    return PlanOutput(best[0], list(best), value, None, search)

@@ -241,8 +241,9 @@ def expand(
 
 
 def backward(tree: Tree, leaves: list[int], discount: float) -> None:
-    """Carry the best branch up from each leaf, as far as it changes anything."""
+    """Count each leaf above it; carry the best branch up as far as that changes anything."""
     for leaf in leaves:
+        tree.visits[tree.path(leaf)] += 1
         node = int(tree.parents[leaf])
         while node != UNKNOWN:
             best, returns = best_branches(tree, node, discount)

@@ -171,7 +171,7 @@ def flatten(space: spaces.Space, observs: Any) -> np.ndarray:
         TypeError: they have no fixed number of numbers.
     """
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
-        keys = list(space) if isinstance(space, spaces.Dict) else range(len(space))
+        keys: list[Any] = list(space) if isinstance(space, spaces.Dict) else [*range(len(space))]
         return np.hstack([flatten(space[key], observs[key]) for key in keys])
     rows = np.asarray(observs, np.float32)
     if isinstance(space, spaces.Discrete):
