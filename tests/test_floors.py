@@ -21,7 +21,7 @@ MODULES = {
 }
 FLOORS = [
     {"errors"},
-    {"transitions", "splitting", "validation", "recipe"},
+    {"transitions", "splitting", "validation", "recipe", "archive"},
     {"engine", "batches", "core"},
     {"envs", "vectorization", "planners", "testing"},
     {"registry"},
