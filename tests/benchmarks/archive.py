@@ -49,7 +49,7 @@ def grow(env, options):
     while len(archive) < options.states:
         parents = choose_parents(options.tree, len(archive), options.batch, step, rng)
         start = time.perf_counter()
-        states = archive.get(np.maximum(parents, 0))
+        states = archive.get(parents)
         seconds["get"] += time.perf_counter() - start
         out = env.step_batch(rng.integers(env.action_space.n, size=options.batch), states)
         start = time.perf_counter()
