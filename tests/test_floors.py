@@ -20,12 +20,12 @@ MODULES = {
     for path in FILES
 }
 FLOORS = [
-    {"errors"},
+    {"errors", "showing"},
     {"transitions", "splitting", "validation", "recipe", "archive"},
     {"engine", "batches", "core"},
     {"envs", "vectorization", "planners", "testing"},
     {"registry"},
-    {"cli", "commands", "__main__", ""},
+    {"cli", "commands", "viz", "__main__", ""},
 ]
 ROOMS = FLOORS[3]
 PASSED_ON = {"engine_kwargs", "overrides", "others", "kwargs", "toy_args"}
