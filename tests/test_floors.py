@@ -21,7 +21,7 @@ MODULES = {
 }
 FLOORS = [
     {"errors", "showing"},
-    {"transitions", "splitting", "validation", "recipe", "archive", "state_column"},
+    {"machine", "transitions", "splitting", "validation", "recipe", "archive", "state_column"},
     {"engine", "batches", "core"},
     {"envs", "vectorization", "planners", "testing"},
     {"registry"},
