@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from plangym_lite.archive import StateArchive
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.features import features_of
 from plangym_lite.planners.output import PlanOutput
 from plangym_lite.planners.simulator import OnBatch, Simulator, check_knobs, one_hot
+from plangym_lite.planners.tree import room_for
 
 __all__ = ["CellFn", "Cells", "go_explore"]
 
@@ -36,9 +38,10 @@ BINS = 32  # in which the entries of other observations fall
 class Cells:
     """The archive: places where the search has been, and for each cell the best of them."""
 
-    def __init__(self, state: Any) -> None:
-        self.states = [state]
+    def __init__(self, state: Any, budget: int, archive: StateArchive | None) -> None:
+        self.states = room_for(budget + 1, state, archive)
         """For each place its state; place 0 is the root."""
+        self.states[0] = state
         self.parents = [-1]
         """For each place the place before; -1 for the root."""
         self.actions: list[Any] = [None]
@@ -56,15 +59,14 @@ class Cells:
         self.simulator_calls = 0
         self.frames = 0
 
-    def add(self, parent: int, action: Any, reward: float, state: Any, ended: bool) -> int:
-        """Remember a place; ``reward`` is already discounted."""
-        self.states.append(state)
+    def add(self, parent: int, action: Any, reward: float, ended: bool) -> int:
+        """Remember a place, its state apart; ``reward`` is already discounted."""
         self.parents.append(parent)
         self.actions.append(action)
         self.returns.append(self.returns[parent] + reward)
         self.depths.append(self.depths[parent] + 1)
         self.ended.append(ended)
-        return len(self.states) - 1
+        return len(self.parents) - 1
 
     def rank(self, place: int) -> tuple[float, int]:
         """Which place of a cell is better: the greater score, then the fewer steps."""
@@ -105,6 +107,7 @@ def go_explore(
     repeat: float = 0.8,
     discount: float = 1.0,
     cell_fn: CellFn | None = None,
+    archive: StateArchive | None = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
 ) -> PlanOutput:
@@ -120,6 +123,7 @@ def go_explore(
         discount: of a reward one step later, between 0 and 1.
         cell_fn: which cell an observation belongs to; ``None``: pictures are brought down to 11
             by 8 pixels of 8 shades, other numbers to 32 bins.
+        archive: where the states are kept, in little memory; ``None``: in an array.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
         rng: the one source of randomness.
 
@@ -136,7 +140,7 @@ def go_explore(
     check_knobs(discount, counts)
     if not 0.0 <= repeat < 1.0:
         raise ValueError(f"repeat must be in [0, 1), got {repeat}")
-    simulator, cells = Simulator(env, rng, on_batch), Cells(state)
+    simulator, cells = Simulator(env, rng, on_batch), Cells(state, budget, archive)
     cell_fn = cell_fn or cells_of(env.observation_space)
     cells.offer(cell_fn(simulator.look(state))[0], 0)
     while simulator.calls < budget:
@@ -167,12 +171,14 @@ def explore(
     discount: float,
 ) -> tuple[list[int], list[Any]]:
     """One step from each place; return where it led and by what, without ended episodes."""
-    out = simulator.step(actions, [cells.states[place] for place in places])
+    out = simulator.step(actions, cells.states[places])
+    size = len(cells.parents)
+    cells.states[size : size + len(places)] = out.states
     ended = out.terminateds | out.truncateds
     reached, by = [], []
     for row, cell in enumerate(cell_fn(out.observs)):
         reward = discount ** cells.depths[places[row]] * float(out.rewards[row])
-        place = cells.add(places[row], actions[row], reward, out.states[row], bool(ended[row]))
+        place = cells.add(places[row], actions[row], reward, bool(ended[row]))
         cells.offer(cell, place)
         if not ended[row]:
             reached.append(place)

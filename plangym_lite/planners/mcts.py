@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from plangym_lite.archive import StateArchive
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.output import PlanOutput
 from plangym_lite.planners.simulator import (
@@ -58,6 +59,7 @@ def mcts(
     value_fn: ValueFn | None = None,
     policy_fn: PolicyFn | None = None,
     tree: Tree | None = None,
+    archive: StateArchive | None = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
 ) -> PlanOutput:
@@ -78,6 +80,7 @@ def mcts(
         value_fn: says what a leaf is worth, instead of random play.
         policy_fn: says which actions of a state to try first, and how much.
         tree: ``search`` of the decision before: what it knows of ``state`` is kept.
+        archive: where a new tree keeps its states, in little memory; ``None``: in an array.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
         rng: the one source of randomness.
 
@@ -108,7 +111,7 @@ def mcts(
             return [None] * len(states)
         return policies_at(observs, states, policy_fn, n_actions)
 
-    tree = grow_from(tree, state, n_actions, num_simulations)
+    tree = grow_from(tree, state, n_actions, num_simulations, archive)
     if policy_fn is not None and tree.notes[ROOT] is None:
         tree.notes[ROOT] = judge(simulator.look(state), tree.states[:1])[0]
     finished = 0

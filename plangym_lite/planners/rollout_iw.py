@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from plangym_lite.archive import StateArchive
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.features import Features, features_of
 from plangym_lite.planners.output import PlanOutput
@@ -67,6 +68,7 @@ def rollout_iw(
     value_fn: ValueFn | None = None,
     policy_fn: PolicyFn | None = None,
     tree: Tree | None = None,
+    archive: StateArchive | None = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
 ) -> PlanOutput:
@@ -87,6 +89,7 @@ def rollout_iw(
         value_fn: says what the end of a branch is worth; nothing, if left out.
         policy_fn: says how likely a walk takes each action; equally, if left out.
         tree: ``search`` of the decision before: what it knows of ``state`` is kept.
+        archive: where a new tree keeps its states, in little memory; ``None``: in an array.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
         rng: the one source of randomness.
 
@@ -115,7 +118,7 @@ def rollout_iw(
             weights = policies_at(observs, states, policy_fn, n_actions)
         return [Note(*pair) for pair in zip(looks.of(observs), weights, strict=True)]
 
-    tree = grow_from(tree, state, n_actions, budget)
+    tree = grow_from(tree, state, n_actions, budget, archive)
     if tree.notes[ROOT] is None:
         tree.notes[ROOT] = note(simulator.look(state), tree.states[:1])[0]
     search = Lookahead(tree, looks.size, max_depth, subtables, rng)

@@ -21,7 +21,10 @@ def summary(output: PlanOutput) -> dict[str, Any]:
     elif isinstance(search, Cells):
         names = ("parents", "actions", "returns", "depths", "ended")
         found = {name: getattr(search, name) for name in names}
-        found |= {"states": digest(search.states), "places": list(search.best.values())}
+        found |= {
+            "states": digest(list(search.states[: len(search.parents)])),
+            "places": list(search.best.values()),
+        }
     else:
         found = dict(search._asdict() if isinstance(search, tuple) else vars(search))
     found |= {"simulator_calls": search.simulator_calls, "frames": search.frames}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from plangym_lite import make, planners
+from plangym_lite.archive import StateArchive
 from plangym_lite.commands.knobs import PLANNERS
 from plangym_lite.planners import PlanOutput
 from plangym_lite.testing.toy import LEFT, RIGHT, ContinuousToy, NestedToy, OpaqueToy, ToyEnv
@@ -181,3 +182,22 @@ def test_a_policy_is_followed(name):
 def test_a_policy_says_a_weight_for_each_action(name, policy_fn):
     with pytest.raises(ValueError, match="policy_fn must return"):
         plan(name, ToyEnv(), policy_fn=policy_fn)
+
+
+@pytest.mark.parametrize("name", ["mcts", "rollout_iw", "go_explore"])
+def test_an_archive_changes_nothing(name):
+    archive = StateArchive()
+    env = ToyEnv(size=30)
+    plain, archived = plan(name, env), plan(name, env, archive=archive)
+    assert summary(plain) == summary(archived)
+    assert len(archive) >= 20
+    if name != "go_explore":  # the subtree stays where it is
+        state = env.step(plain.action, start(env)).state
+        size = len(archive)
+        knobs = {"state": state, "budget": 40}
+        plain = plan(name, env, tree=plain.search, **knobs)
+        archived = plan(name, env, tree=archived.search, **knobs)
+        assert summary(plain) == summary(archived)
+        assert len(archive) <= size + 41
+    with pytest.raises(TypeError, match="archive keeps states that are arrays"):
+        plan(name, OpaqueToy(), archive=StateArchive())
