@@ -15,7 +15,7 @@ from gymnasium import spaces
 from plangym_lite.errors import ClosedError, InvalidStateError
 from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row, write_steps
 
-__all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "Engine"]
+__all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "Engine", "add_note"]
 
 RUNNING, TERMINATED, TRUNCATED = 0, 1, 2
 """Bits of ``Engine._ended``."""
@@ -144,7 +144,7 @@ class Engine(ABC):
                 infos.append(run_row(action, dt, out, row))
                 self._write_end(out, row, state if absorbed else None)
             except Exception as error:
-                _add_note(error, f"in row {first + row} of the batch (action {action!r}, dt {dt})")
+                add_note(error, f"in row {first + row} of the batch (action {action!r}, dt {dt})")
                 raise
         return infos
 
@@ -246,6 +246,7 @@ class Engine(ABC):
             raise ClosedError(f"{self!r} was closed: make a new one")
 
 
-def _add_note(error: BaseException, note: str) -> None:
+def add_note(error: BaseException, note: str) -> None:
+    """Say with an error where it came from."""
     if hasattr(error, "add_note"):  # Python 3.11
         error.add_note(note)

@@ -22,12 +22,12 @@ MODULES = {
     for path in FILES
 }
 FLOORS = [
-    {"errors"},
-    {"machine", "transitions", "splitting", "validation", "recipe"},
+    {"errors", "showing"},
+    {"machine", "transitions", "splitting", "validation", "recipe", "archive", "state_column"},
     {"engine", "batches", "core"},
     {"envs", "vectorization", "planners", "testing"},
     {"registry"},
-    {"cli", "commands", "bench", "__main__", ""},
+    {"cli", "commands", "bench", "viz", "__main__", ""},
 ]
 ROOMS = FLOORS[3]
 PASSED_ON = {"engine_kwargs", "overrides", "others", "kwargs", "toy_args"}

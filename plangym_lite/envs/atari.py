@@ -35,7 +35,8 @@ class AtariEnv(PlangymEnv):
         frameskip: frames for each unit of ``dt``, 5 by default; a pair ``(low, high)`` draws the
             number, from ``low`` to ``high - 1``, for each unit.
         episodic_life: losing a life ends the episode.
-        obs_type: ``"rgb"`` [210, 160, 3], ``"grayscale"`` [210, 160] or ``"ram"`` [128], uint8.
+        obs_type: ``"rgb"`` [210, 160, 3], ``"grayscale"`` [210, 160], ``"palette"`` [210, 160] (the
+            console's own numbers of its 128 colours, all even) or ``"ram"`` [128], uint8.
         mode: the game's variant; ``None``: the game's default.
         difficulty: ``None``: the game's default.
         repeat_action_probability: sticky actions (Machado et al., 2018).
@@ -44,7 +45,7 @@ class AtariEnv(PlangymEnv):
             to ale-py.
     """
 
-    OBS_TYPES: ClassVar[tuple[str, ...]] = ("rgb", "grayscale", "ram")
+    OBS_TYPES: ClassVar[tuple[str, ...]] = ("rgb", "grayscale", "palette", "ram")
     DEFAULT_OBS_TYPE: ClassVar[str] = "rgb"
 
     def __init__(
@@ -94,14 +95,16 @@ class AtariEnv(PlangymEnv):
         if isinstance(self._make, str):
             self._engine_kwargs = {
                 **self._engine_kwargs,
-                "obs_type": self.obs_type,
+                "obs_type": "grayscale" if self.obs_type == "palette" else self.obs_type,
                 "frameskip": 1,
                 "repeat_action_probability": self.repeat_action_probability,
                 "full_action_space": self.full_action_space,
             }
         env = super().make_gym_env()
         base: Any = env.unwrapped
-        self.obs_type = base._obs_type
+        self._is_palette = self.obs_type == "palette"  # which Gymnasium does not know
+        if not self._is_palette:
+            self.obs_type = base._obs_type
         _check_option("mode", self._mode, base.ale.getAvailableModes(), self._name)
         _check_option(
             "difficulty", self._difficulty, base.ale.getAvailableDifficulties(), self._name
@@ -139,6 +142,8 @@ class AtariEnv(PlangymEnv):
             self.STATE_IS_ARRAY and self._layer.skip == 1 and self.surrounded_only_by(EmulatorLayer)
         )
         self._generator = GeneratorMemory()
+        if self._is_palette and not self._is_plain:
+            raise NotImplementedError("obs_type='palette' is for games without wrappers")
         self._size = self.emulator.size + (4 * GENERATOR_WORDS if self._frame_range else 0)
 
     # ---- what only Atari has ------------------------------------------------------------------
@@ -214,6 +219,9 @@ class AtariEnv(PlangymEnv):
     def current_obs(self) -> Any:
         if not self._is_plain and self._obs is not None:
             return super().current_obs()
+        if self._is_palette:
+            self.emulator.refresh_picture()
+            return self._ale.getScreen()
         return self._layer.read()
 
     def write_obs(self, out: np.ndarray) -> None:
@@ -223,9 +231,8 @@ class AtariEnv(PlangymEnv):
             self._ale.getRAM(out)
         else:
             self.emulator.refresh_picture()
-            (self._ale.getScreenRGB if self.obs_type == "rgb" else self._ale.getScreenGrayscale)(
-                out
-            )
+            read = {"rgb": self._ale.getScreenRGB, "grayscale": self._ale.getScreenGrayscale}
+            read.get(self.obs_type, self._ale.getScreen)(out)
 
     def draw_image(self) -> np.ndarray:
         if not self.emulator.has_picture:

@@ -15,6 +15,7 @@ import numpy as np
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import ClosedError, WorkerDiedError
 from plangym_lite.machine import usable_cores
+from plangym_lite.splitting import split_evenly
 from plangym_lite.transitions import (
     BatchSpec,
     Form,
@@ -35,6 +36,7 @@ from plangym_lite.vectorization.worker import InlineWorker, Promise, Worker, clo
 __all__ = ["BatchEnv"]
 
 RESTARTS = 3
+IMAGES_AT_ONCE = 64  # pictures that a worker draws for one message of draw_images
 SPIN = 2e-4  # seconds to look for answers again and again before blocking
 PATIENCE = 0.5  # seconds that a worker may go on with an interrupted batch
 
@@ -169,6 +171,17 @@ class BatchEnv:
             self._pool.discard(block)
             raise
         return gathering.finish()
+
+    def draw_images(self, states: Any) -> np.ndarray:
+        """The pictures of checked states, at least one, ``[B, height, width, 3]``."""
+        images, at_once = [], IMAGES_AT_ONCE * len(self)
+        for first in range(0, len(states), at_once):
+            part = states[first : first + at_once]
+            pieces = [part[start:stop] for start, stop in split_evenly(len(part), len(self))]
+            promises = [self._send(i, "get_images", piece) for i, piece in enumerate(pieces)]
+            for index, (promise, piece) in enumerate(zip(promises, pieces, strict=True)):
+                images.append(self._answer(index, promise, "get_images", piece))
+        return np.concatenate(images)
 
     def _clear_up(self) -> None:
         """After an interrupt: give the workers a moment to finish, then replace them."""

@@ -125,6 +125,9 @@ class VectorizedEnv(PlanEnv):
     def run_rows(self, rows: Rows, form: Form) -> Any:
         return self.batch_env.run(rows, form)
 
+    def draw_images(self, states: Any) -> np.ndarray:
+        return (self.batch_env if len(states) else self.plan_env).draw_images(states)
+
     # ---- answered by the local copy -----------------------------------------------------------
 
     @property
