@@ -15,7 +15,7 @@ from gymnasium import spaces
 from plangym_lite.errors import ClosedError, InvalidStateError
 from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row, write_steps
 
-__all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "Engine"]
+__all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "Engine", "add_note"]
 
 RUNNING, TERMINATED, TRUNCATED = 0, 1, 2
 """Bits of ``Engine._ended``."""
@@ -133,9 +133,22 @@ class Engine(ABC):
                 infos.append(run_row(action, dt, out, row))
                 self._write_end(out, row, state if absorbed else None)
             except Exception as error:
-                _add_note(error, f"in row {first + row} of the batch (action {action!r}, dt {dt})")
+                add_note(error, f"in row {first + row} of the batch (action {action!r}, dt {dt})")
                 raise
         return infos
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the current state is the end of an episode."""
+        self._settle()
+        return bool(self._ended)
+
+    def step_here(self, action: Any, out: Columns, row: int) -> dict[str, Any]:
+        """Step from the current state and stay there, results into one row; return the info."""
+        self._settle()
+        info = self._step_row(action, 1, out, row)
+        self._write_end(out, row, None)
+        return info
 
     def _step_row(self, action: Any, dt: int, out: Columns, row: int) -> dict[str, Any]:
         out.rewards[row], info = self._transition(action, dt)
@@ -235,6 +248,7 @@ class Engine(ABC):
             raise ClosedError(f"{self!r} was closed: make a new one")
 
 
-def _add_note(error: BaseException, note: str) -> None:
+def add_note(error: BaseException, note: str) -> None:
+    """Attach a line to an error, where Python can."""
     if hasattr(error, "add_note"):  # Python 3.11
         error.add_note(note)

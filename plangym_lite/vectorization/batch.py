@@ -27,15 +27,12 @@ from plangym_lite.transitions import (
 from plangym_lite.validation import check_state, prepare_rows
 from plangym_lite.vectorization.columns import put_odd_leaves
 from plangym_lite.vectorization.dealing import Deal
-from plangym_lite.vectorization.shared import Block, BlockPool
-from plangym_lite.vectorization.worker import Promise, RowsReply, Worker, close_all
+from plangym_lite.vectorization.shared import IMAGE_BYTES, Block, BlockPool
+from plangym_lite.vectorization.worker import Promise, RowsReply, Worker, close_all, common_spec
 
 __all__ = ["BatchEnv"]
 
 RESTARTS = 3
-IMAGE_BYTES = 16 << 10
-"""Observations from this size on are images: handed out as views of shared memory."""
-
 PATIENCE = 0.5  # seconds that a worker may go on with an interrupted batch
 
 
@@ -58,21 +55,9 @@ class BatchEnv:
         self._synced: Any = None  # the state that all workers were last put into
         self._closed = False
         self._unfinished: dict[int, Promise] = {}  # what an interrupted batch left under way
-        self._spec = self._common_spec()
+        self._spec = common_spec(self._envs)
         self._pool = BlockPool(self._spec, shared_limit)
         self._pool.on_drop = [worker.forget_block for worker in self._envs]
-
-    def _common_spec(self) -> BatchSpec:
-        spec = self._envs[0].spec
-        if spec is None:
-            raise TypeError("the workers' environments must be PlanEnvs")
-        for index, worker in enumerate(self._envs):
-            if worker.spec is None or not spec.agrees_with(worker.spec):
-                raise ValueError(
-                    f"worker {index} has other spaces or states than worker 0: "
-                    f"{worker.spec} instead of {spec}"
-                )
-        return spec
 
     def __len__(self) -> int:
         return len(self._envs)

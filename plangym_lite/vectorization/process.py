@@ -208,7 +208,7 @@ class ExternalProcess(EnvironmentWorker):
             self._attached.add(block.number)
         call: Any = (serve.ROWS, (block.number, start, stop, left_over), {})
         pickle = dump if left_over == (None, None) else cloudpickle.dumps
-        return self._request(Message.CALL, "step_batch", pickle(call))
+        return self._request(Message.CALL, self.rows_name, pickle(call))
 
     def forget_block(self, number: int) -> None:
         if number in self._attached:
