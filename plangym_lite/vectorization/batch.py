@@ -161,6 +161,22 @@ class BatchEnv:
         states = (batch.states,) if isinstance(batch, TransitionBatch) else ()
         return *states, batch.observs, batch.infos
 
+    def seed(self, seeds: Sequence[int | None]) -> None:
+        """Seed the workers' next reset, each with a seed of its own."""
+        if len(seeds) != len(self):
+            raise ValueError(f"{len(seeds)} seeds for {len(self)} workers: give one each")
+        promises = [self._send(index, "seed", seed) for index, seed in enumerate(seeds)]
+        for index, promise in enumerate(promises):
+            self._answer(index, promise, "seed", seeds[index])
+
+    def render(self, mode: str = "rgb_array") -> np.ndarray:
+        """The pictures of all workers, ``[n, H, W, 3]`` uint8."""
+        if mode != "rgb_array":
+            raise NotImplementedError(f"only mode 'rgb_array' crosses the border, got {mode!r}")
+        promises = [self._send(index, "render") for index in range(len(self))]
+        answers = [self._answer(*asked, "render") for asked in enumerate(promises)]
+        return np.stack(answers)
+
     def close(self) -> None:
         """Close every worker. May be called again."""
         if self._closed:

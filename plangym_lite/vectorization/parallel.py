@@ -23,6 +23,7 @@ class ParallelEnv(VectorizedEnv):
             process that has threads.
         start_serially: start one process after another, not side by side.
         start_timeout: seconds that the environments may take to build; ``None``: no limit.
+        flatten: accepted for TF-Agents' sake; nested values come back nested either way.
         vector_args: as in :class:`VectorizedEnv`.
     """
 
@@ -34,6 +35,7 @@ class ParallelEnv(VectorizedEnv):
         start_method: str | None = None,
         start_serially: bool = False,
         start_timeout: float | None = None,
+        flatten: bool = False,
         **engine_kwargs: Any,
     ) -> None:
         self._start_method = start_method

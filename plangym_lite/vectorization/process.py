@@ -50,6 +50,7 @@ class ExternalProcess(EnvironmentWorker):
         constructor: callable that returns the environment.
         start: start now and wait until the environment stands; ``False``: see ``start``.
         start_method: one of multiprocessing's; the default never forks a process with threads.
+        flatten: accepted for TF-Agents' sake; nested values come back nested either way.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class ExternalProcess(EnvironmentWorker):
         constructor: Callable[[], Any],
         start: bool = True,
         start_method: str | None = None,
+        flatten: bool = False,
     ) -> None:
         if not callable(constructor):
             raise TypeError(f"constructor must be callable, got {constructor!r}")
@@ -175,12 +177,12 @@ class ExternalProcess(EnvironmentWorker):
     # ---- what the child said when it was ready -------------------------------------------------
 
     @property
-    def observation_space(self) -> Any:
+    def observation_space(self) -> Any:  # type: ignore[override]
         """The environment's observation space."""
         return self._spaces().observation_space
 
     @property
-    def action_space(self) -> Any:
+    def action_space(self) -> Any:  # type: ignore[override]
         """The environment's action space."""
         return self._spaces().action_space
 

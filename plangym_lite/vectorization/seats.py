@@ -130,9 +130,11 @@ class Seats(Crew):
         promises, block, may_lease = self._under_way
         try:
             replies = self.gather(range(len(self)), promises, timeout)
-        finally:
+        except BaseException:
             if all(promise.done() for promise in promises):
                 self._under_way = None
+            raise
+        self._under_way, block.outstanding = None, []
         infos, out = [reply[0][0] for reply in replies], block.columns.out
         observs = take_observs(block, len(self), may_lease)
         batch = out._replace(

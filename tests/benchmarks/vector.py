@@ -41,9 +41,7 @@ def time_round(env, actions):
 def compare(num_envs, frameskip, rounds, steps):
     """Print one line of the table."""
     plain = partial(make_game, frameskip)
-    ours = partial(
-        plangym_lite.make, GAME, frameskip=frameskip, render_mode=None, autoreset=False
-    )
+    ours = partial(plangym_lite.make, GAME, frameskip=frameskip)
     kinds = {
         "AsyncVectorEnv": gym.vector.AsyncVectorEnv([plain] * num_envs),
         "SubprocVectorEnv": SubprocVectorEnv([plain] * num_envs),
