@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from plangym_lite.engine import add_note
 from plangym_lite.errors import WorkerDiedError
 from plangym_lite.vectorization.worker import Promise, Worker
@@ -66,7 +64,10 @@ class Crew:
             return list(everyone)
         if isinstance(indices, slice):
             return list(everyone[indices])
-        numbers: Any = [indices] if np.ndim(indices) == 0 else indices  # type: ignore[arg-type]
+        try:
+            numbers: list[Any] = list(indices)  # type: ignore[arg-type]
+        except TypeError:
+            numbers = [indices]
         try:
             return [everyone[number] for number in numbers]
         except (IndexError, TypeError) as error:

@@ -177,12 +177,12 @@ class ExternalProcess(EnvironmentWorker):
     # ---- what the child said when it was ready -------------------------------------------------
 
     @property
-    def observation_space(self) -> Any:  # type: ignore[override]
+    def observation_space(self) -> Any:
         """The environment's observation space."""
         return self._spaces().observation_space
 
     @property
-    def action_space(self) -> Any:  # type: ignore[override]
+    def action_space(self) -> Any:
         """The environment's action space."""
         return self._spaces().action_space
 
@@ -206,7 +206,7 @@ class ExternalProcess(EnvironmentWorker):
         if block.number not in self._attached:
             args = (block.number, block.layout.spec, block.layout.capacity, block.layout.form)
             payload = cloudpickle.dumps((serve.ATTACH, args, {}))
-            self._request(Message.CALL, serve.ATTACH, payload, (block.fd,))
+            self._request(Message.CALL, self.rows_name, payload, (block.fd,))
             self._attached.add(block.number)
         call: Any = (serve.ROWS, (block.number, start, stop, left_over), {})
         pickle = dump if left_over == (None, None) else cloudpickle.dumps

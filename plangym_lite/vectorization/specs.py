@@ -65,7 +65,7 @@ class HasSpecs:
         return spec_of_space(self.action_space)
 
     def time_step_spec(self) -> TimeStepSpec:
-        """What a step looks like: first, middle or last (0, 1, 2), reward, discount, observation."""
+        """What a step looks like; its type is 0 for the first, 1 for a middle, 2 for the last."""
         number = np.dtype(np.float64)
         return TimeStepSpec(
             ArraySpec((), np.dtype(np.int64), 0, 2),
