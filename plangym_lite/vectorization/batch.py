@@ -186,6 +186,12 @@ class BatchEnv:
         self._pool.on_drop = []
         self._pool.close()
 
+    def __enter__(self) -> BatchEnv:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def _send(self, index: int, name: str, *args: Any) -> Any:
         """Send a call that may be repeated; a dead worker is replaced first."""
         if self._closed:

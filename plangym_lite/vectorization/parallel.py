@@ -24,14 +24,18 @@ class ParallelEnv(VectorizedEnv):
         start_serially: start one process after another, not side by side.
         start_timeout: seconds that the environments may take to build; ``None``: no limit.
         flatten: accepted for TF-Agents' sake; nested values come back nested either way.
-        vector_args: as in :class:`VectorizedEnv`.
+        engine_kwargs: ``blocking`` and ``shared_limit``, and what ``env_class`` takes.
     """
 
     def __init__(
         self,
         env_class: Callable[..., PlanEnv],
         name: Any = None,
-        *vector_args: Any,
+        frameskip: int | None = None,
+        autoreset: bool | None = None,
+        delay_setup: bool = False,
+        n_workers: int = 8,
+        *,
         start_method: str | None = None,
         start_serially: bool = False,
         start_timeout: float | None = None,
@@ -41,7 +45,8 @@ class ParallelEnv(VectorizedEnv):
         self._start_method = start_method
         self._start_serially = start_serially
         self._start_timeout = start_timeout
-        super().__init__(env_class, name, *vector_args, **engine_kwargs)
+        given = env_class, name, frameskip, autoreset, delay_setup, n_workers
+        super().__init__(*given, **engine_kwargs)
 
     def make_batch_env(self, constructor: Callable[[], PlanEnv]) -> BatchEnv:
         processes = start_processes(

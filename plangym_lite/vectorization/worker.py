@@ -85,6 +85,15 @@ class Worker(ABC):
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Close the environment and end, within ``timeout`` seconds. May be called again."""
 
+    def wait_start(self, timeout: float | None = None) -> None:  # noqa: B027
+        """Wait until the environment stands, where that takes time."""
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def request_close(self) -> None:  # noqa: B027
         """Ask for the end without waiting for it, so that several workers end side by side."""
 
@@ -114,6 +123,8 @@ def common_spec(workers: Sequence[Worker]) -> BatchSpec:
         TypeError: there is a worker that has no such thing.
         ValueError: it is not the same for all of them.
     """
+    for worker in workers:
+        worker.wait_start()
     spec = workers[0].spec
     if spec is None:
         raise TypeError("the workers' environments must be PlanEnvs")
