@@ -7,12 +7,15 @@ from typing import Any
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import WorkerDiedError
+from plangym_lite.machine import usable_cores
 from plangym_lite.vectorization.batch import BatchEnv
 from plangym_lite.vectorization.env import VectorizedEnv
 from plangym_lite.vectorization.process import ExternalProcess
 from plangym_lite.vectorization.worker import close_all
 
 __all__ = ["ParallelEnv", "start_processes"]
+
+LINGER = 2e-4  # seconds
 
 
 class ParallelEnv(VectorizedEnv):
@@ -78,8 +81,9 @@ def start_processes(
     """
     processes: list[ExternalProcess] = []
     try:
-        for constructor in constructors:
-            process = ExternalProcess(constructor, start=False, start_method=start_method)
+        for index, constructor in enumerate(constructors):
+            linger = LINGER if index + 1 < usable_cores() else 0.0  # one core is the caller's
+            process = ExternalProcess(constructor, False, start_method, linger)
             processes.append(process)
             process.start(wait_to_start=serially)
         for index, process in enumerate(processes):

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, iterate
 
 from plangym_lite.vectorization.columns import has_only_arrays
-from plangym_lite.vectorization.crew import Indices
+from plangym_lite.vectorization.group import Indices
 from plangym_lite.vectorization.seats import Seats
 from plangym_lite.vectorization.statistics import EpisodeStatistics
 from plangym_lite.vectorization.worker import CLOSE_TIMEOUT, Worker

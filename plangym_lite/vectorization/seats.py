@@ -33,8 +33,9 @@ from plangym_lite.transitions import (
 )
 from plangym_lite.validation import check_actions, check_state
 from plangym_lite.vectorization.columns import has_only_arrays, put_odd_leaves
-from plangym_lite.vectorization.crew import Crew, Indices, Lost
-from plangym_lite.vectorization.shared import Block, BlockPool, take_observs
+from plangym_lite.vectorization.gathering import take_observs
+from plangym_lite.vectorization.group import Group, Indices, Lost
+from plangym_lite.vectorization.shared import Block, BlockPool
 from plangym_lite.vectorization.worker import (
     CLOSE_TIMEOUT,
     Promise,
@@ -49,7 +50,7 @@ STEP = Form(states=False)
 NO_STATE = ((0,), np.dtype(np.uint8))  # a row of a vector environment carries no state
 
 
-class Seats(Crew):
+class Seats(Group):
     """Workers with one environment each, stepped together.
 
     Args:

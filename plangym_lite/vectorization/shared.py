@@ -20,13 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.transitions import STEPS, BatchSpec, Form, map_leaves
+from plangym_lite.transitions import STEPS, BatchSpec, Form
 from plangym_lite.vectorization.columns import BatchColumns, Layout
 
-__all__ = ["IMAGE_BYTES", "Block", "BlockPool", "take_observs"]
-
-IMAGE_BYTES = 16 << 10
-"""Observations from this size on are images: handed out as views of shared memory."""
+__all__ = ["Block", "BlockPool"]
 
 SPARE_BLOCKS = 4
 LIMIT_SHARE = 0.25
@@ -67,24 +64,6 @@ class Block:
     def drop(self) -> None:
         """Close the file; the memory goes when the last array of it is gone."""
         self._finalizer()
-
-
-def take_observs(block: Block, size: int, may_lease: bool) -> Any:
-    """The first ``size`` observations in a block, to keep: views of images, copies of the rest."""
-    found: list[bool] = []
-    source = block.columns.out.observs
-
-    def is_image(leaf: Any) -> bool:
-        return may_lease and isinstance(leaf, np.ndarray) and leaf[0].nbytes >= IMAGE_BYTES
-
-    map_leaves(lambda leaf: found.append(is_image(leaf)), source)
-    if any(found):
-        source = block.lease().out.observs
-
-    def take(leaf: Any) -> Any:
-        return leaf[:size] if isinstance(leaf, list) or is_image(leaf) else leaf[:size].copy()
-
-    return map_leaves(take, source)
 
 
 def _reserve(nbytes: int) -> int:

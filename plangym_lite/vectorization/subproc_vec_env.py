@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode
 
 from plangym_lite.errors import AlreadySteppingError, InvalidBatchError, NotSteppingError
 from plangym_lite.validation import check_actions, check_states
-from plangym_lite.vectorization.crew import Indices
+from plangym_lite.vectorization.group import Indices
 from plangym_lite.vectorization.parallel import start_processes
 from plangym_lite.vectorization.seat import seat_recipes
 from plangym_lite.vectorization.seats import Seats

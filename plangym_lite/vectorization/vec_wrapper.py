@@ -9,7 +9,7 @@ import cloudpickle
 import gymnasium as gym
 import numpy as np
 
-from plangym_lite.vectorization.crew import Indices
+from plangym_lite.vectorization.group import Indices
 from plangym_lite.vectorization.subproc_vec_env import VecEnv, VecStep
 
 __all__ = ["CloudpickleWrapper", "VecEnvWrapper"]

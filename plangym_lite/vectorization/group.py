@@ -1,4 +1,4 @@
-"""Crew: several workers that are asked together.
+"""Group: several workers that are asked together.
 
 Every question is sent to all before the first answer is awaited, and every answer is taken before
 any error is raised: none is left over to answer a later question.
@@ -14,13 +14,13 @@ from plangym_lite.engine import add_note
 from plangym_lite.errors import WorkerDiedError
 from plangym_lite.vectorization.worker import Promise, Worker
 
-__all__ = ["Crew", "Indices", "Lost"]
+__all__ = ["Group", "Indices", "Lost"]
 
 Indices = int | slice | Iterable[int] | None
 """Which workers: ``None`` for all, a number, a slice or several numbers."""
 
 
-class Crew:
+class Group:
     """Workers with one environment each.
 
     Args:
