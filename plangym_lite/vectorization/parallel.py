@@ -81,8 +81,11 @@ def start_processes(
     """
     processes: list[ExternalProcess] = []
     try:
+        spare = usable_cores() - 1  # one core is the caller's
+        if len(constructors) > usable_cores():
+            spare = 0  # the others need every core
         for index, constructor in enumerate(constructors):
-            linger = LINGER if index + 1 < usable_cores() else 0.0  # one core is the caller's
+            linger = LINGER if index < spare else 0.0
             process = ExternalProcess(constructor, False, start_method, linger)
             processes.append(process)
             process.start(wait_to_start=serially)
