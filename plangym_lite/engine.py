@@ -148,6 +148,19 @@ class Engine(ABC):
                 raise
         return infos
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the current state is the end of an episode."""
+        self._settle()
+        return bool(self._ended)
+
+    def step_here(self, action: Any, out: Columns, row: int) -> dict[str, Any]:
+        """Step from the current state and stay there, results into one row; return the info."""
+        self._settle()
+        info = self._step_row(action, 1, out, row)
+        self._write_end(out, row, None)
+        return info
+
     def _step_row(self, action: Any, dt: int, out: Columns, row: int) -> dict[str, Any]:
         out.rewards[row], info = self._transition(action, dt)
         self._write_obs_at(out.observs, row)
