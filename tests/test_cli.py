@@ -151,6 +151,12 @@ def test_plots_are_drawn(folder, planner):
         assert picture.size[0] > 500
 
 
+def test_a_video_is_written(folder):
+    pytest.importorskip("imageio_ffmpeg")
+    assert plan("--steps", "3", "--budget", "100", "--mp4", "out.mp4") == 0
+    assert (folder / "out.mp4").read_bytes()[4:8] == b"ftyp"
+
+
 def test_compare_prints_a_table(folder, capsys):
     names = TOY, "plangym_lite.testing.toy:ContinuousToy"
     options = "--planners", "fractal,cem", "--episodes", "2", "--budget", "500"
