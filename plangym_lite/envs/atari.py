@@ -15,13 +15,10 @@ import numpy as np
 
 from plangym_lite.envs.emulator import Emulator
 from plangym_lite.envs.emulator_layer import EmulatorLayer
+from plangym_lite.envs.fingerprint import digest_of
+from plangym_lite.envs.generators import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.gym import PlangymEnv
-from plangym_lite.envs.snapshot import (
-    GENERATOR_WORDS,
-    generator_to_words,
-    layers_of,
-    words_to_generator,
-)
+from plangym_lite.envs.snapshot import layers_of
 from plangym_lite.errors import InvalidStateError, NotCloneableError
 
 __all__ = ["AtariEnv"]
@@ -144,6 +141,7 @@ class AtariEnv(PlangymEnv):
         self._is_plain = (
             self.STATE_IS_ARRAY and self._layer.skip == 1 and self.surrounded_only_by(EmulatorLayer)
         )
+        self._generator = GeneratorMemory()
         if self._is_palette and not self._is_plain:
             raise NotImplementedError("obs_type='palette' is for games without wrappers")
         self._size = self.emulator.size + (4 * GENERATOR_WORDS if self._frame_range else 0)
@@ -243,7 +241,9 @@ class AtariEnv(PlangymEnv):
         return self._ale.getScreenRGB()
 
     def describe_states(self) -> str:
-        return f"{super().describe_states()} rom={self.emulator.game_hash.decode()}"
+        options = self._mode, self._difficulty, self.episodic_life, self._frame_range
+        rom = self.emulator.game_hash.decode()
+        return f"{super().describe_states()} played={digest_of(options)} rom={rom}"
 
     # ---- the state ----------------------------------------------------------------------------
 
@@ -254,8 +254,11 @@ class AtariEnv(PlangymEnv):
             out = np.empty(self._size, np.uint8)
         self.emulator.save(out, self._ended)
         if self._frame_range:
-            words = generator_to_words(self._base.np_random) if self.clone_seeds else 0
-            out[self.emulator.size :].view(np.uint32)[:] = words
+            words = out[self.emulator.size :].view(np.uint32)
+            if self.clone_seeds:
+                self._generator.save(self._base.np_random, words)
+            else:
+                words[:] = 0
         return out
 
     def load_state(self, state: Any) -> None:
@@ -265,12 +268,13 @@ class AtariEnv(PlangymEnv):
         self._ended = self.emulator.load(state.tobytes(), self.clone_seeds)
         if self._frame_range and self.clone_seeds:
             words = state[self.emulator.size :].copy().view(np.uint32)
-            words_to_generator(words, self._base.np_random)
+            self._generator.load(words, self._base.np_random)
 
     def save_bytes(self) -> bytes:
         console = np.empty(self.emulator.size, np.uint8)
         self.emulator.save(console, self._ended)
-        words = np.array(generator_to_words(self._base.np_random), np.uint32)
+        words = np.empty(GENERATOR_WORDS, np.uint32)
+        self._generator.save(self._base.np_random, words)
         return console.tobytes() + words.tobytes() + super().save_bytes()
 
     def load_bytes(self, data: bytes) -> None:
@@ -281,7 +285,7 @@ class AtariEnv(PlangymEnv):
         self.emulator.load(data[: self.emulator.size], self.clone_seeds)
         if self.clone_seeds:
             words = np.frombuffer(data[self.emulator.size : end], np.uint32)
-            words_to_generator(words, self._base.np_random)
+            self._generator.load(words, self._base.np_random)
 
 
 def _check_option(option: str, value: int | None, available: list[int], name: str) -> None:
