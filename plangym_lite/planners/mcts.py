@@ -69,8 +69,8 @@ def mcts(
         env: an environment with discrete actions.
         state: where to plan from.
         num_simulations: walks down the tree.
-        budget: simulator calls, instead of ``num_simulations``: the search ends with the batch
-            that spends the last of them, or after as many walks.
+        budget: simulator calls at most, instead of ``num_simulations``. Walks to where an episode
+            has ended cost none: after ``budget`` walks it is over anyway.
         max_depth: how many steps ahead a simulation looks, in the tree and by random play.
         batch_size: leaves that are expanded together; fewer where the tree is still narrow.
         rollout_dt: for how many steps random play holds an action.
@@ -98,6 +98,9 @@ def mcts(
     if budget is not None:
         num_simulations = counts["budget"] = budget
     check_knobs(discount, {**counts, "batch_size": batch_size, "rollout_dt": rollout_dt})
+    cost = 1 if value_fn is not None else 1 + -(-(max_depth - 1) // rollout_dt)  # of a leaf
+    if budget is not None and budget < cost:
+        raise ValueError(f"budget {budget} is too small: a leaf costs up to {cost} calls")
     simulator = Simulator(env, rng, on_batch)
 
     def evaluate(out: TransitionBatch, depths: np.ndarray) -> np.ndarray:
@@ -115,8 +118,12 @@ def mcts(
     if policy_fn is not None and tree.notes[ROOT] is None:
         tree.notes[ROOT] = judge(simulator.look(state), tree.states[:1])[0]
     finished = 0
-    while finished < num_simulations and (budget is None or simulator.calls < budget):
+    while finished < num_simulations:
         size = min(batch_size, num_simulations - finished)
+        if budget is not None:
+            size = min(size, (budget - simulator.calls) // cost)
+        if size == 0:
+            break
         leaves = select(tree, size, max_depth, discount, exploration, rng=rng)
         values = expand(tree, leaves, simulator, evaluate, judge)
         backward(tree, leaves, values, discount)

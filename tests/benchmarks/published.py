@@ -1,10 +1,11 @@
-"""Rollout IW on Atari beside the published scores (Bandres, Bonet and Geffner, AAAI 2018).
+"""Planners on Atari beside the published scores of rollout IW (Bandres et al., AAAI 2018).
 
     python tests/benchmarks/published.py run FOLDER [--planner rollout_iw] [--games pong,boxing]
     python tests/benchmarks/published.py table FOLDER
 
 The protocol: 15 frames a step, all 18 actions, 30 frames of no-op first, at most 18,000 frames,
 one action per decision, the subtree kept, as many simulator calls per decision as were published.
+Rollout IW: BASIC features, risk averse, novelty subtables. The others see the memory.
 ``run`` adds a line to ``FOLDER/PLANNER.jsonl`` as soon as an episode ends and skips what is there:
 interrupt it and start it again as you like. Games are in order of how long they take.
 """
@@ -46,6 +47,9 @@ GAMES = {
 }
 PLANNERS: dict[str, dict[str, Any]] = {
     "rollout_iw": {"features": "basic", "risk_aversion": 50_000.0, "subtables": True},
+    "fractal": {"walkers": 10},
+    "mcts": {"max_depth": 10, "rollout_dt": 2, "batch_size": 4},
+    "random_shooting": {"max_depth": 10, "rollout_dt": 2},
 }
 """Planners and their knobs; all of them get ``budget`` simulator calls per decision."""
 KEEPS_TREE = ("rollout_iw", "mcts")
@@ -87,7 +91,8 @@ def run(folder: Path, planner: str, games: list[str], episodes: int) -> None:
     done = {(line["game"], line["episode"]) for line in read(path)}
     for game in games:
         name, calls, _ = GAMES[game]
-        with pl.make(name, frameskip=FRAMESKIP, obs_type="palette", full_action_space=True) as env:
+        obs_type = "palette" if planner == "rollout_iw" else "ram"
+        with pl.make(name, frameskip=FRAMESKIP, obs_type=obs_type, full_action_space=True) as env:
             for episode in range(episodes):
                 if (game, episode) in done:
                     continue
