@@ -9,6 +9,7 @@ import pytest
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 jax = pytest.importorskip("jax")
 mctx = pytest.importorskip("mctx")
+jax.config.update("jax_disable_most_optimizations", True)  # compiling takes longer than searching
 
 from plangym_lite import InvalidStateError, make  # noqa: E402
 from plangym_lite.archive import StateArchive  # noqa: E402
