@@ -41,6 +41,7 @@ ENGINES = {
     "Box2D": ("envs/box2d",),
     "minigrid": ("envs/minigrid",),
     "ray": ("vectorization/ray",),
+    "stable_baselines3": ("vectorization/stable_baselines3",),
     "shimmy": (),
     "pygame": (),
     "torch": (),
