@@ -33,6 +33,8 @@ ROOMS = FLOORS[3]
 PASSED_ON = {"engine_kwargs", "overrides", "others", "kwargs", "toy_args"}
 """Names that ``**`` may have: arguments that go on to somebody else as they are."""
 ENGINES = {
+    "jax": ("planners/mctx",),
+    "mctx": ("planners/mctx",),
     "ale_py": ("envs/atari", "envs/console", "envs/emulator", "bench/atari", "bench/peers"),
     "mujoco": ("envs/mujoco", "envs/dm_control", "bench/peers"),
     "dm_control": ("envs/dm_control",),
