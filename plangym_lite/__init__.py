@@ -2,12 +2,13 @@
 
 The house, from the ground up; a file imports only from lower floors:
 
-    floor 0  errors.py
-    floor 1  machine.py  transitions.py  splitting.py  validation.py  recipe.py
+    floor 0  errors.py  showing.py
+    floor 1  machine.py  recipe.py  transitions.py  splitting.py  validation.py  archive.py
+             state_column.py
     floor 2  engine.py  batches.py  core.py
     floor 3  envs/  vectorization/  planners/  testing/     rooms without doors between them
     floor 4  registry.py
-    floor 5  cli.py  commands/  bench/  __main__.py  __init__.py
+    floor 5  cli.py  commands/  bench/  viz.py  __main__.py  __init__.py
 
 ``import plangym_lite`` loads no simulator.
 """
