@@ -65,6 +65,7 @@ def run_plan(args: argparse.Namespace) -> int:
         planner=args.planner,
         steps=args.steps,
         workers=args.workers,
+        ray=args.ray,
         seed=args.seed,
         frameskip=args.frameskip,
         gif=args.gif,
@@ -97,6 +98,7 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     add("--simulations", type=at_least_one, default=100, metavar="N", help="for each decision")
     add("--steps", type=at_least_one, default=100, metavar="N", help="decisions (default: 100)")
     add("--workers", type=workers, default="auto", metavar="auto|N|none", help="processes")
+    add("--ray", action="store_true", help="workers on a Ray cluster (RAY_ADDRESS), not processes")
     add("--seed", type=int, default=0, metavar="N")
     add("--frameskip", type=at_least_one, metavar="N", help="frames for each step")
     add("--gif", type=Path, metavar="PATH", help="write what was played")

@@ -26,7 +26,7 @@ import numpy as np
 from tqdm import tqdm
 
 from plangym_lite.commands.film import Film
-from plangym_lite.commands.target import CommandError, find_target, make_env
+from plangym_lite.commands.target import CommandError, find_target, make_env, placement
 from plangym_lite.commands.versions import versions
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners import mcts, random_shooting
@@ -45,6 +45,7 @@ class PlanOptions:
     planner: str = "mcts"
     steps: int = 100
     workers: int | str | None = None
+    ray: bool = False
     seed: int = 0
     frameskip: int | None = None
     gif: Path | None = None
@@ -167,7 +168,7 @@ def report(env: PlanEnv, options: PlanOptions, game: Game, film: Film) -> None:
 def open_environment(options: PlanOptions) -> PlanEnv:
     """The environment; an Atari game shows the planner its memory, which costs less."""
     target = find_target(options.name)
-    kwargs: dict[str, Any] = {"n_workers": options.workers}
+    kwargs = placement(options.workers, options.ray)
     if options.frameskip is not None:
         kwargs["frameskip"] = options.frameskip
     if isinstance(target, str) and "ram" in getattr(adapter_for(target)[0], "OBS_TYPES", ()):

@@ -120,7 +120,11 @@ class RayWorker(EnvironmentWorker):
         self._farewell: Any = None
         self._closed = False
         if start:
-            self.start()
+            try:
+                self.start()
+            except BaseException:
+                self.close()
+                raise
 
     # ---- life ---------------------------------------------------------------------------------
 
