@@ -50,6 +50,7 @@ class ExternalProcess(EnvironmentWorker):
         constructor: callable that returns the environment.
         start: start now and wait until the environment stands; ``False``: see ``start``.
         start_method: one of multiprocessing's; the default never forks a process with threads.
+        linger: seconds for which the child looks out for the next request before it sleeps.
     """
 
     def __init__(
@@ -57,10 +58,12 @@ class ExternalProcess(EnvironmentWorker):
         constructor: Callable[[], Any],
         start: bool = True,
         start_method: str | None = None,
+        linger: float = 0.0,
     ) -> None:
         if not callable(constructor):
             raise TypeError(f"constructor must be callable, got {constructor!r}")
         self._constructor = constructor
+        self._linger = linger
         self._start_method = start_method or default_start_method()
         self._ready: serve.Ready | None = None
         self._channel: Any = None
@@ -94,9 +97,10 @@ class ExternalProcess(EnvironmentWorker):
         self.waiting: weakref.WeakValueDictionary[int, Reply] = weakref.WeakValueDictionary()
         self._attached: set[int] = set()
         _parent_ends.update((ours, lifeline))
+        arguments = theirs, reader, constructor, self._linger
         with theirs, reader:
             try:
-                process = start_process(target, (theirs, reader, constructor), self._start_method)
+                process = start_process(target, arguments, self._start_method)
             except BaseException:
                 ours.close()
                 lifeline.close()
@@ -284,8 +288,8 @@ class ExternalProcess(EnvironmentWorker):
         return WorkerDiedError(self.why_dead)
 
 
-def _forked_main(sock: socket.socket, lifeline: Any, constructor: Any) -> None:
+def _forked_main(sock: socket.socket, lifeline: Any, constructor: Any, linger: float) -> None:
     """In a forked child: let go of what belongs to the parent."""
     for end in list(_parent_ends):
         end.close()
-    serve.main(sock, lifeline, constructor)
+    serve.main(sock, lifeline, constructor, linger)
