@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 import ray
 
-from plangym_lite.transitions import Columns, Form, Rows
+from plangym_lite.transitions import Form, Rows
 from plangym_lite.vectorization.columns import BatchColumns, Layout
 from plangym_lite.vectorization.messages import dump, dump_error, load
 from plangym_lite.vectorization.serve import quieten, ready_of
 from plangym_lite.vectorization.worker import Desk
 
-__all__ = ["RemoteEnv"]
+__all__ = ["Chunk", "RemoteEnv"]
+
+Chunk = tuple[tuple[Any, ...], tuple[Any, ...]]
+"""The fields of ``Rows`` and of ``Form``: plain tuples, which Ray packs in half the time."""
 
 
 @ray.remote
@@ -89,15 +92,17 @@ class RemoteEnv:
         """``Desk.call`` of pickled arguments."""
         return _attempt(lambda: dump(self._desk.call(*load(payload))))
 
-    def run_rows(self, rows: Rows, base: Any, form: Form) -> tuple[bool, Any]:
-        """Run a chunk; ``base`` is the state of all its rows where ``rows`` has no states."""
+    def run_rows(self, chunk: Chunk, base: Any = None) -> tuple[bool, Any]:
+        """Run a chunk; ``base`` is the state of all its rows where the chunk has no states."""
 
-        def run() -> tuple[Columns, bytes]:
+        def run() -> tuple[Any, bytes]:
+            rows, form = Rows(*chunk[0]), Form(*chunk[1])
             size = len(rows.dts)
-            states = rows.states if base is None else np.broadcast_to(base, (size, *base.shape[1:]))
+            if base is not None:
+                rows = rows._replace(states=np.broadcast_to(base, (size, *base.shape[1:])))
             out = self._columns(size, form).out_of(0, size)
-            infos = self._desk.env.make_transitions(rows._replace(states=states), out)
-            return out, dump(infos)
+            infos = self._desk.env.make_transitions(rows, out)
+            return tuple(out[:-1]), dump(infos)
 
         return _attempt(run)
 

@@ -22,7 +22,7 @@ from plangym_lite.errors import ClosedError, RemoteError, WorkerDiedError
 from plangym_lite.transitions import Columns, map_leaves
 from plangym_lite.vectorization.columns import odd_leaves
 from plangym_lite.vectorization.messages import load, load_error
-from plangym_lite.vectorization.ray_actor import RemoteEnv
+from plangym_lite.vectorization.ray_actor import Chunk, RemoteEnv
 from plangym_lite.vectorization.ray_cluster import Connection, free_cores
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.verbs import EnvironmentWorker
@@ -236,17 +236,20 @@ class RayWorker(EnvironmentWorker):
         return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
 
     def run_rows(self, block: Block, start: int, stop: int, left_over: tuple[Any, Any]) -> Promise:
-        rows, base = block.columns.rows_of(start, stop, start, left_over), None
+        actor, form = self._open(), block.layout.form
+        rows = block.columns.rows_of(start, stop, start, left_over)
+        base: tuple[Any, ...] = ()
         if _all_the_same(rows.states):
-            base, rows = self._connection.constant(rows.states[:1]), rows._replace(states=None)
+            base = (self._connection.constant(rows.states[:1]),)
+            rows = rows._replace(states=None)
 
-        def take(answer: tuple[Columns, bytes]) -> RowsReply:
-            out, infos = answer
+        def take(answer: tuple[tuple[Any, ...], bytes]) -> RowsReply:
+            out = Columns._make([*answer[0], form])
             put_columns(block.columns.out_of(start, stop), out)
-            return load(infos), odd_leaves(out)
+            return load(answer[1]), odd_leaves(out)
 
-        actor = self._open()
-        return self._ask("step_batch", actor.run_rows, rows, base, block.layout.form, take=take)
+        chunk: Chunk = (tuple(rows), tuple(form))
+        return self._ask("step_batch", actor.run_rows, chunk, *base, take=take)
 
     def forget_block(self, number: int) -> None:
         """Actors know no blocks."""
