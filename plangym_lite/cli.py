@@ -87,7 +87,8 @@ def run_bench(args: argparse.Namespace) -> int:
         print(HOW_TO_INSTALL)
         return 0
     counts = args.workers or [usable_cores()]
-    return bench(BenchOptions(counts, args.rounds, args.seconds, args.only, args.json, args.plot))
+    files = args.json, args.plot
+    return bench(BenchOptions(counts, args.rounds, args.seconds, args.only, *files, args.ray))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -132,6 +133,7 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     add("--rounds", type=at_least_one, default=7, metavar="N", help="rounds, in turns (7)")
     add("--seconds", type=float, default=0.5, metavar="X", help="of each measurement (0.5)")
     add("--only", default="", metavar="TEXT", help="only lines of the table with TEXT in them")
+    add("--ray", action="store_true", help="measure workers on a Ray cluster beside processes")
     add("--peers", action="store_true", help="say how to install what to compare with")
     add("--json", type=Path, metavar="PATH", help="write every round")
     add("--plot", type=Path, metavar="PATH", help="measure and draw cost as the work grows")

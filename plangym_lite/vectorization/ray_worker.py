@@ -6,7 +6,6 @@ raises of its own means that the actor, its node or an answer of it is lost: ``W
 
 from __future__ import annotations
 
-import concurrent.futures
 import re
 import socket
 from collections.abc import Callable
@@ -16,70 +15,23 @@ from typing import Any
 import cloudpickle
 import numpy as np
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayError
 
-from plangym_lite.errors import ClosedError, RemoteError, WorkerDiedError
-from plangym_lite.transitions import Columns, map_leaves
-from plangym_lite.vectorization.columns import odd_leaves
-from plangym_lite.vectorization.messages import load, load_error
+from plangym_lite.errors import ClosedError, WorkerDiedError
+from plangym_lite.transitions import Columns
+from plangym_lite.vectorization.columns import odd_leaves, put_columns
+from plangym_lite.vectorization.messages import load
 from plangym_lite.vectorization.ray_actor import Chunk, RemoteEnv
 from plangym_lite.vectorization.ray_cluster import Connection, free_cores
+from plangym_lite.vectorization.ray_reply import RayReply
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.verbs import EnvironmentWorker
 from plangym_lite.vectorization.worker import CLOSE_TIMEOUT, Promise, RowsReply
 
-__all__ = ["START_TIMEOUT", "RayReply", "RayWorker"]
+__all__ = ["START_TIMEOUT", "RayWorker"]
 
 START_TIMEOUT = 60.0
 CLOSED = "the worker was closed"
-
-
-class RayReply(Promise):
-    """The answer to one call of one actor.
-
-    Args:
-        worker: who was asked.
-        future: of what the actor returns.
-        take: makes the answer of it, if it is no error.
-    """
-
-    def __init__(self, worker: RayWorker, future: Any, take: Callable[[Any], Any]) -> None:
-        self._worker, self._life = worker, worker.life
-        self._future, self._take = future, take
-        self._outcome: tuple[bool, Any] | None = None
-
-    def done(self) -> bool:
-        return self._outcome is not None or self._future.done() or self._is_orphan()
-
-    def result(self, timeout: float | None = None) -> Any:
-        if self._outcome is None:
-            self._outcome = self._settle(timeout)
-            self._future = self._take = None  # type: ignore  # the answer's memory is Ray's
-        succeeded, value = self._outcome
-        if succeeded:
-            return value
-        raise value
-
-    def _settle(self, timeout: float | None) -> tuple[bool, Any]:
-        if self._is_orphan() and not self._future.done():
-            return False, self._worker.error_of("the worker was replaced")
-        try:
-            succeeded, value = self._future.result(timeout)
-        except concurrent.futures.TimeoutError:  # before Python 3.11 not the built-in one
-            raise TimeoutError(f"no answer within {timeout} seconds") from None
-        except RayTaskError as error:  # outside of what _attempt sees: in pickling, say
-            cause = error.cause if isinstance(error.cause, Exception) else RemoteError(str(error))
-            cause.__cause__ = RemoteError(error.traceback_str)
-            return False, cause
-        except RayError as error:
-            why = self._worker.died(error) if not self._is_orphan() else "the worker was replaced"
-            return False, self._worker.error_of(why)
-        if not succeeded:
-            return False, load_error(value)
-        return True, self._take(value)
-
-    def _is_orphan(self) -> bool:
-        return self._life != self._worker.life
 
 
 class RayWorker(EnvironmentWorker):
@@ -292,17 +244,6 @@ class RayWorker(EnvironmentWorker):
     def error_of(self, why: str) -> Exception:
         """What to raise for a call that will not be answered."""
         return ClosedError(CLOSED) if self._closed else WorkerDiedError(why)
-
-
-def put_columns(target: Columns, source: Columns) -> None:
-    """Copy the arrays of some columns into others of the same layout."""
-
-    def put(whole: Any, part: Any) -> None:
-        if isinstance(whole, np.ndarray):
-            whole[:] = part
-
-    for field in range(len(target) - 1):  # all but the form
-        map_leaves(put, target[field], source[field])
 
 
 def _all_the_same(states: Any) -> bool:
