@@ -20,12 +20,13 @@ class RayReply(Promise):
 
     Args:
         worker: who was asked.
+        name: for what.
         future: of what the actor returns.
         take: makes the answer of it, if it is no error.
     """
 
-    def __init__(self, worker: Any, future: Any, take: Callable[[Any], Any]) -> None:
-        self._worker, self._life = worker, worker.life
+    def __init__(self, worker: Any, name: str, future: Any, take: Callable[[Any], Any]) -> None:
+        self._worker, self._name, self._life = worker, name, worker.life
         self._future, self._take = future, take
         self._outcome: tuple[bool, Any] | None = None
 
@@ -53,7 +54,11 @@ class RayReply(Promise):
             cause.__cause__ = RemoteError(error.traceback_str)
             return False, cause
         except RayError as error:
-            why = self._worker.died(error) if not self._is_orphan() else "the worker was replaced"
+            why = (
+                self._worker.died(self._name, error)
+                if not self._is_orphan()
+                else "the worker was replaced"
+            )
             return False, self._worker.error_of(why)
         if not succeeded:
             return False, load_error(value)

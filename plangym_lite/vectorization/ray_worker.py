@@ -59,7 +59,7 @@ class RayWorker(EnvironmentWorker):
         self._recipe = cloudpickle.dumps(constructor)
         self._own = Connection() if connection is None else None
         self._connection: Any = connection or self._own
-        self._options = dict(options or {})
+        self.options = dict(options or {})
         self._start_timeout = start_timeout
         self._bell, self._rope = socket.socketpair()  # rung by each answer that comes
         self._bell.setblocking(False)
@@ -90,7 +90,7 @@ class RayWorker(EnvironmentWorker):
             raise ClosedError(CLOSED)
         if self.actor is not None:
             raise RuntimeError("the actor was started before")
-        options = {"scheduling_strategy": "SPREAD", **self._options}
+        options = {"scheduling_strategy": "SPREAD", **self.options}
         if "num_cpus" not in options:
             claims_core = free_cores(1.0) >= 1.0 if claims_core is None else claims_core
             options["num_cpus"] = int(claims_core)
@@ -99,8 +99,6 @@ class RayWorker(EnvironmentWorker):
         self.actor = remote.options(**options, max_restarts=0).remote(recipe)
         self.life += 1
         self.spec, self.why_dead, self._farewell = None, None, None
-        self._under_way: dict[int, str] = {}
-        self._next = 0
         self._starting = self._ask("starting", self.actor.begin)
         if wait_to_start:
             self.wait_start(self._start_timeout)
@@ -207,19 +205,14 @@ class RayWorker(EnvironmentWorker):
         """Actors know no blocks."""
 
     def _ask(self, name: str, method: Any, *args: Any, take: Callable[[Any], Any] = load) -> Any:
-        number, under_way = self._next, self._under_way
-        self._next += 1
-        under_way[number] = name
-
-        def ring(future: Any) -> None:  # in a thread of Ray's
-            if future.exception() is None:
-                under_way.pop(number, None)
-            with suppress(OSError):
-                self._rope.send(b"\0")
-
         future = method.remote(*args).future()
-        future.add_done_callback(ring)
-        return RayReply(self, future, take)
+        future.add_done_callback(self._ring)
+        return RayReply(self, name, future, take)
+
+    def _ring(self, future: Any) -> None:
+        """Say that an answer has come; in a thread of Ray's."""
+        with suppress(OSError):
+            self._rope.send(b"\0")
 
     def _open(self) -> Any:
         if self._closed:
@@ -232,13 +225,11 @@ class RayWorker(EnvironmentWorker):
             self.wait_start()
         return self.actor
 
-    def died(self, error: RayError) -> str:
-        """The actor or an answer of it is lost: remember why, for everyone who waits."""
+    def died(self, name: str, error: RayError) -> str:
+        """The actor, or its answer to ``name``, is lost: remember why, for everyone who waits."""
         if self.why_dead is None:
-            where = f"{self.pid} on {self._node}" if self.pid else "that was starting"
-            under_way = list(self._under_way.values())[:1]
-            during = f" during {under_way[0]!r}" if under_way else " between calls"
-            self.why_dead = f"worker actor {where} died{during} ({_reason(error)})"
+            who = f"worker actor {self.pid} on {self._node}" if self.pid else "a worker actor"
+            self.why_dead = f"{who} died before it answered {name!r} ({_reason(error)})"
         return self.why_dead
 
     def error_of(self, why: str) -> Exception:

@@ -46,7 +46,7 @@ def new_children():
 @pytest.fixture(scope="module")
 def cluster():
     """A cluster of two nodes with two cores each, of which nothing is left at the end."""
-    before = set(psutil.Process().children(recursive=True))
+    before = processes()
     head = {"num_cpus": 2, "object_store_memory": STORE, "_system_config": QUICK_DEATHS}
     with on_loopback():
         cluster = Cluster(True, head_node_args={**head, "include_dashboard": False})
@@ -55,11 +55,28 @@ def cluster():
             ray.init(address=cluster.address, logging_level="error", log_to_driver=False)
             yield cluster
         finally:
-            started = set(psutil.Process().children(recursive=True)) - before
+            started = processes() - before
             ray.shutdown()
             cluster.shutdown()
     assert started
-    assert wait_until(lambda: not any(is_running(process.pid) for process in started), 20)
+    end_of(started)
+
+
+def processes():
+    """Those below this one, each with its name."""
+    children = psutil.Process().children(recursive=True)
+    return {(child.pid, "".join(child.cmdline()[:1])) for child in children}
+
+
+def end_of(started):
+    """Wait for the end of all but Ray's agents, which take a minute to notice that it is over."""
+    agents = [pid for pid, name in started if name.endswith("Agent")]
+    rest = [pid for pid, name in started if pid not in agents]
+    try:
+        assert wait_until(lambda: not any(map(is_running, rest)), 20)
+    finally:
+        for pid in filter(is_running, agents):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(autouse=True)
@@ -164,7 +181,7 @@ def test_command_line(capsys, monkeypatch):
     assert [env.n_workers for env in made] == [2]
     assert main(["plan", "CartPole-v1", "--ray", "--workers", "none"]) == 2
     assert "--ray" in capsys.readouterr().err
-    options = ["--workers", "2", "--rounds", "1", "--seconds", "0.01", "--only", "ram"]
+    options = ["--workers", "2", "--rounds", "1", "--seconds", "0.01", "--only", "Atari ram"]
     assert main(["bench", "--ray", *options]) == 0
     assert "RayEnv, Atari ram" in capsys.readouterr().out
     assert len(made) == 2
@@ -358,7 +375,7 @@ def test_node_that_dies_in_a_batch(cluster):
     knobs = {"slip": 0.3, "sleep_at": STAY, "sleep_for": 0.02}
     with RayEnv(ToyEnv, n_workers=2, worker_options=doomed, **knobs) as env:
         for worker in env.batch_env:
-            worker._options = {}  # where their successors may live
+            worker.options = {}  # where their successors may live
         arguments, expected = batch_of(env, 60, STAY)
         pids = {worker.pid for worker in env.batch_env}
         killer = threading.Timer(0.2, cluster.remove_node, [node], {"allow_graceful": False})
@@ -456,16 +473,11 @@ def test_script_that_is_killed_takes_its_cluster_with_it():
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "ignore", "-c", KILLED]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as program:
-        names = dict(line.split() for line in iter(program.stdout.readline, "that is all\n"))
+        lines = [line.split() for line in iter(program.stdout.readline, "that is all\n")]
         program.kill()
-    assert "ray::RemoteEnv" in names.values()
-    agents = {pid for pid, name in names.items() if name.endswith("Agent")}
-    try:  # Ray's agents notice it only after a minute
-        rest = names.keys() - agents
-        assert wait_until(lambda: not any(is_running(int(pid)) for pid in rest), 20)
-    finally:
-        for pid in agents:
-            os.kill(int(pid), signal.SIGKILL)
+    started = {(int(pid), name) for pid, name in lines}
+    assert "ray::RemoteEnv" in dict(started).values()
+    end_of(started)
 
 
 VISITOR = """
