@@ -250,6 +250,9 @@ class RemoteWorkerSuite(WorkerSuite):
     told_of_exit = "exit code 3"
     """How the worker names an ``os._exit(3)``; override it where less can be known."""
 
+    answers_outlive_worker = True
+    """Whether an answer that was given just before a death always arrives."""
+
     def test_cause_is_the_other_sides_traceback(self) -> None:
         with self.working() as worker:
             with raises(ToyError) as caught:
@@ -288,7 +291,8 @@ class RemoteWorkerSuite(WorkerSuite):
                     lost()
                 assert "trouble" in str(caught[0])
                 assert self.told_of_exit in str(caught[0])
-            assert answered() == 1
+            if self.answers_outlive_worker:
+                assert answered() == 1
             with raises(WorkerDiedError):
                 worker.call("count")
             worker.restart()

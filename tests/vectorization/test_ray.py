@@ -71,9 +71,12 @@ def processes():
 def end_of(started):
     """Wait for the end of all but Ray's agents, which take a minute to notice that it is over."""
     agents = [pid for pid, name in started if name.endswith("Agent")]
-    rest = [pid for pid, name in started if pid not in agents]
+
+    def left():
+        return [entry for entry in started if entry[0] not in agents and is_running(entry[0])]
+
     try:
-        assert wait_until(lambda: not any(map(is_running, rest)), 20)
+        assert wait_until(lambda: not left(), 20), left()
     finally:
         for pid in filter(is_running, agents):
             os.kill(pid, signal.SIGKILL)
@@ -112,6 +115,7 @@ def batch_of(env, size=30, action=RIGHT):
 
 class TestRayWorker(RemoteWorkerSuite):
     told_of_exit = "died"  # Ray knows no more than that the connection broke
+    answers_outlive_worker = False  # Ray may lose one that was on its way
 
     def make_worker(self, constructor):
         return RayWorker(constructor)
@@ -380,10 +384,10 @@ def test_node_that_dies_in_a_batch(cluster):
         pids = {worker.pid for worker in env.batch_env}
         killer = threading.Timer(0.2, cluster.remove_node, [node], {"allow_graceful": False})
         killer.start()
+        while killer.is_alive():
+            assert_same(expected, env.step_batch(*arguments))
         assert_same(expected, env.step_batch(*arguments))
-        killer.join()
         assert not pids & {worker.pid for worker in env.batch_env}
-        assert_same(expected, env.step_batch(*arguments))
 
 
 # ---- places --------------------------------------------------------------------------------------
@@ -437,7 +441,7 @@ def test_close():
 
 
 LOCAL = """
-import psutil, ray, time
+import contextlib, psutil, ray
 from plangym_lite import make
 assert not ray.is_initialized()
 with make("CartPole-v1", ray=True, n_workers=2) as env:
@@ -446,8 +450,9 @@ with make("CartPole-v1", ray=True, n_workers=2) as env:
     assert len(env.step_batch([0] * 3).rewards) == 3
     started = psutil.Process().children(recursive=True)
     for process in [psutil.Process(), *started]:
-        for end in process.net_connections():
-            assert end.status != "LISTEN" or "127.0.0.1" in end.laddr.ip, end
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for end in process.net_connections():
+                assert end.status != "LISTEN" or "127.0.0.1" in end.laddr.ip, end
 assert not ray.is_initialized()
 psutil.wait_procs(started, 10)
 print([process for process in started if process.is_running()])
