@@ -1,12 +1,13 @@
 """BatchEnv: split a batch among workers, gather it in order.
 
-The workers may be of any kind (:mod:`plangym_lite.vectorization.worker`). Small numbers and states
-are copied out of shared memory while other rows still run; images are handed out as views.
+The workers may be of any kind (:mod:`plangym_lite.vectorization.worker`). With ``timeout=`` a call
+takes so many seconds at most: workers that have not answered by then are replaced.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -19,23 +20,24 @@ from plangym_lite.transitions import (
     StepBatch,
     TransitionBatch,
     empty_columns,
-    empty_states,
-    map_leaves,
     pack,
     write_row,
 )
-from plangym_lite.validation import check_state, prepare_rows
-from plangym_lite.vectorization.columns import put_odd_leaves
+from plangym_lite.validation import check_state, check_timeout, prepare_rows
 from plangym_lite.vectorization.dealing import Deal
-from plangym_lite.vectorization.shared import Block, BlockPool
-from plangym_lite.vectorization.worker import Promise, RowsReply, Worker, close_all
+from plangym_lite.vectorization.gathering import Gathering
+from plangym_lite.vectorization.shared import BlockPool
+from plangym_lite.vectorization.worker import (
+    CLOSE_TIMEOUT,
+    Promise,
+    Worker,
+    close_all,
+    time_limit,
+)
 
 __all__ = ["BatchEnv"]
 
 RESTARTS = 3
-IMAGE_BYTES = 16 << 10
-"""Observations from this size on are images: handed out as views of shared memory."""
-
 PATIENCE = 0.5  # seconds that a worker may go on with an interrupted batch
 
 
@@ -93,18 +95,26 @@ class BatchEnv:
     # ---- batches ------------------------------------------------------------------------------
 
     def make_transitions(
-        self, actions: Any, states: Any = None, dt: Any = 1, return_state: bool | None = None
+        self,
+        actions: Any,
+        states: Any = None,
+        dt: Any = 1,
+        return_state: bool | None = None,
+        timeout: float | None = None,
     ) -> StepBatch | TransitionBatch:
         """``PlanEnv.step_batch`` on all workers; ``states=None``: from the first one's state."""
-        if return_state is None:
-            return_state = states is not None
-        if states is None:
-            state = self._answer(0, self._send(0, "get_state"), "get_state")
-            states = [state] * len(actions)
-        return self.run(prepare_rows(self._spec, actions, states, dt), Form(states=return_state))
+        form = Form(states=states is not None if return_state is None else return_state)
+        with self._limited("make_transitions", timeout):
+            if states is None:
+                state = self._answer(0, self._send(0, "get_state"), "get_state")
+                states = [state] * len(actions)
+            return self.run(prepare_rows(self._spec, actions, states, dt), form)
 
     def run(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
-        """Run validated rows; see :class:`Deal` for what it raises."""
+        """Run validated rows, within ``timeout`` seconds; see :class:`Deal` for what it raises."""
+        if timeout is not None:
+            with self._limited("step_batch" if form.steps is None else "rollout_batch", timeout):
+                return self.run(rows, form)
         if self._closed:
             raise ClosedError("the workers were closed")
         size = len(rows.dts)
@@ -112,7 +122,7 @@ class BatchEnv:
             return pack(self._spec, empty_columns(self._spec, 0, form), [])
         self._clear_up()
         block, may_lease = self._pool.acquire(size, form)
-        gathering = _Gathering(self._spec, block, size, may_lease)
+        gathering = Gathering(self._spec, block, size, may_lease)
         deal = Deal(
             self._envs,
             block,
@@ -122,7 +132,7 @@ class BatchEnv:
             blocking=self._blocking,
         )
         try:
-            deal.run(timeout)
+            deal.run(self._envs[0].deadline)
         except Exception:
             raise
         except BaseException:  # interrupted: a row that nobody waits for may still be written
@@ -137,24 +147,32 @@ class BatchEnv:
             index, promise = self._unfinished.popitem()
             try:
                 promise.result(timeout=PATIENCE)
-            except TimeoutError:
-                self._replace(index)
             except Exception:  # nobody asks for it any more
-                continue
+                if not promise.done():
+                    self._replace(index)
+
+    def _limited(self, call: str, timeout: float | None) -> AbstractContextManager[None]:
+        """A context in which nothing takes longer than ``timeout`` seconds."""
+        replace = lambda index: self._envs[index].replace(self._synced)  # noqa: E731
+        return time_limit(self._envs, timeout, call, replace)
 
     # ---- everything else ----------------------------------------------------------------------
 
-    def sync_states(self, state: Any, blocking: bool = True) -> None:
+    def sync_states(self, state: Any, blocking: bool = True, timeout: float | None = None) -> None:
         """Put every worker into ``state``; with ``blocking=False`` do not wait for them."""
         check_state(self._spec, state)
         self._synced = state.copy() if isinstance(state, np.ndarray) else state
-        promises = [self._send(index, "set_state", state) for index in range(len(self))]
-        if blocking:
-            for index, promise in enumerate(promises):
-                self._answer(index, promise, "set_state", state)
+        with self._limited("sync_states", timeout):
+            promises = [self._send(index, "set_state", state) for index in range(len(self))]
+            if blocking:
+                for index, promise in enumerate(promises):
+                    self._answer(index, promise, "set_state", state)
 
     def reset(
-        self, indices: Iterable[int] | None = None, return_states: bool = True
+        self,
+        indices: Iterable[int] | None = None,
+        return_states: bool = True,
+        timeout: float | None = None,
     ) -> tuple[Any, ...]:
         """Reset the workers' environments, each to an episode of its own.
 
@@ -162,11 +180,12 @@ class BatchEnv:
             ``(states, observs, infos)``, or ``(observs, infos)`` without states.
         """
         chosen = list(range(len(self)) if indices is None else indices)
-        promises = [self._send(index, "reset", return_states) for index in chosen]
-        results = [
-            self._answer(index, promise, "reset", return_states)
-            for index, promise in zip(chosen, promises, strict=True)
-        ]
+        with self._limited("reset", timeout):
+            promises = [self._send(index, "reset", return_states) for index in chosen]
+            results = [
+                self._answer(index, promise, "reset", return_states)
+                for index, promise in zip(chosen, promises, strict=True)
+            ]
         out = empty_columns(self._spec, len(chosen), Form(states=return_states))
         for row, result in enumerate(results):
             write_row(out.observs, row, result[-2])
@@ -176,12 +195,13 @@ class BatchEnv:
         states = (batch.states,) if isinstance(batch, TransitionBatch) else ()
         return *states, batch.observs, batch.infos
 
-    def close(self) -> None:
-        """Close every worker. May be called again."""
+    def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Close every worker, in ``timeout`` seconds together. May be called again."""
+        check_timeout(timeout, bounded=True)
         if self._closed:
             return
         self._closed = True
-        close_all(self._envs)
+        close_all(self._envs, timeout)
         self._pool.on_drop = []
         self._pool.close()
 
@@ -206,73 +226,8 @@ class BatchEnv:
         """Put a fresh worker where one died, in the state that all were put into."""
         for attempt in range(1, RESTARTS + 1):
             try:
-                self._envs[index].restart()
-                break
+                self._envs[index].replace(self._synced)
+                return self._envs[index].wait_start()
             except WorkerDiedError:  # while starting
                 if attempt == RESTARTS:
                     raise
-        if self._synced is not None:
-            self._envs[index].call("set_state", self._synced)
-
-
-class _Gathering:
-    """Takes the results of a batch out of its block, piece by piece."""
-
-    def __init__(self, spec: BatchSpec, block: Block, size: int, may_lease: bool) -> None:
-        self._spec = spec
-        self._block = block
-        self._size = size
-        self._may_lease = may_lease
-        self._has_images = False
-        source = block.columns.out
-        self._infos: list[Any] = [None] * size
-        self._out = source._replace(
-            states=empty_states(spec, size) if source.form.states else None,
-            observs=map_leaves(self._place_for, source.observs),
-        )
-
-    def _place_for(self, leaf: Any) -> Any:
-        if leaf is None:
-            return None
-        if isinstance(leaf, list):
-            return [None] * self._size
-        if leaf[0].nbytes < IMAGE_BYTES:
-            return np.empty((self._size, *leaf.shape[1:]), leaf.dtype)
-        self._has_images = True
-        return None
-
-    def collect(self, start: int, stop: int, reply: RowsReply) -> None:
-        """Copy out rows ``start`` to ``stop``, all but images."""
-        infos, odd = reply
-        self._infos[start:stop] = infos
-        source, out = self._block.columns.out, self._out
-        put_odd_leaves(out, start, stop, odd)
-        if isinstance(out.states, np.ndarray):
-            out.states[start:stop] = source.states[start:stop]
-
-        def copy(target: Any, origin: Any) -> None:
-            if isinstance(target, np.ndarray):
-                target[start:stop] = origin[start:stop]
-
-        map_leaves(copy, out.observs, source.observs)
-
-    def finish(self) -> Any:
-        """The whole batch, with images as views, or copied where there is no room for that."""
-        source, size = self._block.columns.out, self._size
-        out = self._out._replace(
-            rewards=source.rewards[:size].copy(),
-            terminateds=source.terminateds[:size].copy(),
-            truncateds=source.truncateds[:size].copy(),
-            lengths=None if source.lengths is None else source.lengths[:size].copy(),
-        )
-        if not self._has_images:
-            return pack(self._spec, out, self._infos)
-        leased = self._block.lease().out.observs if self._may_lease else source.observs
-
-        def take(target: Any, image: Any) -> Any:
-            if target is not None:
-                return target
-            return image[:size] if self._may_lease else image[:size].copy()
-
-        out = out._replace(observs=map_leaves(take, out.observs, leased))
-        return pack(self._spec, out, self._infos)

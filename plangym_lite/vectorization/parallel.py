@@ -21,7 +21,8 @@ class ParallelEnv(VectorizedEnv):
         start_method: ``"fork"``, ``"forkserver"`` or ``"spawn"``; the default never forks a
             process that has threads.
         start_serially: start one process after another, not side by side.
-        start_timeout: seconds that the environments may take to build; ``None``: no limit.
+        start_timeout: seconds that an environment may take to build in its process, whenever one is
+            started; ``None``: no limit.
         vector_args: as in :class:`VectorizedEnv`.
     """
 
@@ -44,11 +45,13 @@ class ParallelEnv(VectorizedEnv):
         processes: list[ExternalProcess] = []
         try:
             for _ in range(self.n_workers):
-                process = ExternalProcess(constructor, start=False, start_method=self._start_method)
+                process = ExternalProcess(
+                    constructor, False, self._start_method, self._start_timeout
+                )
                 processes.append(process)
                 process.start(wait_to_start=self._start_serially)
             for process in processes:
-                process.wait_start(self._start_timeout)
+                process.wait_start()
             return BatchEnv(processes, self.blocking, self._shared_limit)
         except BaseException:
             close_all(processes, timeout=1.0)

@@ -9,15 +9,27 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from plangym_lite.errors import ClosedError, ProtocolError
 from plangym_lite.transitions import BatchSpec
+from plangym_lite.validation import check_timeout
+from plangym_lite.vectorization.channel import LateError
 from plangym_lite.vectorization.columns import BatchColumns, odd_leaves
 from plangym_lite.vectorization.shared import Block
 
-__all__ = ["CLOSE_TIMEOUT", "Desk", "InlineWorker", "Promise", "RowsReply", "Worker", "close_all"]
+__all__ = [
+    "CLOSE_TIMEOUT",
+    "Desk",
+    "InlineWorker",
+    "Promise",
+    "RowsReply",
+    "Worker",
+    "close_all",
+    "time_limit",
+]
 
 CLOSE_TIMEOUT = 5.0
 
@@ -50,6 +62,7 @@ class Worker(ABC):
     """A place where one environment lives."""
 
     spec: BatchSpec | None = None  # what a row looks like; None: not a PlanEnv
+    deadline: float | None = None  # time.monotonic() at which whatever waits raises LateError
 
     @abstractmethod
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
@@ -70,6 +83,19 @@ class Worker(ABC):
     @abstractmethod
     def restart(self) -> None:
         """Replace whatever is left of the worker by a fresh one, unless it was closed."""
+
+    def replace(self, state: Any = None) -> None:
+        """``restart`` into ``state``, without waiting for the environment where that can be."""
+        self.restart()
+        if state is not None:
+            self.call("set_state", state)
+
+    def wait_start(self, timeout: float | None = None) -> None:  # noqa: B027
+        """Wait until a worker that was replaced stands."""
+
+    def owes_answers(self) -> bool:
+        """Whether it is at work."""
+        return False
 
     @abstractmethod
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
@@ -97,12 +123,50 @@ def close_all(workers: Iterable[Worker], timeout: float = CLOSE_TIMEOUT) -> None
         worker.close(max(0.0, deadline - time.monotonic()))
 
 
+@contextmanager
+def time_limit(
+    workers: Sequence[Worker], timeout: float | None, call: str, replace: Callable[[int], None]
+) -> Iterator[None]:
+    """Let a call take ``timeout`` seconds, waits of every kind included.
+
+    Args:
+        workers: those that it may wait for.
+        timeout: ``None``: no limit.
+        call: its name.
+        replace: called with the index of each worker that still owes answers then.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    timeout = check_timeout(timeout)
+    if timeout is None:
+        yield
+        return
+    deadline = time.monotonic() + timeout
+    for worker in workers:
+        worker.deadline = deadline
+    try:
+        yield
+    except LateError as error:
+        late = {
+            index: repr(worker) for index, worker in enumerate(workers) if worker.owes_answers()
+        }
+        for index in late:
+            replace(index)
+        names = ", ".join(f"worker {index} ({name})" for index, name in late.items())
+        what = f"{names} did not answer and was replaced" if late else str(error)
+        raise TimeoutError(f"{call!r} took longer than {timeout:g} s: {what}") from None
+    finally:
+        for worker in workers:
+            worker.deadline = None
+
+
 class Desk:
     """What sits on the worker's side of every border: the environment and the blocks it knows."""
 
     def __init__(self, env: Any) -> None:
         self.env = env
-        self.blocks: dict[int, BatchColumns] = {}
+        self.blocks: dict[int, BatchColumns | Exception] = {}  # or why it could not be had
 
     def access(self, name: str) -> tuple[bool, Any]:
         """Whether an attribute is callable and, if not, its value."""
@@ -116,6 +180,8 @@ class Desk:
     def run_rows(self, number: int, start: int, stop: int, left_over: tuple[Any, Any]) -> RowsReply:
         """Run rows of a known block."""
         columns = self.blocks[number]
+        if isinstance(columns, Exception):
+            raise columns
         rows = columns.rows_of(start, stop, start, left_over)
         out = columns.out_of(start, stop)
         return self.env.make_transitions(rows, out), odd_leaves(out)

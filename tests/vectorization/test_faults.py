@@ -13,7 +13,6 @@ import pytest
 
 from plangym_lite import ClosedError, WorkerDiedError, make
 from plangym_lite.testing.toy import LEFT, RIGHT, STAY, OpaqueToy, ToyEnv, ToyError
-from plangym_lite.validation import prepare_rows
 from plangym_lite.vectorization import ParallelEnv
 from plangym_lite.vectorization.worker import close_all
 from tests.same import assert_same
@@ -164,7 +163,7 @@ def test_batches_go_on_under_fire():
         random.seed(0)
         while not stop.wait(0.12):
             process = random.choice(list(env.batch_env))
-            if process.is_alive():
+            if process.is_alive() and process._ready is not None:
                 os.kill(process.pid, signal.SIGKILL)
                 deaths.append(process.pid)
 
@@ -237,18 +236,6 @@ def test_worker_closed_by_hand(env):
 
 
 # ---- time ----------------------------------------------------------------------------------------
-
-
-def test_batch_that_takes_too_long():
-    with ParallelEnv(ToyEnv, n_workers=2, slip=0.3, sleep_at=STAY, sleep_for=60) as env:
-        arguments, expected = batch_of(env)
-        slow = prepare_rows(env.batch_spec, [RIGHT] * 20 + [STAY], [env.get_state()] * 21, 1)
-        start = time.monotonic()
-        with pytest.raises(TimeoutError, match="replaced"):
-            env.batch_env.run(slow, True, timeout=0.2)
-        assert time.monotonic() - start < 4
-        assert_same(expected, env.step_batch(*arguments))
-        assert all(process.is_alive() for process in env.batch_env)
 
 
 def test_late_answer_after_a_timeout_answers_nothing_else():

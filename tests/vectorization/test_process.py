@@ -102,15 +102,35 @@ def test_interrupted_restart_can_be_repeated(monkeypatch):
         raise KeyboardInterrupt
 
     process = ExternalProcess(ToyEnv)
-    for place in ("start_process", "load"):
-        with monkeypatch.context() as patch:
-            patch.setattr(f"plangym_lite.vectorization.process.{place}", interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                process.restart()
-        with pytest.raises(WorkerDiedError, match="interrupted"):
-            process.get_state()
+    with monkeypatch.context() as patch:
+        patch.setattr("plangym_lite.vectorization.child.start_process", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            process.restart()
+    with pytest.raises(WorkerDiedError, match="interrupted"):
+        process.get_state()
     process.restart()
     assert process.step(RIGHT).obs[0] == 3
+    process.close()
+
+
+def test_interrupted_wait_for_the_start_can_be_repeated(monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    process = ExternalProcess(ToyEnv, start=False)
+    process.start(wait_to_start=False)
+    state = ToyEnv().step(RIGHT, return_state=True).state
+    for place in ("load", "Channel.await_message", "Channel.drop"):
+        module = "channel" if "." in place else "process"
+        with monkeypatch.context() as patch:
+            patch.setattr(f"plangym_lite.vectorization.{module}.{place}", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                process.wait_start()
+        process.set_state(state)
+        assert_same(state, process.get_state())
+        process.replace(state)
+        assert_same(state, process.get_state())
+        process.replace(state)
     process.close()
 
 
