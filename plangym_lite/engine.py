@@ -98,6 +98,20 @@ class Engine(ABC):
         return state.shape, state.dtype
 
     @property
+    def states_are_data(self) -> bool:
+        """Whether nothing that stands in a state is ever run: no pickle is restored from it.
+
+        Where this is ``False``, restore only states that come from those you trust.
+        """
+        env: Engine = getattr(self, "unwrapped", self)
+        env._ensure_setup()
+        return env.STATE_IS_ARRAY and not env.holds_pickles()
+
+    def holds_pickles(self) -> bool:
+        """Whether array states hold pickles."""
+        return False
+
+    @property
     def fingerprint(self) -> str:
         """What states belong to: environments of one fingerprint restore each other's."""
         env: Engine = getattr(self, "unwrapped", self)
