@@ -24,6 +24,7 @@ from plangym_lite.transitions import (
     write_row,
 )
 from plangym_lite.validation import check_state, check_timeout, prepare_rows
+from plangym_lite.vectorization.channel import LateError
 from plangym_lite.vectorization.dealing import Deal
 from plangym_lite.vectorization.gathering import Gathering
 from plangym_lite.vectorization.shared import BlockPool
@@ -133,11 +134,10 @@ class BatchEnv:
         )
         try:
             deal.run(self._envs[0].deadline)
-        except Exception:
-            raise
-        except BaseException:  # interrupted: a row that nobody waits for may still be written
-            self._unfinished = deal.unfinished()
-            self._pool.discard(block)
+        except BaseException as error:
+            if isinstance(error, LateError) or not isinstance(error, Exception):  # interrupted
+                self._unfinished = deal.unfinished()  # rows that nobody waits for, and may yet
+                self._pool.discard(block)  # be written
             raise
         return gathering.finish()
 

@@ -63,16 +63,13 @@ class Child:
                 raise
         self.channel = Channel(ours)
         self._process, self._lifeline = process, lifeline
+        self.pid: int | None = process.pid
+        self._exit_code: int | None = None
         self._finalizer = weakref.finalize(self, end_process, process, self.channel, lifeline)
-
-    @property
-    def pid(self) -> int | None:
-        """Its process id."""
-        return self._process.pid
 
     def is_alive(self) -> bool:
         """Whether it runs."""
-        return self._process.is_alive()
+        return self._finalizer.alive and self._process.is_alive()
 
     def first_message(
         self, timeout: float | None, deadline: float | None
@@ -105,7 +102,7 @@ class Child:
     def end(self, timeout: float = 1.0) -> None:
         """Wait ``timeout`` seconds for it to end by itself; then make it end."""
         if self._finalizer.alive:
-            end_process(self._process, self.channel, self._lifeline, timeout)
+            self._exit_code = end_process(self._process, self.channel, self._lifeline, timeout)
             self._finalizer.detach()
 
     def describe_end(self) -> str:
@@ -113,7 +110,7 @@ class Child:
         if self.channel.was_cut_off:
             how = "was ended, because an interrupt cut a message in two,"
         else:
-            how = f"died ({describe_exit(self._process.exitcode)})"
+            how = f"died ({describe_exit(self._exit_code)})"
         return f"worker process {self.pid} {how}"
 
 

@@ -18,6 +18,7 @@ from plangym_lite.transitions import BatchSpec
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.channel import LateError
 from plangym_lite.vectorization.columns import BatchColumns, odd_leaves
+from plangym_lite.vectorization.launch import interrupts_held
 from plangym_lite.vectorization.shared import Block
 
 __all__ = [
@@ -142,10 +143,10 @@ def time_limit(
     if timeout is None:
         yield
         return
-    deadline = time.monotonic() + timeout
-    for worker in workers:
-        worker.deadline = deadline
     try:
+        deadline = time.monotonic() + timeout
+        for worker in workers:
+            worker.deadline = deadline
         yield
     except LateError as error:
         late = {
@@ -157,8 +158,9 @@ def time_limit(
         what = f"{names} did not answer and was replaced" if late else str(error)
         raise TimeoutError(f"{call!r} took longer than {timeout:g} s: {what}") from None
     finally:
-        for worker in workers:
-            worker.deadline = None
+        with interrupts_held():
+            for worker in workers:
+                worker.deadline = None
 
 
 class Desk:
