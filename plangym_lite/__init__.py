@@ -3,7 +3,7 @@
 The house, from the ground up; a file imports only from lower floors:
 
     floor 0  errors.py
-    floor 1  transitions.py  splitting.py  validation.py  recipe.py
+    floor 1  machine.py  transitions.py  splitting.py  validation.py  recipe.py
     floor 2  engine.py  batches.py  core.py
     floor 3  envs/  vectorization/  planners/  testing/     rooms without doors between them
     floor 4  registry.py

@@ -30,6 +30,7 @@ class Engine(ABC):
     STATE_IS_ARRAY: bool = True
     OBS_IS_ARRAY: bool = True
     SINGLETON: ClassVar[bool] = False  # at most one engine in a process
+    is_trusted: bool = False  # known never to end its process: rows may run in the caller's
 
     observation_space: spaces.Space
     action_space: spaces.Space

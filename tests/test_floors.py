@@ -21,7 +21,7 @@ MODULES = {
 }
 FLOORS = [
     {"errors"},
-    {"transitions", "splitting", "validation", "recipe"},
+    {"machine", "transitions", "splitting", "validation", "recipe"},
     {"engine", "batches", "core"},
     {"envs", "vectorization", "planners", "testing"},
     {"registry"},

@@ -6,13 +6,16 @@ takes so many seconds at most: workers that have not answered by then are replac
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
+from plangym_lite.core import PlanEnv
 from plangym_lite.errors import ClosedError, WorkerDiedError
+from plangym_lite.machine import usable_cores
 from plangym_lite.transitions import (
     BatchSpec,
     Form,
@@ -25,11 +28,13 @@ from plangym_lite.transitions import (
 )
 from plangym_lite.validation import check_state, check_timeout, prepare_rows
 from plangym_lite.vectorization.channel import LateError
+from plangym_lite.vectorization.crews import Crew, CrewChoice, kind_of_batch
 from plangym_lite.vectorization.dealing import Deal
 from plangym_lite.vectorization.gathering import Gathering
 from plangym_lite.vectorization.shared import BlockPool
 from plangym_lite.vectorization.worker import (
     CLOSE_TIMEOUT,
+    InlineWorker,
     Promise,
     Worker,
     close_all,
@@ -39,6 +44,7 @@ from plangym_lite.vectorization.worker import (
 __all__ = ["BatchEnv"]
 
 RESTARTS = 3
+SPIN = 2e-4  # seconds to look for answers again and again before blocking
 PATIENCE = 0.5  # seconds that a worker may go on with an interrupted batch
 
 
@@ -64,6 +70,8 @@ class BatchEnv:
         self._spec = self._common_spec()
         self._pool = BlockPool(self._spec, shared_limit)
         self._pool.on_drop = [worker.forget_block for worker in self._envs]
+        self._caller: InlineWorker | None = None
+        self._choice = CrewChoice([Crew.WORKERS])
 
     def _common_spec(self) -> BatchSpec:
         spec = self._envs[0].spec
@@ -93,6 +101,17 @@ class BatchEnv:
         """What one row looks like."""
         return self._spec
 
+    def employ_caller(self, env: PlanEnv) -> None:
+        """Let the caller's own process run rows on ``env`` wherever that is measured quicker."""
+        if self._blocking:
+            return
+        crews = [Crew.WORKERS, Crew.CALLER]
+        if min(len(self), usable_cores()) > 1:
+            crews.append(Crew.MIXED)
+        self._caller = InlineWorker(lambda: env)
+        self._pool.on_drop.append(self._caller.forget_block)
+        self._choice = CrewChoice(crews)
+
     # ---- batches ------------------------------------------------------------------------------
 
     def make_transitions(
@@ -118,19 +137,38 @@ class BatchEnv:
                 return self.run(rows, form)
         if self._closed:
             raise ClosedError("the workers were closed")
-        size = len(rows.dts)
-        if size == 0:
+        if len(rows.dts) == 0:
             return pack(self._spec, empty_columns(self._spec, 0, form), [])
         self._clear_up()
+        if self._caller is None or self._envs[0].deadline is not None:
+            return self._run_on(self._envs, rows, form)
+        kind = kind_of_batch(rows, form)
+        crew, start = self._choice.pick(kind), time.perf_counter()
+        batch = self._run_by(crew, rows, form)
+        self._choice.learn(kind, crew, time.perf_counter() - start)
+        return batch
+
+    def _run_by(self, crew: Crew, rows: Rows, form: Form) -> Any:
+        if crew == Crew.WORKERS:
+            return self._run_on(self._envs, rows, form)
+        assert self._caller is not None
+        if crew == Crew.CALLER or len(rows.dts) == 1:
+            return self._caller.env.run_rows(rows, form)
+        company = min(len(self), usable_cores(), len(rows.dts)) - 1
+        return self._run_on([*self._envs[:company], self._caller], rows, form, spin=SPIN)
+
+    def _run_on(self, workers: Sequence[Worker], rows: Rows, form: Form, spin: float = 0.0) -> Any:
+        size = len(rows.dts)
         block, may_lease = self._pool.acquire(size, form)
         gathering = Gathering(self._spec, block, size, may_lease)
         deal = Deal(
-            self._envs,
+            workers,
             block,
             rows,
             replace=self._replace,
             collect=gathering.collect,
             blocking=self._blocking,
+            spin=spin,
         )
         try:
             deal.run(self._envs[0].deadline)

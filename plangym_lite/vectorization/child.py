@@ -37,26 +37,33 @@ class Child:
         constructor: callable that returns the environment; it travels by value.
         start_method: one of multiprocessing's.
         start_timeout: seconds that the environment may take to build.
+        linger: seconds for which it looks out for the next request before it sleeps.
     """
 
     def __init__(
-        self, constructor: Callable[[], Any], start_method: str, start_timeout: float | None = None
+        self,
+        constructor: Callable[[], Any],
+        start_method: str,
+        start_timeout: float | None = None,
+        linger: float = 0.0,
     ) -> None:
         forks = start_method == "fork"
         target = _forked_main if forks else serve.main
         carried = constructor if forks else cloudpickle.dumps(constructor)
         with interrupts_held():
-            self._start(target, carried, start_method)
+            self._start(target, (carried, linger), start_method)
         self._start_timeout = start_timeout
         self._start_by = None if start_timeout is None else time.monotonic() + start_timeout
 
-    def _start(self, target: Callable[..., None], constructor: Any, start_method: str) -> None:
+    def _start(
+        self, target: Callable[..., None], arguments: tuple[Any, ...], start_method: str
+    ) -> None:
         ours, theirs = socket.socketpair()
         reader, lifeline = multiprocessing.Pipe(duplex=False)
         _parent_ends.update((ours, lifeline))
         with theirs, reader:
             try:
-                process = start_process(target, (theirs, reader, constructor), start_method)
+                process = start_process(target, (theirs, reader, *arguments), start_method)
             except BaseException:
                 ours.close()
                 lifeline.close()
@@ -114,8 +121,8 @@ class Child:
         return f"worker process {self.pid} {how}"
 
 
-def _forked_main(sock: socket.socket, lifeline: Any, constructor: Any) -> None:
+def _forked_main(sock: socket.socket, lifeline: Any, constructor: Any, linger: float) -> None:
     """In a forked child: let go of what belongs to the parent."""
     for end in list(_parent_ends):
         end.close()
-    serve.main(sock, lifeline, constructor)
+    serve.main(sock, lifeline, constructor, linger)

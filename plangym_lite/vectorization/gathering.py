@@ -1,7 +1,4 @@
-"""Gathering: takes the results of a batch out of its block, piece by piece.
-
-Small numbers and states are copied out while other rows still run; images are handed out as views.
-"""
+"""Gathering: the results of one batch, taken out of its block while other rows still run."""
 
 from __future__ import annotations
 
@@ -21,7 +18,14 @@ IMAGE_BYTES = 16 << 10
 
 
 class Gathering:
-    """Takes the results of a batch out of its block, piece by piece."""
+    """Takes the results of a batch out of its block, piece by piece.
+
+    Args:
+        spec: what a row looks like.
+        block: where the results are written.
+        size: rows of the batch.
+        may_lease: whether images may be handed out as views of the block.
+    """
 
     def __init__(self, spec: BatchSpec, block: Block, size: int, may_lease: bool) -> None:
         self._spec = spec

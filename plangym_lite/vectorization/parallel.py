@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from plangym_lite.core import PlanEnv
+from plangym_lite.machine import usable_cores
 from plangym_lite.vectorization.batch import BatchEnv
 from plangym_lite.vectorization.env import VectorizedEnv
 from plangym_lite.vectorization.process import ExternalProcess
 from plangym_lite.vectorization.worker import close_all
 
 __all__ = ["ParallelEnv"]
+
+LINGER = 2e-4  # seconds
 
 
 class ParallelEnv(VectorizedEnv):
@@ -44,9 +47,14 @@ class ParallelEnv(VectorizedEnv):
     def make_batch_env(self, constructor: Callable[[], PlanEnv]) -> BatchEnv:
         processes: list[ExternalProcess] = []
         try:
-            for _ in range(self.n_workers):
+            for index in range(self.n_workers):
+                linger = LINGER if index + 1 < usable_cores() else 0.0  # one core is the caller's
                 process = ExternalProcess(
-                    constructor, False, self._start_method, self._start_timeout
+                    constructor,
+                    start=False,
+                    start_method=self._start_method,
+                    start_timeout=self._start_timeout,
+                    linger=linger,
                 )
                 processes.append(process)
                 process.start(wait_to_start=self._start_serially)

@@ -47,6 +47,7 @@ class ExternalProcess(EnvironmentWorker):
         start_method: one of multiprocessing's; the default never forks a process with threads.
         start_timeout: seconds that the environment may take to build, each time the process is
             started; ``None``: no limit.
+        linger: seconds for which the child looks out for the next request before it sleeps.
     """
 
     def __init__(
@@ -54,13 +55,15 @@ class ExternalProcess(EnvironmentWorker):
         constructor: Callable[[], Any],
         start: bool = True,
         start_method: str | None = None,
+        *,
         start_timeout: float | None = None,
+        linger: float = 0.0,
     ) -> None:
         if not callable(constructor):
             raise TypeError(f"constructor must be callable, got {constructor!r}")
         self._constructor = constructor
-        self._start_method = start_method or default_start_method()
-        self._start_timeout = check_timeout(start_timeout, "start_timeout")
+        limit = check_timeout(start_timeout, "start_timeout")
+        self._how_to_start = start_method or default_start_method(), limit, linger
         self._ready: serve.Ready | None = None  # what the child said when its environment stood
         self._child: Child | None = None
         self._channel: Any = None  # the child's
@@ -85,7 +88,7 @@ class ExternalProcess(EnvironmentWorker):
         self._next_id, self._what = 1, {0: "starting"}
         self.waiting: weakref.WeakValueDictionary[int, Reply] = weakref.WeakValueDictionary()
         self._attached: set[int] = set()
-        self._child = Child(self._constructor, self._start_method, self._start_timeout)
+        self._child = Child(self._constructor, *self._how_to_start)
         self._channel, self.why_dead = self._child.channel, None
         if wait_to_start:
             self.wait_start()

@@ -227,6 +227,11 @@ class InlineWorker(Worker):
         self._desk: Desk | None = Desk(constructor())
         self.spec = getattr(self._desk.env, "batch_spec", None)
 
+    @property
+    def env(self) -> Any:
+        """The environment."""
+        return self._open().env
+
     def restart(self) -> None:
         self._open()
         self.close()

@@ -108,12 +108,17 @@ class FuzzedWorkers(RuleBasedStateMachine):
         self.folder = tempfile.mkdtemp(prefix="plangym-lite-fuzz-")
         self.orders = os.path.join(self.folder, "orders")
 
-    @initialize(kind=st.sampled_from([Fuzzed, OpaqueFuzzed]))
-    def open(self, kind):
-        self.kind, self.model = kind, kind(self.orders)
-        self.env = ParallelEnv(kind, n_workers=N_WORKERS, orders=self.orders)
+    @initialize(kind=st.sampled_from([Fuzzed, OpaqueFuzzed]), use_caller=st.booleans())
+    def open(self, kind, use_caller):
+        self.kind, self.model, self.use_caller = kind, kind(self.orders), use_caller
+        self.env = self.make_env()
         self.states = []
         self.put(self.model.get_state())
+
+    def make_env(self):
+        """The environment with workers."""
+        options = {"n_workers": N_WORKERS, "use_caller": self.use_caller}
+        return ParallelEnv(self.kind, orders=self.orders, **options)
 
     def put(self, state):
         """All are in this state."""
@@ -254,7 +259,7 @@ class FuzzedWorkers(RuleBasedStateMachine):
         self.env.close()
         with pytest.raises(ClosedError):
             self.env.step_batch([2])
-        self.env = ParallelEnv(self.kind, n_workers=N_WORKERS, orders=self.orders)
+        self.env = self.make_env()
         self.put(self.model.get_state())
 
     def teardown(self):
