@@ -147,7 +147,7 @@ class Engine(ABC):
                 absorbed = self._ended
                 infos.append(run_row(action, dt, out, row))
                 self._write_end(out, row, state if absorbed else None)
-            except Exception as error:
+            except BaseException as error:  # an environment may even call sys.exit
                 _add_note(error, f"in row {first + row} of the batch (action {action!r}, dt {dt})")
                 raise
         return infos

@@ -203,7 +203,7 @@ def check_states(spec: BatchSpec, states: Any) -> np.ndarray | list[Any]:
                 f"got {list(states.shape)} and {states.dtype}"
             )
         return states
-    if not isinstance(states, (np.ndarray, Sequence)):
+    if not isinstance(states, (np.ndarray, Sequence)) or isinstance(states, (str, bytes)):
         raise InvalidStateError(
             f"states must be an array or a list of states, got {type(states).__name__}"
         )

@@ -31,7 +31,7 @@ from plangym_lite.vectorization.messages import Message, dump, load, load_error
 from plangym_lite.vectorization.reply import CLOSED, Reply
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.verbs import EnvironmentWorker
-from plangym_lite.vectorization.worker import CLOSE_TIMEOUT, Promise, unknown
+from plangym_lite.vectorization.worker import CLOSE_TIMEOUT, Promise, public, unknown
 
 __all__ = ["ExternalProcess"]
 
@@ -65,7 +65,7 @@ class ExternalProcess(EnvironmentWorker):
         limit = check_timeout(start_timeout, "start_timeout")
         self._how_to_start = start_method or default_start_method(), limit, linger
         self._ready: serve.Ready | None = None  # what the child said when its environment stood
-        self._child: Child | None = None
+        self._child: Any = None  # a Child, once started
         self._channel: Any = None  # the child's
         self._home: Any = None  # a fresh child is put into this state
         self._closed = False
@@ -105,7 +105,6 @@ class ExternalProcess(EnvironmentWorker):
         if self._ready is not None:
             return
         channel = self._open()
-        assert self._child is not None
         try:
             kind, _, payload = self._child.first_message(timeout, self.deadline)
             if kind == Message.READY:
@@ -192,10 +191,11 @@ class ExternalProcess(EnvironmentWorker):
     # ---- requests -----------------------------------------------------------------------------
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
-        return self._request(Message.CALL, name, cloudpickle.dumps((name, args, kwargs)))
+        payload = cloudpickle.dumps((public(name), args, kwargs))
+        return self._request(Message.CALL, name, payload)
 
     def access(self, name: str) -> Any:
-        is_method, value = self._request(Message.ACCESS, name, dump(name)).result()
+        is_method, value = self._request(Message.ACCESS, name, dump(public(name))).result()
         if not is_method:
             return value
         return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
@@ -214,7 +214,7 @@ class ExternalProcess(EnvironmentWorker):
     def forget_block(self, number: int) -> None:
         if number in self._attached:
             payload = dump((serve.FORGET, (number,), {}))
-            with suppress(WorkerDiedError):
+            with suppress(WorkerDiedError, LateError):
                 self._request(Message.CALL, serve.FORGET, payload)
             self._attached.discard(number)
 
@@ -292,7 +292,6 @@ class ExternalProcess(EnvironmentWorker):
     def _died(self, call: str | None = None) -> WorkerDiedError:
         """The child is gone: find out how, and remember it for everyone who waits."""
         if self.why_dead is None:
-            assert self._child is not None
             self._child.end()
             under_way = call or next(iter(self._what.values()), None)
             during = f"during {under_way!r}" if under_way else "between calls"

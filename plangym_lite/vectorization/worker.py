@@ -29,6 +29,7 @@ __all__ = [
     "RowsReply",
     "Worker",
     "close_all",
+    "public",
     "time_limit",
 ]
 
@@ -172,12 +173,12 @@ class Desk:
 
     def access(self, name: str) -> tuple[bool, Any]:
         """Whether an attribute is callable and, if not, its value."""
-        value = getattr(self.env, _public(name))
+        value = getattr(self.env, public(name))
         return (True, None) if callable(value) else (False, value)
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a method of the environment."""
-        return getattr(self.env, _public(name))(*args, **kwargs)
+        return getattr(self.env, public(name))(*args, **kwargs)
 
     def run_rows(self, number: int, start: int, stop: int, left_over: tuple[Any, Any]) -> RowsReply:
         """Run rows of a known block."""
@@ -189,7 +190,10 @@ class Desk:
         return self.env.make_transitions(rows, out), odd_leaves(out)
 
 
-def _public(name: str) -> str:
+def public(name: Any) -> str:
+    """A name that may cross the border."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a method or attribute must be a string, got {name!r}")
     if name.startswith("_"):
         raise AttributeError(f"{name!r} is private: only public names cross the border")
     return name
