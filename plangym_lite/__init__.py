@@ -7,7 +7,7 @@ The house, from the ground up; a file imports only from lower floors:
     floor 2  engine.py  batches.py  core.py
     floor 3  envs/  vectorization/  planners/  testing/     rooms without doors between them
     floor 4  registry.py
-    floor 5  cli.py  __main__.py  __init__.py
+    floor 5  cli.py  commands/  bench/  __main__.py  __init__.py
 
 ``import plangym_lite`` loads no simulator.
 """

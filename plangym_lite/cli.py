@@ -11,6 +11,7 @@ from pathlib import Path
 from plangym_lite import __version__
 from plangym_lite.commands.target import CommandError
 from plangym_lite.errors import PlangymError
+from plangym_lite.machine import usable_cores
 
 __all__ = ["main"]
 
@@ -50,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
         from plangym_lite.commands.check import check
 
         return check(args.name)
+    if args.command == "bench":
+        return run_bench(args)
     from plangym_lite.commands.envs import envs
 
     return envs()
@@ -74,6 +77,18 @@ def run_plan(args: argparse.Namespace) -> int:
     return plan(options)
 
 
+def run_bench(args: argparse.Namespace) -> int:
+    """Hand the options of ``bench`` over."""
+    from plangym_lite.bench.peers import HOW_TO_INSTALL
+    from plangym_lite.commands.bench import BenchOptions, bench
+
+    if args.peers:
+        print(HOW_TO_INSTALL)
+        return 0
+    counts = args.workers or [usable_cores()]
+    return bench(BenchOptions(counts, args.rounds, args.seconds, args.only, args.json, args.plot))
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The options of all commands."""
     parser = argparse.ArgumentParser(
@@ -84,6 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_plan(commands.add_parser("plan", help="play a game by planning"))
     commands.add_parser("envs", help="list the environments that can be made")
+    add_bench(commands.add_parser("bench", help="measure how fast it is on this machine"))
     check = commands.add_parser("check", help="find out whether an environment is exact")
     check.add_argument("name", metavar="NAME", help="an id, or module:Class")
     return parser
@@ -105,6 +121,23 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     for knob, (kind, text) in KNOBS.items():
         option = "--" + knob.replace("_", "-")
         knobs.add_argument(option, type=kind, metavar="N" if kind is int else "X", help=text)
+
+
+def add_bench(parser: argparse.ArgumentParser) -> None:
+    """The options of ``bench``."""
+    add = parser.add_argument
+    add("--workers", type=counts, metavar="N[,N...]", help="several: how it scales")
+    add("--rounds", type=at_least_one, default=7, metavar="N", help="rounds, in turns (7)")
+    add("--seconds", type=float, default=0.5, metavar="X", help="of each measurement (0.5)")
+    add("--only", default="", metavar="TEXT", help="only lines of the table with TEXT in them")
+    add("--peers", action="store_true", help="say how to install what to compare with")
+    add("--json", type=Path, metavar="PATH", help="write every round")
+    add("--plot", type=Path, metavar="PATH", help="measure and draw cost as the work grows")
+
+
+def counts(text: str) -> list[int]:
+    """Numbers of workers."""
+    return [at_least_one(part) for part in text.split(",")]
 
 
 def at_least_one(text: str) -> int:

@@ -17,7 +17,7 @@ from plangym_lite.transitions import Form, Rows
 __all__ = ["Crew", "CrewChoice", "kind_of_batch"]
 
 FIRST_TRIALS = 3  # batches that each crew is timed on to begin with
-SHORT = 5e-3  # seconds: batches that take the workers longer than this stay with them
+SHORT = 20e-3  # seconds: batches that take the workers longer than this stay with them
 FIRST_PAUSE, LAST_PAUSE = 32, 2048  # batches until the slower crews are timed again
 FORGETTING = 1.02  # how fast an old best time rises
 
