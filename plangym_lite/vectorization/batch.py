@@ -240,6 +240,7 @@ class BatchEnv:
             return
         self._closed = True
         close_all(self._envs, timeout)
+        self._caller = None  # it would hold on to the blocks
         self._pool.on_drop = []
         self._pool.close()
 

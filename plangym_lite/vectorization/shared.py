@@ -24,6 +24,7 @@ import numpy as np
 
 from plangym_lite.transitions import STEPS, BatchSpec, Form
 from plangym_lite.vectorization.columns import BatchColumns, Layout
+from plangym_lite.vectorization.launch import interrupts_held
 
 __all__ = ["Block", "BlockPool"]
 
@@ -133,8 +134,9 @@ class BlockPool:
             if block in self.blocks:
                 self._drop(block)
         roomy = self._has_room(2 * layout.nbytes) or not self.blocks
-        block = Block(layout)
-        self.blocks.append(block)
+        with interrupts_held():  # half a block would never be closed
+            block = Block(layout)
+            self.blocks.append(block)
         return block, roomy
 
     def discard(self, block: Block) -> None:

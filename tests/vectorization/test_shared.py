@@ -2,7 +2,9 @@
 
 import gc
 import os
+import signal
 import tempfile
+import time
 
 import numpy as np
 import pytest
@@ -185,6 +187,23 @@ def test_descriptors_are_closed_over_many_cycles():
 def test_forgotten_pool_closes_its_descriptors():
     before = open_descriptors()
     BlockPool(SPEC).acquire(8)
+    assert open_descriptors() == before
+
+
+def test_interrupt_while_a_block_is_made_leaves_none_behind(pool, monkeypatch):
+    reserve, before = os.posix_fallocate, open_descriptors()
+
+    def interrupted(*args):
+        reserve(*args)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", interrupted)
+        for size in (8, 64, 512):
+            with pytest.raises(KeyboardInterrupt):
+                pool.acquire(size)
+    pool.close()
     assert open_descriptors() == before
 
 
