@@ -105,7 +105,7 @@ def make(
         return adapter(**engine_kwargs)
     from plangym_lite.vectorization.parallel import ParallelEnv
 
-    count = usable_cores() if n_workers == "auto" else n_workers
+    count: Any = usable_cores() if n_workers == "auto" else n_workers
     return ParallelEnv(adapter, n_workers=count, **engine_kwargs)
 
 

@@ -21,12 +21,13 @@ from plangym_lite.transitions import (
 )
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.batch import BatchEnv
+from plangym_lite.vectorization.specs import HasSpecs
 from plangym_lite.vectorization.worker import CLOSE_TIMEOUT
 
 __all__ = ["VectorizedEnv"]
 
 
-class VectorizedEnv(PlanEnv):
+class VectorizedEnv(HasSpecs, PlanEnv):
     """An environment whose batches are run by workers.
 
     Every method but ``step_batch`` is answered by the local copy, ``plan_env``.
@@ -128,6 +129,9 @@ class VectorizedEnv(PlanEnv):
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
         return self.batch_env.run(rows, form, timeout)
+
+    def draw_images(self, states: Any) -> np.ndarray:
+        return (self.batch_env if len(states) else self.plan_env).draw_images(states)
 
     # ---- answered by the local copy -----------------------------------------------------------
 

@@ -48,6 +48,7 @@ class ExternalProcess(EnvironmentWorker):
         start_timeout: seconds that the environment may take to build, each time the process is
             started; ``None``: no limit.
         linger: seconds for which the child looks out for the next request before it sleeps.
+        flatten: accepted for TF-Agents' sake; nested values come back nested either way.
     """
 
     def __init__(
@@ -58,12 +59,13 @@ class ExternalProcess(EnvironmentWorker):
         *,
         start_timeout: float | None = None,
         linger: float = 0.0,
+        flatten: bool = False,
     ) -> None:
         if not callable(constructor):
             raise TypeError(f"constructor must be callable, got {constructor!r}")
         self._constructor = constructor
-        limit = check_timeout(start_timeout, "start_timeout")
-        self._how_to_start = start_method or default_start_method(), limit, linger
+        start_timeout = check_timeout(start_timeout, "start_timeout")
+        self._how_to_start = start_method or default_start_method(), start_timeout, linger
         self._ready: serve.Ready | None = None  # what the child said when its environment stood
         self._child: Any = None  # a Child, once started
         self._channel: Any = None  # the child's
@@ -116,10 +118,8 @@ class ExternalProcess(EnvironmentWorker):
                     self._send(channel, Message.CALL, "set_state", payload)
                 self._ready = ready
                 return channel.drop()
-        except LateError:
-            raise
         except TimeoutError as error:
-            self.why_dead = str(error)
+            self.why_dead = None if isinstance(error, LateError) else str(error)
             raise
         except ChannelClosedError:
             raise self._died() from None
@@ -204,11 +204,11 @@ class ExternalProcess(EnvironmentWorker):
         if block.number not in self._attached:
             args = (block.number, block.layout.spec, block.layout.capacity, block.layout.form)
             payload = cloudpickle.dumps((serve.ATTACH, args, {}))
-            self._request(Message.CALL, serve.ATTACH, payload, (block.fd,))
+            self._request(Message.CALL, self.rows_name, payload, (block.fd,))
             self._attached.add(block.number)
         call: Any = (serve.ROWS, (block.number, start, stop, left_over), {})
         pickle = dump if left_over == (None, None) else cloudpickle.dumps
-        name = "step_batch" if block.layout.form.steps is None else "rollout_batch"
+        name = "rollout_batch" if block.layout.form.steps else self.rows_name
         return self._request(Message.CALL, name, pickle(call))
 
     def forget_block(self, number: int) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from plangym_lite.vectorization.worker import Worker, time_limit
+from plangym_lite.vectorization.limits import time_limit
+from plangym_lite.vectorization.specs import HasSpecs
+from plangym_lite.vectorization.worker import Worker
 
 __all__ = ["EnvironmentWorker"]
 
 
-class EnvironmentWorker(Worker):
+class EnvironmentWorker(HasSpecs, Worker):
     """A worker that can be used like the environment that lives in it.
 
     Each verb does over there what the method of :class:`~plangym_lite.core.PlanEnv` does.

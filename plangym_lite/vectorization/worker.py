@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from plangym_lite.errors import ClosedError, ProtocolError
 from plangym_lite.transitions import BatchSpec
-from plangym_lite.validation import check_timeout
-from plangym_lite.vectorization.channel import LateError
 from plangym_lite.vectorization.columns import BatchColumns, odd_leaves
-from plangym_lite.vectorization.launch import interrupts_held
 from plangym_lite.vectorization.shared import Block
 
 __all__ = [
@@ -29,8 +25,8 @@ __all__ = [
     "RowsReply",
     "Worker",
     "close_all",
+    "common_spec",
     "public",
-    "time_limit",
 ]
 
 CLOSE_TIMEOUT = 5.0
@@ -65,6 +61,7 @@ class Worker(ABC):
 
     spec: BatchSpec | None = None  # what a row looks like; None: not a PlanEnv
     deadline: float | None = None  # time.monotonic() at which whatever waits raises LateError
+    rows_name: str = "step_batch"  # the call that running rows is part of, for messages
 
     @abstractmethod
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
@@ -92,9 +89,6 @@ class Worker(ABC):
         if state is not None:
             self.call("set_state", state)
 
-    def wait_start(self, timeout: float | None = None) -> None:  # noqa: B027
-        """Wait until a worker that was replaced stands."""
-
     def owes_answers(self) -> bool:
         """Whether it is at work."""
         return False
@@ -102,6 +96,15 @@ class Worker(ABC):
     @abstractmethod
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Close the environment and end, within ``timeout`` seconds. May be called again."""
+
+    def wait_start(self, timeout: float | None = None) -> None:  # noqa: B027
+        """Wait until the environment stands, where that takes time."""
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def request_close(self) -> None:  # noqa: B027
         """Ask for the end without waiting for it, so that several workers end side by side."""
@@ -125,43 +128,25 @@ def close_all(workers: Iterable[Worker], timeout: float = CLOSE_TIMEOUT) -> None
         worker.close(max(0.0, deadline - time.monotonic()))
 
 
-@contextmanager
-def time_limit(
-    workers: Sequence[Worker], timeout: float | None, call: str, replace: Callable[[int], None]
-) -> Iterator[None]:
-    """Let a call take ``timeout`` seconds, waits of every kind included.
-
-    Args:
-        workers: those that it may wait for.
-        timeout: ``None``: no limit.
-        call: its name.
-        replace: called with the index of each worker that still owes answers then.
+def common_spec(workers: Sequence[Worker]) -> BatchSpec:
+    """What a row looks like for all of the workers.
 
     Raises:
-        TimeoutError: it took longer.
+        TypeError: there is a worker that has no such thing.
+        ValueError: it is not the same for all of them.
     """
-    timeout = check_timeout(timeout)
-    if timeout is None:
-        yield
-        return
-    try:
-        deadline = time.monotonic() + timeout
-        for worker in workers:
-            worker.deadline = deadline
-        yield
-    except LateError as error:
-        late = {
-            index: repr(worker) for index, worker in enumerate(workers) if worker.owes_answers()
-        }
-        for index in late:
-            replace(index)
-        names = ", ".join(f"worker {index} ({name})" for index, name in late.items())
-        what = f"{names} did not answer and was replaced" if late else str(error)
-        raise TimeoutError(f"{call!r} took longer than {timeout:g} s: {what}") from None
-    finally:
-        with interrupts_held():
-            for worker in workers:
-                worker.deadline = None
+    for worker in workers:
+        worker.wait_start()
+    spec = workers[0].spec
+    if spec is None:
+        raise TypeError("the workers' environments must be PlanEnvs")
+    for index, worker in enumerate(workers):
+        if worker.spec is None or not spec.agrees_with(worker.spec):
+            raise ValueError(
+                f"worker {index} has other spaces or states than worker 0: "
+                f"{worker.spec} instead of {spec}"
+            )
+    return spec
 
 
 class Desk:
