@@ -253,6 +253,9 @@ class PlangymEnv(PlanEnv):
         versions = " ".join(versions_of(self._base))
         return f"{self.name} {super().describe_states()} {versions} options={digest_of(options)}"
 
+    def holds_pickles(self) -> bool:
+        return not self._is_plain
+
     def save_bytes(self) -> Any:
         """The whole state as bytes; a :class:`Trail` where states are played."""
         if self._replayed is not None:

@@ -7,6 +7,7 @@ To test a worker of your own, inherit :class:`WorkerSuite` in a pytest file and 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -219,6 +220,16 @@ class WorkerSuite:
             assert worker.call("count")() == 1
             assert worker.spec is not None
 
+    def test_replaced_worker_is_in_the_state_given(self) -> None:
+        with self.working() as worker:
+            worker.call("count")()
+            state = worker.call("step", 2, None, 1, True)().state
+            for there in (state, None):
+                worker.replace(there)
+                worker.wait_start()
+                assert worker.call("count")() == 1
+                assert (worker.call("get_state")() == state).all() == (there is not None)
+
     def test_close_closes_the_environment(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             farewell = os.path.join(folder, "farewell")
@@ -258,6 +269,20 @@ class RemoteWorkerSuite(WorkerSuite):
             assert isinstance(cause, RemoteError)
             assert "in fail" in str(cause)
             assert "ToyError: a reason" in str(cause)
+
+    def test_environment_that_would_end_the_program(self) -> None:
+        with self.working() as worker:
+            for name, said in (("leave", "SystemExit: leaving"), ("interrupt", "no key was")):
+                with raises(RemoteError) as caught:
+                    worker.call(name)()
+                assert said in str(caught[0])
+                assert f"in {name}" in str(caught[0])
+            assert worker.call("count")() == 1
+
+    def test_constructor_that_would_end_the_program(self) -> None:
+        with raises(RemoteError) as caught:
+            self.make_worker(lambda: sys.exit("no licence"))
+        assert "SystemExit: no licence" in str(caught[0])
 
     def test_result_that_cannot_be_pickled(self) -> None:
         with self.working() as worker:

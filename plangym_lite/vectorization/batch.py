@@ -1,13 +1,14 @@
 """BatchEnv: split a batch among workers, gather it in order.
 
-The workers may be of any kind (:mod:`plangym_lite.vectorization.worker`). Small numbers and states
-are copied out of shared memory while other rows still run; images are handed out as views.
+The workers may be of any kind (:mod:`plangym_lite.vectorization.worker`). With ``timeout=`` a call
+takes so many seconds at most: workers that have not answered by then are replaced.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,15 @@ from plangym_lite.transitions import (
     pack,
     write_row,
 )
-from plangym_lite.validation import check_state, prepare_rows
+from plangym_lite.validation import check_state, check_timeout, prepare_rows
+from plangym_lite.vectorization.channel import LateError
 from plangym_lite.vectorization.crews import Crew, CrewChoice, kind_of_batch
 from plangym_lite.vectorization.dealing import Deal
 from plangym_lite.vectorization.gathering import Gathering
+from plangym_lite.vectorization.limits import time_limit
 from plangym_lite.vectorization.shared import BlockPool
 from plangym_lite.vectorization.worker import (
+    CLOSE_TIMEOUT,
     InlineWorker,
     Promise,
     Worker,
@@ -108,25 +112,33 @@ class BatchEnv:
     # ---- batches ------------------------------------------------------------------------------
 
     def make_transitions(
-        self, actions: Any, states: Any = None, dt: Any = 1, return_state: bool | None = None
+        self,
+        actions: Any,
+        states: Any = None,
+        dt: Any = 1,
+        return_state: bool | None = None,
+        timeout: float | None = None,
     ) -> StepBatch | TransitionBatch:
         """``PlanEnv.step_batch`` on all workers; ``states=None``: from the first one's state."""
-        if return_state is None:
-            return_state = states is not None
-        if states is None:
-            state = self._answer(0, self._send(0, "get_state"), "get_state")
-            states = [state] * len(actions)
-        return self.run(prepare_rows(self._spec, actions, states, dt), Form(states=return_state))
+        form = Form(states=states is not None if return_state is None else return_state)
+        with self._limited("make_transitions", timeout):
+            if states is None:
+                state = self._answer(0, self._send(0, "get_state"), "get_state")
+                states = [state] * len(actions)
+            return self.run(prepare_rows(self._spec, actions, states, dt), form)
 
     def run(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
-        """Run validated rows; see :class:`Deal` for what it raises."""
+        """Run validated rows, within ``timeout`` seconds; see :class:`Deal` for what it raises."""
+        if timeout is not None:
+            with self._limited("step_batch" if form.steps is None else "rollout_batch", timeout):
+                return self.run(rows, form)
         if self._closed:
             raise ClosedError("the workers were closed")
         if len(rows.dts) == 0:
             return pack(self._spec, empty_columns(self._spec, 0, form), [])
         self._clear_up()
-        if self._caller is None or timeout is not None:
-            return self._run_on(self._envs, rows, form, timeout)
+        if self._caller is None or self._envs[0].deadline is not None:
+            return self._run_on(self._envs, rows, form)
         kind = kind_of_batch(rows, form)
         crew, start = self._choice.pick(kind), time.perf_counter()
         batch = self._run_by(crew, rows, form)
@@ -142,14 +154,7 @@ class BatchEnv:
         company = min(len(self), usable_cores(), len(rows.dts)) - 1
         return self._run_on([*self._envs[:company], self._caller], rows, form, spin=SPIN)
 
-    def _run_on(
-        self,
-        workers: Sequence[Worker],
-        rows: Rows,
-        form: Form,
-        timeout: float | None = None,
-        spin: float = 0.0,
-    ) -> Any:
+    def _run_on(self, workers: Sequence[Worker], rows: Rows, form: Form, spin: float = 0.0) -> Any:
         size = len(rows.dts)
         block, may_lease = self._pool.acquire(size, form)
         gathering = Gathering(self._spec, block, size, may_lease)
@@ -164,12 +169,11 @@ class BatchEnv:
             spin=spin,
         )
         try:
-            deal.run(timeout)
-        except Exception:
-            raise
-        except BaseException:  # interrupted: a row that nobody waits for may still be written
-            self._unfinished = deal.unfinished()
-            self._pool.discard(block)
+            deal.run(self._envs[0].deadline)
+        except BaseException as error:
+            if isinstance(error, LateError) or not isinstance(error, Exception):  # interrupted
+                self._unfinished = deal.unfinished()  # rows that nobody waits for, and may yet
+                self._pool.discard(block)  # be written
             raise
         return gathering.finish()
 
@@ -190,24 +194,32 @@ class BatchEnv:
             index, promise = self._unfinished.popitem()
             try:
                 promise.result(timeout=PATIENCE)
-            except TimeoutError:
-                self._replace(index)
             except Exception:  # nobody asks for it any more
-                continue
+                if not promise.done():
+                    self._replace(index)
+
+    def _limited(self, call: str, timeout: float | None) -> AbstractContextManager[None]:
+        """A context in which nothing takes longer than ``timeout`` seconds."""
+        replace = lambda index: self._envs[index].replace(self._synced)  # noqa: E731
+        return time_limit(self._envs, timeout, call, replace)
 
     # ---- everything else ----------------------------------------------------------------------
 
-    def sync_states(self, state: Any, blocking: bool = True) -> None:
+    def sync_states(self, state: Any, blocking: bool = True, timeout: float | None = None) -> None:
         """Put every worker into ``state``; with ``blocking=False`` do not wait for them."""
         check_state(self._spec, state)
         self._synced = state.copy() if isinstance(state, np.ndarray) else state
-        promises = [self._send(index, "set_state", state) for index in range(len(self))]
-        if blocking:
-            for index, promise in enumerate(promises):
-                self._answer(index, promise, "set_state", state)
+        with self._limited("sync_states", timeout):
+            promises = [self._send(index, "set_state", state) for index in range(len(self))]
+            if blocking:
+                for index, promise in enumerate(promises):
+                    self._answer(index, promise, "set_state", state)
 
     def reset(
-        self, indices: Iterable[int] | None = None, return_states: bool = True
+        self,
+        indices: Iterable[int] | None = None,
+        return_states: bool = True,
+        timeout: float | None = None,
     ) -> tuple[Any, ...]:
         """Reset the workers' environments, each to an episode of its own.
 
@@ -215,11 +227,12 @@ class BatchEnv:
             ``(states, observs, infos)``, or ``(observs, infos)`` without states.
         """
         chosen = list(range(len(self)) if indices is None else indices)
-        promises = [self._send(index, "reset", return_states) for index in chosen]
-        results = [
-            self._answer(index, promise, "reset", return_states)
-            for index, promise in zip(chosen, promises, strict=True)
-        ]
+        with self._limited("reset", timeout):
+            promises = [self._send(index, "reset", return_states) for index in chosen]
+            results = [
+                self._answer(index, promise, "reset", return_states)
+                for index, promise in zip(chosen, promises, strict=True)
+            ]
         out = empty_columns(self._spec, len(chosen), Form(states=return_states))
         for row, result in enumerate(results):
             write_row(out.observs, row, result[-2])
@@ -245,12 +258,14 @@ class BatchEnv:
         answers = [self._answer(*asked, "render") for asked in enumerate(promises)]
         return np.stack(answers)
 
-    def close(self) -> None:
-        """Close every worker. May be called again."""
+    def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Close every worker, in ``timeout`` seconds together. May be called again."""
+        check_timeout(timeout, bounded=True)
         if self._closed:
             return
         self._closed = True
-        close_all(self._envs)
+        close_all(self._envs, timeout)
+        self._caller = None  # it would hold on to the blocks
         self._pool.on_drop = []
         self._pool.close()
 
@@ -281,10 +296,8 @@ class BatchEnv:
         """Put a fresh worker where one died, in the state that all were put into."""
         for attempt in range(1, RESTARTS + 1):
             try:
-                self._envs[index].restart()
-                break
+                self._envs[index].replace(self._synced)
+                return self._envs[index].wait_start()
             except WorkerDiedError:  # while starting
                 if attempt == RESTARTS:
                     raise
-        if self._synced is not None:
-            self._envs[index].call("set_state", self._synced)
