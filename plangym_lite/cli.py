@@ -7,21 +7,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from plangym_lite import __version__
+from plangym_lite.commands.knobs import KNOBS, PLANNERS, option_of
 from plangym_lite.commands.target import CommandError
 from plangym_lite.errors import PlangymError
 from plangym_lite.machine import usable_cores
 
 __all__ = ["main"]
 
-KNOBS = {
-    "max_depth": (int, "how many steps ahead a simulation looks"),
-    "rollout_dt": (int, "for how many steps a random action is held"),
-    "batch_size": (int, "mcts: leaves that are expanded together"),
-    "discount": (float, "of a reward one step later"),
-    "exploration": (float, "mcts: weight of what was visited little"),
-}
 FAILURE, INTERRUPTED, READER_GONE = 2, 130, 141
 
 
@@ -47,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; what it needs is imported here, so that ``--help`` is quick."""
     if args.command == "plan":
         return run_plan(args)
+    if args.command == "compare":
+        return run_compare(args)
     if args.command == "check":
         from plangym_lite.commands.check import check
 
@@ -62,20 +59,49 @@ def run_plan(args: argparse.Namespace) -> int:
     """Hand the options of ``plan`` over."""
     from plangym_lite.commands.plan import PlanOptions, plan
 
-    given = {knob: getattr(args, knob) for knob in KNOBS if getattr(args, knob) is not None}
-    options = PlanOptions(
-        name=args.name,
-        planner=args.planner,
-        steps=args.steps,
-        workers=args.workers,
-        ray=args.ray,
-        seed=args.seed,
-        frameskip=args.frameskip,
-        gif=args.gif,
-        json=args.json,
-        knobs={"num_simulations": args.simulations, **given},
+    return plan(
+        PlanOptions(
+            name=args.name,
+            planner=args.planner,
+            episodes=args.episodes,
+            steps=args.steps,
+            execute=args.execute,
+            workers=args.workers,
+            ray=args.ray,
+            seed=args.seed,
+            frameskip=args.frameskip,
+            gif=args.gif,
+            mp4=args.mp4,
+            plot=args.plot,
+            json=args.json,
+            knobs=given_knobs(args),
+        )
     )
-    return plan(options)
+
+
+def run_compare(args: argparse.Namespace) -> int:
+    """Hand the options of ``compare`` over."""
+    from plangym_lite.commands.compare import CompareOptions, compare
+
+    return compare(
+        CompareOptions(
+            names=args.names,
+            planners=args.planners,
+            episodes=args.episodes,
+            steps=args.steps,
+            workers=args.workers,
+            ray=args.ray,
+            seed=args.seed,
+            frameskip=args.frameskip,
+            json=args.json,
+            knobs=given_knobs(args),
+        )
+    )
+
+
+def given_knobs(args: argparse.Namespace) -> dict[str, Any]:
+    """The knobs that were turned."""
+    return {knob: getattr(args, knob) for knob in KNOBS if getattr(args, knob) is not None}
 
 
 def run_bench(args: argparse.Namespace) -> int:
@@ -100,6 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_plan(commands.add_parser("plan", help="play a game by planning"))
+    add_compare(commands.add_parser("compare", help="several planners, several environments"))
     commands.add_parser("envs", help="list the environments that can be made")
     add_bench(commands.add_parser("bench", help="measure how fast it is on this machine"))
     check = commands.add_parser("check", help="find out whether an environment is exact")
@@ -111,19 +138,52 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     """The options of ``plan``."""
     add = parser.add_argument
     add("name", metavar="NAME", help="an id such as ALE/MsPacman-v5, or module:Class")
-    add("--planner", choices=("mcts", "random_shooting"), default="mcts")
-    add("--simulations", type=at_least_one, default=100, metavar="N", help="for each decision")
-    add("--steps", type=at_least_one, default=100, metavar="N", help="decisions (default: 100)")
+    add("--planner", choices=PLANNERS, default="mcts")
+    add("--execute", type=at_least_one, default=1, metavar="N", help="actions of each plan")
+    add("--gif", type=Path, metavar="PATH", help="write what was played")
+    add("--mp4", type=Path, metavar="PATH", help="the same as a video")
+    add("--plot", type=Path, metavar="PATH", help="draw the scores and the last search")
+    add_common(parser, episodes=1)
+
+
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """The options of ``compare``."""
+    add = parser.add_argument
+    add("names", metavar="NAME", nargs="+", help="ids, or module:Class")
+    add("--planners", type=planners, default=list(PLANNERS), metavar="A,B", help="default: all")
+    add_common(parser, episodes=3)
+
+
+def add_common(parser: argparse.ArgumentParser, episodes: int) -> None:
+    """The options of ``plan`` and ``compare``."""
+    add = parser.add_argument
+    add("--episodes", type=at_least_one, default=episodes, metavar="N", help="one seed each")
+    add("--steps", type=at_least_one, default=100, metavar="N", help="at most (default: 100)")
     add("--workers", type=workers, default="auto", metavar="auto|N|none", help="processes")
     add("--ray", action="store_true", help="workers on a Ray cluster (RAY_ADDRESS), not processes")
-    add("--seed", type=int, default=0, metavar="N")
+    add("--seed", type=int, default=0, metavar="N", help="of the first episode")
     add("--frameskip", type=at_least_one, metavar="N", help="frames for each step")
-    add("--gif", type=Path, metavar="PATH", help="write what was played")
     add("--json", type=Path, metavar="PATH", help="write the numbers")
-    knobs = parser.add_argument_group("knobs of the planner")
+    knobs = parser.add_argument_group("knobs of the planners")
     for knob, (kind, text) in KNOBS.items():
-        option = "--" + knob.replace("_", "-")
-        knobs.add_argument(option, type=kind, metavar="N" if kind is int else "X", help=text)
+        option = option_of(knob)
+        if kind is bool:
+            action = argparse.BooleanOptionalAction
+            knobs.add_argument(option, dest=knob, action=action, default=None, help=text)
+        else:
+            mark = {int: "N", float: "X", str: "KIND"}[kind]
+            knobs.add_argument(option, dest=knob, type=kind, metavar=mark, help=text)
+
+
+def planners(text: str) -> list[str]:
+    """Names of planners, with commas between them."""
+    names = text.split(",")
+    for name in names:
+        if name not in PLANNERS:
+            raise argparse.ArgumentTypeError(
+                f"no planner {name!r}: choose of {', '.join(PLANNERS)}"
+            )
+    return names
 
 
 def add_bench(parser: argparse.ArgumentParser) -> None:

@@ -102,13 +102,13 @@ def make(
     if named:
         engine_kwargs["name"] = name
     if ray:
-        count = "auto" if n_workers is None else n_workers
-        return _ray_env()(adapter, n_workers=count, **engine_kwargs)
+        actors = "auto" if n_workers is None else n_workers
+        return _ray_env()(adapter, n_workers=actors, **engine_kwargs)
     if n_workers is None:
         return adapter(**engine_kwargs)
     from plangym_lite.vectorization.parallel import ParallelEnv
 
-    count = usable_cores() if n_workers == "auto" else n_workers
+    count: Any = usable_cores() if n_workers == "auto" else n_workers
     return ParallelEnv(adapter, n_workers=count, **engine_kwargs)
 
 

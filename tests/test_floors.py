@@ -22,23 +22,26 @@ MODULES = {
     for path in FILES
 }
 FLOORS = [
-    {"errors"},
-    {"machine", "transitions", "splitting", "validation", "recipe"},
+    {"errors", "showing"},
+    {"machine", "transitions", "splitting", "validation", "recipe", "archive", "state_column"},
     {"engine", "batches", "core"},
     {"envs", "vectorization", "planners", "testing"},
     {"registry"},
-    {"cli", "commands", "bench", "__main__", ""},
+    {"cli", "commands", "bench", "viz", "__main__", ""},
 ]
 ROOMS = FLOORS[3]
 PASSED_ON = {"engine_kwargs", "overrides", "others", "kwargs", "toy_args"}
 """Names that ``**`` may have: arguments that go on to somebody else as they are."""
 ENGINES = {
+    "jax": ("planners/mctx",),
+    "mctx": ("planners/mctx",),
     "ale_py": ("envs/atari", "envs/console", "envs/emulator", "bench/atari", "bench/peers"),
     "mujoco": ("envs/mujoco", "envs/dm_control", "bench/peers"),
     "dm_control": ("envs/dm_control",),
     "Box2D": ("envs/box2d",),
     "minigrid": ("envs/minigrid",),
     "ray": ("vectorization/ray",),
+    "stable_baselines3": ("vectorization/stable_baselines3",),
     "shimmy": (),
     "pygame": (),
     "torch": (),

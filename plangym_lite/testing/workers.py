@@ -247,11 +247,8 @@ class WorkerSuite:
 class RemoteWorkerSuite(WorkerSuite):
     """What a worker keeps whose environment is not in this process."""
 
-    told_of_exit = "exit code 3"
-    """How the worker names an ``os._exit(3)``; override it where less can be known."""
-
-    answers_outlive_worker = True
-    """Whether an answer that was given just before a death always arrives."""
+    told_of_exit = "exit code 3"  # how an ``os._exit(3)`` is named
+    answers_outlive_worker = True  # whether one given just before a death always arrives
 
     def test_cause_is_the_other_sides_traceback(self) -> None:
         with self.working() as worker:

@@ -15,6 +15,7 @@ import numpy as np
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import ClosedError, WorkerDiedError
 from plangym_lite.machine import usable_cores
+from plangym_lite.splitting import split_evenly
 from plangym_lite.transitions import (
     BatchSpec,
     Form,
@@ -30,11 +31,18 @@ from plangym_lite.vectorization.crews import Crew, CrewChoice, kind_of_batch
 from plangym_lite.vectorization.dealing import Deal
 from plangym_lite.vectorization.gathering import Gathering
 from plangym_lite.vectorization.shared import BlockPool
-from plangym_lite.vectorization.worker import InlineWorker, Promise, Worker, close_all
+from plangym_lite.vectorization.worker import (
+    InlineWorker,
+    Promise,
+    Worker,
+    close_all,
+    common_spec,
+)
 
 __all__ = ["BatchEnv"]
 
 RESTARTS = 3
+IMAGES_AT_ONCE = 64  # pictures that a worker draws for one message of draw_images
 SPIN = 2e-4  # seconds to look for answers again and again before blocking
 PATIENCE = 0.5  # seconds that a worker may go on with an interrupted batch
 
@@ -64,23 +72,11 @@ class BatchEnv:
         self._synced: Any = None  # the state that all workers were last put into
         self._closed = False
         self._unfinished: dict[int, Promise] = {}  # what an interrupted batch left under way
-        self._spec = self._common_spec()
+        self._spec = common_spec(self._envs)
         self._pool = BlockPool(self._spec, shared_limit)
         self._pool.on_drop = [worker.forget_block for worker in self._envs]
         self._caller: InlineWorker | None = None
         self._choice = CrewChoice([Crew.WORKERS])
-
-    def _common_spec(self) -> BatchSpec:
-        spec = self._envs[0].spec
-        if spec is None:
-            raise TypeError("the workers' environments must be PlanEnvs")
-        for index, worker in enumerate(self._envs):
-            if worker.spec is None or not spec.agrees_with(worker.spec):
-                raise ValueError(
-                    f"worker {index} has other spaces or states than worker 0: "
-                    f"{worker.spec} instead of {spec}"
-                )
-        return spec
 
     def __len__(self) -> int:
         return len(self._envs)
@@ -177,6 +173,17 @@ class BatchEnv:
             raise
         return gathering.finish()
 
+    def draw_images(self, states: Any) -> np.ndarray:
+        """The pictures of checked states, at least one, ``[B, height, width, 3]``."""
+        images, at_once = [], IMAGES_AT_ONCE * len(self)
+        for first in range(0, len(states), at_once):
+            part = states[first : first + at_once]
+            pieces = [part[start:stop] for start, stop in split_evenly(len(part), len(self))]
+            promises = [self._send(i, "get_images", piece) for i, piece in enumerate(pieces)]
+            for index, (promise, piece) in enumerate(zip(promises, pieces, strict=True)):
+                images.append(self._answer(index, promise, "get_images", piece))
+        return np.concatenate(images)
+
     def _clear_up(self) -> None:
         """After an interrupt: give the workers a moment to finish, then replace them."""
         while self._unfinished:
@@ -222,6 +229,22 @@ class BatchEnv:
         states = (batch.states,) if isinstance(batch, TransitionBatch) else ()
         return *states, batch.observs, batch.infos
 
+    def seed(self, seeds: Sequence[int | None]) -> None:
+        """Seed the workers' next reset, each with a seed of its own."""
+        if len(seeds) != len(self):
+            raise ValueError(f"{len(seeds)} seeds for {len(self)} workers: give one each")
+        promises = [self._send(index, "seed", seed) for index, seed in enumerate(seeds)]
+        for index, promise in enumerate(promises):
+            self._answer(index, promise, "seed", seeds[index])
+
+    def render(self, mode: str = "rgb_array") -> np.ndarray:
+        """The pictures of all workers, ``[n, H, W, 3]`` uint8."""
+        if mode != "rgb_array":
+            raise NotImplementedError(f"only mode 'rgb_array' crosses the border, got {mode!r}")
+        promises = [self._send(index, "render") for index in range(len(self))]
+        answers = [self._answer(*asked, "render") for asked in enumerate(promises)]
+        return np.stack(answers)
+
     def close(self) -> None:
         """Close every worker. May be called again."""
         if self._closed:
@@ -230,6 +253,12 @@ class BatchEnv:
         close_all(self._envs)
         self._pool.on_drop = []
         self._pool.close()
+
+    def __enter__(self) -> BatchEnv:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def _send(self, index: int, name: str, *args: Any) -> Any:
         """Send a call that may be repeated; a dead worker is replaced first."""

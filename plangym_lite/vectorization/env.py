@@ -20,11 +20,12 @@ from plangym_lite.transitions import (
     Transition,
 )
 from plangym_lite.vectorization.batch import BatchEnv
+from plangym_lite.vectorization.specs import HasSpecs
 
 __all__ = ["VectorizedEnv"]
 
 
-class VectorizedEnv(PlanEnv):
+class VectorizedEnv(HasSpecs, PlanEnv):
     """An environment whose batches are run by workers.
 
     Every method but ``step_batch`` is answered by the local copy, ``plan_env``.
@@ -124,6 +125,9 @@ class VectorizedEnv(PlanEnv):
 
     def run_rows(self, rows: Rows, form: Form) -> Any:
         return self.batch_env.run(rows, form)
+
+    def draw_images(self, states: Any) -> np.ndarray:
+        return (self.batch_env if len(states) else self.plan_env).draw_images(states)
 
     # ---- answered by the local copy -----------------------------------------------------------
 

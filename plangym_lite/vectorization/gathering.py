@@ -11,7 +11,7 @@ from plangym_lite.vectorization.columns import put_odd_leaves
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.worker import RowsReply
 
-__all__ = ["Gathering"]
+__all__ = ["IMAGE_BYTES", "Gathering", "take_observs"]
 
 IMAGE_BYTES = 16 << 10
 """Observations from this size on are images: handed out as views of shared memory."""
@@ -85,3 +85,21 @@ class Gathering:
 
         out = out._replace(observs=map_leaves(take, out.observs, leased))
         return pack(self._spec, out, self._infos)
+
+
+def take_observs(block: Block, size: int, may_lease: bool) -> Any:
+    """The first ``size`` observations in a block, to keep: views of images, copies of the rest."""
+    found: list[bool] = []
+    source = block.columns.out.observs
+
+    def is_image(leaf: Any) -> bool:
+        return may_lease and isinstance(leaf, np.ndarray) and leaf[0].nbytes >= IMAGE_BYTES
+
+    map_leaves(lambda leaf: found.append(is_image(leaf)), source)
+    if any(found):
+        source = block.lease().out.observs
+
+    def take(leaf: Any) -> Any:
+        return leaf[:size] if isinstance(leaf, list) or is_image(leaf) else leaf[:size].copy()
+
+    return map_leaves(take, source)

@@ -51,6 +51,7 @@ class ExternalProcess(EnvironmentWorker):
         start: start now and wait until the environment stands; ``False``: see ``start``.
         start_method: one of multiprocessing's; the default never forks a process with threads.
         linger: seconds for which the child looks out for the next request before it sleeps.
+        flatten: accepted for TF-Agents' sake; nested values come back nested either way.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class ExternalProcess(EnvironmentWorker):
         start: bool = True,
         start_method: str | None = None,
         linger: float = 0.0,
+        flatten: bool = False,
     ) -> None:
         if not callable(constructor):
             raise TypeError(f"constructor must be callable, got {constructor!r}")
@@ -208,11 +210,11 @@ class ExternalProcess(EnvironmentWorker):
         if block.number not in self._attached:
             args = (block.number, block.layout.spec, block.layout.capacity, block.layout.form)
             payload = cloudpickle.dumps((serve.ATTACH, args, {}))
-            self._request(Message.CALL, serve.ATTACH, payload, (block.fd,))
+            self._request(Message.CALL, self.rows_name, payload, (block.fd,))
             self._attached.add(block.number)
         call: Any = (serve.ROWS, (block.number, start, stop, left_over), {})
         pickle = dump if left_over == (None, None) else cloudpickle.dumps
-        return self._request(Message.CALL, "step_batch", pickle(call))
+        return self._request(Message.CALL, self.rows_name, pickle(call))
 
     def forget_block(self, number: int) -> None:
         if number in self._attached:
