@@ -102,7 +102,8 @@ def make(
     if named:
         engine_kwargs["name"] = name
     if ray:
-        return _ray_env()(adapter, n_workers=n_workers or "auto", **engine_kwargs)
+        actors = "auto" if n_workers is None else n_workers
+        return _ray_env()(adapter, n_workers=actors, **engine_kwargs)
     if n_workers is None:
         return adapter(**engine_kwargs)
     from plangym_lite.vectorization.parallel import ParallelEnv

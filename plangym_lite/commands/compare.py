@@ -12,7 +12,7 @@ from plangym_lite import planners
 from plangym_lite.commands.knobs import option_of
 from plangym_lite.commands.plan import as_record, check_paths, interruptible
 from plangym_lite.commands.playing import Game, open_environment, play, progress_bar
-from plangym_lite.commands.target import CommandError
+from plangym_lite.commands.target import CommandError, placement
 from plangym_lite.commands.versions import versions
 
 __all__ = ["CompareOptions", "compare", "table"]
@@ -81,10 +81,9 @@ def play_cell(options: CompareOptions, name: str, planner: str, found: Compariso
     knobs = {knob: value for knob, value in options.knobs.items() if knob in knobs_of(planner)}
     games: list[Game] = []
     total = options.episodes * options.steps
-    title = f"{planner} on {name}"
-    place = name, planner, options.workers, options.ray, options.frameskip
+    title, where = f"{planner} on {name}", placement(options.workers, options.ray)
     with (
-        open_environment(*place) as env,
+        open_environment(name, planner, where, options.frameskip) as env,
         progress_bar(title, total, games) as (bar, on_batch),
     ):
         try:

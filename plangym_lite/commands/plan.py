@@ -24,7 +24,7 @@ from plangym_lite.commands.playing import (
     play,
     progress_bar,
 )
-from plangym_lite.commands.target import CommandError
+from plangym_lite.commands.target import CommandError, placement
 from plangym_lite.commands.versions import versions
 from plangym_lite.core import PlanEnv
 
@@ -66,7 +66,8 @@ def plan(options: PlanOptions) -> int:
         find_matplotlib()
     games: list[Game] = []
     film = Film() if options.gif or options.mp4 else None
-    place = options.name, options.planner, options.workers, options.ray, options.frameskip
+    where = placement(options.workers, options.ray)
+    place = options.name, options.planner, where, options.frameskip
     with open_environment(*place) as env, interruptible() as signals:
         if film is not None:
             check_images(env)
