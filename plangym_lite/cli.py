@@ -47,12 +47,22 @@ def run(args: argparse.Namespace) -> int:
     if args.command == "plan":
         return run_plan(args)
     if args.command == "check":
-        from plangym_lite.commands.check import check
-
-        return check(args.name)
+        return run_check(args)
     from plangym_lite.commands.envs import envs
 
     return envs()
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Hand the options of ``check`` over."""
+    from plangym_lite.commands.check import CheckOptions, check, check_all
+
+    if args.all == (args.name is not None):
+        raise CommandError("check needs a NAME, or --all")
+    if not args.all:
+        return check(args.name)
+    given = vars(args)
+    return check_all(CheckOptions(**{key: given[key] for key in CheckOptions.__annotations__}))
 
 
 def run_plan(args: argparse.Namespace) -> int:
@@ -84,9 +94,24 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_plan(commands.add_parser("plan", help="play a game by planning"))
     commands.add_parser("envs", help="list the environments that can be made")
-    check = commands.add_parser("check", help="find out whether an environment is exact")
-    check.add_argument("name", metavar="NAME", help="an id, or module:Class")
+    add_check(commands.add_parser("check", help="find out whether an environment is exact"))
     return parser
+
+
+def add_check(parser: argparse.ArgumentParser) -> None:
+    """The options of ``check``."""
+    parser.add_argument("name", metavar="NAME", nargs="?", help="an id, or module:Class")
+    parser.add_argument("--all", action="store_true", help="everything that is installed")
+    group = parser.add_argument_group("with --all")
+    add = group.add_argument
+    add("--family", action="append", default=[], metavar="F", help="only this one (repeatable)")
+    add("--variants", metavar="V", help="a variant's name, or all (default: what matters most)")
+    add("--sample", type=at_least_one, metavar="N", help="so many ids of each family")
+    add("--jobs", type=at_least_one, metavar="N", help="side by side (default: usable cores)")
+    add("--workers", type=at_least_one, metavar="N", help="check batches in processes too")
+    add("--timeout", type=float, default=300.0, metavar="S", help="for one run (default: 300)")
+    add("--json", type=Path, metavar="PATH", help="write the numbers")
+    add("--markdown", type=Path, metavar="PATH", help="write a page of tables")
 
 
 def add_plan(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,15 @@ import gymnasium as gym
 
 from plangym_lite.registry import PROVIDERS
 
-__all__ = ["FAMILIES", "Family", "describe", "envs", "registered_specs", "sort_into_families"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "describe",
+    "envs",
+    "installed_families",
+    "registered_specs",
+    "sort_into_families",
+]
 
 
 @dataclass
@@ -52,11 +60,22 @@ STUBS = ("gymnasium.envs", "gymnasium.envs.registration")
 
 def envs() -> int:
     """Print the list; return the exit code."""
-    for family in sort_into_families(registered_specs()):
+    for family in installed_families():
         text = describe(family)
         if text:
             print(text)
     return 0
+
+
+def installed_families() -> list[Family]:
+    """The families with all their ids; the tasks of dm_control under their own names."""
+    families = sort_into_families(registered_specs())
+    if find_spec("dm_control"):
+        from plangym_lite.envs.dm_control import TASKS, task_of
+
+        family = next(kind for kind in families if kind.title == "dm_control")
+        family.ids = [*sorted(TASKS), *(name for name in family.ids if task_of(name) is None)]
+    return families
 
 
 def registered_specs() -> list[Any]:
@@ -74,7 +93,7 @@ def sort_into_families(specs: Iterable[Any]) -> list[Family]:
         for kind in FAMILIES
     ]
     for spec in specs:
-        module = _module_of(spec.entry_point)
+        module = spec.namespace if spec.namespace == "dm_control" else _module_of(spec.entry_point)
         if module in STUBS:
             continue
         family = next(kind for kind in families if module.startswith(kind.modules))
