@@ -55,12 +55,14 @@ def run(args: argparse.Namespace) -> int:
 
 def run_check(args: argparse.Namespace) -> int:
     """Hand the options of ``check`` over."""
-    from plangym_lite.commands.check import CheckOptions, check, check_all
+    from plangym_lite.commands.check import CheckOptions, check, check_again, check_all
 
-    if args.all == (args.name is not None):
-        raise CommandError("check needs a NAME, or --all")
-    if not args.all:
+    if (args.name is not None) + args.all + bool(args.sources) != 1:
+        raise CommandError("check needs a NAME, or --all, or --from")
+    if args.name is not None:
         return check(args.name)
+    if args.sources:
+        return check_again(args.sources, args.json, args.markdown)
     given = vars(args)
     return check_all(CheckOptions(**{key: given[key] for key in CheckOptions.__annotations__}))
 
@@ -102,8 +104,11 @@ def add_check(parser: argparse.ArgumentParser) -> None:
     """The options of ``check``."""
     parser.add_argument("name", metavar="NAME", nargs="?", help="an id, or module:Class")
     parser.add_argument("--all", action="store_true", help="everything that is installed")
-    group = parser.add_argument_group("with --all")
-    add = group.add_argument
+    text = "what --json wrote before, instead of running anything (repeatable)"
+    parser.add_argument(
+        "--from", action="append", type=Path, dest="sources", metavar="PATH", help=text
+    )
+    add = parser.add_argument_group("with --all").add_argument
     add("--family", action="append", default=[], metavar="F", help="only this one (repeatable)")
     add("--variants", metavar="V", help="a variant's name, or all (default: what matters most)")
     add("--sample", type=at_least_one, metavar="N", help="so many ids of each family")

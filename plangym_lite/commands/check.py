@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from plangym_lite.commands.examine import NOT_MADE, REFUSED, WRONG, Row
+from plangym_lite.commands.examine import EXACT, WRONG, Row
 from plangym_lite.commands.survey import survey
 from plangym_lite.commands.table import as_data, as_markdown, as_text, totals_of
 from plangym_lite.commands.target import CommandError, find_target, make_env
-from plangym_lite.commands.targets import targets
+from plangym_lite.commands.targets import Target, targets
+from plangym_lite.commands.versions import versions
 from plangym_lite.errors import NotCloneableError
 from plangym_lite.registry import usable_cores
 from plangym_lite.testing.contract import check_exact
 
-__all__ = ["CheckOptions", "check", "check_all"]
+__all__ = ["CheckOptions", "check", "check_again", "check_all"]
 
 
 @dataclass
@@ -67,29 +69,58 @@ def check_all(options: CheckOptions) -> int:
     for path in (options.json, options.markdown):
         if path is not None and not path.resolve().parent.is_dir():
             raise CommandError(f"{path} cannot be written: there is no such folder")
-    rows = []
+    return report(examine_all(todo, options), [versions()], options.json, options.markdown)
+
+
+def examine_all(todo: Sequence[Target], options: CheckOptions) -> list[Row]:
+    """The rows of all targets, in order; progress and what is not exact on standard error."""
     found = survey(
         todo,
         jobs=options.jobs or usable_cores(),
         timeout=options.timeout,
         n_workers=options.workers,
     )
+    rows = []
     with tqdm(found, total=len(todo), unit="run", file=sys.stderr) as progress:
         for row in progress:
             rows.append(row)
-            _tell(progress, row)
+            progress.set_postfix_str(row.name)
+            if row.verdict != EXACT:
+                text = f"{row.name} [{row.variant}]: {row.verdict}: {row.reason}"
+                progress.write(text, file=sys.stderr)
     order = {target[:3]: number for number, target in enumerate(todo)}
-    rows.sort(key=lambda row: order[row.family, row.name, row.variant])
+    return sorted(rows, key=lambda row: order[row.family, row.name, row.variant])
+
+
+def check_again(sources: Sequence[Path], json_path: Path | None, markdown: Path | None) -> int:
+    """The table of what earlier runs wrote with ``--json``: of engines that exclude each other.
+
+    Raises:
+        CommandError: one of them is no such file.
+    """
+    rows, found = [], []
+    for source in sources:
+        try:
+            data = json.loads(source.read_text())
+            rows += [Row(**row) for row in data["rows"]]
+            found += [known for known in data["versions"] if known not in found]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise CommandError(f"{source} was not written by check --all: {error}") from error
+    families = list(dict.fromkeys(row.family for row in rows))
+    rows.sort(key=lambda row: families.index(row.family))
+    return report(rows, found, json_path, markdown)
+
+
+def report(
+    rows: Sequence[Row],
+    found: Sequence[dict[str, str]],
+    json_path: Path | None,
+    markdown: Path | None,
+) -> int:
+    """Print and write the rows, made with these versions; return 1 if anything is wrong."""
     print(as_text(rows))
-    if options.json is not None:
-        options.json.write_text(json.dumps(as_data(rows), indent=1) + "\n")
-    if options.markdown is not None:
-        options.markdown.write_text(as_markdown(rows) + "\n")
+    if json_path is not None:
+        json_path.write_text(json.dumps(as_data(rows, found), indent=1) + "\n")
+    if markdown is not None:
+        markdown.write_text(as_markdown(rows, found))
     return 1 if totals_of(rows)[WRONG] else 0
-
-
-def _tell(progress: tqdm[Row], row: Row) -> None:
-    progress.set_postfix_str(row.name)
-    if row.verdict in (WRONG, REFUSED, NOT_MADE):
-        text = f"{row.name} [{row.variant}]: {row.verdict}: {row.reason}"
-        progress.write(text, file=sys.stderr)

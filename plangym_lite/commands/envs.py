@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import textwrap
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -69,12 +70,15 @@ def envs() -> int:
 
 def installed_families() -> list[Family]:
     """The families with all their ids; the tasks of dm_control under their own names."""
-    families = sort_into_families(registered_specs())
-    if find_spec("dm_control"):
-        from plangym_lite.envs.dm_control import TASKS, task_of
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about displays and versions: nothing is made here
+        families = sort_into_families(registered_specs())
+        if find_spec("dm_control"):
+            from plangym_lite.envs.dm_control import TASKS, task_of
 
-        family = next(kind for kind in families if kind.title == "dm_control")
-        family.ids = [*sorted(TASKS), *(name for name in family.ids if task_of(name) is None)]
+            family = next(kind for kind in families if kind.title == "dm_control")
+            others = [name for name in family.ids if task_of(name) is None]
+            family.ids = [*sorted(TASKS), *others]
     return families
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -14,6 +16,7 @@ from typing import IO, Any
 
 import gymnasium as gym
 
+from plangym_lite.commands.target import find_target
 from plangym_lite.commands.targets import Target
 from plangym_lite.core import PlanEnv
 from plangym_lite.envs.gym import PlangymEnv
@@ -50,7 +53,7 @@ def examine(target: Target, n_workers: int | None = None) -> Row:
     """Run the contract on one target; whatever happens is in the row."""
     start = time.perf_counter()
     row = Row(target.family, target.name, target.variant, WRONG)
-    make_env: Callable[[], PlanEnv] = partial(make, target.name, **target.options)
+    make_env: Callable[[], PlanEnv] = partial(make, find_target(target.name), **target.options)
     try:
         with make_env() as env:
             row.mechanism = mechanism_of(env)
@@ -132,10 +135,14 @@ def serve(questions: IO[str], answers: IO[str]) -> None:
 
 def main() -> None:
     """Serve standard input; what simulators print goes to standard error."""
+    threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     serve(sys.stdin, answers)
 
 
-if __name__ == "__main__":
-    main()
+def end_with_parent(parent: int) -> None:
+    """End this session of processes when the one that asks is gone, whatever hangs."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.killpg(os.getpid(), signal.SIGKILL)

@@ -8,7 +8,6 @@ from itertools import groupby
 from typing import Any
 
 from plangym_lite.commands.examine import EXACT, NOT_MADE, REFUSED, WRONG, Row
-from plangym_lite.commands.versions import versions
 
 __all__ = ["as_data", "as_markdown", "as_text", "totals_of"]
 
@@ -17,9 +16,9 @@ FOLDED = 30  # a family of more ids is folded away
 
 
 def verdict_of(rows: Iterable[Row]) -> str:
-    """Of an id in all its variants: wrong if one of them is, exact only if none is refused."""
+    """Of an id in all its variants: wrong if one is, else exact if one is."""
     found = {row.verdict for row in rows}
-    return next(verdict for verdict in (WRONG, NOT_MADE, REFUSED, EXACT) if verdict in found)
+    return next(verdict for verdict in (WRONG, EXACT, REFUSED, NOT_MADE) if verdict in found)
 
 
 def totals_of(rows: Sequence[Row]) -> dict[str, int]:
@@ -29,9 +28,13 @@ def totals_of(rows: Sequence[Row]) -> dict[str, int]:
     return {"ids": sum(counts.values()), **counts, "runs": len(rows)}
 
 
-def as_data(rows: Sequence[Row]) -> dict[str, Any]:
-    """For a file of JSON."""
-    return {"versions": versions(), "totals": totals_of(rows), "rows": [vars(row) for row in rows]}
+def as_data(rows: Sequence[Row], versions: Sequence[dict[str, str]]) -> dict[str, Any]:
+    """For a file of JSON; ``versions``: of what each run was made with."""
+    return {
+        "versions": list(versions),
+        "totals": totals_of(rows),
+        "rows": [vars(row) for row in rows],
+    }
 
 
 # ---- text ---------------------------------------------------------------------------------------
@@ -77,17 +80,22 @@ def _verdict(row: Row) -> str:
 # ---- Markdown -----------------------------------------------------------------------------------
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
+def as_markdown(rows: Sequence[Row], versions: Sequence[dict[str, str]]) -> str:
     """A page: totals by family, what is not exact with its reason, and a table for each family."""
     families = [(name, list(group)) for name, group in groupby(rows, key=lambda row: row.family)]
-    lines = ["# What is exact, id by id", "", _made_with(), "", *_totals(families, rows), ""]
+    lines = [
+        "# What is exact, id by id",
+        "",
+        _made_with(versions),
+        "",
+        *_totals(families, rows),
+        "",
+    ]
     odd = [row for row in rows if row.verdict != EXACT]
     if odd:
         lines += ["## Not exact, and why", ""]
-        lines += [
-            f"- **{verdict}**: {', '.join(names)}: {reason}"
-            for (verdict, reason), names in _together(odd).items()
-        ]
+        for (verdict, reason), names in _together(odd).items():
+            lines.append(f"- **{verdict}**: {reason}: {', '.join(names)}")
         lines.append("")
     for name, group in families:
         made = [row for row in group if row.verdict not in (REFUSED, NOT_MADE)]
@@ -96,8 +104,9 @@ def as_markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _made_with() -> str:
-    found = ", ".join(f"{name} {version}" for name, version in versions().items())
+def _made_with(versions: Sequence[dict[str, str]]) -> str:
+    each = [", ".join(f"{name} {number}" for name, number in known.items()) for known in versions]
+    found = "; and ".join(each)
     return (
         "Written by `plangym-lite check --all --variants all --markdown docs/exact.md`; what each\n"
         "run compares stands in [states.md](states.md). Microseconds are medians of single calls\n"
@@ -132,12 +141,16 @@ def _table(rows: Sequence[Row]) -> list[str]:
 
 
 def _together(rows: Iterable[Row]) -> dict[tuple[str, str], list[str]]:
-    """Names by verdict and reason, where the reason does not depend on the name."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Ids by verdict and reason, where the reason does not depend on the id."""
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
     for row in rows:
-        reason = row.reason.replace(row.name, "it").replace("|", "\\|")
-        found.setdefault((row.verdict, reason), []).append(f"`{row.name}` ({row.variant})")
-    return found
+        reason = row.reason.replace(repr(row.name), "it").replace(f"`{row.name}`", "it")
+        together = found.setdefault((row.verdict, reason), {})
+        together.setdefault(row.name, []).append(row.variant)
+    return {
+        key: [f"`{name}` ({'; '.join(variants)})" for name, variants in names.items()]
+        for key, names in found.items()
+    }
 
 
 def _by_id(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
