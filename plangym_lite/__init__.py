@@ -3,8 +3,8 @@
 The house, from the ground up; a file imports only from lower floors:
 
     floor 0  errors.py
-    floor 1  transitions.py  validation.py  recipe.py
-    floor 2  engine.py  core.py
+    floor 1  transitions.py  splitting.py  validation.py  recipe.py
+    floor 2  engine.py  batches.py  core.py
     floor 3  envs/  vectorization/  planners/  testing/     rooms without doors between them
     floor 4  registry.py
     floor 5  cli.py  __main__.py  __init__.py
@@ -27,7 +27,7 @@ from plangym_lite.errors import (
     WorkerError,
 )
 from plangym_lite.registry import make, register_adapter
-from plangym_lite.transitions import Step, StepBatch, Transition, TransitionBatch
+from plangym_lite.transitions import RolloutBatch, Step, StepBatch, Transition, TransitionBatch
 
 __all__ = [
     "ClosedError",
@@ -39,6 +39,7 @@ __all__ = [
     "PlangymError",
     "ProtocolError",
     "RemoteError",
+    "RolloutBatch",
     "Step",
     "StepBatch",
     "Transition",

@@ -3,37 +3,26 @@
 A planner sees the methods of this class. Whoever writes an adapter for a simulator writes the hooks
 of :class:`plangym_lite.engine.Engine`, and nothing else: batches, ``dt``, absorbing terminals,
 automatic reset, cloning and pickling are done once, for every simulator.
-
-``B`` denotes the batch dimension, ``S`` the length of a state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from plangym_lite.engine import AWAY, CLOSED, READY, TERMINATED, TRUNCATED, Engine
+from plangym_lite.batches import Batches
+from plangym_lite.engine import AWAY, CLOSED, READY, TERMINATED, TRUNCATED
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.recipe import Recipe
-from plangym_lite.transitions import (
-    BatchSpec,
-    Rows,
-    Step,
-    StepBatch,
-    Transition,
-    TransitionBatch,
-    empty_columns,
-    pack,
-)
-from plangym_lite.validation import check_action, check_dt, check_state, prepare_rows
+from plangym_lite.transitions import Step, Transition
+from plangym_lite.validation import check_action, check_dt, check_state
 
 __all__ = ["PlanEnv"]
 
 
-class PlanEnv(Engine):
+class PlanEnv(Batches):
     """An environment that can be stepped from any saved state.
 
     Args:
@@ -122,44 +111,6 @@ class PlanEnv(Engine):
             return Transition(self.get_state(), *step)
         return Step(*step)
 
-    def step_batch(
-        self,
-        actions: np.ndarray | Sequence[Any],
-        states: np.ndarray | Sequence[Any] | None = None,
-        dt: int | np.ndarray | Sequence[int] = 1,
-        return_state: bool | None = None,
-    ) -> StepBatch | TransitionBatch:
-        """Step ``B`` rows, each from its own state. The environment's current state stays put.
-
-        Args:
-            actions: ``B`` actions.
-            states: ``B`` states, as ``[B, S]`` array or list; ``None``: every row starts from
-                the current state.
-            dt: one int for all rows or one for each, at least 1, in units of ``frameskip``.
-            return_state: ``None``: states come back if states went in.
-
-        Returns:
-            ``(observs, rewards, terminateds, truncateds, infos)``, with ``states`` in front if
-            asked for; arrays with a leading ``[B]`` axis, ``infos`` a list of dicts. A row whose
-            state has ended returns that state again, with reward 0.
-
-        Raises:
-            InvalidBatchError: lengths, shapes, dtypes or ranges do not fit; nothing was run.
-            InvalidStateError: a state is not one of this environment's; nothing was run.
-        """
-        self._ensure_setup()
-        spec = self.batch_spec
-        if return_state is None:
-            return_state = states is not None
-        if states is None:
-            states = [self.get_state()] * len(actions)
-        return self.run_rows(prepare_rows(spec, actions, states, dt), return_state)
-
-    def get_state(self) -> Any:
-        """The current state, complete: a 1-D array of your own, or an opaque picklable value."""
-        self._settle()
-        return self.save_state()
-
     def set_state(self, state: Any) -> None:
         """Make ``state`` the current state.
 
@@ -241,21 +192,6 @@ class PlanEnv(Engine):
             return self.get_image().shape
         except (NotImplementedError, RuntimeError):
             return None
-
-    @property
-    def batch_spec(self) -> BatchSpec:
-        """What one row of a batch looks like."""
-        self._ensure_setup()
-        if self._spec is None:
-            shape, dtype = self.state_layout() or (None, None)
-            self._spec = BatchSpec(self.observation_space, self.action_space, shape, dtype)
-        return self._spec
-
-    def run_rows(self, rows: Rows, return_state: bool) -> StepBatch | TransitionBatch:
-        """Run validated rows. Vectorized environments hand them to their workers instead."""
-        spec = self.batch_spec
-        out = empty_columns(spec, len(rows.dts), return_state)
-        return pack(spec, out, self.make_transitions(rows, out))
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = self.get_state() if self._phase in (READY, AWAY) else None

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.errors import ClosedError, InvalidStateError
-from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row
+from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row, write_steps
 
 __all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "Engine"]
 
@@ -124,49 +124,85 @@ class Engine(ABC):
         actions, states, dts, first = rows
         if isinstance(actions, np.ndarray):
             actions = list(actions.copy())  # an engine may keep the action it was given
+        run_row = self._step_row if out.lengths is None else self._roll_out_row
         infos = []
         for row, (action, state, dt) in enumerate(zip(actions, states, dts.tolist(), strict=True)):
             try:
                 self.load_state(state)
                 absorbed = self._ended
-                reward, info = self._transition(action, dt)
-                self._write_columns(out, row, reward, state if absorbed else None)
+                infos.append(run_row(action, dt, out, row))
+                self._write_end(out, row, state if absorbed else None)
             except Exception as error:
                 _add_note(error, f"in row {first + row} of the batch (action {action!r}, dt {dt})")
                 raise
-            infos.append(info)
         return infos
 
-    def _write_columns(self, out: Columns, row: int, reward: float, same: Any) -> None:
-        out.rewards[row] = reward
+    def _step_row(self, action: Any, dt: int, out: Columns, row: int) -> dict[str, Any]:
+        out.rewards[row], info = self._transition(action, dt)
+        self._write_obs_at(out.observs, row)
+        return info
+
+    def _roll_out_row(self, actions: Any, dt: int, out: Columns, row: int) -> dict[str, Any]:
+        """Run a row's actions, one after another, until the episode ends."""
+        rewards, every = out.rewards[row], out.form.observs == "all"
+        rewards[:] = 0.0
+        info: dict[str, Any] = {"n_step": 0}
+        n_step, length, seen = 0, 0, []
+        for action in actions:
+            if self._ended:
+                break
+            rewards[length], info = self._run_action(action, dt)
+            n_step, length = n_step + info["n_step"], length + 1
+            if every:
+                seen.append(self.current_obs())
+        if every:
+            last = seen[-1] if seen else self.current_obs()
+            write_steps(out.observs, row, seen + [last] * (len(rewards) - length))
+        elif out.observs is not None:
+            self._write_obs_at(out.observs, row)
+        out.lengths[row] = length  # type: ignore[index]
+        info["n_step"] = n_step
+        return self._complete(info, dt)
+
+    def _write_obs_at(self, observs: Any, row: int) -> None:
+        if isinstance(observs, np.ndarray):
+            self.write_obs(observs[row, ...])
+        else:
+            write_row(observs, row, self.current_obs())
+
+    def _write_end(self, out: Columns, row: int, same: Any) -> None:
+        """Write how the row ended; ``same`` is the state it began with, if it stayed there."""
         if self._ended:
             out.terminateds[row] = self._ended & TERMINATED
             out.truncateds[row] = self._ended & TRUNCATED
         else:
             out.terminateds[row] = out.truncateds[row] = False
-        if isinstance(out.observs, np.ndarray):
-            self.write_obs(out.observs[row, ...])
-        else:
-            write_row(out.observs, row, self.current_obs())
-        if same is not None and out.states is not None:
+        if out.states is None:
+            return
+        if same is not None:
             out.states[row] = same
         elif isinstance(out.states, np.ndarray):
             self.save_state(out.states[row])
-        elif out.states is not None:
+        else:
             out.states[row] = self.save_state()
 
     def _transition(self, action: Any, dt: int) -> tuple[float, dict[str, Any]]:
         """Move the engine by one checked action; an ended episode absorbs it."""
         if self._ended:
-            reward = 0.0
-            info: dict[str, Any] = {"n_step": 0}
-        else:
-            reward, terminated, truncated, info = self.advance(action, dt * self.frameskip)
-            self._ended = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
+            return 0.0, self._complete({"n_step": 0}, dt)
+        reward, info = self._run_action(action, dt)
+        return reward, self._complete(info, dt)
+
+    def _run_action(self, action: Any, dt: int) -> tuple[float, dict[str, Any]]:
+        reward, terminated, truncated, info = self.advance(action, dt * self.frameskip)
+        self._ended = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
+        return reward, info
+
+    def _complete(self, info: dict[str, Any], dt: int) -> dict[str, Any]:
         info["dt"] = dt
         if self.return_image:
             info["rgb"] = self.draw_image()
-        return reward, info
+        return info
 
     def _begin_episode(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
         if seed is None:

@@ -13,9 +13,8 @@ shared memory for a worker; the loop that fills them does not know which.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,8 +22,11 @@ from gymnasium import spaces
 from gymnasium.vector.utils import concatenate, create_empty_array
 
 __all__ = [
+    "STEPS",
     "BatchSpec",
     "Columns",
+    "Form",
+    "RolloutBatch",
     "Rows",
     "Step",
     "StepBatch",
@@ -34,9 +36,8 @@ __all__ = [
     "empty_columns",
     "map_leaves",
     "pack",
-    "split_evenly",
-    "split_similar_chunks",
     "write_row",
+    "write_steps",
 ]
 
 ARRAY_SPACES: tuple[Any, ...] = (
@@ -90,6 +91,30 @@ class TransitionBatch(NamedTuple):
     infos: list[dict[str, Any]]
 
 
+class RolloutBatch(NamedTuple):
+    """``B`` rows that each ran up to ``T`` actions."""
+
+    states: np.ndarray  # [B, S] after the last action run
+    observs: Any  # [B, ...] then; or [B, T, ...], the last one repeated; or None
+    rewards: np.ndarray  # [B, T] float64, 0 after the end of an episode
+    terminateds: np.ndarray  # [B] bool
+    truncateds: np.ndarray  # [B] bool
+    lengths: np.ndarray  # [B] int64, actions run
+    infos: list[dict[str, Any]]  # of the last action run, but n_step counts for the whole row
+
+
+class Form(NamedTuple):
+    """Which fields a batch has."""
+
+    states: bool = True  # whether states come back
+    steps: int | None = None  # T, the actions of a row of a rollout; None: a row is one step
+    observs: str | None = "last"  # those of the "last" step or of "all" steps of a row; None
+
+
+STEPS = Form()
+"""What ``step_batch`` gives when states go in."""
+
+
 @dataclass(frozen=True)
 class BatchSpec:
     """What one row of a batch looks like for one environment."""
@@ -112,7 +137,7 @@ class BatchSpec:
 class Rows(NamedTuple):
     """A validated batch on its way in."""
 
-    actions: Any  # [B, ...] array, or a list of B actions of a nested space
+    actions: Any  # [B, ...] array ([B, T, ...] in a rollout), or a list for a nested space
     states: Any  # [B, S] array, or a list of B states
     dts: np.ndarray  # [B] int64
     first: int = 0  # the index of row 0 in the caller's batch, for messages
@@ -128,9 +153,11 @@ class Columns(NamedTuple):
 
     states: Any  # [B, S] array, a list for opaque states, None where no states are asked for
     observs: Any  # nested like the observation space; leaves are arrays, or lists of odd objects
-    rewards: np.ndarray
+    rewards: np.ndarray  # [B], or [B, T] in a rollout
     terminateds: np.ndarray
     truncateds: np.ndarray
+    lengths: np.ndarray | None = None  # [B] in a rollout
+    form: Form = STEPS
 
 
 def map_leaves(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
@@ -154,20 +181,24 @@ def empty_tree(space: Any, make_leaf: Callable[[spaces.Space], Any]) -> Any:
     return make_leaf(space)
 
 
-def empty_columns(spec: BatchSpec, size: int, return_state: bool) -> Columns:
+def empty_columns(spec: BatchSpec, size: int, form: Form = STEPS) -> Columns:
     """Columns of ``size`` rows in ordinary memory."""
+    steps = () if form.steps is None else (form.steps,)
+    axes = (size, *steps) if form.observs == "all" else (size,)
 
     def leaf(space: Any) -> Any:
         if isinstance(space, ARRAY_SPACES):
-            return np.zeros((size, *space.shape), space.dtype)
+            return np.zeros((*axes, *space.shape), space.dtype)
         return [None] * size
 
     return Columns(
-        states=empty_states(spec, size) if return_state else None,
-        observs=empty_tree(spec.observation_space, leaf),
-        rewards=np.zeros(size),
+        states=empty_states(spec, size) if form.states else None,
+        observs=empty_tree(spec.observation_space, leaf) if form.observs else None,
+        rewards=np.zeros((size, *steps)),
         terminateds=np.zeros(size, bool),
         truncateds=np.zeros(size, bool),
+        lengths=np.zeros(size, np.int64) if steps else None,
+        form=form,
     )
 
 
@@ -202,9 +233,28 @@ def write_row(tree: Any, row: int, value: Any) -> None:
         tree[row] = value
 
 
-def pack(spec: BatchSpec, out: Columns, infos: list[dict[str, Any]]) -> StepBatch | TransitionBatch:
-    """The named tuple that a caller of ``step_batch`` gets."""
-    observs = _finish(spec.observation_space, out.observs)
+def write_steps(tree: Any, row: int, values: Sequence[Any]) -> None:
+    """Write ``T`` nested observations into row ``row`` of their columns."""
+    if isinstance(tree, dict):
+        for key, leaf in tree.items():
+            write_steps(leaf, row, [value[key] for value in values])
+    elif isinstance(tree, tuple):
+        for leaf, parts in zip(tree, zip(*values, strict=True), strict=True):
+            write_steps(leaf, row, parts)
+    elif isinstance(tree, list):
+        tree[row] = list(values)
+    else:
+        for step, value in enumerate(values):
+            tree[row, step] = value
+
+
+def pack(
+    spec: BatchSpec, out: Columns, infos: list[dict[str, Any]]
+) -> StepBatch | TransitionBatch | RolloutBatch:
+    """The named tuple that the caller gets."""
+    observs = out.observs
+    if observs is not None:
+        observs = _finish(spec.observation_space, observs, out.form.observs == "all")
     numbers = out.rewards, out.terminateds, out.truncateds
     if out.states is None:
         return StepBatch(observs, *numbers, infos)
@@ -213,31 +263,21 @@ def pack(spec: BatchSpec, out: Columns, infos: list[dict[str, Any]]) -> StepBatc
         states = np.empty(len(out.states), object)
         for row, state in enumerate(out.states):
             states[row] = state
+    if out.lengths is not None:
+        return RolloutBatch(states, observs, *numbers, out.lengths, infos)
     return TransitionBatch(states, observs, *numbers, infos)
 
 
-def _finish(space: Any, tree: Any) -> Any:
+def _finish(space: Any, tree: Any, has_steps: bool) -> Any:
     """Lists of odd observations become what Gymnasium makes of a batch of them."""
     if isinstance(tree, dict):
-        return {key: _finish(space[key], leaf) for key, leaf in tree.items()}
+        return {key: _finish(space[key], leaf, has_steps) for key, leaf in tree.items()}
     if isinstance(tree, tuple):
-        return tuple(_finish(part, leaf) for part, leaf in zip(space, tree, strict=True))
-    if isinstance(tree, list):
-        empty: Any = create_empty_array(space, len(tree))
-        return concatenate(space, tree, empty)
-    return tree
-
-
-def split_evenly(size: int, n_chunks: int) -> list[tuple[int, int]]:
-    """Cut ``range(size)`` into at most ``n_chunks`` ranges whose lengths differ by at most one."""
-    n_chunks = max(1, min(n_chunks, size))
-    edges = [size * k // n_chunks for k in range(n_chunks + 1)]
-    return [(start, stop) for start, stop in pairwise(edges) if stop > start]
-
-
-def split_similar_chunks(vector: Sequence[Any] | np.ndarray, n_chunks: int) -> Iterator[Any]:
-    """Yield ``vector`` in at most ``n_chunks`` parts whose lengths differ by at most one."""
-    if n_chunks < 1:
-        raise ValueError(f"n_chunks must be at least 1, got {n_chunks}")
-    for start, stop in split_evenly(len(vector), n_chunks):
-        yield vector[start:stop]
+        parts = zip(space, tree, strict=True)
+        return tuple(_finish(part, leaf, has_steps) for part, leaf in parts)
+    if not isinstance(tree, list):
+        return tree
+    if has_steps:
+        return tuple(_finish(space, steps, False) for steps in tree)
+    empty: Any = create_empty_array(space, len(tree))
+    return concatenate(space, tree, empty)

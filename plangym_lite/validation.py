@@ -14,16 +14,26 @@ from gymnasium import spaces
 from plangym_lite.errors import InvalidBatchError, InvalidStateError
 from plangym_lite.transitions import ARRAY_SPACES, BatchSpec, Rows
 
-__all__ = ["check_action", "check_dt", "check_state", "prepare_rows"]
+__all__ = [
+    "check_action",
+    "check_dt",
+    "check_state",
+    "count_steps",
+    "prepare_rows",
+]
 
 
-def prepare_rows(spec: BatchSpec, actions: Any, states: Any, dt: Any) -> Rows:
+def prepare_rows(
+    spec: BatchSpec, actions: Any, states: Any, dt: Any, *, has_steps: bool = False
+) -> Rows:
     """Check a batch and bring it into canonical form.
 
-    ``states`` is a ``[B, S]`` array, a list of 1-D arrays, a 1-D object array of them, or, where
-    states are opaque, any sequence of states.
+    ``actions`` holds one action for each row, or with ``has_steps`` ``T`` of them. ``states`` is a
+    ``[B, S]`` array, a list of 1-D arrays, a 1-D object array of them, or, where states are
+    opaque, any sequence of states.
     """
-    actions = check_actions(spec.action_space, actions)
+    check = check_sequences if has_steps else check_actions
+    actions = check(spec.action_space, actions)
     size = len(actions)
     states = check_states(spec, states)
     if len(states) != size:
@@ -56,6 +66,42 @@ def check_actions(space: Any, actions: Any) -> Any:
             )
         array = array.reshape(size, *shape)
     return _fit_action_values(space, array)
+
+
+def check_sequences(space: Any, actions: Any) -> Any:
+    """``[B, T, ...]`` actions in the space's dtype, or a list of ``B`` lists of ``T`` actions."""
+    if isinstance(space, ARRAY_SPACES):
+        array = _as_array(actions, "actions")
+        if array.size == 0 and array.ndim <= 1:
+            array = np.zeros((len(np.atleast_1d(array)), 0, *space.shape))
+        if array.ndim < 2 or array.shape[2:] != tuple(space.shape or ()):
+            axes = ", ".join(["B", "T", *map(str, space.shape or ())])
+            raise InvalidBatchError(
+                f"actions must have shape [{axes}], a sequence of actions for each row; "
+                f"got {list(array.shape)}"
+            )
+        sequences: Any = _fit_action_values(space, array)
+    else:
+        sequences = [check_actions(space, row) for row in _as_list(actions)]
+        if len({len(row) for row in sequences}) > 1:
+            raise InvalidBatchError("actions must hold the same number of actions for each row")
+    if len(sequences) and not count_steps(sequences):
+        raise InvalidBatchError("actions must hold at least one action for each row")
+    return sequences
+
+
+def count_steps(sequences: Any) -> int:
+    """``T``, the length of checked sequences of actions."""
+    if isinstance(sequences, np.ndarray):
+        return sequences.shape[1]
+    return len(sequences[0]) if sequences else 0
+
+
+def _as_list(actions: Any) -> list[Any]:
+    try:
+        return list(actions)
+    except TypeError as error:
+        raise InvalidBatchError(f"actions must be a list of rows, got {actions!r}") from error
 
 
 def _nested_rows(space: Any, actions: Any) -> list[Any]:

@@ -7,7 +7,7 @@ from gymnasium import spaces
 from plangym_lite import InvalidStateError, PlanEnv
 from plangym_lite.engine import TERMINATED, TRUNCATED
 from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv
-from plangym_lite.transitions import Rows, empty_columns
+from plangym_lite.transitions import Form, Rows, empty_columns
 from tests.same import assert_same, collect_states
 
 
@@ -48,7 +48,7 @@ def counter():
 
 def fill(env, actions, states, dts, first=0, return_state=True):
     """Run rows the way a worker does: into columns of one's own."""
-    out = empty_columns(env.batch_spec, len(dts), return_state)
+    out = empty_columns(env.batch_spec, len(dts), Form(states=return_state))
     rows = Rows(np.array(actions), states, np.array(dts), first)
     return env.make_transitions(rows, out), out
 
@@ -100,7 +100,7 @@ def test_states_are_only_written_where_asked_for(kind):
 def test_columns_may_be_dirty():
     """Recycled memory holds what an earlier batch left."""
     env = ToyEnv()
-    out = empty_columns(env.batch_spec, 1, True)
+    out = empty_columns(env.batch_spec, 1)
     out.rewards[:], out.terminateds[:], out.truncateds[:], out.observs[:] = 9, True, True, 9
     env.make_transitions(Rows(np.array([STAY]), [env.get_state()], np.array([1])), out)
     expected = env.step_batch([STAY], [env.get_state()])

@@ -21,8 +21,8 @@ MODULES = {
 }
 FLOORS = [
     {"errors"},
-    {"transitions", "validation", "recipe"},
-    {"engine", "core"},
+    {"transitions", "splitting", "validation", "recipe"},
+    {"engine", "batches", "core"},
     {"envs", "vectorization", "planners", "testing"},
     {"registry"},
     {"cli", "commands", "__main__", ""},

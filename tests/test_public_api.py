@@ -18,6 +18,7 @@ TOP = [
     "PlangymError",
     "ProtocolError",
     "RemoteError",
+    "RolloutBatch",
     "Step",
     "StepBatch",
     "Transition",

@@ -6,9 +6,11 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plangym_lite.splitting import split_evenly, split_similar_chunks
 from plangym_lite.transitions import (
     BatchSpec,
     Columns,
+    Form,
     Rows,
     StepBatch,
     TransitionBatch,
@@ -16,8 +18,6 @@ from plangym_lite.transitions import (
     empty_columns,
     map_leaves,
     pack,
-    split_evenly,
-    split_similar_chunks,
     write_row,
 )
 from tests.same import assert_same
@@ -62,7 +62,7 @@ def test_parts_of_rows_are_views_that_know_their_place():
 
 
 def test_columns_of_nested_observations():
-    out = empty_columns(SPEC, 2, True)
+    out = empty_columns(SPEC, 2)
     for row in range(2):
         write_row(out.observs, row, {"a": np.full(2, row), "b": (row, "x" * row)})
     batch = pack(SPEC, out, [{}, {}])
@@ -73,7 +73,7 @@ def test_columns_of_nested_observations():
 
 
 def test_pack_without_states():
-    batch = pack(SPEC, empty_columns(SPEC, 0, False), [])
+    batch = pack(SPEC, empty_columns(SPEC, 0, Form(states=False)), [])
     assert isinstance(batch, StepBatch)
     assert batch.observs["a"].shape == (0, 2)
 
@@ -81,7 +81,7 @@ def test_pack_without_states():
 def test_pack_keeps_opaque_states_apart():
     """States that look like sequences do not become a 2-D array."""
     spec = BatchSpec(NESTED["a"], spaces.Discrete(2), None, None)
-    out = empty_columns(spec, 2, True)
+    out = empty_columns(spec, 2)
     assert isinstance(out, Columns)
     out.states[:] = [(1, 2), (3, 4)]
     states = pack(spec, out, [{}, {}]).states

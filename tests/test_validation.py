@@ -76,6 +76,26 @@ class TestActions:
         with pytest.raises(InvalidBatchError, match=message):
             prepare_rows(spec_for(space), actions, [], 1)
 
+    @pytest.mark.parametrize(
+        ("space", "actions", "message"),
+        [
+            (spaces.Discrete(2), [0, 1], r"\[B, T\]"),
+            (spaces.Discrete(2), [[0, 1], [0]], "do not form an array"),
+            (spaces.Discrete(2), [[0, 1], [0, 2]], "row 1"),
+            (spaces.Discrete(2), [[]], "at least one action"),
+            (spaces.Discrete(2), 1, r"\[B, T"),
+            (BOX, [[[0.0, 0.0], [0.0, np.nan]]], "NaN in the action of row 0"),
+            (BOX, [[0.0, 0.0]], "shape"),
+            (PAIR, [[(0, 1)], [(2, 0)]], "action 0"),
+            (PAIR, [[(0, 1)], []], "same number"),
+            (PAIR, [[], []], "at least one action"),
+            (PAIR, 3, "list of rows"),
+        ],
+    )
+    def test_wrong_sequences(self, space, actions, message):
+        with pytest.raises(InvalidBatchError, match=message):
+            prepare_rows(spec_for(space), actions, [], 1, has_steps=True)
+
     def test_nested_actions_as_columns_or_rows(self):
         columns = np.array([0, 1]), np.array([2, 0])
         assert rows_for(PAIR, [(0, 2), (1, 0)]).actions == [(0, 2), (1, 0)]

@@ -13,7 +13,7 @@ from typing import Any
 from plangym_lite.core import PlanEnv
 from plangym_lite.testing.comparing import differences
 from plangym_lite.testing.toy import ToyEnv, ToyError
-from plangym_lite.transitions import Rows, pack
+from plangym_lite.transitions import STEPS, Form, Rows, pack
 from plangym_lite.vectorization.columns import Layout, put_odd_leaves
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.worker import Worker
@@ -113,17 +113,16 @@ def assert_same(expected: Any, got: Any) -> None:
         raise AssertionError(f"{path}: {text}")
 
 
-def run_rows(worker: Worker, env: PlanEnv, rows: Rows) -> Any:
+def run_rows(worker: Worker, env: PlanEnv, rows: Rows, form: Form = STEPS) -> Any:
     """Run rows through a block, in two pieces that are both under way at once."""
     spec, size = env.batch_spec, len(rows.dts)
-    block, middle = Block(Layout(spec, size + 3)), size // 3
+    block, middle = Block(Layout(spec, size + 3, form)), size // 3
     pieces = [(0, middle), (middle, size)]
     try:
         promises = [
-            worker.run_rows(block, *piece, True, block.columns.fill(*piece, rows))
-            for piece in pieces
+            worker.run_rows(block, *piece, block.columns.fill(*piece, rows)) for piece in pieces
         ]
-        out, infos = block.columns.out_of(0, size, True), []
+        out, infos = block.columns.out_of(0, size), []
         for (start, stop), promise in zip(pieces, promises, strict=True):
             new, odd = promise.result(timeout=30)
             infos += new

@@ -29,6 +29,7 @@ from plangym_lite.testing.probe import (
     toy_of,
 )
 from plangym_lite.testing.toy import NestedToy, OpaqueToy, ToyEnv, ToyError
+from plangym_lite.transitions import STEPS, Form
 from plangym_lite.validation import prepare_rows
 from plangym_lite.vectorization.worker import Worker
 
@@ -187,8 +188,19 @@ class WorkerSuite:
                 env.reset(seed=3)
                 rows = prepare_rows(env.batch_spec, actions, states, range(1, 13))
                 before = worker.call("get_state")()
-                assert_same(env.run_rows(rows, True), run_rows(worker, env, rows))
+                assert_same(env.run_rows(rows, STEPS), run_rows(worker, env, rows))
                 assert_same(before, worker.call("get_state")())
+
+    def test_rollouts_equal_the_local_environment(self) -> None:
+        for kind in (ToyEnv, OpaqueToy, NestedToy):
+            constructor = toy_of(kind)
+            with self.working(constructor) as worker, constructor() as env:
+                actions = [[env.sample_action() for _ in range(9)] for _ in range(12)]
+                states = [env.step(row[0], env.get_state())[0] for row in actions]
+                rows = prepare_rows(env.batch_spec, actions, states, 1, has_steps=True)
+                for observs in ("last", "all", None):
+                    form = Form(steps=9, observs=observs)
+                    assert_same(env.run_rows(rows, form), run_rows(worker, env, rows, form))
 
     def test_row_that_fails(self) -> None:
         with self.working(make_failing_toy) as worker, make_failing_toy() as env:
@@ -196,7 +208,7 @@ class WorkerSuite:
             with raises(ToyError):
                 run_rows(worker, env, prepare_rows(env.batch_spec, [2, 0, 2], states, 1))
             rows = prepare_rows(env.batch_spec, [2, 1, 2], states, 1)
-            assert_same(env.run_rows(rows, True), run_rows(worker, env, rows))
+            assert_same(env.run_rows(rows, STEPS), run_rows(worker, env, rows))
 
     # ---- ends ---------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import numpy as np
 from plangym_lite.errors import ClosedError, WorkerDiedError
 from plangym_lite.transitions import (
     BatchSpec,
-    Columns,
+    Form,
     Rows,
     StepBatch,
     TransitionBatch,
@@ -101,25 +101,22 @@ class BatchEnv:
         if states is None:
             state = self._answer(0, self._send(0, "get_state"), "get_state")
             states = [state] * len(actions)
-        return self.run(prepare_rows(self._spec, actions, states, dt), return_state)
+        return self.run(prepare_rows(self._spec, actions, states, dt), Form(states=return_state))
 
-    def run(
-        self, rows: Rows, return_state: bool, timeout: float | None = None
-    ) -> StepBatch | TransitionBatch:
+    def run(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
         """Run validated rows; see :class:`Deal` for what it raises."""
         if self._closed:
             raise ClosedError("the workers were closed")
         size = len(rows.dts)
         if size == 0:
-            return pack(self._spec, empty_columns(self._spec, 0, return_state), [])
+            return pack(self._spec, empty_columns(self._spec, 0, form), [])
         self._clear_up()
-        block, may_lease = self._pool.acquire(size)
-        gathering = _Gathering(self._spec, block, size, return_state, may_lease)
+        block, may_lease = self._pool.acquire(size, form)
+        gathering = _Gathering(self._spec, block, size, may_lease)
         deal = Deal(
             self._envs,
             block,
             rows,
-            return_state,
             replace=self._replace,
             collect=gathering.collect,
             blocking=self._blocking,
@@ -170,7 +167,7 @@ class BatchEnv:
             self._answer(index, promise, "reset", return_states)
             for index, promise in zip(chosen, promises, strict=True)
         ]
-        out = empty_columns(self._spec, len(chosen), return_states)
+        out = empty_columns(self._spec, len(chosen), Form(states=return_states))
         for row, result in enumerate(results):
             write_row(out.observs, row, result[-2])
             if return_states:
@@ -221,26 +218,22 @@ class BatchEnv:
 class _Gathering:
     """Takes the results of a batch out of its block, piece by piece."""
 
-    def __init__(
-        self, spec: BatchSpec, block: Block, size: int, return_state: bool, may_lease: bool
-    ) -> None:
+    def __init__(self, spec: BatchSpec, block: Block, size: int, may_lease: bool) -> None:
         self._spec = spec
         self._block = block
         self._size = size
         self._may_lease = may_lease
         self._has_images = False
         source = block.columns.out
-        own_states = empty_states(spec, size) if return_state else None
         self._infos: list[Any] = [None] * size
-        self._out = Columns(
-            own_states,
-            map_leaves(self._place_for, source.observs),
-            np.empty(size),
-            np.empty(size, bool),
-            np.empty(size, bool),
+        self._out = source._replace(
+            states=empty_states(spec, size) if source.form.states else None,
+            observs=map_leaves(self._place_for, source.observs),
         )
 
     def _place_for(self, leaf: Any) -> Any:
+        if leaf is None:
+            return None
         if isinstance(leaf, list):
             return [None] * self._size
         if leaf[0].nbytes < IMAGE_BYTES:
@@ -263,13 +256,14 @@ class _Gathering:
 
         map_leaves(copy, out.observs, source.observs)
 
-    def finish(self) -> StepBatch | TransitionBatch:
+    def finish(self) -> Any:
         """The whole batch, with images as views, or copied where there is no room for that."""
         source, size = self._block.columns.out, self._size
         out = self._out._replace(
             rewards=source.rewards[:size].copy(),
             terminateds=source.terminateds[:size].copy(),
             truncateds=source.truncateds[:size].copy(),
+            lengths=None if source.lengths is None else source.lengths[:size].copy(),
         )
         if not self._has_images:
             return pack(self._spec, out, self._infos)

@@ -14,7 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.transitions import ARRAY_SPACES, BatchSpec, Columns, Rows, empty_tree, map_leaves
+from plangym_lite.transitions import (
+    ARRAY_SPACES,
+    STEPS,
+    BatchSpec,
+    Columns,
+    Form,
+    Rows,
+    empty_tree,
+    map_leaves,
+)
 
 __all__ = ["BatchColumns", "Layout", "cut_columns", "odd_leaves", "put_odd_leaves"]
 
@@ -22,21 +31,27 @@ CACHE_LINE = 64
 
 
 class Layout:
-    """Where the columns of ``capacity`` rows lie in a block."""
+    """Where the columns of ``capacity`` rows of a batch of that ``form`` lie in a block."""
 
-    def __init__(self, spec: BatchSpec, capacity: int) -> None:
+    def __init__(self, spec: BatchSpec, capacity: int, form: Form = STEPS) -> None:
         self.spec = spec
         self.capacity = capacity
+        self.form = form
         self.nbytes = 0
-        action = spec.action_space
-        self._actions = self._place(action) if isinstance(action, ARRAY_SPACES) else None
+        steps = () if form.steps is None else (form.steps,)
+        obs_axes = steps if form.observs == "all" else ()
+        self._actions = self._place_space(spec.action_space, steps)
         self._states_in = self._place_states()
-        self._dts = self._place_field(np.int64)
-        self._states_out = self._place_states()
-        self._observs = empty_tree(spec.observation_space, self._place_leaf)
-        self._rewards = self._place_field(np.float64)
-        self._terminateds = self._place_field(np.bool_)
-        self._truncateds = self._place_field(np.bool_)
+        self._dts = self._place(np.int64)
+        self._states_out = self._place_states() if form.states else None
+        self._observs: Any = None
+        if form.observs is not None:
+            place = lambda leaf: self._place_space(leaf, obs_axes)  # noqa: E731
+            self._observs = empty_tree(spec.observation_space, place)
+        self._rewards = self._place(np.float64, *steps)
+        self._terminateds = self._place(np.bool_)
+        self._truncateds = self._place(np.bool_)
+        self._lengths = self._place(np.int64) if steps else None
 
     def view(self, memory: np.ndarray) -> BatchColumns:
         """The columns in ``memory``, a uint8 array of at least ``nbytes``."""
@@ -50,29 +65,36 @@ class Layout:
         def leaf(field: Any) -> Any:
             return [None] * self.capacity if field is None else column(field)
 
+        observs = map_leaves(leaf, self._observs) if self.form.observs else None
+        states = [None] * self.capacity if self._has_odd_states else column(self._states_out)
         return BatchColumns(
             Rows(column(self._actions), column(self._states_in), column(self._dts)),
             Columns(
-                column(self._states_out),
-                map_leaves(leaf, self._observs),
+                states,
+                observs,
                 column(self._rewards),
                 column(self._terminateds),
                 column(self._truncateds),
+                column(self._lengths),
+                self.form,
             ),
         )
 
-    def _place_leaf(self, space: Any) -> _Field | None:
-        return self._place(space) if isinstance(space, ARRAY_SPACES) else None
+    @property
+    def _has_odd_states(self) -> bool:
+        return self.form.states and self.spec.state_shape is None
 
-    def _place(self, space: Any) -> _Field:
-        return self._place_field(space.dtype, *space.shape)
+    def _place_space(self, space: Any, axes: tuple[int, ...]) -> _Field | None:
+        if not isinstance(space, ARRAY_SPACES):
+            return None
+        return self._place(space.dtype, *axes, *space.shape)
 
     def _place_states(self) -> _Field | None:
         if self.spec.state_shape is None:
             return None
-        return self._place_field(self.spec.state_dtype, *self.spec.state_shape)
+        return self._place(self.spec.state_dtype, *self.spec.state_shape)
 
-    def _place_field(self, dtype: Any, *shape: int) -> _Field:
+    def _place(self, dtype: Any, *shape: int) -> _Field:
         field = _Field(self.nbytes, (self.capacity, *shape), np.dtype(dtype))
         self.nbytes += -(-field.nbytes // CACHE_LINE) * CACHE_LINE
         return field
@@ -120,28 +142,16 @@ class BatchColumns:
             first,
         )
 
-    def out_of(self, start: int, stop: int, return_state: bool) -> Columns:
-        """The same rows of the outgoing columns."""
-        out = cut_columns(self.out, start, stop)
-        if not return_state:
-            return out._replace(states=None)
-        return out if out.states is not None else out._replace(states=[None] * (stop - start))
+    def out_of(self, start: int, stop: int) -> Columns:
+        """The same rows of the outgoing columns: views of arrays, copies of lists."""
+        return cut_columns(self.out, start, stop)
 
 
 def cut_columns(out: Columns, start: int, stop: int) -> Columns:
     """Rows ``start`` to ``stop``: views of arrays, copies of lists."""
-    return map_leaves_of(lambda leaf: None if leaf is None else leaf[start:stop], out)
-
-
-def map_leaves_of(function: Any, out: Columns) -> Columns:
-    """Apply ``function`` to every column."""
-    return Columns(
-        function(out.states),
-        map_leaves(function, out.observs),
-        function(out.rewards),
-        function(out.terminateds),
-        function(out.truncateds),
-    )
+    cut = lambda leaf: None if leaf is None else leaf[start:stop]  # noqa: E731
+    fields: list[Any] = [map_leaves(cut, field) for field in out[:-1]]
+    return Columns._make([*fields, out.form])
 
 
 def odd_leaves(out: Columns) -> list[list[Any]]:

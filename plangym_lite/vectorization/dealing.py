@@ -54,7 +54,6 @@ class Deal:
         workers: who runs it.
         block: where inputs and results lie.
         rows: the batch.
-        return_state: whether states come back.
         replace: called with the index of a worker that must be replaced.
         collect: called with ``(start, stop, reply)`` for each piece, while others still run.
         blocking: one worker after another.
@@ -65,7 +64,6 @@ class Deal:
         workers: Sequence[Worker],
         block: Block,
         rows: Rows,
-        return_state: bool,
         *,
         replace: Callable[[int], None],
         collect: Callable[[int, int, Any], None],
@@ -74,7 +72,6 @@ class Deal:
         self._workers = workers
         self._block = block
         self._rows = rows
-        self._return_state = return_state
         self._replace = replace
         self._collect = collect
         self._blocking = blocking
@@ -112,9 +109,7 @@ class Deal:
             piece = self._to_do.popleft()
             left_over = self._block.columns.fill(*piece, self._rows)
             try:
-                promise = self._workers[worker].run_rows(
-                    self._block, *piece, self._return_state, left_over
-                )
+                promise = self._workers[worker].run_rows(self._block, *piece, left_over)
             except WorkerDiedError as error:
                 self._to_do.appendleft(piece)
                 if not self._hands[worker]:  # else _gather will see to it

@@ -11,14 +11,13 @@ import numpy as np
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import InvalidBatchError
 from plangym_lite.recipe import Recipe
+from plangym_lite.splitting import split_similar_chunks
 from plangym_lite.transitions import (
     BatchSpec,
+    Form,
     Rows,
     Step,
-    StepBatch,
     Transition,
-    TransitionBatch,
-    split_similar_chunks,
 )
 from plangym_lite.vectorization.batch import BatchEnv
 
@@ -116,8 +115,8 @@ class VectorizedEnv(PlanEnv):
             self.plan_env.set_state(state)
         self.batch_env.sync_states(state, blocking)
 
-    def run_rows(self, rows: Rows, return_state: bool) -> StepBatch | TransitionBatch:
-        return self.batch_env.run(rows, return_state)
+    def run_rows(self, rows: Rows, form: Form) -> Any:
+        return self.batch_env.run(rows, form)
 
     # ---- answered by the local copy -----------------------------------------------------------
 

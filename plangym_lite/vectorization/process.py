@@ -200,15 +200,13 @@ class ExternalProcess(EnvironmentWorker):
             return value
         return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
 
-    def run_rows(
-        self, block: Block, start: int, stop: int, return_state: bool, left_over: tuple[Any, Any]
-    ) -> Promise:
+    def run_rows(self, block: Block, start: int, stop: int, left_over: tuple[Any, Any]) -> Promise:
         if block.number not in self._attached:
-            args = (block.number, block.layout.spec, block.layout.capacity)
+            args = (block.number, block.layout.spec, block.layout.capacity, block.layout.form)
             payload = cloudpickle.dumps((serve.ATTACH, args, {}))
             self._request(Message.CALL, serve.ATTACH, payload, (block.fd,))
             self._attached.add(block.number)
-        call: Any = (serve.ROWS, (block.number, start, stop, return_state, left_over), {})
+        call: Any = (serve.ROWS, (block.number, start, stop, left_over), {})
         pickle = dump if left_over == (None, None) else cloudpickle.dumps
         return self._request(Message.CALL, "step_batch", pickle(call))
 

@@ -103,8 +103,8 @@ def _call(channel: Channel, desk: Desk, payload: bytes) -> Any:
     if name == ROWS:
         return desk.run_rows(*args)
     if name == ATTACH:
-        number, spec, capacity = args
-        block = Block(Layout(spec, capacity), channel.fds.popleft(), number)
+        number, *layout = args
+        block = Block(Layout(*layout), channel.fds.popleft(), number)
         desk.blocks[number] = block.columns
         return block.drop()
     if name == FORGET:

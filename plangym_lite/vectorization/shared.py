@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.transitions import BatchSpec
+from plangym_lite.transitions import STEPS, BatchSpec, Form
 from plangym_lite.vectorization.columns import BatchColumns, Layout
 
 __all__ = ["Block", "BlockPool"]
@@ -109,18 +109,20 @@ class BlockPool:
         self.blocks: list[Block] = []
         self.on_drop: list[Callable[[int], None]] = []
 
-    def acquire(self, size: int) -> tuple[Block, bool]:
+    def acquire(self, size: int, form: Form = STEPS) -> tuple[Block, bool]:
         """A free block for ``size`` rows, and whether its images may be handed out as views.
 
         They may not when blocks in use leave no room for one more: then the block is wanted back
         at once and images must be copied.
         """
         free = [block for block in self.blocks if block.is_free]
-        fitting = [block for block in free if block.layout.capacity >= size]
+        fitting = [
+            block for block in free if block.layout.capacity >= size and block.layout.form == form
+        ]
         if fitting:
             block = min(fitting, key=lambda block: block.layout.capacity)
             return block, len(fitting) > 1 or self._has_room(block.layout.nbytes)
-        layout = Layout(self._spec, _capacity(size))
+        layout = Layout(self._spec, _capacity(size), form)
         for block in free[: max(0, len(free) - SPARE_BLOCKS + 1)]:
             self._drop(block)
         while free and not self._has_room(layout.nbytes):

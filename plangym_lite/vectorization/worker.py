@@ -60,9 +60,7 @@ class Worker(ABC):
         """The value of an attribute; for a method, a callable that calls it over there."""
 
     @abstractmethod
-    def run_rows(
-        self, block: Block, start: int, stop: int, return_state: bool, left_over: tuple[Any, Any]
-    ) -> Promise:
+    def run_rows(self, block: Block, start: int, stop: int, left_over: tuple[Any, Any]) -> Promise:
         """Run rows of a block, results into the block; the promise gives a ``RowsReply``."""
 
     @abstractmethod
@@ -115,13 +113,11 @@ class Desk:
         """Call a method of the environment."""
         return getattr(self.env, _public(name))(*args, **kwargs)
 
-    def run_rows(
-        self, number: int, start: int, stop: int, return_state: bool, left_over: tuple[Any, Any]
-    ) -> RowsReply:
+    def run_rows(self, number: int, start: int, stop: int, left_over: tuple[Any, Any]) -> RowsReply:
         """Run rows of a known block."""
         columns = self.blocks[number]
         rows = columns.rows_of(start, stop, start, left_over)
-        out = columns.out_of(start, stop, return_state)
+        out = columns.out_of(start, stop)
         return self.env.make_transitions(rows, out), odd_leaves(out)
 
 
@@ -177,12 +173,10 @@ class InlineWorker(Worker):
             return value
         return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
 
-    def run_rows(
-        self, block: Block, start: int, stop: int, return_state: bool, left_over: tuple[Any, Any]
-    ) -> Promise:
+    def run_rows(self, block: Block, start: int, stop: int, left_over: tuple[Any, Any]) -> Promise:
         desk = self._open()
         desk.blocks[block.number] = block.columns
-        return _Kept(desk.run_rows, block.number, start, stop, return_state, left_over)
+        return _Kept(desk.run_rows, block.number, start, stop, left_over)
 
     def forget_block(self, number: int) -> None:
         if self._desk is not None:

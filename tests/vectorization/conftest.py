@@ -1,4 +1,4 @@
-"""After each test: no child process and no name in shared memory is left behind."""
+"""The subjects of the laws; after each test no process and no shared memory is left behind."""
 
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
@@ -7,6 +7,9 @@ import time
 
 import psutil
 import pytest
+
+from plangym_lite.vectorization import BatchEnv, InlineWorker, ParallelEnv
+from tests.vectorization.subjects import MAKERS, Subject
 
 SHM = "/dev/shm"
 
@@ -38,3 +41,30 @@ def new_children():
             return
         time.sleep(0.05)
     raise AssertionError(f"left behind: {left}")
+
+
+WITH_PROCESSES = ["toy", "opaque states", "nested", "cartpole", "generic snapshot", "atari rgb"]
+MAX_WORKERS = 4
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def inline(request):
+    """A subject, and pools of 1 to 4 workers in this process."""
+    subject = Subject(MAKERS[request.param])
+    workers = [InlineWorker(MAKERS[request.param]) for _ in range(MAX_WORKERS)]
+    subject.pools = [BatchEnv(workers[: count + 1]) for count in range(MAX_WORKERS)]
+    subject.workers = workers
+    yield subject
+    for pool in subject.pools:
+        pool.close()
+    subject.env.close()
+
+
+@pytest.fixture(scope="module", params=WITH_PROCESSES)
+def processes(request):
+    """A subject, and the same environment with three processes."""
+    subject = Subject(MAKERS[request.param])
+    with ParallelEnv(MAKERS[request.param], n_workers=3) as subject.parallel:
+        subject.parallel.sync_states(subject.env.get_state())
+        yield subject
+    subject.env.close()

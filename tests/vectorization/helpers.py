@@ -52,7 +52,7 @@ class ScriptedWorker(Worker):
         self.ran = []
         self._always_readable = os.memfd_create("scripted")
 
-    def run_rows(self, block, start, stop, return_state, left_over):
+    def run_rows(self, block, start, stop, left_over):
         if self.dead:
             raise WorkerDiedError("the scripted worker was dead already")
         self.under_way += 1
@@ -70,7 +70,7 @@ class ScriptedWorker(Worker):
             if bad:
                 raise ValueError(f"row {bad[0]}")
             actions, states, dts = inputs
-            out = block.columns.out_of(start, stop, True)
+            out = block.columns.out_of(start, stop)
             out.states[:] = states + 1
             out.rewards[:] = actions * 100 + dts
             self.ran.append((start, stop))

@@ -6,7 +6,16 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plangym_lite.transitions import BatchSpec, Columns, Rows, map_leaves, write_row
+from plangym_lite.transitions import (
+    STEPS,
+    BatchSpec,
+    Columns,
+    Form,
+    Rows,
+    map_leaves,
+    write_row,
+    write_steps,
+)
 from plangym_lite.vectorization.columns import Layout, cut_columns, odd_leaves, put_odd_leaves
 from tests.same import assert_same
 
@@ -47,8 +56,8 @@ specs = st.builds(
 )
 
 
-def columns_of(spec, capacity):
-    layout = Layout(spec, capacity)
+def columns_of(spec, capacity, form=STEPS):
+    layout = Layout(spec, capacity, form)
     memory = np.full(layout.nbytes, 0xAA, np.uint8)
     return layout, memory, layout.view(memory)
 
@@ -104,9 +113,9 @@ def test_results_written_by_pieces_are_collected_whole(spec, capacity, data):
     _, _, columns = columns_of(spec, capacity)
     samples = [spec.observation_space.sample() for _ in range(capacity)]
     middle = data.draw(st.integers(0, capacity))
-    whole = columns.out_of(0, capacity, return_state=True)
+    whole = columns.out_of(0, capacity)
     for start, stop in ((middle, capacity), (0, middle)):  # as two workers would, in any order
-        out = columns.out_of(start, stop, return_state=True)
+        out = columns.out_of(start, stop)
         for row in range(stop - start):
             write_row(out.observs, row, samples[start + row])
             if spec.state_shape is None:
@@ -122,9 +131,9 @@ def test_results_written_by_pieces_are_collected_whole(spec, capacity, data):
 
 def test_no_state_is_written_where_none_is_asked_for():
     spec = BatchSpec(spaces.Discrete(2), spaces.Discrete(2), (3,), np.dtype(np.float64))
-    _, _, columns = columns_of(spec, 4)
-    assert columns.out_of(1, 3, return_state=False).states is None
-    assert cut_columns(columns.out_of(1, 3, False), 0, 1).states is None
+    _, _, columns = columns_of(spec, 4, Form(states=False))
+    assert columns.out.states is None
+    assert cut_columns(columns.out_of(1, 3), 0, 1).states is None
 
 
 def test_states_of_another_length_are_refused():
@@ -132,3 +141,24 @@ def test_states_of_another_length_are_refused():
     _, _, columns = columns_of(spec, 4)
     with pytest.raises(ValueError, match="broadcast"):
         columns.fill(0, 2, Rows(np.zeros(2, int), np.zeros((2, 5)), np.ones(2, int)))
+
+
+@given(specs, st.integers(1, 5), st.integers(1, 4), st.sampled_from(["last", "all", None]))
+def test_rollouts_have_an_axis_of_steps(spec, capacity, steps, observs):
+    _, _, columns = columns_of(spec, capacity, Form(True, steps, observs))
+    assert columns.out.rewards.shape == (capacity, steps)
+    assert columns.out.lengths.shape == (capacity,)
+    if columns.rows.actions is not None:
+        assert columns.rows.actions.shape == (capacity, steps, *spec.action_space.shape)
+    if observs is None:
+        assert columns.out.observs is None
+        return
+    samples = [spec.observation_space.sample() for _ in range(steps)]
+    out = columns.out_of(0, capacity)
+    if observs == "all":
+        write_steps(out.observs, capacity - 1, samples)
+        last = map_leaves(lambda leaf: leaf[-1][-1], out.observs)
+    else:
+        write_row(out.observs, capacity - 1, samples[-1])
+        last = map_leaves(lambda leaf: leaf[-1], out.observs)
+    assert_same(map_leaves(np.asarray, last), map_leaves(np.asarray, samples[-1]))

@@ -31,7 +31,6 @@ class Batch:
             workers,
             self.block,
             rows,
-            True,
             replace=lambda index: workers[index].restart(),
             collect=self.collect,
             blocking=blocking,

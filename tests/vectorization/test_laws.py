@@ -1,102 +1,13 @@
 """Laws: workers give the answers of the environment itself, move nothing, and keep their word."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plangym_lite import make
-from plangym_lite.testing.toy import NestedToy, OpaqueToy, ToyEnv
-from plangym_lite.vectorization import BatchEnv, InlineWorker, ParallelEnv
-from tests.same import assert_same, collect_states, rows_of
-
-MAKERS = {
-    "toy": lambda: ToyEnv(slip=0.3, time_limit=9),
-    "opaque states": lambda: OpaqueToy(slip=0.3, time_limit=9),
-    "nested": lambda: NestedToy(slip=0.3, time_limit=9, frameskip=2),
-    "images in infos": lambda: ToyEnv(return_image=True),
-    "cartpole": lambda: make("CartPole-v1"),
-    "generic snapshot": lambda: make("Blackjack-v1"),
-    "atari rgb": lambda: make("ALE/Pong-v5", obs_type="rgb", frameskip=2),
-    "atari grayscale": lambda: make("ALE/Freeway-v5", obs_type="grayscale"),
-    "atari ram": lambda: make("ALE/MsPacman-v5", obs_type="ram", repeat_action_probability=0.25),
-}
-WITH_PROCESSES = ["toy", "opaque states", "nested", "cartpole", "generic snapshot", "atari rgb"]
-MAX_WORKERS = 4
-
-
-class Subject:
-    """An environment, the same with workers, and states to start from."""
-
-    def __init__(self, maker):
-        self.env = maker()
-        states, self.actions = collect_states(self.env, 60)
-        self.states = states + self.ends(states)
-        self.actions += self.actions[: len(self.states) - len(states)]
-        self.env.set_state(states[3])
-        self.expected = {}
-
-    def ends(self, states):
-        """A few states in which an episode has ended."""
-        steps = [
-            self.env.step(action, state) for action, state in zip(self.actions, states, strict=True)
-        ]
-        return [step.state for step in steps if step.terminated or step.truncated][:5]
-
-    def row(self, index, dt):
-        """What the environment itself answers, one row at a time."""
-        if (index, dt) not in self.expected:
-            home = self.env.get_state()
-            step = self.env.step(self.actions[index], self.states[index], dt)
-            self.expected[index, dt] = tuple(step)
-            self.env.set_state(home)
-        return self.expected[index, dt]
-
-    def batch(self, stepper, picks, form="list", return_state=None):
-        """Run rows ``(index, dt)``, the states handed over in one of three forms."""
-        actions = [self.actions[index] for index, _ in picks]
-        states = [self.states[index] for index, _ in picks]
-        if form != "list" and not self.env.STATE_IS_ARRAY:
-            form = "objects"
-        if form == "objects":
-            objects = np.empty(len(states), object)
-            for row, state in enumerate(states):
-                objects[row] = state
-            states = objects
-        elif form == "array":
-            states = np.array([*states, self.states[0]])[: len(states)]
-        return stepper(actions, states, [dt for _, dt in picks], return_state)
-
-    def check(self, picks, batch):
-        rows = rows_of(self.env, batch)
-        assert len(rows) == len(picks)
-        for pick, (*fields, reward, terminated, truncated, info) in zip(picks, rows, strict=True):
-            numbers = float(reward), bool(terminated), bool(truncated)
-            assert_same(self.row(*pick), (*fields, *numbers, info))
-
-
-@pytest.fixture(scope="module", params=MAKERS)
-def inline(request):
-    """A subject, and pools of 1 to 4 workers in this process."""
-    subject = Subject(MAKERS[request.param])
-    workers = [InlineWorker(MAKERS[request.param]) for _ in range(MAX_WORKERS)]
-    subject.pools = [BatchEnv(workers[: count + 1]) for count in range(MAX_WORKERS)]
-    subject.workers = workers
-    yield subject
-    for pool in subject.pools:
-        pool.close()
-    subject.env.close()
-
-
-@pytest.fixture(scope="module", params=WITH_PROCESSES)
-def processes(request):
-    """A subject, and the same environment with three processes."""
-    subject = Subject(MAKERS[request.param])
-    with ParallelEnv(MAKERS[request.param], n_workers=3) as subject.parallel:
-        subject.parallel.sync_states(subject.env.get_state())
-        yield subject
-    subject.env.close()
-
+from plangym_lite.vectorization import ParallelEnv
+from tests.same import assert_same
+from tests.vectorization.conftest import MAX_WORKERS
+from tests.vectorization.subjects import MAKERS, Subject
 
 picks_of_rows = st.lists(st.tuples(st.integers(0, 59), st.integers(1, 5)), max_size=40)
 forms = st.sampled_from(["list", "array", "objects"])

@@ -1,0 +1,130 @@
+"""Batches: what a planner calls thousands of times a second.
+
+``B`` denotes the batch dimension, ``T`` the length of a rollout, ``S`` the length of a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from plangym_lite.engine import Engine
+from plangym_lite.errors import InvalidBatchError
+from plangym_lite.transitions import (
+    BatchSpec,
+    Form,
+    RolloutBatch,
+    Rows,
+    StepBatch,
+    TransitionBatch,
+    empty_columns,
+    pack,
+)
+from plangym_lite.validation import count_steps, prepare_rows
+
+__all__ = ["Batches"]
+
+OBSERVS = ("last", "all", None)
+
+
+class Batches(Engine):
+    """An engine that runs batches, of which each row starts from a state of its own."""
+
+    def step_batch(
+        self,
+        actions: np.ndarray | Sequence[Any],
+        states: np.ndarray | Sequence[Any] | None = None,
+        dt: int | np.ndarray | Sequence[int] = 1,
+        return_state: bool | None = None,
+    ) -> StepBatch | TransitionBatch:
+        """Step ``B`` rows, each from its own state. The environment's current state stays put.
+
+        Args:
+            actions: ``B`` actions.
+            states: ``B`` states, as ``[B, S]`` array or list; ``None``: every row starts from
+                the current state.
+            dt: one int for all rows or one for each, at least 1, in units of ``frameskip``.
+            return_state: ``None``: states come back if states went in.
+
+        Returns:
+            ``(observs, rewards, terminateds, truncateds, infos)``, with ``states`` in front if
+            asked for; arrays with a leading ``[B]`` axis, ``infos`` a list of dicts. A row whose
+            state has ended returns that state again, with reward 0.
+
+        Raises:
+            InvalidBatchError: lengths, shapes, dtypes or ranges do not fit; nothing was run.
+            InvalidStateError: a state is not one of this environment's; nothing was run.
+        """
+        self._ensure_setup()
+        if return_state is None:
+            return_state = states is not None
+        rows = prepare_rows(self.batch_spec, actions, self._starts(actions, states), dt)
+        return self.run_rows(rows, Form(states=return_state))
+
+    def rollout_batch(
+        self,
+        actions: np.ndarray | Sequence[Any],
+        states: np.ndarray | Sequence[Any] | None = None,
+        dt: int | np.ndarray | Sequence[int] = 1,
+        return_observs: str | None = "last",
+    ) -> RolloutBatch:
+        """Run ``B`` sequences of ``T`` actions, each from its own state, until episodes end.
+
+        The same as ``T`` calls of ``step_batch``, each from the states of the one before, but
+        every state is restored and saved once, and no observation is built that is not asked for.
+
+        Args:
+            actions: ``[B, T, ...]``; for nested spaces ``B`` lists of ``T`` actions.
+            states: as in ``step_batch``.
+            dt: for how long each action is held: one int for all rows or one for each.
+            return_observs: ``"last"``: the observations after the last action run; ``"all"``:
+                those after each action, ``[B, T, ...]``; ``None``: none.
+
+        Returns:
+            ``(states, observs, rewards [B, T], terminateds, truncateds, lengths [B], infos)``.
+            ``lengths`` counts the actions run; ``infos`` are those of the last of them, but for
+            ``n_step``, which counts all simulator steps of the row. A row whose state has ended
+            has length 0.
+
+        Raises:
+            InvalidBatchError: lengths, shapes, dtypes or ranges do not fit; nothing was run.
+            InvalidStateError: a state is not one of this environment's; nothing was run.
+        """
+        self._ensure_setup()
+        if return_observs not in OBSERVS:
+            raise InvalidBatchError(
+                f"return_observs must be one of {OBSERVS}, got {return_observs!r}"
+            )
+        starts = self._starts(actions, states)
+        rows = prepare_rows(self.batch_spec, actions, starts, dt, has_steps=True)
+        return self.run_rows(rows, Form(True, count_steps(rows.actions), return_observs))
+
+    def get_state(self) -> Any:
+        """The current state, complete: a 1-D array of your own, or an opaque picklable value."""
+        self._settle()
+        return self.save_state()
+
+    @property
+    def batch_spec(self) -> BatchSpec:
+        """What one row of a batch looks like."""
+        self._ensure_setup()
+        if self._spec is None:
+            shape, dtype = self.state_layout() or (None, None)
+            self._spec = BatchSpec(self.observation_space, self.action_space, shape, dtype)
+        return self._spec
+
+    def run_rows(self, rows: Rows, form: Form) -> Any:
+        """Run validated rows. Vectorized environments hand them to their workers instead."""
+        out = empty_columns(self.batch_spec, len(rows.dts), form)
+        return pack(self.batch_spec, out, self.make_transitions(rows, out))
+
+    def _starts(self, actions: Any, states: Any) -> Any:
+        """The states given, or for each row the current one."""
+        if states is not None:
+            return states
+        try:
+            return [self.get_state()] * len(actions)
+        except TypeError:
+            raise InvalidBatchError(f"actions must be a list or array, got {actions!r}") from None
