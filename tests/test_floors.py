@@ -36,6 +36,7 @@ ENGINES = {
     "dm_control": ("envs/dm_control",),
     "Box2D": ("envs/box2d",),
     "minigrid": ("envs/minigrid",),
+    "stable_retro": ("envs/retro",),
     "ray": ("vectorization/ray",),
     "shimmy": (),
     "pygame": (),

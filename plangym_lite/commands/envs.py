@@ -52,6 +52,7 @@ FAMILIES = (
     Family("dm_control", ("shimmy.dm_control", "dm_control"), "dm-control", "dm_control"),
     Family("Box2D", ("gymnasium.envs.box2d",), "box2d", "Box2D"),
     Family("MiniGrid and BabyAI", ("minigrid",), "minigrid", "minigrid"),
+    Family("stable-retro", ("stable_retro",), "retro", "stable_retro"),
     Family("Jax versions", ("gymnasium.envs.phys2d", "gymnasium.envs.tabular"), None, "jax"),
     Family("Other", ("",)),
 )
@@ -79,6 +80,10 @@ def installed_families() -> list[Family]:
             family = next(kind for kind in families if kind.title == "dm_control")
             others = [name for name in family.ids if task_of(name) is None]
             family.ids = [*sorted(TASKS), *others]
+        if find_spec("stable_retro"):
+            from plangym_lite.envs.retro import games
+
+            next(kind for kind in families if kind.title == "stable-retro").ids = games()
     return families
 
 

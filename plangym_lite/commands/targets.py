@@ -45,6 +45,7 @@ VARIANTS: dict[str, tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]]
     ),
     "Box2D": (PLAIN, LIMIT),
     "MiniGrid and BabyAI": (PLAIN, {**LIMIT, **PICTURES}),
+    "stable-retro": (PLAIN, {"ram": RAM}),
 }
 """By family: what is always checked, and what ``--variants all`` adds."""
 
