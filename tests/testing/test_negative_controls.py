@@ -131,6 +131,20 @@ class TestAtari:
         args = monkeypatch, Console, "_stop_in_frame", broken
         assert is_caught(make_env, *args, **{**self.SHORT, "depths": (0, 1, 7)})
 
+    def test_the_rounding_of_a_music_clock(self, monkeypatch):
+        """ale-py's states round it, in the cartridge of Pitfall II."""
+
+        def broken(frame):
+            def unrounded(self, action, strength=1.0):
+                self._core = None
+                return self.ale.act(action, strength)
+
+            return unrounded
+
+        args = monkeypatch, Console, "_rounded_frame", broken
+        walk = {**self.SHORT, "depths": (5,), "length": 20}
+        assert is_caught(self.make_env("Pitfall2"), *args, **walk)
+
     def test_the_picture(self, monkeypatch):
         args = monkeypatch, Emulator, "refresh_picture", lambda refresh: lambda self: None
         assert is_caught(self.make_env("MsPacman"), *args, **self.SHORT)
