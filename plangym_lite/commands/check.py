@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from plangym_lite.registry import usable_cores
 from plangym_lite.testing.contract import check_exact
 
 __all__ = ["CheckOptions", "check", "check_again", "check_all"]
+
+INTERRUPTED = 130
 
 
 @dataclass
@@ -60,7 +63,8 @@ def check(name: str) -> int:
 def check_all(options: CheckOptions) -> int:
     """The same for everything installed, as a table; return 1 if anything is wrong.
 
-    A refusal is not wrong: it is told when the environment is made.
+    A refusal is not wrong: it is told when the environment is made. Ctrl-C ends it with what is
+    known by then.
 
     Raises:
         CommandError: no such family or variant, or a file that cannot be written.
@@ -69,7 +73,9 @@ def check_all(options: CheckOptions) -> int:
     for path in (options.json, options.markdown):
         if path is not None and not path.resolve().parent.is_dir():
             raise CommandError(f"{path} cannot be written: there is no such folder")
-    return report(examine_all(todo, options), [versions()], options.json, options.markdown)
+    rows = examine_all(todo, options)
+    code = report(rows, [versions()], options.json, options.markdown)
+    return code if len(rows) == len(todo) else INTERRUPTED
 
 
 def examine_all(todo: Sequence[Target], options: CheckOptions) -> list[Row]:
@@ -81,7 +87,8 @@ def examine_all(todo: Sequence[Target], options: CheckOptions) -> list[Row]:
         n_workers=options.workers,
     )
     rows = []
-    with tqdm(found, total=len(todo), unit="run", file=sys.stderr) as progress:
+    progress = tqdm(found, total=len(todo), unit="run", file=sys.stderr)
+    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(found), progress:
         for row in progress:
             rows.append(row)
             progress.set_postfix_str(row.name)

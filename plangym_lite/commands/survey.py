@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 from plangym_lite.commands.examine import WRONG, Row
 from plangym_lite.commands.targets import Target
@@ -80,7 +80,7 @@ def survey(
     jobs: int = 1,
     timeout: float = 300.0,
     n_workers: int | None = None,
-) -> Iterator[Row]:
+) -> Generator[Row, None, None]:
     """Examine the targets, ``jobs`` of them side by side; yield rows as they come.
 
     A target that takes more than ``timeout`` seconds, or ends its process, is a row like others.

@@ -83,6 +83,18 @@ def test_what_is_wrong_is_told(user_games, monkeypatch, capsys):
     assert main(["check", "--all", "--jobs", "1"]) == 0
 
 
+def test_interrupted_it_tells_what_it_knows(monkeypatch, capsys, tmp_path):
+    def survey(todo, **options):
+        yield row("CartPole-v1", family="Classic control")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "survey", survey)
+    data = tmp_path / "exact.json"
+    assert main(["check", "--all", "--family", "classic", "--json", str(data)]) == 130
+    assert "1 ids: 1 exact" in capsys.readouterr().out
+    assert len(json.loads(data.read_text())["rows"]) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from plangym_lite import make
-from plangym_lite.testing import ContractSuite, check_exact
+from plangym_lite.testing import ContractSuite
 
 minigrid = pytest.importorskip("minigrid")
 gym.register_envs(minigrid)
 
-NAMES = [name for name in sorted(gym.registry) if name.startswith(("MiniGrid-", "BabyAI-"))]
 pytestmark = pytest.mark.filterwarnings("ignore")  # minigrid's own
 
 
@@ -46,18 +45,6 @@ class TestPictures(MiniGridSuite):
     def make_env(self):
         wrappers = [minigrid.wrappers.RGBImgPartialObsWrapper, minigrid.wrappers.ImgObsWrapper]
         return make("MiniGrid-KeyCorridorS3R1-v0", wrappers=wrappers)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("name", NAMES)
-def test_all_are_exact(name):
-    with contextlib.redirect_stdout(io.StringIO()):
-        try:
-            report = check_exact(lambda: make(name), depths=(0, 17), length=25, reach=60)
-        except gym.error.DependencyNotInstalled as error:
-            pytest.skip(str(error))
-    assert report.exact, report
 
 
 @pytest.mark.parametrize("name", ["MiniGrid-MultiRoom-N6-v0", "BabyAI-BossLevel-v0"])
