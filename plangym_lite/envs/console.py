@@ -8,8 +8,8 @@ One thing is in no state of ale-py (0.12.1): whether the picture chip was stoppe
 frame. Where it was, the next frame runs differently. The processor's registers, which are in the
 core, tell: it did not come to the frame's end. ``_put`` sets that right.
 
-And one thing is rounded in them: the fraction of a tick in the music clock of Pitfall II's cartridge.
-So that a game that was saved runs on as one that was not, ``frame`` rounds it before every frame.
+And one thing is rounded in them: the fraction of a tick in the music clock of Pitfall II's
+cartridge. So that a game that was saved runs on as one that was not, ``frame`` rounds it each time.
 """
 
 from __future__ import annotations
