@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 OUT    ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow check lint format types notebooks wheel pythons clean
+.PHONY: help setup demo test slow check lint format types notebooks wheel pythons bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ wheel: $(VENV)/dev  ## build the wheel, install it elsewhere, use it there
 
 pythons: $(VENV)/dev  ## core tests on every Python from 3.10 to 3.13 that is installed
 	$(BIN)/nox -f .ci/noxfile.py
+
+bench: $(VENV)/core  ## how fast it is on this machine, beside the raw emulator
+	$(BIN)/plangym-lite bench
 
 clean:  ## remove what was built here
 	rm -rf $(VENV) $(OUT) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .nox

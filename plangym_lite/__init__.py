@@ -3,11 +3,11 @@
 The house, from the ground up; a file imports only from lower floors:
 
     floor 0  errors.py
-    floor 1  transitions.py  splitting.py  validation.py  recipe.py
+    floor 1  machine.py  transitions.py  splitting.py  validation.py  recipe.py
     floor 2  engine.py  batches.py  core.py
     floor 3  envs/  vectorization/  planners/  testing/     rooms without doors between them
     floor 4  registry.py
-    floor 5  cli.py  __main__.py  __init__.py
+    floor 5  cli.py  commands/  bench/  __main__.py  __init__.py
 
 ``import plangym_lite`` loads no simulator.
 """
@@ -15,10 +15,12 @@ The house, from the ground up; a file imports only from lower floors:
 from plangym_lite.core import PlanEnv
 from plangym_lite.envs.gym import PlangymEnv
 from plangym_lite.errors import (
+    AlreadySteppingError,
     ClosedError,
     InvalidBatchError,
     InvalidStateError,
     NotCloneableError,
+    NotSteppingError,
     PlangymError,
     ProtocolError,
     RemoteError,
@@ -28,23 +30,43 @@ from plangym_lite.errors import (
 )
 from plangym_lite.registry import make, register_adapter
 from plangym_lite.transitions import RolloutBatch, Step, StepBatch, Transition, TransitionBatch
+from plangym_lite.vectorization import (
+    BatchEnv,
+    CloudpickleWrapper,
+    ExternalProcess,
+    ParallelEnv,
+    SequentialVectorEnv,
+    SubprocVecEnv,
+    SubprocVectorEnv,
+    VecEnvWrapper,
+)
 
 __all__ = [
+    "AlreadySteppingError",
+    "BatchEnv",
     "ClosedError",
+    "CloudpickleWrapper",
+    "ExternalProcess",
     "InvalidBatchError",
     "InvalidStateError",
     "NotCloneableError",
+    "NotSteppingError",
+    "ParallelEnv",
     "PlanEnv",
     "PlangymEnv",
     "PlangymError",
     "ProtocolError",
     "RemoteError",
     "RolloutBatch",
+    "SequentialVectorEnv",
     "Step",
     "StepBatch",
+    "SubprocVecEnv",
+    "SubprocVectorEnv",
     "Transition",
     "TransitionBatch",
     "UnknownEnvironmentError",
+    "VecEnvWrapper",
     "WorkerDiedError",
     "WorkerError",
     "make",

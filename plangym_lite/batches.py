@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.engine import Engine
+from plangym_lite.engine import Engine, add_note
 from plangym_lite.errors import InvalidBatchError
 from plangym_lite.transitions import (
     BatchSpec,
@@ -22,7 +22,7 @@ from plangym_lite.transitions import (
     empty_columns,
     pack,
 )
-from plangym_lite.validation import count_steps, prepare_rows
+from plangym_lite.validation import check_states, count_steps, prepare_rows
 
 __all__ = ["Batches"]
 
@@ -101,6 +101,19 @@ class Batches(Engine):
         rows = prepare_rows(self.batch_spec, actions, starts, dt, has_steps=True)
         return self.run_rows(rows, Form(True, count_steps(rows.actions), return_observs))
 
+    def get_images(self, states: np.ndarray | Sequence[Any]) -> np.ndarray:
+        """The pictures of ``B`` states. The environment's current state stays put.
+
+        Returns:
+            ``[B, height, width, 3]`` uint8, an array of your own.
+
+        Raises:
+            NotImplementedError: the environment draws no image.
+            InvalidStateError: a state is not one of this environment's.
+        """
+        self._ensure_setup()
+        return self.draw_images(check_states(self.batch_spec, states))
+
     def get_state(self) -> Any:
         """The current state, complete: a 1-D array of your own, or an opaque picklable value."""
         self._settle()
@@ -119,6 +132,25 @@ class Batches(Engine):
         """Run validated rows. Vectorized environments hand them to their workers instead."""
         out = empty_columns(self.batch_spec, len(rows.dts), form)
         return pack(self.batch_spec, out, self.make_transitions(rows, out))
+
+    def draw_images(self, states: Any) -> np.ndarray:
+        """The pictures of checked states. Vectorized environments hand them to their workers."""
+        if len(states) == 0:
+            self._settle()
+            return self.draw_image()[None][:0]
+        self._leave_home()
+        images: Any = None
+        for row, state in enumerate(states):
+            try:
+                self.load_state(state)
+                image = self.draw_image()
+            except Exception as error:
+                add_note(error, f"at state {row} of get_images")
+                raise
+            if images is None:
+                images = np.empty((len(states), *image.shape), image.dtype)
+            images[row] = image
+        return images
 
     def _starts(self, actions: Any, states: Any) -> Any:
         """The states given, or for each row the current one."""

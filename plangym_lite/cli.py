@@ -7,20 +7,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from plangym_lite import __version__
+from plangym_lite.commands.knobs import KNOBS, PLANNERS, option_of
 from plangym_lite.commands.target import CommandError
 from plangym_lite.errors import PlangymError
+from plangym_lite.machine import usable_cores
 
 __all__ = ["main"]
 
-KNOBS = {
-    "max_depth": (int, "how many steps ahead a simulation looks"),
-    "rollout_dt": (int, "for how many steps a random action is held"),
-    "batch_size": (int, "mcts: leaves that are expanded together"),
-    "discount": (float, "of a reward one step later"),
-    "exploration": (float, "mcts: weight of what was visited little"),
-}
 FAILURE, INTERRUPTED, READER_GONE = 2, 130, 141
 
 
@@ -46,8 +42,12 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; what it needs is imported here, so that ``--help`` is quick."""
     if args.command == "plan":
         return run_plan(args)
+    if args.command == "compare":
+        return run_compare(args)
     if args.command == "check":
         return run_check(args)
+    if args.command == "bench":
+        return run_bench(args)
     from plangym_lite.commands.envs import envs
 
     return envs()
@@ -71,19 +71,59 @@ def run_plan(args: argparse.Namespace) -> int:
     """Hand the options of ``plan`` over."""
     from plangym_lite.commands.plan import PlanOptions, plan
 
-    given = {knob: getattr(args, knob) for knob in KNOBS if getattr(args, knob) is not None}
-    options = PlanOptions(
-        name=args.name,
-        planner=args.planner,
-        steps=args.steps,
-        workers=args.workers,
-        seed=args.seed,
-        frameskip=args.frameskip,
-        gif=args.gif,
-        json=args.json,
-        knobs={"num_simulations": args.simulations, **given},
+    return plan(
+        PlanOptions(
+            name=args.name,
+            planner=args.planner,
+            episodes=args.episodes,
+            steps=args.steps,
+            execute=args.execute,
+            workers=args.workers,
+            seed=args.seed,
+            frameskip=args.frameskip,
+            gif=args.gif,
+            mp4=args.mp4,
+            plot=args.plot,
+            json=args.json,
+            knobs=given_knobs(args),
+        )
     )
-    return plan(options)
+
+
+def run_compare(args: argparse.Namespace) -> int:
+    """Hand the options of ``compare`` over."""
+    from plangym_lite.commands.compare import CompareOptions, compare
+
+    return compare(
+        CompareOptions(
+            names=args.names,
+            planners=args.planners,
+            episodes=args.episodes,
+            steps=args.steps,
+            workers=args.workers,
+            seed=args.seed,
+            frameskip=args.frameskip,
+            json=args.json,
+            knobs=given_knobs(args),
+        )
+    )
+
+
+def given_knobs(args: argparse.Namespace) -> dict[str, Any]:
+    """The knobs that were turned."""
+    return {knob: getattr(args, knob) for knob in KNOBS if getattr(args, knob) is not None}
+
+
+def run_bench(args: argparse.Namespace) -> int:
+    """Hand the options of ``bench`` over."""
+    from plangym_lite.bench.peers import HOW_TO_INSTALL
+    from plangym_lite.commands.bench import BenchOptions, bench
+
+    if args.peers:
+        print(HOW_TO_INSTALL)
+        return 0
+    counts = args.workers or [usable_cores()]
+    return bench(BenchOptions(counts, args.rounds, args.seconds, args.only, args.json, args.plot))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -95,7 +135,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_plan(commands.add_parser("plan", help="play a game by planning"))
+    add_compare(commands.add_parser("compare", help="several planners, several environments"))
     commands.add_parser("envs", help="list the environments that can be made")
+    add_bench(commands.add_parser("bench", help="measure how fast it is on this machine"))
     add_check(commands.add_parser("check", help="find out whether an environment is exact"))
     return parser
 
@@ -123,18 +165,68 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     """The options of ``plan``."""
     add = parser.add_argument
     add("name", metavar="NAME", help="an id such as ALE/MsPacman-v5, or module:Class")
-    add("--planner", choices=("mcts", "random_shooting"), default="mcts")
-    add("--simulations", type=at_least_one, default=100, metavar="N", help="for each decision")
-    add("--steps", type=at_least_one, default=100, metavar="N", help="decisions (default: 100)")
-    add("--workers", type=workers, default="auto", metavar="auto|N|none", help="processes")
-    add("--seed", type=int, default=0, metavar="N")
-    add("--frameskip", type=at_least_one, metavar="N", help="frames for each step")
+    add("--planner", choices=PLANNERS, default="mcts")
+    add("--execute", type=at_least_one, default=1, metavar="N", help="actions of each plan")
     add("--gif", type=Path, metavar="PATH", help="write what was played")
+    add("--mp4", type=Path, metavar="PATH", help="the same as a video")
+    add("--plot", type=Path, metavar="PATH", help="draw the scores and the last search")
+    add_common(parser, episodes=1)
+
+
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """The options of ``compare``."""
+    add = parser.add_argument
+    add("names", metavar="NAME", nargs="+", help="ids, or module:Class")
+    add("--planners", type=planners, default=list(PLANNERS), metavar="A,B", help="default: all")
+    add_common(parser, episodes=3)
+
+
+def add_common(parser: argparse.ArgumentParser, episodes: int) -> None:
+    """The options of ``plan`` and ``compare``."""
+    add = parser.add_argument
+    add("--episodes", type=at_least_one, default=episodes, metavar="N", help="one seed each")
+    add("--steps", type=at_least_one, default=100, metavar="N", help="at most (default: 100)")
+    add("--workers", type=workers, default="auto", metavar="auto|N|none", help="processes")
+    add("--seed", type=int, default=0, metavar="N", help="of the first episode")
+    add("--frameskip", type=at_least_one, metavar="N", help="frames for each step")
     add("--json", type=Path, metavar="PATH", help="write the numbers")
-    knobs = parser.add_argument_group("knobs of the planner")
+    knobs = parser.add_argument_group("knobs of the planners")
     for knob, (kind, text) in KNOBS.items():
-        option = "--" + knob.replace("_", "-")
-        knobs.add_argument(option, type=kind, metavar="N" if kind is int else "X", help=text)
+        option = option_of(knob)
+        if kind is bool:
+            action = argparse.BooleanOptionalAction
+            knobs.add_argument(option, dest=knob, action=action, default=None, help=text)
+        else:
+            mark = {int: "N", float: "X", str: "KIND"}[kind]
+            knobs.add_argument(option, dest=knob, type=kind, metavar=mark, help=text)
+
+
+def planners(text: str) -> list[str]:
+    """Names of planners, with commas between them."""
+    names = text.split(",")
+    for name in names:
+        if name not in PLANNERS:
+            raise argparse.ArgumentTypeError(
+                f"no planner {name!r}: choose of {', '.join(PLANNERS)}"
+            )
+    return names
+
+
+def add_bench(parser: argparse.ArgumentParser) -> None:
+    """The options of ``bench``."""
+    add = parser.add_argument
+    add("--workers", type=counts, metavar="N[,N...]", help="several: how it scales")
+    add("--rounds", type=at_least_one, default=7, metavar="N", help="rounds, in turns (7)")
+    add("--seconds", type=float, default=0.5, metavar="X", help="of each measurement (0.5)")
+    add("--only", default="", metavar="TEXT", help="only lines of the table with TEXT in them")
+    add("--peers", action="store_true", help="say how to install what to compare with")
+    add("--json", type=Path, metavar="PATH", help="write every round")
+    add("--plot", type=Path, metavar="PATH", help="measure and draw cost as the work grows")
+
+
+def counts(text: str) -> list[int]:
+    """Numbers of workers."""
+    return [at_least_one(part) for part in text.split(",")]
 
 
 def at_least_one(text: str) -> int:

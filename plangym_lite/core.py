@@ -16,6 +16,7 @@ from plangym_lite.batches import Batches
 from plangym_lite.engine import AWAY, CLOSED, READY, TERMINATED, TRUNCATED
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.recipe import Recipe
+from plangym_lite.showing import table
 from plangym_lite.transitions import Step, Transition
 from plangym_lite.validation import check_action, check_dt, check_state
 
@@ -210,6 +211,13 @@ class PlanEnv(Batches):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({getattr(self, '_name', None)!r})"
+
+    def _repr_html_(self) -> str | None:
+        """For notebooks: what is known already; nothing is built or moved for it."""
+        phase = ("not built yet", "ready", "ready", "closed")[self._phase]
+        names = ("observation_space", "action_space", "frameskip", "n_workers")
+        known = ((name, getattr(self, name)) for name in names if hasattr(self, name))
+        return table(f"{self!r}: {phase}", known)
 
 
 def _rebuild(recipe: Recipe, state: Any) -> PlanEnv:

@@ -15,7 +15,7 @@ from gymnasium import spaces
 from plangym_lite.errors import ClosedError, InvalidStateError
 from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row, write_steps
 
-__all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "Engine"]
+__all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "Engine", "add_note"]
 
 RUNNING, TERMINATED, TRUNCATED = 0, 1, 2
 """Bits of ``Engine._ended``."""
@@ -30,6 +30,7 @@ class Engine(ABC):
     STATE_IS_ARRAY: bool = True
     OBS_IS_ARRAY: bool = True
     SINGLETON: ClassVar[bool] = False  # at most one engine in a process
+    is_trusted: bool = False  # known never to end its process: rows may run in the caller's
 
     observation_space: spaces.Space
     action_space: spaces.Space
@@ -113,6 +114,13 @@ class Engine(ABC):
         """The picture of the engine's state."""
         raise NotImplementedError(f"{type(self).__name__} draws no image")
 
+    def run_together(self, rows: Rows, out: Columns) -> list[dict[str, Any]] | None:
+        """Run all rows of a batch at once, fill ``out`` and return the infos, if that can be done.
+
+        ``None``: nothing was done, and the rows are run one by one. The bits must be the same.
+        """
+        return None
+
     def close_engine(self) -> None:  # noqa: B027
         """Free what the engine holds."""
 
@@ -121,6 +129,9 @@ class Engine(ABC):
     def make_transitions(self, rows: Rows, out: Columns) -> list[dict[str, Any]]:
         """Run each row from its state into the same row of ``out``; return the infos."""
         self._leave_home()
+        together = self.run_together(rows, out)
+        if together is not None:
+            return together
         actions, states, dts, first = rows
         if isinstance(actions, np.ndarray):
             actions = list(actions.copy())  # an engine may keep the action it was given
@@ -133,9 +144,22 @@ class Engine(ABC):
                 infos.append(run_row(action, dt, out, row))
                 self._write_end(out, row, state if absorbed else None)
             except Exception as error:
-                _add_note(error, f"in row {first + row} of the batch (action {action!r}, dt {dt})")
+                add_note(error, f"in row {first + row} of the batch (action {action!r}, dt {dt})")
                 raise
         return infos
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the current state is the end of an episode."""
+        self._settle()
+        return bool(self._ended)
+
+    def step_here(self, action: Any, out: Columns, row: int) -> dict[str, Any]:
+        """Step from the current state and stay there, results into one row; return the info."""
+        self._settle()
+        info = self._step_row(action, 1, out, row)
+        self._write_end(out, row, None)
+        return info
 
     def _step_row(self, action: Any, dt: int, out: Columns, row: int) -> dict[str, Any]:
         out.rewards[row], info = self._transition(action, dt)
@@ -235,6 +259,7 @@ class Engine(ABC):
             raise ClosedError(f"{self!r} was closed: make a new one")
 
 
-def _add_note(error: BaseException, note: str) -> None:
+def add_note(error: BaseException, note: str) -> None:
+    """Say with an error where it came from."""
     if hasattr(error, "add_note"):  # Python 3.11
         error.add_note(note)

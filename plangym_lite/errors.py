@@ -8,6 +8,8 @@
     ├── InvalidStateError (ValueError)         not a state of this environment
     ├── InvalidBatchError (ValueError)         lengths, shapes or dtypes of a batch that do not fit
     ├── ClosedError (RuntimeError)             you closed it
+    ├── AlreadySteppingError (RuntimeError)    a step was begun and its result not yet taken
+    ├── NotSteppingError (RuntimeError)        no step was begun whose result could be taken
     └── WorkerError (RuntimeError)
         ├── WorkerDiedError                    it broke: the process is gone
         ├── ProtocolError                      our bug: a message nobody understands
@@ -21,10 +23,12 @@ built-in :class:`TimeoutError`.
 from __future__ import annotations
 
 __all__ = [
+    "AlreadySteppingError",
     "ClosedError",
     "InvalidBatchError",
     "InvalidStateError",
     "NotCloneableError",
+    "NotSteppingError",
     "PlangymError",
     "ProtocolError",
     "RemoteError",
@@ -56,6 +60,14 @@ class InvalidBatchError(PlangymError, ValueError):
 
 class ClosedError(PlangymError, RuntimeError):
     """The environment or worker was closed before this call."""
+
+
+class AlreadySteppingError(PlangymError, RuntimeError):
+    """A step is under way: take its result with ``step_wait`` first."""
+
+
+class NotSteppingError(PlangymError, RuntimeError):
+    """No step is under way: begin one with ``step_async`` first."""
 
 
 class WorkerError(PlangymError, RuntimeError):

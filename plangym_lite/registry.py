@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-import os
 import re
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -23,8 +22,9 @@ from plangym_lite.core import PlanEnv
 from plangym_lite.envs.gym import PlangymEnv
 from plangym_lite.envs.providers import PROVIDERS, spec_of
 from plangym_lite.errors import UnknownEnvironmentError
+from plangym_lite.machine import usable_cores
 
-__all__ = ["PROVIDERS", "adapter_for", "find_spec", "make", "register_adapter", "usable_cores"]
+__all__ = ["PROVIDERS", "adapter_for", "find_spec", "make", "register_adapter"]
 
 SUITE_NAME = re.compile(r"dm_control/.+|[A-Za-z_]+-(?!v\d)[a-z_0-9]+")
 """What the tasks of dm_control look like: ``cartpole-balance``, or shimmy's id of it."""
@@ -108,7 +108,7 @@ def make(
         return adapter(**engine_kwargs)
     from plangym_lite.vectorization.parallel import ParallelEnv
 
-    count = usable_cores() if n_workers == "auto" else n_workers
+    count: Any = usable_cores() if n_workers == "auto" else n_workers
     return ParallelEnv(adapter, n_workers=count, **engine_kwargs)
 
 
@@ -189,13 +189,6 @@ def _retro() -> Any:
 
 def _room(package: str, module: str) -> Any:
     return importlib.import_module(module) if importlib.util.find_spec(package) else None
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _adapter_of(made: type) -> type[PlanEnv]:

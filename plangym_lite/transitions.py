@@ -21,6 +21,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector.utils import concatenate, create_empty_array
 
+from plangym_lite.showing import fields_table
+
 __all__ = [
     "STEPS",
     "BatchSpec",
@@ -58,6 +60,9 @@ class Step(NamedTuple):
     truncated: bool
     info: dict[str, Any]
 
+    def _repr_html_(self) -> str | None:
+        return fields_table(self)
+
 
 class Transition(NamedTuple):
     """One step, with the state after it (before any automatic reset)."""
@@ -69,6 +74,9 @@ class Transition(NamedTuple):
     truncated: bool
     info: dict[str, Any]
 
+    def _repr_html_(self) -> str | None:
+        return fields_table(self)
+
 
 class StepBatch(NamedTuple):
     """``B`` steps, without their states."""
@@ -78,6 +86,9 @@ class StepBatch(NamedTuple):
     terminateds: np.ndarray  # [B] bool
     truncateds: np.ndarray  # [B] bool
     infos: list[dict[str, Any]]  # B dicts, each with at least n_step and dt
+
+    def _repr_html_(self) -> str | None:
+        return fields_table(self)
 
 
 class TransitionBatch(NamedTuple):
@@ -90,6 +101,9 @@ class TransitionBatch(NamedTuple):
     truncateds: np.ndarray
     infos: list[dict[str, Any]]
 
+    def _repr_html_(self) -> str | None:
+        return fields_table(self)
+
 
 class RolloutBatch(NamedTuple):
     """``B`` rows that each ran up to ``T`` actions."""
@@ -101,6 +115,9 @@ class RolloutBatch(NamedTuple):
     truncateds: np.ndarray  # [B] bool
     lengths: np.ndarray  # [B] int64, actions run
     infos: list[dict[str, Any]]  # of the last action run, but n_step counts for the whole row
+
+    def _repr_html_(self) -> str | None:
+        return fields_table(self)
 
 
 class Form(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -14,16 +15,19 @@ import pytest
 from PIL import Image
 
 import plangym_lite
+from plangym_lite import planners
 from plangym_lite.cli import main
 from plangym_lite.commands import envs as envs_command
+from plangym_lite.commands.compare import table
 from plangym_lite.commands.film import MAX_PICTURES, Film
+from plangym_lite.commands.knobs import KNOBS, PLANNERS
 from plangym_lite.testing.toy import ToyEnv
 
 TOY = "plangym_lite.testing.toy:ToyEnv"
 JSON_KEYS = {
     *("name", "planner", "knobs", "seed", "workers", "versions"),
     *("score", "random_score", "steps", "simulator_calls", "frames", "seconds"),
-    *("ended", "interrupted"),
+    *("ended", "interrupted", "execute", "score_std", "episodes"),
 }
 HERE = {**os.environ, "PYTHONPATH": str(Path(plangym_lite.__file__).parents[1])}
 USER_MODULE = """
@@ -105,6 +109,74 @@ def test_plan_writes_what_it_played(folder, capsys, planner):
     assert f"random play: {game['random_score']:g} points" in printed.out
 
 
+@pytest.mark.parametrize("planner", PLANNERS)
+def test_plan_knows_every_planner(folder, planner):
+    is_for_numbers = planner in ("cem", "mppi")
+    name = "plangym_lite.testing.toy:ContinuousToy" if is_for_numbers else TOY
+    options = "--planner", planner, "--budget", "500", "--json", "out.json"
+    assert plan(*options, name=name) == 0
+    game = written(folder)
+    assert game["score"] > 0.9
+    assert 0 < game["simulator_calls"] <= 500 * game["steps"] + 100 * (planner == "mcts")
+
+
+def test_knobs_are_those_of_the_planners():
+    assert set(PLANNERS) == {name for name in planners.__all__ if name.islower()}
+    found = {}
+    for planner in PLANNERS:
+        for name, parameter in inspect.signature(getattr(planners, planner)).parameters.items():
+            if isinstance(parameter.default, (bool, int, float, str)):
+                assert found.setdefault(name, type(parameter.default)) is type(parameter.default)
+    assert {**found, "budget": int} == {name: kind for name, (kind, _) in KNOBS.items()}
+
+
+def test_episodes_have_a_seed_each(folder, capsys):
+    options = "--episodes", "3", "--seed", "4", "--steps", "2", "--json", "out.json"
+    assert plan(*options, "--execute", "2", "--no-subtables", "--planner", "rollout_iw") == 0
+    game = written(folder)
+    assert [episode["seed"] for episode in game["episodes"]] == [4, 5, 6]
+    assert [len(episode["rewards"]) for episode in game["episodes"]] == [2, 2, 2]
+    assert game["steps"] == 6
+    assert game["score"] == pytest.approx(-0.02)
+    assert game["knobs"] == {"subtables": False}
+    assert "3 episodes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("planner", ["mcts", "go_explore", "fractal"])
+def test_plots_are_drawn(folder, planner):
+    pytest.importorskip("matplotlib")
+    options = "--planner", planner, "--steps", "2", "--budget", "200", "--plot", "out.png"
+    assert plan(*options) == 0
+    with Image.open("out.png") as picture:
+        assert picture.size[0] > 500
+
+
+def test_compare_prints_a_table(folder, capsys):
+    names = TOY, "plangym_lite.testing.toy:ContinuousToy"
+    options = "--planners", "fractal,cem", "--episodes", "2", "--budget", "500"
+    command = ["compare", *names, *options, "--workers", "none", "--json", "out.json"]
+    assert main(command) == 0
+    first, second = written(folder)["results"][0], written(folder)["results"][1]
+    assert (first["planner"], first["score"]) == ("fractal", pytest.approx(0.96))
+    assert (second["name"], second["knobs"]) == (names[1], {"budget": 500})
+    lines = capsys.readouterr().out.splitlines()
+    assert [cell.strip() for cell in lines[0].split("|")][1:-1] == [
+        *("environment", "fractal", "cem", "random")
+    ]
+    assert "0.96 ± 0" in lines[2]
+    assert lines[2].split("|")[3].strip() == "-"
+    assert f"cem on {TOY}: cem needs a Box" in lines[4]
+
+
+def test_compare_refuses_knobs_that_nobody_has(folder, capsys):
+    assert main(["compare", TOY, "--planners", "mcts,cem", "--walkers", "3"]) == 2
+    assert "none of mcts, cem has --walkers" in capsys.readouterr().err
+
+
+def test_a_table_of_nothing():
+    assert table([], ["mcts"]).splitlines()[0] == "| environment | mcts | random |"
+
+
 def test_random_play_is_really_played(folder):
     assert plan("--steps", "5", "--json", "out.json", "--seed", "7") == 0
     game, env = written(folder), ToyEnv()
@@ -125,6 +197,7 @@ def test_the_seed_decides_whatever_the_workers(folder):
     games = [written(folder, f"{run}.json") for run in "abc"]
     for game in games:
         game.update(seconds=0, workers=0)
+        game["episodes"][0]["seconds"] = 0
     assert games[0] == games[1]
     assert games[0]["frames"] != games[2]["frames"] or games[0] != games[2]
     assert (folder / "a.gif").read_bytes() == (folder / "b.gif").read_bytes()
@@ -180,6 +253,9 @@ def test_interrupted_it_still_writes(folder, number, workers):
         (TOY, ("--gif", "."), ". cannot be written"),
         (TOY, ("--discount", "2"), "discount must be between 0 and 1"),
         (TOY, ("--planner", "random_shooting", "--exploration", "1"), "has no --exploration"),
+        (TOY, ("--planner", "fractal", "--simulations", "9"), "fractal has no --simulations"),
+        (TOY, ("--planner", "cem"), "cem needs a Box of numbers within bounds"),
+        (TOY, ("--mp4", "out.gif"), "out.gif does not end in .mp4"),
     ],
 )
 def test_plan_says_in_one_line_what_is_wrong(folder, capsys, name, options, message):
@@ -198,6 +274,8 @@ def test_plan_says_in_one_line_what_is_wrong(folder, capsys, name, options, mess
         ("plan", TOY, "--steps", "0"),
         ("plan", TOY, "--workers", "-1"),
         ("plan", TOY, "--planner", "luck"),
+        ("compare",),
+        ("compare", TOY, "--planners", "mcts,luck"),
     ],
 )
 def test_wrong_arguments_are_told(arguments, capsys):

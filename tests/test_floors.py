@@ -1,6 +1,8 @@
 """The rules of the house, read off the source: floors, sizes, names, imports."""
 
 import ast
+import functools
+import gc
 import subprocess
 import sys
 from itertools import pairwise
@@ -20,24 +22,25 @@ MODULES = {
     for path in FILES
 }
 FLOORS = [
-    {"errors"},
-    {"transitions", "splitting", "validation", "recipe"},
+    {"errors", "showing"},
+    {"machine", "transitions", "splitting", "validation", "recipe", "archive", "state_column"},
     {"engine", "batches", "core"},
     {"envs", "vectorization", "planners", "testing"},
     {"registry"},
-    {"cli", "commands", "__main__", ""},
+    {"cli", "commands", "bench", "viz", "__main__", ""},
 ]
 ROOMS = FLOORS[3]
 PASSED_ON = {"engine_kwargs", "overrides", "others", "kwargs", "toy_args"}
 """Names that ``**`` may have: arguments that go on to somebody else as they are."""
 ENGINES = {
-    "ale_py": ("envs/atari", "envs/console", "envs/emulator"),
-    "mujoco": ("envs/mujoco", "envs/dm_control"),
+    "ale_py": ("envs/atari", "envs/console", "envs/emulator", "bench/atari", "bench/peers"),
+    "mujoco": ("envs/mujoco", "envs/dm_control", "bench/peers"),
     "dm_control": ("envs/dm_control",),
     "Box2D": ("envs/box2d",),
     "minigrid": ("envs/minigrid",),
     "stable_retro": ("envs/retro",),
     "ray": ("vectorization/ray",),
+    "stable_baselines3": ("vectorization/stable_baselines3",),
     "shimmy": (),
     "pygame": (),
     "torch": (),
@@ -49,8 +52,13 @@ WORKER_SUITES = {"plangym_lite.testing.probe", "plangym_lite.testing.workers"}
 """They are about workers, so that they may import them; nothing but tests imports these two."""
 
 
+@functools.cache
 def tree_of(path):
-    return ast.parse(path.read_text(), str(path))
+    gc.disable()  # a collection in the middle of it can end in a SystemError (Python 3.11)
+    try:
+        return ast.parse(path.read_text(), str(path))
+    finally:
+        gc.enable()
 
 
 def place(module):

@@ -9,7 +9,7 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from plangym_lite import PlangymEnv, UnknownEnvironmentError, make, register_adapter, registry
 from plangym_lite.envs.atari import AtariEnv
 from plangym_lite.envs.classic_control import ClassicControl
-from plangym_lite.registry import adapter_for, find_spec, usable_cores
+from plangym_lite.registry import adapter_for, find_spec
 from plangym_lite.testing.toy import ToyEnv
 
 
@@ -133,7 +133,3 @@ class TestRegisterAdapter:
     def test_names(self):
         register_adapter(f"{__name__}:TallCartPole", "plangym_lite.envs.gym:PlangymEnv")
         assert adapter_for(TallCartPole) == (PlangymEnv, True)
-
-
-def test_usable_cores():
-    assert usable_cores() >= 1

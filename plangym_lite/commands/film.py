@@ -1,4 +1,4 @@
-"""Film: the pictures of a game, kept small, written as an animated GIF."""
+"""Film: the pictures of a game, kept small, written as an animated GIF or as MP4."""
 
 from __future__ import annotations
 
@@ -34,14 +34,34 @@ class Film:
             self.stride *= 2
 
     def write(self, path: Path) -> None:
-        """Write the pictures as a GIF that runs for ever.
+        """Write the pictures: a GIF that runs for ever; or MP4, where the name ends in ``.mp4``.
 
         Raises:
             ValueError: there are no pictures.
             OSError: the file cannot be written.
+            ImportError: MP4 needs ``pip install plangym-lite[video]``.
         """
         if not self.pictures:
             raise ValueError("no pictures to write")
+        if Path(path).suffix.lower() == ".mp4":
+            self._write_mp4(Path(path))
+            return
         first, *others = self.pictures
         durations = [MILLISECONDS * self.stride] * len(others) + [1000]
         first.save(path, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
+
+    def _write_mp4(self, path: Path) -> None:
+        try:
+            from imageio_ffmpeg import write_frames
+        except ImportError:
+            raise ImportError(
+                f"{path} needs imageio-ffmpeg: pip install 'plangym-lite[video]', or write a .gif"
+            ) from None
+        width, height = self.pictures[0].size
+        even = width - width % 2, height - height % 2  # as the format wants it
+        fps = 1000 / (MILLISECONDS * self.stride)
+        film = write_frames(path, even, fps=fps, macro_block_size=2, ffmpeg_log_level="error")
+        film.send(None)
+        for picture in self.pictures:
+            film.send(np.ascontiguousarray(picture.convert("RGB").crop((0, 0, *even))))
+        film.close()

@@ -15,13 +15,10 @@ import numpy as np
 
 from plangym_lite.envs.emulator import Emulator
 from plangym_lite.envs.emulator_layer import EmulatorLayer
+from plangym_lite.envs.fingerprint import digest_of
+from plangym_lite.envs.generators import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.gym import PlangymEnv
-from plangym_lite.envs.snapshot import (
-    GENERATOR_WORDS,
-    generator_to_words,
-    layers_of,
-    words_to_generator,
-)
+from plangym_lite.envs.snapshot import layers_of
 from plangym_lite.errors import InvalidStateError, NotCloneableError
 
 __all__ = ["AtariEnv"]
@@ -38,7 +35,8 @@ class AtariEnv(PlangymEnv):
         frameskip: frames for each unit of ``dt``, 5 by default; a pair ``(low, high)`` draws the
             number, from ``low`` to ``high - 1``, for each unit.
         episodic_life: losing a life ends the episode.
-        obs_type: ``"rgb"`` [210, 160, 3], ``"grayscale"`` [210, 160] or ``"ram"`` [128], uint8.
+        obs_type: ``"rgb"`` [210, 160, 3], ``"grayscale"`` [210, 160], ``"palette"`` [210, 160] (the
+            console's own numbers of its 128 colours, all even) or ``"ram"`` [128], uint8.
         mode: the game's variant; ``None``: the game's default.
         difficulty: ``None``: the game's default.
         repeat_action_probability: sticky actions (Machado et al., 2018).
@@ -47,7 +45,7 @@ class AtariEnv(PlangymEnv):
             to ale-py.
     """
 
-    OBS_TYPES: ClassVar[tuple[str, ...]] = ("rgb", "grayscale", "ram")
+    OBS_TYPES: ClassVar[tuple[str, ...]] = ("rgb", "grayscale", "palette", "ram")
     DEFAULT_OBS_TYPE: ClassVar[str] = "rgb"
 
     def __init__(
@@ -97,14 +95,16 @@ class AtariEnv(PlangymEnv):
         if isinstance(self._make, str):
             self._engine_kwargs = {
                 **self._engine_kwargs,
-                "obs_type": self.obs_type,
+                "obs_type": "grayscale" if self.obs_type == "palette" else self.obs_type,
                 "frameskip": 1,
                 "repeat_action_probability": self.repeat_action_probability,
                 "full_action_space": self.full_action_space,
             }
         env = super().make_gym_env()
         base: Any = env.unwrapped
-        self.obs_type = base._obs_type
+        self._is_palette = self.obs_type == "palette"  # which Gymnasium does not know
+        if not self._is_palette:
+            self.obs_type = base._obs_type
         _check_option("mode", self._mode, base.ale.getAvailableModes(), self._name)
         _check_option(
             "difficulty", self._difficulty, base.ale.getAvailableDifficulties(), self._name
@@ -141,6 +141,9 @@ class AtariEnv(PlangymEnv):
         self._is_plain = (
             self.STATE_IS_ARRAY and self._layer.skip == 1 and self.surrounded_only_by(EmulatorLayer)
         )
+        self._generator = GeneratorMemory()
+        if self._is_palette and not self._is_plain:
+            raise NotImplementedError("obs_type='palette' is for games without wrappers")
         self._size = self.emulator.size + (4 * GENERATOR_WORDS if self._frame_range else 0)
 
     # ---- what only Atari has ------------------------------------------------------------------
@@ -216,6 +219,9 @@ class AtariEnv(PlangymEnv):
     def current_obs(self) -> Any:
         if not self._is_plain and self._obs is not None:
             return super().current_obs()
+        if self._is_palette:
+            self.emulator.refresh_picture()
+            return self._ale.getScreen()
         return self._layer.read()
 
     def write_obs(self, out: np.ndarray) -> None:
@@ -225,9 +231,8 @@ class AtariEnv(PlangymEnv):
             self._ale.getRAM(out)
         else:
             self.emulator.refresh_picture()
-            (self._ale.getScreenRGB if self.obs_type == "rgb" else self._ale.getScreenGrayscale)(
-                out
-            )
+            read = {"rgb": self._ale.getScreenRGB, "grayscale": self._ale.getScreenGrayscale}
+            read.get(self.obs_type, self._ale.getScreen)(out)
 
     def draw_image(self) -> np.ndarray:
         if not self.emulator.has_picture:
@@ -236,7 +241,9 @@ class AtariEnv(PlangymEnv):
         return self._ale.getScreenRGB()
 
     def describe_states(self) -> str:
-        return f"{super().describe_states()} rom={self.emulator.game_hash.decode()}"
+        options = self._mode, self._difficulty, self.episodic_life, self._frame_range
+        rom = self.emulator.game_hash.decode()
+        return f"{super().describe_states()} played={digest_of(options)} rom={rom}"
 
     # ---- the state ----------------------------------------------------------------------------
 
@@ -247,8 +254,11 @@ class AtariEnv(PlangymEnv):
             out = np.empty(self._size, np.uint8)
         self.emulator.save(out, self._ended)
         if self._frame_range:
-            words = generator_to_words(self._base.np_random) if self.clone_seeds else 0
-            out[self.emulator.size :].view(np.uint32)[:] = words
+            words = out[self.emulator.size :].view(np.uint32)
+            if self.clone_seeds:
+                self._generator.save(self._base.np_random, words)
+            else:
+                words[:] = 0
         return out
 
     def load_state(self, state: Any) -> None:
@@ -258,12 +268,13 @@ class AtariEnv(PlangymEnv):
         self._ended = self.emulator.load(state.tobytes(), self.clone_seeds)
         if self._frame_range and self.clone_seeds:
             words = state[self.emulator.size :].copy().view(np.uint32)
-            words_to_generator(words, self._base.np_random)
+            self._generator.load(words, self._base.np_random)
 
     def save_bytes(self) -> bytes:
         console = np.empty(self.emulator.size, np.uint8)
         self.emulator.save(console, self._ended)
-        words = np.array(generator_to_words(self._base.np_random), np.uint32)
+        words = np.empty(GENERATOR_WORDS, np.uint32)
+        self._generator.save(self._base.np_random, words)
         return console.tobytes() + words.tobytes() + super().save_bytes()
 
     def load_bytes(self, data: bytes) -> None:
@@ -274,7 +285,7 @@ class AtariEnv(PlangymEnv):
         self.emulator.load(data[: self.emulator.size], self.clone_seeds)
         if self.clone_seeds:
             words = np.frombuffer(data[self.emulator.size : end], np.uint32)
-            words_to_generator(words, self._base.np_random)
+            self._generator.load(words, self._base.np_random)
 
 
 def _check_option(option: str, value: int | None, available: list[int], name: str) -> None:

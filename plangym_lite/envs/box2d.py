@@ -1,9 +1,9 @@
 """Box2D: LunarLander, BipedalWalker, CarRacing. A state is a seed and the actions since.
 
-A Box2D world cannot be copied from Python, and what can be read of it (positions, velocities) is
-not all of it: warm starts, contacts and sleeping timers are missing. Playing from the seed again
-is exact. So that it is seldom needed, each process keeps some environments where they stand, and
-a batch from the states that the last batch led to plays one frame for each row.
+What can be read of a Box2D world (positions, velocities) is not all of it: warm starts, contacts
+and sleeping timers are missing. Playing from the seed again is exact, in every process. So that it
+is seldom needed, each process keeps images of the states that it was asked for (box2d_image.py),
+and from a state or from one that follows it only the missing frames are played.
 
 A picture shows what Gymnasium draws where every frame is drawn, whatever was drawn before.
 """
@@ -17,6 +17,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from plangym_lite.envs.box2d_image import WorldImages, are_exact
 from plangym_lite.envs.certify import certify_replay
 from plangym_lite.envs.gym import PlangymEnv
 
@@ -25,6 +26,8 @@ __all__ = ["Box2DEnv"]
 MODULE = "gymnasium.envs.box2d."
 FADING = 0.15  # what LunarLander takes off a particle's time for each drawing
 LIFETIME = 8  # steps after which any particle is gone
+TRUSTED: dict[type, bool] = {}
+"""Whether images of environments of a class are exact in this process."""
 LASER_TURNS = 100  # pictures after which BipedalWalker's laser begins again
 
 
@@ -33,10 +36,10 @@ class Box2DEnv(PlangymEnv):
 
     Args:
         name: as for :class:`PlangymEnv`, and so are the others.
-        n_live: how many environments are kept where they stand.
+        n_live: how many states are kept in memory, to be stepped from without playing.
     """
 
-    def __init__(self, name: Any, *others: Any, n_live: int = 64, **engine_kwargs: Any) -> None:
+    def __init__(self, name: Any, *others: Any, n_live: int = 128, **engine_kwargs: Any) -> None:
         if n_live < 1:
             raise ValueError(f"n_live must be at least 1, got {n_live}")
         self._n_live = n_live
@@ -55,9 +58,20 @@ class Box2DEnv(PlangymEnv):
         known = base.__module__.startswith(MODULE) and not self._wrappers
         self._sees_pixels = known and base.__name__ == "CarRacing"
         skip = SKIPS.get(base.__name__) if known else None
-        self.use_replay(first=self._gym_env, n_live=self._n_live if known else 1, skip=skip)
+        images = WorldImages.of if known and self._can_have_images() else None
+        n_live = self._n_live if known else 1
+        self.use_replay(first=self._gym_env, n_live=n_live, skip=skip, images=images)
         if self._certify and not known:
             certify_replay(self)
+
+    def _can_have_images(self) -> bool:
+        """Whether images are exact here; looked at once in a process for each class."""
+        kind = type(self._base)
+        if kind not in TRUSTED:
+            env = self.make_stack()
+            TRUSTED[kind] = are_exact(env)
+            env.close()
+        return TRUSTED[kind]
 
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
         if n_frames == 1 or not self._sees_pixels or self.render_mode == "human":

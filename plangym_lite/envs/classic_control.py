@@ -15,9 +15,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from plangym_lite.engine import AWAY
-from plangym_lite.envs.gym import PlangymEnv
-from plangym_lite.envs.snapshot import GENERATOR_WORDS, generator_to_words, words_to_generator
+from plangym_lite.envs.classic_kernels import KERNELS
+from plangym_lite.envs.generators import GENERATOR_WORDS, GeneratorMemory
+from plangym_lite.envs.kernel_env import KernelEnv
+from plangym_lite.envs.together import Block
 from plangym_lite.errors import InvalidStateError
 
 __all__ = ["ClassicControl"]
@@ -27,10 +28,11 @@ GENERATOR = slice(EXTRA + 1, EXTRA + 1 + GENERATOR_WORDS)
 VARIABLES = GENERATOR.stop
 EXTRA_NAMES = {"CartPoleEnv": "steps_beyond_terminated", "PendulumEnv": "last_u"}
 EXTRA_TYPES = {"CartPoleEnv": int, "PendulumEnv": np.float32}
+SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 MODULE = "gymnasium.envs.classic_control."
 
 
-class ClassicControl(PlangymEnv):
+class ClassicControl(KernelEnv):
     """Gymnasium's classic control environments.
 
     Subclasses of them, and any user's wrappers, are saved by the generic snapshot instead.
@@ -47,18 +49,41 @@ class ClassicControl(PlangymEnv):
             and self.surrounded_only_by(gym.wrappers.TimeLimit)
             and len(self._limits) < 2
         )
+        kernel = KERNELS.get(base.__name__) if self._is_plain else None
+        self.use_kernel(None if kernel is None else kernel(self._base), self._limits)
         self._extra_name = EXTRA_NAMES.get(base.__name__)
         self._extra_type = EXTRA_TYPES.get(base.__name__)
-        self._words = np.zeros(GENERATOR_WORDS)  # the generator, while inside a batch
+        self._generator = GeneratorMemory(GENERATOR.start)
 
-    def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
-        noisy = self._is_plain and getattr(self._base, "torque_noise_max", 0.0) > 0
-        if noisy and self.clone_seeds and self._phase == AWAY:
-            words_to_generator(self._words, self._base.np_random)
-        result = super().advance(action, n_frames)
-        if noisy and self.clone_seeds and self._phase == AWAY:
-            self._words[:] = generator_to_words(self._base.np_random)
-        return result
+    # ---- all rows of a batch at once -----------------------------------------------------------
+
+    def take_apart(self, states: np.ndarray) -> Block | None:
+        columns = np.ascontiguousarray(states.T)
+        flags = columns[[FLOAT32, HAS_EXTRA]]
+        if not np.isin(columns[ENDED], range(4)).all() or not np.isin(flags, (0, 1)).all():
+            return None
+        ended, elapsed = columns[[ENDED, ELAPSED]].astype(np.int64)
+        return Block(ended, elapsed, [*columns[FLOAT32 : EXTRA + 1], *columns[VARIABLES:]])
+
+    def put_together(self, block: Block, states: np.ndarray) -> None:
+        if not self.clone_seeds:
+            states[:, GENERATOR] = 0
+        states[:, ENDED] = block.ended
+        states[:, ELAPSED] = block.elapsed if self._limits else 0
+        states[:, FLOAT32 : EXTRA + 1] = np.stack(block.parts[:3], axis=1)
+        states[:, VARIABLES:] = np.stack(block.parts[3:], axis=1)
+
+    def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
+        kernel: Any = self._kernel
+        states = np.tile(self.save_state(), (n_rows, 1))
+        states[:, : GENERATOR.start] = 0
+        states[:, VARIABLES:] = draw.uniform(-1, 1, (n_rows, len(kernel.scales))) * kernel.scales
+        if kernel.may_be_single:
+            states[::2, FLOAT32] = 1
+            states[::2, VARIABLES:] = states[::2, VARIABLES:].astype(SINGLE)
+        return states
+
+    # ---- the state -----------------------------------------------------------------------------
 
     def save_state(self, out: np.ndarray | None = None) -> Any:
         if not self._is_plain:
@@ -69,15 +94,13 @@ class ClassicControl(PlangymEnv):
         extra = getattr(self._base, self._extra_name, None) if self._extra_name else None
         out[ENDED] = self._ended
         out[ELAPSED] = self._limits[0]._elapsed_steps if self._limits else 0
-        out[FLOAT32] = getattr(variables, "dtype", None) == np.float32
+        out[FLOAT32] = getattr(variables, "dtype", DOUBLE).char == SINGLE.char
         out[HAS_EXTRA] = extra is not None
         out[EXTRA] = extra or 0
-        if not self.clone_seeds:
-            out[GENERATOR] = 0
-        elif self._phase == AWAY:  # nothing was drawn since the row was loaded
-            out[GENERATOR] = self._words
+        if self.clone_seeds:
+            self._generator.save(self._base.np_random, out)
         else:
-            out[GENERATOR] = generator_to_words(self._base.np_random)
+            out[GENERATOR] = 0
         out[VARIABLES:] = variables
         return out
 
@@ -91,14 +114,11 @@ class ClassicControl(PlangymEnv):
         self._ended = int(ended)
         if self._limits:
             self._limits[0]._elapsed_steps = int(elapsed)
-        self._base.state = state[VARIABLES:].astype(np.float32 if float32 else np.float64)
+        self._base.state = state[VARIABLES:].astype(SINGLE if float32 else DOUBLE)
         if self._extra_name and self._extra_type:
             setattr(self._base, self._extra_name, self._extra_type(extra) if has_extra else None)
         if self.clone_seeds:
-            if self._phase == AWAY:
-                self._words[:] = state[GENERATOR]
-            else:
-                words_to_generator(state[GENERATOR], self._base.np_random)
+            self._generator.load(state, self._base.np_random)
 
     def current_obs(self) -> Any:
         if self.obs_type != "coords" or not self._is_plain:

@@ -89,7 +89,7 @@ class Console:
     def _clone_core(self) -> bytes:
         data = self.ale.cloneState().serialize()
         at = self._text_at
-        rest = at + 4 + int.from_bytes(data[at : at + 4], "little")
+        rest = at + 4 + len(data) - self.core_size  # after the text
         return b"".join((data[:24], self._outer, data[28:at], b"\0\0\0\0", data[rest:]))
 
     def _with_text(self, core: bytes, text: bytes) -> bytes:

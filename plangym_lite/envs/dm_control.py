@@ -10,18 +10,22 @@ state is restored; what ``mj_forward`` then has changed is put back.
 
 from __future__ import annotations
 
-import difflib
 import io
 import pickle
+from collections.abc import Iterable
+from importlib.metadata import version
 from typing import Any, ClassVar
 
+import mujoco
 import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
+from plangym_lite.envs.dm_control_tasks import TASKS, find_task, suite, task_of
 from plangym_lite.envs.dm_random import RandomMemory
+from plangym_lite.envs.fingerprint import digest_of
 from plangym_lite.envs.gym import to_grayscale
-from plangym_lite.envs.mujoco_drawing import first_picture, without_display
+from plangym_lite.envs.mujoco_drawing import first_picture
 from plangym_lite.envs.mujoco_memory import (
     SimulationMemory,
     changed_fields,
@@ -29,19 +33,9 @@ from plangym_lite.envs.mujoco_memory import (
     model_tag,
 )
 from plangym_lite.envs.pickling import Reducers
-from plangym_lite.errors import InvalidStateError, NotCloneableError, UnknownEnvironmentError
-
-try:
-    with without_display():
-        from dm_control import suite
-except ImportError:  # no EGL after all
-    from dm_control import suite
-import mujoco
+from plangym_lite.errors import InvalidStateError, NotCloneableError
 
 __all__ = ["TASKS", "DMControlEnv", "task_of"]
-
-TASKS: dict[str, tuple[str, str]] = {"-".join(pair): pair for pair in suite.ALL_TASKS}
-"""The suite's tasks, by name."""
 
 ALWAYS_CHANGED = {"lqr": ("jnt_stiffness",)}  # drawn when the model is made
 GENERATOR = slice(32, 32 + RandomMemory.NBYTES)
@@ -77,6 +71,8 @@ class DMControlEnv(PlanEnv):
             the same everywhere (episodes are not: the generator is seeded anew afterwards).
         environment_kwargs: for dm_control's environment.
         visualize_reward: colour bodies by reward.
+        wrappers: must be empty: these are not Gymnasium's environments.
+        certify: taken as everywhere; there is nothing to examine.
     """
 
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("coords", "rgb", "grayscale")
@@ -99,7 +95,14 @@ class DMControlEnv(PlanEnv):
         task_kwargs: dict[str, Any] | None = None,
         environment_kwargs: dict[str, Any] | None = None,
         visualize_reward: bool = False,
+        wrappers: Iterable[Any] | None = None,
+        certify: bool = True,
     ) -> None:
+        if tuple(wrappers or ()):
+            raise TypeError(
+                f"{name or domain_name}: dm_control takes no Gymnasium wrappers; inherit from "
+                "DMControlEnv and override advance() or current_obs() instead of wrappers="
+            )
         if obs_type not in self.OBS_TYPES:
             raise ValueError(f"obs_type must be one of {self.OBS_TYPES}, got {obs_type!r}")
         if render_mode not in (None, "rgb_array"):
@@ -108,15 +111,7 @@ class DMControlEnv(PlanEnv):
             raise ValueError("images need render_mode='rgb_array', got render_mode=None")
         if name is None:
             name = f"{domain_name}-{task_name}"
-        pair = task_of(name)
-        if pair is None and name.startswith("dm_control/"):
-            raise NotCloneableError(f"{name!r} is no task of the suite: composer tasks are refused")
-        if pair is None:
-            near = ", ".join(difflib.get_close_matches(name, TASKS, n=3))
-            raise UnknownEnvironmentError(
-                f"no task of dm_control is called {name!r}; the nearest names are {near or 'none'}"
-            )
-        self.domain_name, self.task_name = pair
+        self.domain_name, self.task_name = find_task(name)
         self.remove_time_limit = remove_time_limit
         self.render_mode = render_mode
         self.obs_type = obs_type
@@ -146,8 +141,8 @@ class DMControlEnv(PlanEnv):
         self.action_space = TameBox(low, high, spec.shape, np.float64)
         self._random = RandomMemory(self._task.random)
         model, data = self._physics.model.ptr, self._physics.data.ptr
-        self._tag = model_tag(model, f"{self.domain_name}-{self.task_name}")
         fields = self._probe(model)
+        self._tag = model_tag(model, f"{self.domain_name}-{self.task_name}", fields)
         self._memory = SimulationMemory(model, data, fields)
         self._has_terrain = "hfield_data" in fields
         pickle_size = max(256, 2 * len(self._task_bytes()))
@@ -242,6 +237,12 @@ class DMControlEnv(PlanEnv):
     def close_engine(self) -> None:
         self._physics.free()
 
+    def describe_states(self) -> str:
+        options = self._load_kwargs, self.remove_time_limit, self.clone_seeds
+        versions = f"dm_control={version('dm_control')} mujoco={mujoco.__version__}"
+        task = f"{self.domain_name}-{self.task_name} {super().describe_states()}"
+        return f"{task} {versions} options={digest_of(options)} model={int(self._tag):08x}"
+
     # ---- the state ----------------------------------------------------------------------------
 
     def _task_bytes(self) -> bytes:
@@ -291,10 +292,3 @@ class DMControlEnv(PlanEnv):
         attributes.update(saved)
         self._memory.load(state[self._room.stop :].view(np.float64), contacts=True)
         self._obs = None
-
-
-def task_of(name: str) -> tuple[str, str] | None:
-    """``("cartpole", "balance")`` from ``"cartpole-balance"`` or shimmy's id of it."""
-    if name.startswith("dm_control/"):
-        name = name.removeprefix("dm_control/").removesuffix("-v0")
-    return TASKS.get(name)

@@ -159,8 +159,8 @@ class Emulator(Console):
             return
         pasts = self._pasts
         header = HEADER.pack(self._tag, ended, len(pasts), self.last_action, 0, self._draws)
-        parts = [header, *(past.entry for past in pasts), EMPTY * (self._depth - len(pasts))]
-        parts += [self.core(), *(past.core for past in pasts)]
+        parts = [header, *[past.entry for past in pasts], EMPTY * (self._depth - len(pasts))]
+        parts += [self.core(), *[past.core for past in pasts]]
         view[: self._sticky_at] = b"".join(parts).ljust(self._sticky_at, b"\0")
         if self.sticky:
             state = self.mt.state["state"]

@@ -114,6 +114,7 @@ class PlangymEnv(PlanEnv):
         self.action_space = self._gym_env.action_space
         self.observation_space = self._gym_env.observation_space
         self.adopt_layers()
+        self.is_trusted = self._is_plain
         if not self._is_plain:
             self.prepare_states()
         self._ended = RUNNING

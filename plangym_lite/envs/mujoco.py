@@ -17,7 +17,7 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
-from plangym_lite.engine import AWAY
+from plangym_lite.envs.generators import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.gym import PlangymEnv
 from plangym_lite.envs.mujoco_drawing import first_picture
 from plangym_lite.envs.mujoco_memory import (
@@ -26,8 +26,6 @@ from plangym_lite.envs.mujoco_memory import (
     copy_of_model,
     model_tag,
 )
-from plangym_lite.envs.pickling import LOOKUP
-from plangym_lite.envs.snapshot import GENERATOR_WORDS, generator_to_words, words_to_generator
 from plangym_lite.errors import InvalidStateError
 
 __all__ = ["MujocoEnv"]
@@ -57,21 +55,22 @@ class MujocoEnv(PlangymEnv):
         self._limits: list[Any] = [
             layer for layer in self._layers if isinstance(layer, gym.wrappers.TimeLimit)
         ]
-        self._tag = model_tag(base.model, f"{type(base).__module__}.{type(base).__qualname__}")
-        self._head = np.zeros(ATTRIBUTES)  # holds the generator while inside a batch
-        self._head[TAG] = self._tag
+        self._generator = GeneratorMemory(GENERATOR.start)
         attributes, fields = self._probe()
+        label = f"{type(base).__module__}.{type(base).__qualname__}"
+        self._tag = model_tag(base.model, label, fields)
         self._memory = SimulationMemory(base.model, base.data, fields)
-        self._attributes = attributes
-        self._attribute_part = slice(
-            ATTRIBUTES, ATTRIBUTES + sum(value.size for value in attributes.values())
-        )
-        self._size = self._attribute_part.stop + self._memory.size
+        self._parts: list[tuple[str, slice, Any]] = []  # of attributes that change
+        start = ATTRIBUTES
+        for name, value in attributes.items():
+            self._parts.append((name, slice(start, start + np.size(value)), value))
+            start += np.size(value)
+        self._simulation_part = slice(start, start + self._memory.size)
         self._obs: Any = None
         self._camera: Any = None
         self._told: Any = None  # the snapshot that knows of the simulation
 
-    def _probe(self) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    def _probe(self) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Play a little; return the base's numeric attributes and model arrays that change.
 
         Wrappers are passed by, so that they do not remember it.
@@ -81,7 +80,7 @@ class MujocoEnv(PlangymEnv):
         shape, dtype = env.action_space.shape, env.action_space.dtype
         env.reset(seed=PROBE_SEEDS[0])
         model, first = copy_of_model(base.model), _numbers_of(base)
-        changed: dict[str, np.ndarray] = {}
+        changed: dict[str, Any] = {}
         for seed in PROBE_SEEDS:
             env.reset(seed=seed)
             for _ in range(PROBE_STEPS):
@@ -133,19 +132,18 @@ class MujocoEnv(PlangymEnv):
         if not self._is_plain:
             return super().save_state(out)
         if out is None:
-            out = np.empty(self._size)
-        self._memory.check(self._base.data)
-        head = self._head
-        head[ENDED] = self._ended
-        if self._limits:
-            head[ELAPSED] = self._limits[0]._elapsed_steps
-        if self.clone_seeds and self._phase != AWAY:  # away, nothing was drawn since the load
-            head[GENERATOR] = generator_to_words(self._base.np_random)
-        out[:ATTRIBUTES] = head
-        if self._attributes:
-            values = [np.ravel(getattr(self._base, name)) for name in self._attributes]
-            out[self._attribute_part] = np.concatenate(values)
-        self._memory.save(out[self._attribute_part.stop :])
+            out = np.empty(self._simulation_part.stop)
+        base = self._base
+        self._memory.check(base.data)
+        out[ENDED], out[TAG] = self._ended, self._tag
+        out[ELAPSED] = self._limits[0]._elapsed_steps if self._limits else 0
+        if self.clone_seeds:
+            self._generator.save(base.np_random, out)
+        else:
+            out[GENERATOR] = 0
+        for name, part, _ in self._parts:
+            out[part] = np.ravel(getattr(base, name))
+        self._memory.save(out[self._simulation_part])
         return out
 
     def load_state(self, state: Any) -> None:
@@ -160,21 +158,23 @@ class MujocoEnv(PlangymEnv):
         if self._limits:
             self._limits[0]._elapsed_steps = int(elapsed)
         if self.clone_seeds:
-            self._head[GENERATOR] = state[GENERATOR]
-            if self._phase != AWAY:
-                words_to_generator(state[GENERATOR].tolist(), self._base.np_random)
-        start = ATTRIBUTES
-        for name, value in self._attributes.items():
-            part = state[start : start + value.size]
-            setattr(self._base, name, part.astype(value.dtype).reshape(value.shape))
-            start += value.size
-        self._memory.load(state[start:])
+            self._generator.load(state, self._base.np_random)
+        for name, part, like in self._parts:
+            if isinstance(like, np.ndarray):
+                value = state[part].astype(like.dtype).reshape(like.shape)
+            else:
+                value = type(like)(state[part.start])
+            setattr(self._base, name, value)
+        self._memory.load(state[self._simulation_part])
         self._obs = None
+
+    def describe_states(self) -> str:
+        return f"{super().describe_states()} model={int(self._tag):08x}"
 
     def save_bytes(self) -> Any:
         if self._replayed is not None:
             return super().save_bytes()
-        self._refer_to_simulation()
+        self._keep_simulation()
         row = np.empty(2 + self._memory.size)
         row[0] = self._tag
         self._memory.save(row[2:])
@@ -186,7 +186,7 @@ class MujocoEnv(PlangymEnv):
         if self._replayed is not None:
             super().load_bytes(data)
             return
-        self._refer_to_simulation()
+        self._keep_simulation()
         end = 8 * (2 + self._memory.size)
         row = np.frombuffer(data[:end]) if len(data) > end else np.zeros(1)
         if row[0] != self._tag:
@@ -197,21 +197,13 @@ class MujocoEnv(PlangymEnv):
         if not self._is_own:
             self._memory.load_contacts(data[end:middle])
 
-    def _refer_to_simulation(self) -> None:
+    def _keep_simulation(self) -> None:
         """Model and data stay with the environment, wherever its attributes lead to them."""
-        base, snapshot = self._base, self._snapshot
-        self._memory.check(base.data)
-        if self._told is not snapshot:
-            self._told = snapshot
-            reducers, index = snapshot._reducers, len(self._layers) - 1
-
-            def stay(value: Any) -> Any:
-                place = reducers.references.get(id(value))
-                return value.__reduce_ex__(4) if place is None else (LOOKUP, place)
-
-            for name, kind in (("model", mujoco.MjModel), ("data", mujoco.MjData)):
-                snapshot._refer(getattr(base, name), (index, name))
-                reducers[kind] = stay
+        self._memory.check(self._base.data)
+        if self._told is not self._snapshot:
+            self._told = self._snapshot
+            for name in ("model", "data"):
+                self._snapshot.keep(len(self._layers) - 1, name)
 
 
 def _middle_of(base: Any) -> np.ndarray:
@@ -221,11 +213,12 @@ def _middle_of(base: Any) -> np.ndarray:
     return np.median(data.geom_xpos, axis=0)
 
 
-def _numbers_of(base: Any) -> dict[str, np.ndarray]:
+def _numbers_of(base: Any) -> dict[str, Any]:
     """The numeric attributes of an environment, as copies."""
     return {
-        name: np.array(value)
+        name: np.array(value) if isinstance(value, np.ndarray) else value
         for name, value in vars(base).items()
         if isinstance(value, (bool, int, float, np.number, np.ndarray))
+        and name != "_np_random_seed"  # told to whoever asks, and read by nothing
         and np.asarray(value).dtype.kind in "fiub"
     }

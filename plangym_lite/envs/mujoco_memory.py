@@ -169,10 +169,16 @@ def runs_of(data: Any) -> list[np.ndarray]:
     ]
 
 
-def model_tag(model: Any, label: str) -> float:
-    """A number that tells the states of one model, and one environment, from those of others."""
-    sizes = (model.nq, model.nv, model.nu, model.nbody, model.ngeom, model.njnt, model.nsensor)
-    return float(zlib.crc32(f"{label} {sizes}".encode() + bytes(model.names)))
+def model_tag(model: Any, label: str, changing: tuple[str, ...] = ()) -> float:
+    """A number that tells the states of one model, and one environment, from those of others.
+
+    ``changing``: names of the arrays of the model that are part of the state.
+    """
+    tag = zlib.crc32(f"{label} {model.opt}".encode() + bytes(model.names))
+    for name, array in _arrays_of(model).items():
+        if name not in changing:
+            tag = zlib.crc32(f"{name} {array.shape}".encode() + array.tobytes(), tag)
+    return float(tag)
 
 
 def copy_of_model(model: Any) -> dict[str, np.ndarray]:

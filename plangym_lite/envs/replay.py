@@ -3,13 +3,16 @@
 This is exact wherever the seed and the actions decide what happens, whatever the simulator hides
 from Python. Each episode is played in an environment of its own, because simulators may carry
 traces of one episode into the next. A few environments are kept where they stand: from a state
-that one of them has reached, or is on the way to, only the missing frames are played.
+that one of them has reached, or is on the way to, only the missing frames are played. Where an
+environment can be put back to earlier moments of its episode, images of the latest states are kept
+as well, and a row from one of them plays nothing but its own frames.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -18,18 +21,14 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.envs.snapshot import Snapshot, layers_of
+from plangym_lite.envs.stand import Images, Root, Stand
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.transitions import ARRAY_SPACES
 
 __all__ = ["ReplayedEnv", "Root", "Trail"]
 
 
-class Root(NamedTuple):
-    """How an episode began."""
-
-    seed: int
-    options: bytes | None  # pickled
-    wrappers: bytes | None  # what the wrappers around the engine had gathered before
+MOST_WORLDS = 16  # environments kept beside images
 
 
 class Trail(NamedTuple):
@@ -40,15 +39,6 @@ class Trail(NamedTuple):
     ended: int
 
 
-class Stand:
-    """One environment, standing where ``frames`` led it."""
-
-    def __init__(self, env: gym.Env, root: Root) -> None:
-        self.env, self.root = env, root
-        self.frames = b""
-        self.obs: Any = None
-
-
 class ReplayedEnv(gym.Env):
     """Looks like the environment that ``build`` returns, and can be put into any ``Trail``.
 
@@ -56,9 +46,11 @@ class ReplayedEnv(gym.Env):
         build: makes a new environment, wrappers included.
         first: one that was just built and never used.
         keep_wrappers: whether wrappers carry something over from one episode to the next.
-        n_live: how many environments are kept. They must not share anything if it is over 1.
+        n_live: how many states are kept, as environments or as images. Environments must not
+            share anything if it is over 1.
         skip: plays many frames without drawing what nobody sees: ``skip(env, actions)`` returns
             the last observation.
+        images: what takes images of an environment that was just reset; ``None`` if it cannot.
     """
 
     def __init__(
@@ -69,9 +61,11 @@ class ReplayedEnv(gym.Env):
         keep_wrappers: bool = False,
         n_live: int = 1,
         skip: Callable[[gym.Env, Iterator[Any]], Any] | None = None,
+        images: Callable[[gym.Env], Images | None] | None = None,
     ) -> None:
         self._build, self._keep_wrappers, self._n_live = build, keep_wrappers, n_live
-        self._skip = skip or _play
+        self._skip, self._images_of = skip or _play, images
+        self._taken: OrderedDict[tuple[int, bytes], Stand] = OrderedDict()  # last used comes last
         self._live: list[Stand] = []  # the one used last comes last
         self._next: gym.Env | None = first or build()  # for the next episode
         self.action_space = self._next.action_space
@@ -117,6 +111,7 @@ class ReplayedEnv(gym.Env):
         if self._next is not None:
             self._next.close()
         self._live, self._stand, self._next = [], None, None
+        self._taken.clear()
 
     @property
     def obs(self) -> Any:
@@ -136,6 +131,8 @@ class ReplayedEnv(gym.Env):
         """The current state."""
         if self._root is None:
             raise InvalidStateError("nothing to save before the first reset")
+        if self._stand is not None:
+            self._keep_image(self._stand)
         return Trail(self._root, self._frames, ended)
 
     def load(self, trail: Any) -> int:
@@ -155,23 +152,33 @@ class ReplayedEnv(gym.Env):
                 self._begin(self._root)
                 stand = self._live[-1]
             self._go_on(stand, self._frames[len(stand.frames) :])
+            self._keep_image(stand)
             self._stand = stand
         return self._stand
 
     def _nearest(self) -> Stand | None:
-        """The live environment furthest on the way to the current state."""
+        """The live environment that can be furthest on the way to the current state; it is."""
         best: Stand | None = None
+        place = b""
         for stand in self._live:
-            if (
-                self._frames.startswith(stand.frames)
-                and (best is None or len(stand.frames) >= len(best.frames))
-                and stand.root == self._root
-            ):
-                best = stand
+            found = stand.nearest(self._frames) if stand.root == self._root else None
+            if found is not None and (best is None or len(found) >= len(place)):
+                best, place = stand, found
         if best is not None:
             self._live.remove(best)
             self._live.append(best)
+            best.go_back(place)
+            if (id(best), place) in self._taken:
+                self._taken.move_to_end((id(best), place))
         return best
+
+    def _keep_image(self, stand: Stand) -> None:
+        """Whoever asks for a state may ask for it again; the oldest images go."""
+        if stand.keep_image() and stand.frames:  # that of the beginning stays with the stand
+            self._taken[id(stand), stand.frames] = stand
+            while len(self._taken) > self._n_live:
+                (_, frames), old = self._taken.popitem(last=False)
+                del old.images[frames]
 
     def _go_on(self, stand: Stand, frames: bytes) -> None:
         if not frames:
@@ -188,18 +195,24 @@ class ReplayedEnv(gym.Env):
         env, self._next = self._next or self._build(), None
         if root.wrappers is not None:
             _snapshot_of_wrappers(env).load(root.wrappers)
-        while len(self._live) >= self._n_live:
-            self._live.pop(0).env.close()
+        most = self._n_live if self._images_of is None else min(self._n_live, MOST_WORLDS)
+        while len(self._live) >= most:
+            self._forget(self._live[0])
         stand = Stand(env, root)
         options = None if root.options is None else pickle.loads(root.options)
         stand.obs, info = env.reset(seed=root.seed, options=options)
         self._live.append(stand)
         self._stand = stand
+        if self._images_of is not None:
+            stand.camera = self._images_of(env)
+            stand.keep_image()
         return info
 
     def _forget(self, stand: Stand) -> None:
         self._live.remove(stand)
         self._stand = None
+        for frames in stand.images:
+            self._taken.pop((id(stand), frames), None)
         stand.env.close()
 
     def _wrapper_state(self) -> bytes | None:

@@ -26,9 +26,8 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.envs.pickling import GENERATOR, LOOKUP, Reducers, Unpickler
-from plangym_lite.errors import InvalidStateError
 
-__all__ = ["GENERATOR_WORDS", "Snapshot", "generator_to_words", "layers_of", "words_to_generator"]
+__all__ = ["Snapshot", "layers_of"]
 
 CONSTANT_NAMES = frozenset(
     {"env", "spec", "metadata", "_metadata", "_cached_spec", "_saved_kwargs"}
@@ -43,35 +42,6 @@ SCREEN_NAMES = frozenset(
 """Attributes that hold windows and renderers."""
 
 STAYING_TYPES = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, spaces.Space)
-
-GENERATOR_WORDS = 10
-"""Numbers below 2**32 that hold one PCG64 generator."""
-
-
-def generator_to_words(generator: np.random.Generator) -> list[int]:
-    """A PCG64 generator as ``GENERATOR_WORDS`` integers below 2**32."""
-    state = generator.bit_generator.state
-    if state["bit_generator"] != "PCG64":
-        raise InvalidStateError(f"expected a PCG64 generator, got {state['bit_generator']}")
-    words = [state["has_uint32"], state["uinteger"]]
-    for number in (state["state"]["state"], state["state"]["inc"]):
-        words += [(number >> shift) & 0xFFFFFFFF for shift in (96, 64, 32, 0)]
-    return words
-
-
-def words_to_generator(words: Any, generator: np.random.Generator) -> None:
-    """Put ``generator`` where ``generator_to_words`` found one."""
-    has_uint32, uinteger, *numbers = (int(word) for word in words)
-    state, inc = (
-        (high << 96) | (mid << 64) | (low << 32) | last
-        for high, mid, low, last in (numbers[:4], numbers[4:])
-    )
-    generator.bit_generator.state = {
-        "bit_generator": "PCG64",
-        "state": {"state": state, "inc": inc},
-        "has_uint32": has_uint32,
-        "uinteger": uinteger,
-    }
 
 
 def layers_of(env: gym.Env) -> list[gym.Env]:
@@ -141,6 +111,10 @@ class Snapshot:
             if generator is not None:
                 space._np_random = generator
         return extra
+
+    def keep(self, layer: int, name: str) -> None:
+        """An attribute of a layer stays with the target, wherever other attributes lead to it."""
+        self._refer(getattr(self.layers[layer], name), (layer, name))
 
     def _everything(self, extra: Any) -> tuple[Any, ...]:
         return self._attributes(), [space._np_random for space in self._spaces], extra

@@ -1,10 +1,9 @@
-"""Toy text: Taxi, FrozenLake, CliffWalking, Blackjack. A state is 50 to 100 bytes.
+"""Toy text: Taxi, FrozenLake, CliffWalking, Blackjack. A state is 52 or 100 bytes.
 
 ::
 
-    ended | last action + 1 | generator's spare? | flags | elapsed steps | generator's spare
-    generator (2 numbers of 128 bits) | cell                               of the grid worlds
-                                      | two hands, face-up card            of Blackjack
+    ended | last action + 1 | flags | elapsed steps | generator | cell
+                                                                | two hands, face-up card
 
 ``flags`` are Taxi's: whether the passenger may change their mind, and where the taxi points. A
 picture shows the taxi pointing where it moved last, whatever was drawn before.
@@ -18,21 +17,25 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from plangym_lite.envs.gym import PlangymEnv
+from plangym_lite.envs.generators import GENERATOR_WORDS, GeneratorMemory
+from plangym_lite.envs.kernel_env import KernelEnv
+from plangym_lite.envs.together import Block
+from plangym_lite.envs.toy_kernels import GridWorld, numbers_of, words_of
 from plangym_lite.errors import InvalidStateError
 
 __all__ = ["ToyText"]
 
 MODULE = "gymnasium.envs.toy_text."
-HEAD = struct.Struct("<4BII16s16s")
+HEAD = struct.Struct("<3BxI")
+GENERATOR_IN_WORDS = slice(HEAD.size // 4, HEAD.size // 4 + GENERATOR_WORDS)
+GENERATOR = slice(HEAD.size, HEAD.size + 4 * GENERATOR_WORDS)
 CELL = struct.Struct("<I")
-HANDS = struct.Struct("<24s24s2s")  # 22 cards are more than 21, whatever they are
+HANDS = struct.Struct("<24s24s2s2x")  # 22 cards are more than 21, whatever they are
 FICKLE, TURN = 1, 2  # the flags: a bit, and the orientation times two
 TURNS = range(4)
-ZEROS = bytes(16)
 
 
-class ToyText(PlangymEnv):
+class ToyText(KernelEnv):
     """Gymnasium's toy text environments.
 
     Subclasses of them, random maps and any user's wrappers are saved by the generic snapshot.
@@ -49,9 +52,12 @@ class ToyText(PlangymEnv):
             and len(self._limits) < 2
             and not self._has_random_map()
         )
+        self._generator = GeneratorMemory(GENERATOR.start // 4)
         self._plays_cards = type(self._base).__name__ == "BlackjackEnv"
         self._body = HANDS if self._plays_cards else CELL
         self._turns = hasattr(self._base, "taxi_orientation")
+        has_kernel = self._is_plain and not self._plays_cards
+        self.use_kernel(GridWorld(self._base) if has_kernel else None, self._limits)
 
     def _has_random_map(self) -> bool:
         """Whether another environment of this recipe may have another map."""
@@ -68,19 +74,47 @@ class ToyText(PlangymEnv):
             self._base.taxi_orientation = int(self._base.lastaction)
         return result
 
+    # ---- all rows of a batch at once -----------------------------------------------------------
+
+    def take_apart(self, states: np.ndarray) -> Block | None:
+        words = states.view("<u4")
+        ended, last, flags = states[:, :3].T.astype(np.int64)
+        elapsed, cell = words[:, [1, -1]].T.astype(np.int64)
+        n_actions, n_cells = self.action_space.n, len(self._base.P)  # type: ignore[attr-defined]
+        if (ended > 3).any() or (last > n_actions).any() or (cell >= n_cells).any():
+            return None
+        if not self.clone_seeds:
+            return None
+        numbers = numbers_of(words[:, GENERATOR_IN_WORDS])
+        return Block(ended, elapsed, [last, flags // TURN % 4, *numbers, cell, np.zeros(len(cell))])
+
+    def put_together(self, block: Block, states: np.ndarray) -> None:
+        words = states.view("<u4")
+        last, orientation, *numbers, cell, _ = block.parts
+        states[:, 0], states[:, 1] = block.ended, last
+        states[:, 2] = (states[:, 2] & FICKLE) | (TURN * orientation)
+        words[:, 1] = block.elapsed if self._limits else 0
+        words_of(numbers, words[:, GENERATOR_IN_WORDS])
+        words[:, -1] = cell
+
+    def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
+        states = np.tile(self.save_state(), (n_rows, 1))
+        states[:, : HEAD.size] = 0
+        words = states.view("<u4")
+        state_words = slice(GENERATOR_IN_WORDS.start + 2, GENERATOR_IN_WORDS.start + 6)
+        words[:, state_words] = draw.integers(2**32, size=(n_rows, 4))
+        words[:, -1] = draw.integers(len(self._base.P), size=n_rows)
+        return states
+
+    # ---- the state -----------------------------------------------------------------------------
+
     def save_state(self, out: np.ndarray | None = None) -> Any:
         if not self._is_plain:
             return super().save_state(out)
         base = self._base
         if out is None:
-            out = np.empty(HEAD.size + self._body.size, np.uint8)
-        spare_given = spare = last = flags = 0
-        state = inc = ZEROS
-        if self.clone_seeds:
-            generator = base.np_random.bit_generator.state
-            spare_given, spare = generator["has_uint32"], generator["uinteger"]
-            state = generator["state"]["state"].to_bytes(16, "little")
-            inc = generator["state"]["inc"].to_bytes(16, "little")
+            out = np.empty(GENERATOR.stop + self._body.size, np.uint8)
+        last = flags = 0
         if not self._plays_cards:
             last = 0 if base.lastaction is None else base.lastaction + 1
         if self._turns:
@@ -88,10 +122,13 @@ class ToyText(PlangymEnv):
             flags |= TURN * base.taxi_orientation
         elapsed = self._limits[0]._elapsed_steps if self._limits else 0
         buffer: Any = out
-        HEAD.pack_into(
-            buffer, 0, self._ended, last, spare_given, flags, elapsed or 0, spare, state, inc
-        )
-        self._body.pack_into(buffer, HEAD.size, *self._hands() if self._plays_cards else (base.s,))
+        HEAD.pack_into(buffer, 0, self._ended, last, flags, elapsed or 0)
+        if self.clone_seeds:
+            self._generator.save(base.np_random, out.view(np.uint32))
+        else:
+            out[GENERATOR] = 0
+        body = self._hands() if self._plays_cards else (base.s,)
+        self._body.pack_into(buffer, GENERATOR.stop, *body)
         return out
 
     def load_state(self, state: Any) -> None:
@@ -99,13 +136,13 @@ class ToyText(PlangymEnv):
             super().load_state(state)
             return
         base = self._base
-        ended, last, spare_given, flags, elapsed, spare, number, inc = HEAD.unpack_from(state)
-        if ended > 3 or spare_given > 1 or last > self.action_space.n:  # type: ignore[attr-defined]
+        ended, last, flags, elapsed = HEAD.unpack_from(state)
+        if ended > 3 or last > self.action_space.n:  # type: ignore[attr-defined]
             raise InvalidStateError(f"not a state of {self!r}: its first bytes are {state[:4]}")
         if self._plays_cards:
-            self._take_hands(*HANDS.unpack_from(state, HEAD.size))
+            self._take_hands(*HANDS.unpack_from(state, GENERATOR.stop))
         else:
-            (cell,) = CELL.unpack_from(state, HEAD.size)
+            (cell,) = CELL.unpack_from(state, GENERATOR.stop)
             if cell not in base.P:
                 raise InvalidStateError(f"not a state of {self!r}: it has no cell {cell}")
             base.s = self._obs = cell
@@ -116,15 +153,7 @@ class ToyText(PlangymEnv):
         if self._limits:
             self._limits[0]._elapsed_steps = elapsed
         if self.clone_seeds:
-            base.np_random.bit_generator.state = {
-                "bit_generator": "PCG64",
-                "state": {
-                    "state": int.from_bytes(number, "little"),
-                    "inc": int.from_bytes(inc, "little"),
-                },
-                "has_uint32": spare_given,
-                "uinteger": spare,
-            }
+            self._generator.load(state.view(np.uint32), base.np_random)
 
     def _hands(self) -> tuple[bytes, bytes, bytes]:
         base = self._base

@@ -8,8 +8,9 @@
     backward carry the values up to the root
 
 While a batch is being gathered, the simulations on their way count as losses (virtual loss), so
-that the next one goes elsewhere. The size of a batch does not depend on the number of workers:
-the same generator gives the same plan with any number of them.
+that the next one goes elsewhere. Networks plug in as ``value_fn`` and ``policy_fn``; with the
+latter an action is tried the earlier the more promising it is (PUCT). The size of a batch does
+not depend on the number of workers: the same generator gives the same plan with any number.
 """
 
 from __future__ import annotations
@@ -18,12 +19,21 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 
+from plangym_lite.archive import StateArchive
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.output import PlanOutput
-from plangym_lite.planners.simulator import OnBatch, Simulator, ValueFn, check_knobs, values_after
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree
+from plangym_lite.planners.simulator import (
+    OnBatch,
+    PolicyFn,
+    Simulator,
+    ValueFn,
+    check_discrete,
+    check_knobs,
+    policies_at,
+    values_after,
+)
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree, grow_from
 from plangym_lite.transitions import TransitionBatch
 
 __all__ = ["mcts"]
@@ -31,19 +41,25 @@ __all__ = ["mcts"]
 Evaluate = Callable[[TransitionBatch, np.ndarray], np.ndarray]
 """Says what new leaves are worth, given how they were reached and their depths."""
 
+Judge = Callable[[Any, Any], Any]
+"""Says for each new leaf, by observations and states, how promising its actions are, or None."""
+
 
 def mcts(
     env: PlanEnv,
     state: Any,
     *,
     num_simulations: int = 100,
+    budget: int | None = None,
     max_depth: int = 20,
     batch_size: int = 8,
     rollout_dt: int = 4,
     discount: float = 0.99,
     exploration: float = 0.3,
     value_fn: ValueFn | None = None,
+    policy_fn: PolicyFn | None = None,
     tree: Tree | None = None,
+    archive: StateArchive | None = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
 ) -> PlanOutput:
@@ -53,6 +69,8 @@ def mcts(
         env: an environment with discrete actions.
         state: where to plan from.
         num_simulations: walks down the tree.
+        budget: simulator calls, instead of ``num_simulations``: the search ends with the batch
+            that spends the last of them, or after as many walks.
         max_depth: how many steps ahead a simulation looks, in the tree and by random play.
         batch_size: leaves that are expanded together; fewer where the tree is still narrow.
         rollout_dt: for how many steps random play holds an action.
@@ -60,7 +78,9 @@ def mcts(
         exploration: weight of what was visited little; values are scaled to [0, 1] first, by the
             least and the greatest in the tree, so that the unit of reward does not matter.
         value_fn: says what a leaf is worth, instead of random play.
+        policy_fn: says which actions of a state to try first, and how much.
         tree: ``search`` of the decision before: what it knows of ``state`` is kept.
+        archive: where a new tree keeps its states, in little memory; ``None``: in an array.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
         rng: the one source of randomness.
 
@@ -73,9 +93,10 @@ def mcts(
         TypeError: the actions are not discrete, or ``rng`` is not a generator.
         ValueError: a knob is out of range.
     """
-    if not isinstance(env.action_space, spaces.Discrete):
-        raise TypeError(f"mcts needs a Discrete action space, {env!r} has {env.action_space}")
+    first, n_actions = check_discrete(env, "mcts")
     counts = {"num_simulations": num_simulations, "max_depth": max_depth}
+    if budget is not None:
+        num_simulations = counts["budget"] = budget
     check_knobs(discount, {**counts, "batch_size": batch_size, "rollout_dt": rollout_dt})
     simulator = Simulator(env, rng, on_batch)
 
@@ -85,28 +106,23 @@ def mcts(
         lengths = np.where(out.terminateds | out.truncateds, 0, max_depth - depths)
         return simulator.roll_out(out.states, lengths, dt=rollout_dt, discount=discount)
 
-    tree = make_root(state, int(env.action_space.n), tree, num_simulations)
+    def judge(observs: Any, states: Any) -> Any:
+        if policy_fn is None:
+            return [None] * len(states)
+        return policies_at(observs, states, policy_fn, n_actions)
+
+    tree = grow_from(tree, state, n_actions, num_simulations, archive)
+    if policy_fn is not None and tree.notes[ROOT] is None:
+        tree.notes[ROOT] = judge(simulator.look(state), tree.states[:1])[0]
     finished = 0
-    while finished < num_simulations:
+    while finished < num_simulations and (budget is None or simulator.calls < budget):
         size = min(batch_size, num_simulations - finished)
         leaves = select(tree, size, max_depth, discount, exploration, rng=rng)
-        values = expand(tree, leaves, simulator, evaluate)
+        values = expand(tree, leaves, simulator, evaluate, judge)
         backward(tree, leaves, values, discount)
         finished += len(leaves)
     tree.simulator_calls, tree.frames = simulator.calls, simulator.frames
-    return decide(tree, int(env.action_space.start), discount)
-
-
-def make_root(state: Any, n_actions: int, before: Tree | None, room: int) -> Tree:
-    """The subtree of ``before`` that begins at ``state``, or a new tree."""
-    if before is not None:
-        for child in before.children[ROOT].tolist():
-            if child != UNKNOWN and not before.ended[child] and before.is_at(child, state):
-                return before.subtree(child, room)
-    tree = Tree.empty(room + 1, n_actions, state)
-    tree.add(UNKNOWN, UNKNOWN)
-    tree.states[ROOT], tree.filled[ROOT] = state, True
-    return tree
+    return decide(tree, first, discount)
 
 
 def select(
@@ -141,22 +157,29 @@ def select(
 def score_actions(
     tree: Tree, node: int, discount: float, exploration: float, bounds: tuple[float, float]
 ) -> np.ndarray:
-    """``[A]`` UCT scores; an action not tried comes first, one on its way not at all."""
+    """``[A]`` UCT scores, PUCT where actions were judged; one on its way comes not at all."""
     children = tree.children[node]
-    tried = children != UNKNOWN
+    tried, priors = children != UNKNOWN, tree.notes[node]
     visits = tree.action_visits(node)
     chosen = visits + np.where(tried, tree.pending[children], 0)
     low, high = bounds
     values = (tree.action_values(node, discount) - low) / (high - low or 1.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scores = values * visits / chosen
-        scores += exploration * np.sqrt(np.log(chosen.sum()) / chosen)
-    scores[~tried] = np.inf
+    if priors is None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scores = values * visits / chosen
+            scores += exploration * np.sqrt(np.log(chosen.sum()) / chosen)
+        scores[~tried] = np.inf
+    else:
+        expected = (tree.values[node] - low) / (high - low or 1.0)
+        scores = np.where(tried, values * visits / np.maximum(chosen, 1), expected)
+        scores += exploration * priors * np.sqrt(chosen.sum() + 1) / (1 + chosen)
     scores[tried & ~tree.filled[children]] = -np.inf
     return scores
 
 
-def expand(tree: Tree, leaves: list[int], simulator: Simulator, evaluate: Evaluate) -> np.ndarray:
+def expand(
+    tree: Tree, leaves: list[int], simulator: Simulator, evaluate: Evaluate, judge: Judge
+) -> np.ndarray:
     """Step to the new leaves, all in one batch; return what every leaf is worth."""
     values = tree.values[leaves]  # of those that cannot grow
     is_new = ~tree.filled[leaves]
@@ -168,6 +191,8 @@ def expand(tree: Tree, leaves: list[int], simulator: Simulator, evaluate: Evalua
         tree.rewards[new] = out.rewards
         tree.ended[new] = out.terminateds | out.truncateds
         tree.filled[new] = True
+        for node, priors in zip(new, judge(out.observs, out.states), strict=True):
+            tree.notes[node] = priors
         values[is_new] = evaluate(out, tree.depths[new])
     return values
 

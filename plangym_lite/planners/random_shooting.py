@@ -8,11 +8,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.output import PlanOutput
-from plangym_lite.planners.simulator import OnBatch, Simulator, ValueFn, check_knobs, values_after
+from plangym_lite.planners.simulator import (
+    OnBatch,
+    Simulator,
+    ValueFn,
+    check_knobs,
+    one_hot,
+    values_after,
+)
 
 __all__ = ["Shots", "random_shooting"]
 
@@ -32,6 +38,7 @@ def random_shooting(
     state: Any,
     *,
     num_simulations: int = 100,
+    budget: int | None = None,
     max_depth: int = 20,
     rollout_dt: int = 4,
     discount: float = 0.99,
@@ -45,6 +52,8 @@ def random_shooting(
         env: any environment; all sequences are stepped together, in one batch for each draw.
         state: where to plan from.
         num_simulations: number of sequences.
+        budget: simulator calls at most, instead of ``num_simulations``: each sequence costs a
+            call for each random action.
         max_depth: length of a sequence in units of ``dt``.
         rollout_dt: for how many units each random action is held.
         discount: per unit of ``dt``, between 0 and 1.
@@ -62,6 +71,10 @@ def random_shooting(
     """
     counts = {"num_simulations": num_simulations, "max_depth": max_depth, "rollout_dt": rollout_dt}
     check_knobs(discount, counts)
+    if budget is not None:
+        num_simulations = budget // -(-max_depth // rollout_dt)
+        if num_simulations < 1:
+            raise ValueError(f"budget {budget} is too small for a sequence of {max_depth} steps")
     simulator = Simulator(env, rng, on_batch)
     states: Any = [state] * num_simulations
     returns, lengths = np.zeros(num_simulations), np.zeros(num_simulations, int)
@@ -82,13 +95,6 @@ def random_shooting(
     best = int(np.argmax(returns))
     plan = [actions[best] for actions in draws for _ in range(rollout_dt)][: lengths[best]]
     shots = Shots(draws, returns, lengths, simulator.calls, simulator.frames)
-    return PlanOutput(plan[0], plan, float(returns[best]), _one_hot(env, plan[0]), shots)
-
-
-def _one_hot(env: PlanEnv, action: Any) -> np.ndarray | None:
-    space = env.action_space
-    if not isinstance(space, spaces.Discrete):
-        return None
-    weights = np.zeros(int(space.n))
-    weights[action - space.start] = 1.0
-    return weights
+    return PlanOutput(
+        plan[0], plan, float(returns[best]), one_hot(env.action_space, plan[0]), shots
+    )

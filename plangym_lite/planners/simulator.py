@@ -13,9 +13,20 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.transitions import TransitionBatch
+from plangym_lite.transitions import RolloutBatch, TransitionBatch, map_leaves
 
-__all__ = ["OnBatch", "Simulator", "ValueFn", "check_knobs", "values_after"]
+__all__ = [
+    "OnBatch",
+    "PolicyFn",
+    "Simulator",
+    "ValueFn",
+    "check_discrete",
+    "check_knobs",
+    "flatten",
+    "one_hot",
+    "policies_at",
+    "values_after",
+]
 
 OnBatch = Callable[[int, int], None]
 """``on_batch(rows, frames)`` is called after every batch, with what that batch has run."""
@@ -23,12 +34,15 @@ OnBatch = Callable[[int, int], None]
 ValueFn = Callable[[Any, np.ndarray], np.ndarray]
 """``value_fn(observs [B, ...], states [B, S]) -> [B]``: the discounted return from each state."""
 
+PolicyFn = Callable[[Any, np.ndarray], np.ndarray]
+"""``policy_fn(observs [B, ...], states [B, S]) -> [B, A]``: how promising each action is."""
+
 
 class Simulator:
     """One environment as a planner uses it: every row counted, every draw from ``rng``.
 
     Args:
-        env: the environment; only ``step_batch`` and ``action_space`` are used.
+        env: the environment; its own current state stays where it is.
         rng: the one source of randomness.
         on_batch: hook for progress.
 
@@ -49,12 +63,39 @@ class Simulator:
     def step(self, actions: Any, states: Any, dt: Any = 1) -> TransitionBatch:
         """``env.step_batch`` with states out, counted."""
         out = self.env.step_batch(actions, states, dt, return_state=True)
-        rows, frames = len(out.rewards), sum(int(info["n_step"]) for info in out.infos)
+        self._count(len(out.rewards), out.infos)
+        return out  # type: ignore[return-value]
+
+    def play(
+        self, actions: Any, states: Any, discount: float, value_fn: ValueFn | None = None
+    ) -> tuple[np.ndarray, RolloutBatch]:
+        """``env.rollout_batch``, counted: an action run is a call.
+
+        Returns ``[B]`` the discounted returns, with what ``value_fn`` says of the last states,
+        and the batch.
+        """
+        observs = None if value_fn is None else "last"
+        out = self.env.rollout_batch(actions, states, return_observs=observs)
+        self._count(int(out.lengths.sum()), out.infos)
+        returns = out.rewards @ discount ** np.arange(out.rewards.shape[1])
+        if value_fn is not None:
+            returns += discount**out.lengths * values_after(out, value_fn)
+        return returns, out
+
+    def look(self, state: Any) -> Any:
+        """``[1, ...]`` the observation of ``state``."""
+        home = self.env.get_state()
+        self.env.set_state(state)
+        obs = self.env.observe()
+        self.env.set_state(home)
+        return map_leaves(lambda leaf: np.asarray(leaf)[None], obs)
+
+    def _count(self, rows: int, infos: list[dict[str, Any]]) -> None:
+        frames = sum(int(info["n_step"]) for info in infos)
         self.calls += rows
         self.frames += frames
         if self.on_batch is not None:
             self.on_batch(rows, frames)
-        return out  # type: ignore[return-value]
 
     def draw(self, size: int) -> Any:
         """``[B]`` random actions of any space; the environment's own generator is not touched."""
@@ -92,16 +133,74 @@ class Simulator:
         return returns
 
 
-def values_after(out: TransitionBatch, value_fn: ValueFn) -> np.ndarray:
+def values_after(out: TransitionBatch | RolloutBatch, value_fn: ValueFn) -> np.ndarray:
     """``[B]`` what ``value_fn`` says of the states reached; 0 where the episode is over.
 
     Raises:
         ValueError: it does not say one number for each row.
     """
     values = np.asarray(value_fn(out.observs, out.states), float)
-    if values.shape != out.rewards.shape:
-        raise ValueError(f"value_fn must return shape {out.rewards.shape}, got {values.shape}")
+    if values.shape != out.terminateds.shape:
+        raise ValueError(f"value_fn must return shape {out.terminateds.shape}, got {values.shape}")
     return np.where(out.terminateds | out.truncateds, 0.0, values)
+
+
+def policies_at(
+    observs: Any, states: np.ndarray, policy_fn: PolicyFn, n_actions: int
+) -> np.ndarray:
+    """``[B, A]`` what ``policy_fn`` says of the states, scaled to sum 1.
+
+    Raises:
+        ValueError: it does not say a number of at least 0 for each action, one of them above 0.
+    """
+    weights = np.asarray(policy_fn(observs, states), float)
+    if weights.shape != (len(states), n_actions):
+        raise ValueError(
+            f"policy_fn must return shape {(len(states), n_actions)}, got {weights.shape}"
+        )
+    sums = weights.sum(1, keepdims=True)
+    if not ((weights >= 0).all() and np.isfinite(sums).all() and (sums > 0).all()):
+        raise ValueError("policy_fn must return weights of at least 0, one in each row above 0")
+    return weights / sums
+
+
+def flatten(space: spaces.Space, observs: Any) -> np.ndarray:
+    """``[B, F]`` a batch of observations as rows of numbers; a discrete one is 1 in its place.
+
+    Raises:
+        TypeError: they have no fixed number of numbers.
+    """
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        keys: list[Any] = list(space) if isinstance(space, spaces.Dict) else [*range(len(space))]
+        return np.hstack([flatten(space[key], observs[key]) for key in keys])
+    rows = np.asarray(observs, np.float32)
+    if isinstance(space, spaces.Discrete):
+        return np.equal.outer(rows, np.arange(space.start, space.start + space.n)).astype(
+            np.float32
+        )
+    if not isinstance(space, (spaces.Box, spaces.MultiBinary, spaces.MultiDiscrete)):
+        raise TypeError(f"observations {space} cannot be compared")
+    return rows.reshape(len(rows), -1)
+
+
+def one_hot(space: spaces.Space, action: Any) -> np.ndarray | None:
+    """``[A]`` 1 for an action of a discrete space; ``None`` for other spaces."""
+    if not isinstance(space, spaces.Discrete):
+        return None
+    weights = np.zeros(int(space.n))
+    weights[int(action) - int(space.start)] = 1.0
+    return weights
+
+
+def check_discrete(env: PlanEnv, planner: str) -> tuple[int, int]:
+    """The first action and the number of actions; ``TypeError`` if they are not discrete."""
+    space = env.action_space
+    if not isinstance(space, spaces.Discrete):
+        raise TypeError(
+            f"{planner} needs a Discrete action space, {env!r} has {space}: use cem or mppi for "
+            "numbers within bounds; random_shooting, fractal and go_explore for any space"
+        )
+    return int(space.start), int(space.n)
 
 
 def check_knobs(discount: float, counts: dict[str, int]) -> None:

@@ -11,17 +11,22 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ROOT", "UNKNOWN", "Tree"]
+from plangym_lite.archive import StateArchive
+from plangym_lite.state_column import StateColumn
+
+__all__ = ["ROOT", "UNKNOWN", "Tree", "grow_from", "room_for"]
 
 ROOT = 0
 UNKNOWN = -1
+KEPT = ("rewards", "ended", "filled", "visits", "values", "heights", "notes")
+"""Columns that mean the same in a subtree."""
 
 
 @dataclass(eq=False, repr=False)
 class Tree:
     """A search tree, and what it cost."""
 
-    states: np.ndarray
+    states: np.ndarray | StateColumn
     """``[N, S]`` the state of each node; ``[N]`` of objects where states are opaque."""
     children: np.ndarray
     """``[N, A]`` rows of the children; ``UNKNOWN`` where an action was not tried."""
@@ -43,6 +48,10 @@ class Tree:
     """``[N]`` simulations that went through the node and are still running."""
     values: np.ndarray
     """``[N]`` mean discounted return from the node on."""
+    heights: np.ndarray
+    """``[N]`` steps of the best branch below the node; 0 where a planner does not count them."""
+    notes: np.ndarray
+    """``[N]`` of objects: what else a planner knows of each node; ``None`` where nothing."""
     size: int = 0
     """Rows taken."""
     simulator_calls: int = 0
@@ -54,12 +63,12 @@ class Tree:
         return f"Tree(size={self.size}, visits={self.visits[ROOT]}, frames={self.frames})"
 
     @classmethod
-    def empty(cls, capacity: int, n_actions: int, state: Any) -> Tree:
-        """Room for ``capacity`` nodes whose states look like ``state``."""
-        is_array = isinstance(state, np.ndarray)
-        shape, dtype = (state.shape, state.dtype) if is_array else ((), np.dtype(object))
+    def empty(
+        cls, capacity: int, n_actions: int, state: Any, archive: StateArchive | None = None
+    ) -> Tree:
+        """Room for ``capacity`` nodes whose states look like ``state``, kept in ``archive``."""
         return cls(
-            states=np.empty((capacity, *shape), dtype),
+            states=room_for(capacity, state, archive),
             children=np.full((capacity, n_actions), UNKNOWN),
             parents=np.full(capacity, UNKNOWN),
             actions=np.full(capacity, UNKNOWN),
@@ -70,6 +79,8 @@ class Tree:
             visits=np.zeros(capacity, int),
             pending=np.zeros(capacity, int),
             values=np.zeros(capacity),
+            heights=np.zeros(capacity, int),
+            notes=np.full(capacity, None),
         )
 
     def add(self, parent: int, action: int) -> int:
@@ -117,11 +128,51 @@ class Tree:
         old = [top]
         for node in old:  # grows as it goes: breadth first, so parents come before children
             old += [int(child) for child in self.children[node] if child != UNKNOWN]
-        tree = Tree.empty(len(old) + capacity, self.children.shape[1], self.states[top])
+        archive = self.states.archive if isinstance(self.states, StateColumn) else None
+        tree = Tree.empty(len(old) + capacity, self.children.shape[1], self.states[top], archive)
         new = {node: row for row, node in enumerate(old)}
         for node in old:
             parent = new.get(int(self.parents[node]), UNKNOWN)
             tree.add(parent, int(self.actions[node]))
-        for name in ("states", "rewards", "ended", "filled", "visits", "values"):
+        for name in KEPT:
             getattr(tree, name)[: len(old)] = getattr(self, name)[old]
+        if isinstance(self.states, StateColumn) and isinstance(tree.states, StateColumn):
+            tree.states.handles[: len(old)] = self.states.handles[old]
+        else:
+            tree.states[: len(old)] = self.states[old]
         return tree
+
+
+def room_for(
+    capacity: int, state: Any, archive: StateArchive | None = None
+) -> np.ndarray | StateColumn:
+    """A column for states like ``state``: an array, or their places in ``archive``.
+
+    Raises:
+        TypeError: an archive is given, but states are not arrays.
+    """
+    if not isinstance(state, np.ndarray):
+        if archive is not None:
+            raise TypeError(f"an archive keeps states that are arrays, not {type(state).__name__}")
+        return np.empty(capacity, object)
+    if archive is not None:
+        return StateColumn(archive, capacity)
+    return np.empty((capacity, *state.shape), state.dtype)
+
+
+def grow_from(
+    before: Tree | None,
+    state: Any,
+    n_actions: int,
+    room: int,
+    archive: StateArchive | None = None,
+) -> Tree:
+    """The subtree of ``before`` that begins at ``state``, or a new tree; with room for more."""
+    if before is not None:
+        for child in before.children[ROOT].tolist():
+            if child != UNKNOWN and not before.ended[child] and before.is_at(child, state):
+                return before.subtree(child, room)
+    tree = Tree.empty(room + 1, n_actions, state, archive)
+    tree.add(UNKNOWN, UNKNOWN)
+    tree.states[ROOT], tree.filled[ROOT] = state, True
+    return tree

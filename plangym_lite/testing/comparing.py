@@ -42,10 +42,18 @@ def differences(expected: Any, got: Any, path: str) -> Iterator[tuple[str, str]]
             yield path, f"expected length {len(expected)}, got {len(got)}"
         for index, (one, other) in enumerate(zip(expected, got, strict=False)):
             yield from differences(one, other, f"{path}[{index}]")
+    elif _hold_objects(expected, got):
+        yield from differences(expected.tolist(), got.tolist(), path)
     else:
         text = _leaf_difference(expected, got)
         if text is not None:
             yield path, text
+
+
+def _hold_objects(expected: Any, got: Any) -> bool:
+    """Whether both are arrays of objects of one shape, to be compared object by object."""
+    arrays = isinstance(expected, np.ndarray) and isinstance(got, np.ndarray)
+    return arrays and expected.dtype == got.dtype == object and expected.shape == got.shape
 
 
 def _leaf_difference(expected: Any, got: Any) -> str | None:
@@ -64,8 +72,6 @@ def _number_difference(expected: np.ndarray, got: np.ndarray) -> str | None:
             f"expected shape {expected.shape} of {expected.dtype}, "
             f"got shape {got.shape} of {got.dtype}"
         )
-    if expected.dtype == object:
-        return None if _equal(expected.tolist(), got.tolist()) else "the objects differ"
     if expected.tobytes() == got.tobytes():
         return None
     if expected.ndim == 0:

@@ -1,4 +1,4 @@
-"""Toys: three tiny environments in pure Python, to test with and to copy from.
+"""Toys: four tiny environments in pure Python, to test with and to copy from.
 
 :class:`ToyEnv` is the worked example of an adapter: it writes the hooks of
 :class:`~plangym_lite.engine.Engine` and nothing else. You walk along a corridor::
@@ -9,7 +9,8 @@
 
 The coin is near and the treasure is far, so a planner that looks too short a way ahead takes the
 coin. ``best_return`` is what the right plan earns. :class:`OpaqueToy` has states that are not
-arrays, :class:`NestedToy` nested observations and actions.
+arrays, :class:`NestedToy` nested observations and actions, :class:`ContinuousToy` actions that are
+numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from gymnasium import spaces
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["LEFT", "RIGHT", "STAY", "NestedToy", "OpaqueToy", "ToyEnv", "ToyError"]
+__all__ = ["LEFT", "RIGHT", "STAY", "ContinuousToy", "NestedToy", "OpaqueToy", "ToyEnv", "ToyError"]
 
 LEFT, STAY, RIGHT = range(3)
 COIN, TREASURE, STEP_COST = 0.3, 1.0, -0.01
@@ -211,3 +212,15 @@ class NestedToy(ToyEnv):
     def _decode(self, action: Any) -> tuple[int, int]:
         go = int(action["go"])
         return go, (go - 1) * (1 + int(action["pace"]))
+
+
+class ContinuousToy(ToyEnv):
+    """A toy whose action is one number: below -1/3 it goes left, above 1/3 right."""
+
+    def build_engine(self) -> None:
+        super().build_engine()
+        self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def _decode(self, action: Any) -> tuple[int, int]:
+        way = int(action[0] > 1 / 3) - int(action[0] < -1 / 3)
+        return way + 1, way

@@ -11,6 +11,9 @@
 
 The pipe carries small messages with request ids; states, actions, observations and numbers lie in
 shared memory, written in place by the child. :class:`InlineWorker` stands for a child in tests.
+
+The vector environments run on the same workers: a :class:`Seat` stands there for the environment,
+which stays where its steps led, and ``Seats`` for the ``BatchEnv``.
 """
 
 from plangym_lite.vectorization.batch import BatchEnv
@@ -18,15 +21,24 @@ from plangym_lite.vectorization.env import VectorizedEnv
 from plangym_lite.vectorization.messages import Message
 from plangym_lite.vectorization.parallel import ParallelEnv
 from plangym_lite.vectorization.process import ExternalProcess
+from plangym_lite.vectorization.subproc_vec_env import SubprocVecEnv, VecEnv
+from plangym_lite.vectorization.vec_wrapper import CloudpickleWrapper, VecEnvWrapper
+from plangym_lite.vectorization.vector_env import SequentialVectorEnv, SubprocVectorEnv
 from plangym_lite.vectorization.worker import InlineWorker, Promise, Worker
 
 __all__ = [
     "BatchEnv",
+    "CloudpickleWrapper",
     "ExternalProcess",
     "InlineWorker",
     "Message",
     "ParallelEnv",
     "Promise",
+    "SequentialVectorEnv",
+    "SubprocVecEnv",
+    "SubprocVectorEnv",
+    "VecEnv",
+    "VecEnvWrapper",
     "VectorizedEnv",
     "Worker",
 ]

@@ -6,12 +6,16 @@ are copied out of shared memory while other rows still run; images are handed ou
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from plangym_lite.core import PlanEnv
 from plangym_lite.errors import ClosedError, WorkerDiedError
+from plangym_lite.machine import usable_cores
+from plangym_lite.splitting import split_evenly
 from plangym_lite.transitions import (
     BatchSpec,
     Form,
@@ -19,23 +23,27 @@ from plangym_lite.transitions import (
     StepBatch,
     TransitionBatch,
     empty_columns,
-    empty_states,
-    map_leaves,
     pack,
     write_row,
 )
 from plangym_lite.validation import check_state, prepare_rows
-from plangym_lite.vectorization.columns import put_odd_leaves
+from plangym_lite.vectorization.crews import Crew, CrewChoice, kind_of_batch
 from plangym_lite.vectorization.dealing import Deal
-from plangym_lite.vectorization.shared import Block, BlockPool
-from plangym_lite.vectorization.worker import Promise, RowsReply, Worker, close_all
+from plangym_lite.vectorization.gathering import Gathering
+from plangym_lite.vectorization.shared import BlockPool
+from plangym_lite.vectorization.worker import (
+    InlineWorker,
+    Promise,
+    Worker,
+    close_all,
+    common_spec,
+)
 
 __all__ = ["BatchEnv"]
 
 RESTARTS = 3
-IMAGE_BYTES = 16 << 10
-"""Observations from this size on are images: handed out as views of shared memory."""
-
+IMAGES_AT_ONCE = 64  # pictures that a worker draws for one message of draw_images
+SPIN = 2e-4  # seconds to look for answers again and again before blocking
 PATIENCE = 0.5  # seconds that a worker may go on with an interrupted batch
 
 
@@ -58,21 +66,11 @@ class BatchEnv:
         self._synced: Any = None  # the state that all workers were last put into
         self._closed = False
         self._unfinished: dict[int, Promise] = {}  # what an interrupted batch left under way
-        self._spec = self._common_spec()
+        self._spec = common_spec(self._envs)
         self._pool = BlockPool(self._spec, shared_limit)
         self._pool.on_drop = [worker.forget_block for worker in self._envs]
-
-    def _common_spec(self) -> BatchSpec:
-        spec = self._envs[0].spec
-        if spec is None:
-            raise TypeError("the workers' environments must be PlanEnvs")
-        for index, worker in enumerate(self._envs):
-            if worker.spec is None or not spec.agrees_with(worker.spec):
-                raise ValueError(
-                    f"worker {index} has other spaces or states than worker 0: "
-                    f"{worker.spec} instead of {spec}"
-                )
-        return spec
+        self._caller: InlineWorker | None = None
+        self._choice = CrewChoice([Crew.WORKERS])
 
     def __len__(self) -> int:
         return len(self._envs)
@@ -89,6 +87,17 @@ class BatchEnv:
     def batch_spec(self) -> BatchSpec:
         """What one row looks like."""
         return self._spec
+
+    def employ_caller(self, env: PlanEnv) -> None:
+        """Let the caller's own process run rows on ``env`` wherever that is measured quicker."""
+        if self._blocking:
+            return
+        crews = [Crew.WORKERS, Crew.CALLER]
+        if min(len(self), usable_cores()) > 1:
+            crews.append(Crew.MIXED)
+        self._caller = InlineWorker(lambda: env)
+        self._pool.on_drop.append(self._caller.forget_block)
+        self._choice = CrewChoice(crews)
 
     # ---- batches ------------------------------------------------------------------------------
 
@@ -107,19 +116,45 @@ class BatchEnv:
         """Run validated rows; see :class:`Deal` for what it raises."""
         if self._closed:
             raise ClosedError("the workers were closed")
-        size = len(rows.dts)
-        if size == 0:
+        if len(rows.dts) == 0:
             return pack(self._spec, empty_columns(self._spec, 0, form), [])
         self._clear_up()
+        if self._caller is None or timeout is not None:
+            return self._run_on(self._envs, rows, form, timeout)
+        kind = kind_of_batch(rows, form)
+        crew, start = self._choice.pick(kind), time.perf_counter()
+        batch = self._run_by(crew, rows, form)
+        self._choice.learn(kind, crew, time.perf_counter() - start)
+        return batch
+
+    def _run_by(self, crew: Crew, rows: Rows, form: Form) -> Any:
+        if crew == Crew.WORKERS:
+            return self._run_on(self._envs, rows, form)
+        assert self._caller is not None
+        if crew == Crew.CALLER or len(rows.dts) == 1:
+            return self._caller.env.run_rows(rows, form)
+        company = min(len(self), usable_cores(), len(rows.dts)) - 1
+        return self._run_on([*self._envs[:company], self._caller], rows, form, spin=SPIN)
+
+    def _run_on(
+        self,
+        workers: Sequence[Worker],
+        rows: Rows,
+        form: Form,
+        timeout: float | None = None,
+        spin: float = 0.0,
+    ) -> Any:
+        size = len(rows.dts)
         block, may_lease = self._pool.acquire(size, form)
-        gathering = _Gathering(self._spec, block, size, may_lease)
+        gathering = Gathering(self._spec, block, size, may_lease)
         deal = Deal(
-            self._envs,
+            workers,
             block,
             rows,
             replace=self._replace,
             collect=gathering.collect,
             blocking=self._blocking,
+            spin=spin,
         )
         try:
             deal.run(timeout)
@@ -130,6 +165,17 @@ class BatchEnv:
             self._pool.discard(block)
             raise
         return gathering.finish()
+
+    def draw_images(self, states: Any) -> np.ndarray:
+        """The pictures of checked states, at least one, ``[B, height, width, 3]``."""
+        images, at_once = [], IMAGES_AT_ONCE * len(self)
+        for first in range(0, len(states), at_once):
+            part = states[first : first + at_once]
+            pieces = [part[start:stop] for start, stop in split_evenly(len(part), len(self))]
+            promises = [self._send(i, "get_images", piece) for i, piece in enumerate(pieces)]
+            for index, (promise, piece) in enumerate(zip(promises, pieces, strict=True)):
+                images.append(self._answer(index, promise, "get_images", piece))
+        return np.concatenate(images)
 
     def _clear_up(self) -> None:
         """After an interrupt: give the workers a moment to finish, then replace them."""
@@ -176,6 +222,22 @@ class BatchEnv:
         states = (batch.states,) if isinstance(batch, TransitionBatch) else ()
         return *states, batch.observs, batch.infos
 
+    def seed(self, seeds: Sequence[int | None]) -> None:
+        """Seed the workers' next reset, each with a seed of its own."""
+        if len(seeds) != len(self):
+            raise ValueError(f"{len(seeds)} seeds for {len(self)} workers: give one each")
+        promises = [self._send(index, "seed", seed) for index, seed in enumerate(seeds)]
+        for index, promise in enumerate(promises):
+            self._answer(index, promise, "seed", seeds[index])
+
+    def render(self, mode: str = "rgb_array") -> np.ndarray:
+        """The pictures of all workers, ``[n, H, W, 3]`` uint8."""
+        if mode != "rgb_array":
+            raise NotImplementedError(f"only mode 'rgb_array' crosses the border, got {mode!r}")
+        promises = [self._send(index, "render") for index in range(len(self))]
+        answers = [self._answer(*asked, "render") for asked in enumerate(promises)]
+        return np.stack(answers)
+
     def close(self) -> None:
         """Close every worker. May be called again."""
         if self._closed:
@@ -184,6 +246,12 @@ class BatchEnv:
         close_all(self._envs)
         self._pool.on_drop = []
         self._pool.close()
+
+    def __enter__(self) -> BatchEnv:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def _send(self, index: int, name: str, *args: Any) -> Any:
         """Send a call that may be repeated; a dead worker is replaced first."""
@@ -213,66 +281,3 @@ class BatchEnv:
                     raise
         if self._synced is not None:
             self._envs[index].call("set_state", self._synced)
-
-
-class _Gathering:
-    """Takes the results of a batch out of its block, piece by piece."""
-
-    def __init__(self, spec: BatchSpec, block: Block, size: int, may_lease: bool) -> None:
-        self._spec = spec
-        self._block = block
-        self._size = size
-        self._may_lease = may_lease
-        self._has_images = False
-        source = block.columns.out
-        self._infos: list[Any] = [None] * size
-        self._out = source._replace(
-            states=empty_states(spec, size) if source.form.states else None,
-            observs=map_leaves(self._place_for, source.observs),
-        )
-
-    def _place_for(self, leaf: Any) -> Any:
-        if leaf is None:
-            return None
-        if isinstance(leaf, list):
-            return [None] * self._size
-        if leaf[0].nbytes < IMAGE_BYTES:
-            return np.empty((self._size, *leaf.shape[1:]), leaf.dtype)
-        self._has_images = True
-        return None
-
-    def collect(self, start: int, stop: int, reply: RowsReply) -> None:
-        """Copy out rows ``start`` to ``stop``, all but images."""
-        infos, odd = reply
-        self._infos[start:stop] = infos
-        source, out = self._block.columns.out, self._out
-        put_odd_leaves(out, start, stop, odd)
-        if isinstance(out.states, np.ndarray):
-            out.states[start:stop] = source.states[start:stop]
-
-        def copy(target: Any, origin: Any) -> None:
-            if isinstance(target, np.ndarray):
-                target[start:stop] = origin[start:stop]
-
-        map_leaves(copy, out.observs, source.observs)
-
-    def finish(self) -> Any:
-        """The whole batch, with images as views, or copied where there is no room for that."""
-        source, size = self._block.columns.out, self._size
-        out = self._out._replace(
-            rewards=source.rewards[:size].copy(),
-            terminateds=source.terminateds[:size].copy(),
-            truncateds=source.truncateds[:size].copy(),
-            lengths=None if source.lengths is None else source.lengths[:size].copy(),
-        )
-        if not self._has_images:
-            return pack(self._spec, out, self._infos)
-        leased = self._block.lease().out.observs if self._may_lease else source.observs
-
-        def take(target: Any, image: Any) -> Any:
-            if target is not None:
-                return target
-            return image[:size] if self._may_lease else image[:size].copy()
-
-        out = out._replace(observs=map_leaves(take, out.observs, leased))
-        return pack(self._spec, out, self._infos)

@@ -2,10 +2,11 @@
 
 Each column holds one field for all rows, and starts on a cache line::
 
-    actions | states in | dts | states out | observations, a column a leaf | rewards | flags
+    actions | states in | dts | states out | observations | rewards | flags
 
-Fields that are not arrays of a fixed shape (opaque states, nested actions, text in observations)
-have no column here: their rows travel pickled in the messages.
+Nested actions and observations have a column for each leaf. Fields that are not arrays of a fixed
+shape (opaque states, text in actions or observations, nested actions of a rollout) have no column
+here: their rows travel pickled in the messages.
 """
 
 from __future__ import annotations
@@ -23,9 +24,17 @@ from plangym_lite.transitions import (
     Rows,
     empty_tree,
     map_leaves,
+    write_row,
 )
 
-__all__ = ["BatchColumns", "Layout", "cut_columns", "odd_leaves", "put_odd_leaves"]
+__all__ = [
+    "BatchColumns",
+    "Layout",
+    "cut_columns",
+    "has_only_arrays",
+    "odd_leaves",
+    "put_odd_leaves",
+]
 
 CACHE_LINE = 64
 
@@ -40,7 +49,7 @@ class Layout:
         self.nbytes = 0
         steps = () if form.steps is None else (form.steps,)
         obs_axes = steps if form.observs == "all" else ()
-        self._actions = self._place_space(spec.action_space, steps)
+        self._actions = self._place_actions(spec.action_space, steps)
         self._states_in = self._place_states()
         self._dts = self._place(np.int64)
         self._states_out = self._place_states() if form.states else None
@@ -68,7 +77,7 @@ class Layout:
         observs = map_leaves(leaf, self._observs) if self.form.observs else None
         states = [None] * self.capacity if self._has_odd_states else column(self._states_out)
         return BatchColumns(
-            Rows(column(self._actions), column(self._states_in), column(self._dts)),
+            Rows(map_leaves(column, self._actions), column(self._states_in), column(self._dts)),
             Columns(
                 states,
                 observs,
@@ -83,6 +92,13 @@ class Layout:
     @property
     def _has_odd_states(self) -> bool:
         return self.form.states and self.spec.state_shape is None
+
+    def _place_actions(self, space: Any, steps: tuple[int, ...]) -> Any:
+        if isinstance(space, ARRAY_SPACES):
+            return self._place_space(space, steps)
+        if steps or not has_only_arrays(space):
+            return None
+        return empty_tree(space, lambda leaf: self._place_space(leaf, ()))
 
     def _place_space(self, space: Any, axes: tuple[int, ...]) -> _Field | None:
         if not isinstance(space, ARRAY_SPACES):
@@ -120,8 +136,12 @@ class BatchColumns:
         """
         actions, states = rows.actions[start:stop], rows.states[start:stop]
         self.rows.dts[start:stop] = rows.dts[start:stop]
-        if self.rows.actions is not None:
+        if isinstance(self.rows.actions, np.ndarray):
             self.rows.actions[start:stop] = actions
+            actions = None
+        elif self.rows.actions is not None:
+            for row, action in enumerate(actions, start):
+                write_row(self.rows.actions, row, action)
             actions = None
         if self.rows.states is not None:
             if isinstance(states, np.ndarray):
@@ -135,8 +155,12 @@ class BatchColumns:
         """Rows ``start`` to ``stop`` as the loop over rows takes them."""
         actions, states = left_over
         rows = self.rows
+        if actions is None and isinstance(rows.actions, np.ndarray):
+            actions = rows.actions[start:stop]
+        elif actions is None:
+            actions = [_nested_action(rows.actions, row) for row in range(start, stop)]
         return Rows(
-            rows.actions[start:stop] if actions is None else actions,
+            actions,
             rows.states[start:stop] if states is None else states,
             rows.dts[start:stop],
             first,
@@ -145,6 +169,18 @@ class BatchColumns:
     def out_of(self, start: int, stop: int) -> Columns:
         """The same rows of the outgoing columns: views of arrays, copies of lists."""
         return cut_columns(self.out, start, stop)
+
+
+def has_only_arrays(space: Any) -> bool:
+    """Whether every leaf of a nested space is an array of fixed shape and dtype."""
+    found: list[bool] = []
+    empty_tree(space, lambda leaf: found.append(isinstance(leaf, ARRAY_SPACES)))
+    return all(found)
+
+
+def _nested_action(tree: Any, row: int) -> Any:
+    """One action of your own out of its columns."""
+    return map_leaves(lambda leaf: leaf[row].copy(), tree)
 
 
 def cut_columns(out: Columns, start: int, stop: int) -> Columns:

@@ -57,6 +57,7 @@ class Deal:
         replace: called with the index of a worker that must be replaced.
         collect: called with ``(start, stop, reply)`` for each piece, while others still run.
         blocking: one worker after another.
+        spin: seconds to look for answers again and again before blocking.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Deal:
         replace: Callable[[int], None],
         collect: Callable[[int, int, Any], None],
         blocking: bool = False,
+        spin: float = 0.0,
     ) -> None:
         self._workers = workers
         self._block = block
@@ -75,6 +77,7 @@ class Deal:
         self._replace = replace
         self._collect = collect
         self._blocking = blocking
+        self._spin = spin
         self._to_do = deque(pieces_of(len(rows.dts), len(workers)))
         self._hands: list[deque[tuple[Piece, Promise]]] = [deque() for _ in workers]
         self._attempts: dict[int, int] = {}
@@ -146,6 +149,9 @@ class Deal:
             self._give_up()
         busy = [worker for worker, hand in enumerate(self._hands) if hand]
         ready = [worker for worker in busy if self._workers[worker].is_ready()]
+        spin_until = time.perf_counter() + self._spin
+        while not ready and time.perf_counter() < spin_until:
+            ready = [worker for worker in busy if self._hands[worker][0][1].done()]
         if ready:
             return ready
         poll, at = select.poll(), {}

@@ -20,11 +20,12 @@ from plangym_lite.transitions import (
     Transition,
 )
 from plangym_lite.vectorization.batch import BatchEnv
+from plangym_lite.vectorization.specs import HasSpecs
 
 __all__ = ["VectorizedEnv"]
 
 
-class VectorizedEnv(PlanEnv):
+class VectorizedEnv(HasSpecs, PlanEnv):
     """An environment whose batches are run by workers.
 
     Every method but ``step_batch`` is answered by the local copy, ``plan_env``.
@@ -38,6 +39,8 @@ class VectorizedEnv(PlanEnv):
         n_workers: how many workers.
         blocking: one worker after another; the answers are the same.
         shared_limit: bytes of shared memory for batches; the default is a quarter of the memory.
+        use_caller: whether this process runs rows of small batches itself where that is measured
+            quicker; ``None``: only with engines that are known never to end their process.
         engine_kwargs: passed to ``env_class``.
     """
 
@@ -55,6 +58,7 @@ class VectorizedEnv(PlanEnv):
         *,
         blocking: bool = False,
         shared_limit: int | None = None,
+        use_caller: bool | None = None,
         **engine_kwargs: Any,
     ) -> None:
         if isinstance(n_workers, bool) or not isinstance(n_workers, (int, np.integer)):
@@ -67,6 +71,7 @@ class VectorizedEnv(PlanEnv):
         self.n_workers = int(n_workers)
         self.blocking = blocking
         self._shared_limit = shared_limit
+        self._use_caller = use_caller
         self.SINGLETON = getattr(env_class, "SINGLETON", False)  # type: ignore[misc]
         label = name if isinstance(name, str) else getattr(name or env_class, "__name__", "?")
         super().__init__(label, 1, True, delay_setup)
@@ -82,6 +87,9 @@ class VectorizedEnv(PlanEnv):
             self.plan_env = self._env_recipe()
             self._check_local_copy()
             self.batch_env.sync_states(self.plan_env.get_state())
+            trusted = self.plan_env.is_trusted
+            if trusted if self._use_caller is None else self._use_caller:
+                self.batch_env.employ_caller(self.plan_env)
         except BaseException:
             self.batch_env.close()
             raise
@@ -117,6 +125,9 @@ class VectorizedEnv(PlanEnv):
 
     def run_rows(self, rows: Rows, form: Form) -> Any:
         return self.batch_env.run(rows, form)
+
+    def draw_images(self, states: Any) -> np.ndarray:
+        return (self.batch_env if len(states) else self.plan_env).draw_images(states)
 
     # ---- answered by the local copy -----------------------------------------------------------
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from plangym_lite.core import PlanEnv
+from plangym_lite.errors import WorkerDiedError
+from plangym_lite.machine import usable_cores
 from plangym_lite.vectorization.batch import BatchEnv
 from plangym_lite.vectorization.env import VectorizedEnv
 from plangym_lite.vectorization.process import ExternalProcess
 from plangym_lite.vectorization.worker import close_all
 
-__all__ = ["ParallelEnv"]
+__all__ = ["ParallelEnv", "start_processes"]
+
+LINGER = 2e-4  # seconds
 
 
 class ParallelEnv(VectorizedEnv):
@@ -22,34 +26,75 @@ class ParallelEnv(VectorizedEnv):
             process that has threads.
         start_serially: start one process after another, not side by side.
         start_timeout: seconds that the environments may take to build; ``None``: no limit.
-        vector_args: as in :class:`VectorizedEnv`.
+        flatten: accepted for TF-Agents' sake; nested values come back nested either way.
+        engine_kwargs: ``blocking`` and ``shared_limit``, and what ``env_class`` takes.
     """
 
     def __init__(
         self,
         env_class: Callable[..., PlanEnv],
         name: Any = None,
-        *vector_args: Any,
+        frameskip: int | None = None,
+        autoreset: bool | None = None,
+        delay_setup: bool = False,
+        n_workers: int = 8,
+        *,
         start_method: str | None = None,
         start_serially: bool = False,
         start_timeout: float | None = None,
+        flatten: bool = False,
         **engine_kwargs: Any,
     ) -> None:
         self._start_method = start_method
         self._start_serially = start_serially
         self._start_timeout = start_timeout
-        super().__init__(env_class, name, *vector_args, **engine_kwargs)
+        given = env_class, name, frameskip, autoreset, delay_setup, n_workers
+        super().__init__(*given, **engine_kwargs)
 
     def make_batch_env(self, constructor: Callable[[], PlanEnv]) -> BatchEnv:
-        processes: list[ExternalProcess] = []
+        processes = start_processes(
+            [constructor] * self.n_workers,
+            start_method=self._start_method,
+            serially=self._start_serially,
+            timeout=self._start_timeout,
+        )
         try:
-            for _ in range(self.n_workers):
-                process = ExternalProcess(constructor, start=False, start_method=self._start_method)
-                processes.append(process)
-                process.start(wait_to_start=self._start_serially)
-            for process in processes:
-                process.wait_start(self._start_timeout)
             return BatchEnv(processes, self.blocking, self._shared_limit)
         except BaseException:
             close_all(processes, timeout=1.0)
             raise
+
+
+def start_processes(
+    constructors: Sequence[Callable[[], Any]],
+    *,
+    start_method: str | None = None,
+    serially: bool = False,
+    timeout: float | None = None,
+) -> list[ExternalProcess]:
+    """A process for each constructor, started side by side or one after another.
+
+    Raises:
+        TimeoutError: an environment did not stand within ``timeout`` seconds.
+        WorkerDiedError: a process ended before that; the message names its index.
+        Exception: what a constructor raised. In any case no process is left.
+    """
+    processes: list[ExternalProcess] = []
+    try:
+        spare = usable_cores() - 1  # one core is the caller's
+        if len(constructors) > usable_cores():
+            spare = 0  # the others need every core
+        for index, constructor in enumerate(constructors):
+            linger = LINGER if index < spare else 0.0
+            process = ExternalProcess(constructor, False, start_method, linger)
+            processes.append(process)
+            process.start(wait_to_start=serially)
+        for index, process in enumerate(processes):
+            try:
+                process.wait_start(timeout)
+            except WorkerDiedError as error:
+                raise WorkerDiedError(f"worker {index}: {error}") from error
+        return processes
+    except BaseException:
+        close_all(processes, timeout=1.0)
+        raise

@@ -50,6 +50,8 @@ class ExternalProcess(EnvironmentWorker):
         constructor: callable that returns the environment.
         start: start now and wait until the environment stands; ``False``: see ``start``.
         start_method: one of multiprocessing's; the default never forks a process with threads.
+        linger: seconds for which the child looks out for the next request before it sleeps.
+        flatten: accepted for TF-Agents' sake; nested values come back nested either way.
     """
 
     def __init__(
@@ -57,10 +59,13 @@ class ExternalProcess(EnvironmentWorker):
         constructor: Callable[[], Any],
         start: bool = True,
         start_method: str | None = None,
+        linger: float = 0.0,
+        flatten: bool = False,
     ) -> None:
         if not callable(constructor):
             raise TypeError(f"constructor must be callable, got {constructor!r}")
         self._constructor = constructor
+        self._linger = linger
         self._start_method = start_method or default_start_method()
         self._ready: serve.Ready | None = None
         self._channel: Any = None
@@ -94,9 +99,10 @@ class ExternalProcess(EnvironmentWorker):
         self.waiting: weakref.WeakValueDictionary[int, Reply] = weakref.WeakValueDictionary()
         self._attached: set[int] = set()
         _parent_ends.update((ours, lifeline))
+        arguments = theirs, reader, constructor, self._linger
         with theirs, reader:
             try:
-                process = start_process(target, (theirs, reader, constructor), self._start_method)
+                process = start_process(target, arguments, self._start_method)
             except BaseException:
                 ours.close()
                 lifeline.close()
@@ -204,11 +210,11 @@ class ExternalProcess(EnvironmentWorker):
         if block.number not in self._attached:
             args = (block.number, block.layout.spec, block.layout.capacity, block.layout.form)
             payload = cloudpickle.dumps((serve.ATTACH, args, {}))
-            self._request(Message.CALL, serve.ATTACH, payload, (block.fd,))
+            self._request(Message.CALL, self.rows_name, payload, (block.fd,))
             self._attached.add(block.number)
         call: Any = (serve.ROWS, (block.number, start, stop, left_over), {})
         pickle = dump if left_over == (None, None) else cloudpickle.dumps
-        return self._request(Message.CALL, "step_batch", pickle(call))
+        return self._request(Message.CALL, self.rows_name, pickle(call))
 
     def forget_block(self, number: int) -> None:
         if number in self._attached:
@@ -284,8 +290,8 @@ class ExternalProcess(EnvironmentWorker):
         return WorkerDiedError(self.why_dead)
 
 
-def _forked_main(sock: socket.socket, lifeline: Any, constructor: Any) -> None:
+def _forked_main(sock: socket.socket, lifeline: Any, constructor: Any, linger: float) -> None:
     """In a forked child: let go of what belongs to the parent."""
     for end in list(_parent_ends):
         end.close()
-    serve.main(sock, lifeline, constructor)
+    serve.main(sock, lifeline, constructor, linger)

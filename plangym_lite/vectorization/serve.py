@@ -37,13 +37,14 @@ class Ready(NamedTuple):
     action_space: Any
 
 
-def main(sock: socket.socket, lifeline: Connection, constructor: Any) -> None:
+def main(sock: socket.socket, lifeline: Connection, constructor: Any, linger: float = 0.0) -> None:
     """Run a worker until it is told to close.
 
     Args:
         sock: the channel.
         lifeline: closes when the parent is gone.
         constructor: makes the environment; ``bytes``: its pickle.
+        linger: seconds to look for the next request again and again before sleeping.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with(lifeline)
@@ -56,7 +57,7 @@ def main(sock: socket.socket, lifeline: Connection, constructor: Any) -> None:
         if desk is None:
             return
         try:
-            _serve(channel, desk)
+            _serve(channel, desk, linger)
         finally:
             if hasattr(desk.env, "close"):
                 desk.env.close()
@@ -80,9 +81,9 @@ def _build(channel: Channel, constructor: Any) -> Desk | None:
     return Desk(env)
 
 
-def _serve(channel: Channel, desk: Desk) -> None:
+def _serve(channel: Channel, desk: Desk, linger: float) -> None:
     while True:
-        kind, request, payload = channel.receive()
+        kind, request, payload = channel.receive(spin=linger)
         if kind == Message.CLOSE:
             return
         try:

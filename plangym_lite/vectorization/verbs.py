@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from plangym_lite.vectorization.specs import HasSpecs
 from plangym_lite.vectorization.worker import Worker
 
 __all__ = ["EnvironmentWorker"]
 
 
-class EnvironmentWorker(Worker):
+class EnvironmentWorker(HasSpecs, Worker):
     """A worker that can be used like the environment that lives in it."""
 
     def step(

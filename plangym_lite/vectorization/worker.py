@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from plangym_lite.errors import ClosedError, ProtocolError
@@ -17,7 +17,16 @@ from plangym_lite.transitions import BatchSpec
 from plangym_lite.vectorization.columns import BatchColumns, odd_leaves
 from plangym_lite.vectorization.shared import Block
 
-__all__ = ["CLOSE_TIMEOUT", "Desk", "InlineWorker", "Promise", "RowsReply", "Worker", "close_all"]
+__all__ = [
+    "CLOSE_TIMEOUT",
+    "Desk",
+    "InlineWorker",
+    "Promise",
+    "RowsReply",
+    "Worker",
+    "close_all",
+    "common_spec",
+]
 
 CLOSE_TIMEOUT = 5.0
 
@@ -50,6 +59,7 @@ class Worker(ABC):
     """A place where one environment lives."""
 
     spec: BatchSpec | None = None  # what a row looks like; None: not a PlanEnv
+    rows_name: str = "step_batch"  # the call that running rows is part of, for messages
 
     @abstractmethod
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
@@ -75,6 +85,15 @@ class Worker(ABC):
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Close the environment and end, within ``timeout`` seconds. May be called again."""
 
+    def wait_start(self, timeout: float | None = None) -> None:  # noqa: B027
+        """Wait until the environment stands, where that takes time."""
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def request_close(self) -> None:  # noqa: B027
         """Ask for the end without waiting for it, so that several workers end side by side."""
 
@@ -95,6 +114,27 @@ def close_all(workers: Iterable[Worker], timeout: float = CLOSE_TIMEOUT) -> None
         worker.request_close()
     for worker in workers:
         worker.close(max(0.0, deadline - time.monotonic()))
+
+
+def common_spec(workers: Sequence[Worker]) -> BatchSpec:
+    """What a row looks like for all of the workers.
+
+    Raises:
+        TypeError: there is a worker that has no such thing.
+        ValueError: it is not the same for all of them.
+    """
+    for worker in workers:
+        worker.wait_start()
+    spec = workers[0].spec
+    if spec is None:
+        raise TypeError("the workers' environments must be PlanEnvs")
+    for index, worker in enumerate(workers):
+        if worker.spec is None or not spec.agrees_with(worker.spec):
+            raise ValueError(
+                f"worker {index} has other spaces or states than worker 0: "
+                f"{worker.spec} instead of {spec}"
+            )
+    return spec
 
 
 class Desk:
@@ -158,6 +198,11 @@ class InlineWorker(Worker):
         self._constructor = constructor
         self._desk: Desk | None = Desk(constructor())
         self.spec = getattr(self._desk.env, "batch_spec", None)
+
+    @property
+    def env(self) -> Any:
+        """The environment."""
+        return self._open().env
 
     def restart(self) -> None:
         self._open()

@@ -12,7 +12,9 @@ from tests.same import assert_same
 
 pytest.importorskip("Box2D")
 
+from plangym_lite.envs import box2d, box2d_attributes, box2d_image
 from plangym_lite.envs.box2d import Box2DEnv
+from plangym_lite.envs.box2d_image import WorldImages
 from plangym_lite.envs.replay import ReplayedEnv
 
 NAMES = [
@@ -184,11 +186,15 @@ def test_rows_from_recent_states_play_one_frame_each(monkeypatch):
         assert frames == [3] * 4
 
 
-def test_no_more_environments_than_asked_for_are_kept():
+def test_no_more_than_asked_for_is_kept():
     with make("LunarLander-v3", n_live=3) as env:
-        state = env.get_state()
-        env.step_batch([1] * 9, [state] * 9)
-        assert len(env._replayed._live) == 3
+        for seed in range(5):
+            state = env.reset(seed=seed)[0]
+            states = env.step_batch([1] * 9, [state] * 9, dt=range(1, 10)).states
+            env.step_batch([1] * 9, states)
+        live = env._replayed._live
+        assert len(live) == 3
+        assert sum(len(stand.images) - 1 for stand in live) == len(env._replayed._taken) == 3
     with pytest.raises(ValueError, match="n_live"):
         make("LunarLander-v3", n_live=0)
 
@@ -215,3 +221,115 @@ def test_clones_and_copies():
             assert_same(env.observe(), clone.observe())
             assert_same(env.observe(), copied.observe())
             assert clone.get_state() == copied.get_state() == env.get_state()
+
+
+# ---- images --------------------------------------------------------------------------------------
+
+
+def record(env, actions):
+    steps = [env.step(action) for action in actions]
+    return [(np.asarray(obs).tobytes(), repr(rest)) for obs, *rest in steps]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "length"),
+    [
+        ("LunarLander-v3", {"enable_wind": True, "render_mode": "rgb_array"}, 60),
+        ("LunarLander-v3", {"continuous": True}, 60),
+        ("BipedalWalker-v3", {}, 40),
+        pytest.param("BipedalWalkerHardcore-v3", {}, 60, marks=pytest.mark.slow),
+        pytest.param("CarRacing-v3", {}, 12, marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_image_is_the_world_as_it_was(name, options, length, seed):
+    """Against a fresh world that has never been anywhere else; trees and chunks grow on the way."""
+    fresh, env = (gym.make(name, disable_env_checker=True, **options) for _ in range(2))
+    draw = np.random.default_rng(seed)
+    for each in (fresh, env):
+        each.action_space.seed(seed)
+        each.reset(seed=seed)
+    actions = [env.action_space.sample() for _ in range(length)]
+    expected = record(fresh, actions)
+    images = WorldImages.of(env)
+    taken = []
+    for action in actions:
+        taken.append(images.save())
+        env.step(action)
+    for start in draw.integers(length, size=12):
+        images.load(taken[start])
+        record(env, [env.action_space.sample() for _ in range(draw.integers(8))])
+        images.load(taken[start])
+        assert record(env, actions[start : start + 20]) == expected[start : start + 20]
+    fresh.close()
+    env.close()
+
+
+def test_the_world_grows_and_images_from_before_stay_right():
+    with make("LunarLander-v3") as env:
+        state = env.reset(seed=0)[0]
+        stand = env._replayed._live[-1]
+        before = stand.camera.save()
+        for number in range(60):
+            env.step(number % 4)
+        after = stand.camera.save()
+        assert len(after.nodes) > len(before.nodes)
+        assert len(after.chunks) > len(before.chunks)
+        rows = env.step_batch([0, 1, 2, 3] * 5, [state] * 20, dt=60)
+        with make("LunarLander-v3", n_live=1) as other:
+            assert_same(other.step_batch([0, 1, 2, 3] * 5, [state] * 20, dt=60), rows)
+
+
+def test_a_world_of_another_layout_has_no_images(monkeypatch):
+    monkeypatch.setattr(box2d_image, "GRAVITY", box2d_image.GRAVITY + 4)
+    monkeypatch.setattr(box2d, "TRUSTED", {})
+    with make("LunarLander-v3", n_live=2) as env:
+        state = env.reset(seed=0)[0]
+        steps = env.step_batch([1, 2, 3], [state] * 3)
+        assert not any(stand.images for stand in env._replayed._live)
+        monkeypatch.undo()
+        with make("LunarLander-v3") as other:
+            assert_same(other.step_batch([1, 2, 3], [state] * 3), steps)
+
+
+@pytest.mark.parametrize("forgotten", ["prev_shaping", "np_random", "chunks"])
+def test_what_an_image_must_have(monkeypatch, forgotten):
+    """An image without a part of it is not trusted."""
+    if forgotten == "prev_shaping":
+        names = tuple(n for n in box2d_attributes.OF_ENVIRONMENTS if n != forgotten)
+        monkeypatch.setattr(box2d_attributes, "OF_ENVIRONMENTS", names)
+    elif forgotten == "np_random":
+        load = box2d_image.load_attributes
+
+        def forget(base, saved):
+            numbers = base.np_random.bit_generator.state
+            load(base, saved)
+            base.np_random.bit_generator.state = numbers
+
+        monkeypatch.setattr(box2d_image, "load_attributes", forget)
+    else:
+        load = WorldImages.load
+        monkeypatch.setattr(
+            WorldImages, "load", lambda self, image: load(self, image._replace(chunks=[]))
+        )
+        monkeypatch.setattr(box2d_image, "_free_all", lambda *chunk: None)
+    env = gym.make("LunarLander-v3", disable_env_checker=True)
+    assert not box2d_image.are_exact(env)
+    env.close()
+
+
+def test_rows_of_one_state_play_it_once(monkeypatch):
+    with make("LunarLander-v3") as env, make("LunarLander-v3", n_live=1) as other:
+        for number in range(40):
+            env.step(number % 4)
+        state = env.get_state()
+        expected = other.step_batch([0, 1, 2, 3] * 8, [state] * 32)
+        frames = []
+        step = gym.wrappers.OrderEnforcing.step
+        monkeypatch.setattr(
+            gym.wrappers.OrderEnforcing,
+            "step",
+            lambda self, action: frames.append(action) or step(self, action),
+        )
+        assert_same(expected, env.step_batch([0, 1, 2, 3] * 8, [state] * 32))
+        assert frames == [0, 1, 2, 3] * 8

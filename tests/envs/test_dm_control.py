@@ -309,3 +309,34 @@ class TestNegativeControls:
         assert self.check("cartpole-balance", **BRIEF).exact
         monkeypatch.setattr(DMControlEnv, "load_state", forgetful)
         assert not self.check("cartpole-balance", **BRIEF).exact
+
+
+def test_what_is_meant_for_gymnasium():
+    with pytest.raises(TypeError, match="takes no Gymnasium wrappers"):
+        make("cartpole-balance", wrappers=[lambda env: env])
+    with make("cartpole-balance", wrappers=(), certify=False) as env:
+        assert env.get_state().dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "name", sorted({domain: name for name, (domain, _) in TASKS.items()}.values())
+)
+def test_a_picture_of_every_domain(name):
+    """Right after a restore, after other episodes, and in a fresh environment."""
+    size = {"render_kwargs": {"height": 48, "width": 64}}
+    with make(name, **size) as env, make(name, **size) as fresh:
+        if env.img_shape is None:
+            pytest.skip("no OpenGL")
+        env.action_space.seed(0)
+        env.reset(seed=1)
+        action = env.sample_action()
+        for _ in range(3):
+            env.step(action)
+        state, image = env.get_state(), env.get_image()
+        after = env.step(action).obs, env.get_image()
+        env.reset(seed=2)
+        env.step(action, dt=5)
+        for each in (env, fresh):
+            each.set_state(state)
+            assert_same(image, each.get_image())
+            assert_same(after, (each.step(action).obs, each.get_image()))

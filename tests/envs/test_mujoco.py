@@ -274,3 +274,17 @@ class TestNegativeControls:
     def test_the_generator(self):
         options = {"remove_time_limit": False, "max_episode_steps": 25}
         assert "obs" in self.check("Reacher-v5", clone_seeds=False, **options).difference
+
+
+def test_forces_of_the_step_before_are_refused():
+    """They lie outside the buffer: whoever reads them before a step is told so, not wronged."""
+    from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
+
+    class Feeling(HopperEnv):
+        def step(self, action):
+            felt = float(np.sum(self.data.efc_force))
+            obs, reward, *rest = super().step(action)
+            return obs, reward + felt, *rest
+
+    with pytest.raises(NotCloneableError, match="reward"):
+        make(Feeling)

@@ -6,12 +6,9 @@ import pytest
 from gymnasium import spaces
 from gymnasium.utils import EzPickle
 
-from plangym_lite import InvalidStateError
 from plangym_lite.envs.snapshot import (
     Snapshot,
-    generator_to_words,
     layers_of,
-    words_to_generator,
 )
 
 
@@ -47,23 +44,6 @@ def env():
     env = Base()
     env.reset(seed=1)
     return env
-
-
-def test_the_words_of_a_generator():
-    generator = np.random.default_rng(5)
-    generator.integers(10, dtype=np.uint32)  # half a word stays behind
-    words = generator_to_words(generator)
-    assert all(0 <= word < 2**32 for word in words)
-    expected = generator.random(5).tolist(), generator.integers(9, size=5, dtype=np.uint32).tolist()
-    other = np.random.default_rng()
-    words_to_generator(np.array(words, float), other)
-    got = other.random(5).tolist(), other.integers(9, size=5, dtype=np.uint32).tolist()
-    assert got == expected
-
-
-def test_only_pcg64_has_words():
-    with pytest.raises(InvalidStateError, match="MT19937"):
-        generator_to_words(np.random.Generator(np.random.MT19937(0)))
 
 
 def test_what_is_shared_stays_shared(env):

@@ -76,7 +76,7 @@ def test_a_state_is_a_short_row_of_bytes(name):
     with make(name) as env:
         state = env.get_state()
         assert state.dtype == np.uint8
-        assert len(state) < 100
+        assert len(state) <= 100
 
 
 def test_a_subclass_is_saved_by_the_generic_snapshot():
@@ -119,7 +119,7 @@ def test_clone_seeds_false_samples_from_one_state():
         assert_same(state, env.get_state())
 
 
-@pytest.mark.parametrize(("place", "value"), [(0, 9), (1, 77), (2, 3), (44, 255)])
+@pytest.mark.parametrize(("place", "value"), [(0, 9), (1, 77), (48, 255)])
 def test_what_is_no_state(place, value):
     with make("FrozenLake-v1") as env:
         state = env.get_state()

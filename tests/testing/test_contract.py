@@ -9,9 +9,9 @@ import pytest
 
 from plangym_lite import PlangymEnv, UnknownEnvironmentError, make
 from plangym_lite.engine import Engine
-from plangym_lite.envs import classic_control
 from plangym_lite.envs.classic_control import ClassicControl
 from plangym_lite.envs.emulator import Emulator
+from plangym_lite.envs.generators import GeneratorMemory
 from plangym_lite.envs.snapshot import Snapshot
 from plangym_lite.testing import ContractSuite, check_exact
 from plangym_lite.testing.toy import LEFT, RIGHT, NestedToy, OpaqueToy, ToyEnv
@@ -260,7 +260,7 @@ class TestBrokenAdapters:
         assert not check_exact(make_env, depths=(5,)).exact
 
     def test_classic_control_without_its_generator(self, monkeypatch):
-        monkeypatch.setattr(classic_control, "words_to_generator", lambda words, generator: None)
+        monkeypatch.setattr(GeneratorMemory, "load", lambda self, row, generator: None)
         report = check_exact(lambda: make("CartPole-v1"))
         assert report.difference.startswith("same object after wandering")
 

@@ -13,6 +13,7 @@ import pytest
 
 from plangym_lite import ClosedError, WorkerDiedError, make
 from plangym_lite.testing.toy import LEFT, RIGHT, STAY, OpaqueToy, ToyEnv, ToyError
+from plangym_lite.transitions import STEPS
 from plangym_lite.validation import prepare_rows
 from plangym_lite.vectorization import ParallelEnv
 from plangym_lite.vectorization.worker import close_all
@@ -245,7 +246,7 @@ def test_batch_that_takes_too_long():
         slow = prepare_rows(env.batch_spec, [RIGHT] * 20 + [STAY], [env.get_state()] * 21, 1)
         start = time.monotonic()
         with pytest.raises(TimeoutError, match="replaced"):
-            env.batch_env.run(slow, True, timeout=0.2)
+            env.batch_env.run(slow, STEPS, timeout=0.2)
         assert time.monotonic() - start < 4
         assert_same(expected, env.step_batch(*arguments))
         assert all(process.is_alive() for process in env.batch_env)

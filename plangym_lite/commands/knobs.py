@@ -1,0 +1,35 @@
+"""Which planners the command line knows, and their knobs. Imports nothing: ``--help`` is quick."""
+
+from __future__ import annotations
+
+__all__ = ["KNOBS", "PLANNERS", "option_of"]
+
+PLANNERS = ("mcts", "random_shooting", "rollout_iw", "fractal", "go_explore", "cem", "mppi")
+
+KNOBS: dict[str, tuple[type, str]] = {
+    "num_simulations": (int, "mcts, random_shooting: for each decision, if there is no budget"),
+    "budget": (int, "simulator calls for each decision"),
+    "discount": (float, "of a reward one step later"),
+    "max_depth": (int, "how many steps ahead a simulation looks"),
+    "rollout_dt": (int, "for how many steps a random action is held"),
+    "batch_size": (int, "leaves, walks or cells that go on together"),
+    "exploration": (float, "mcts: weight of what was visited little"),
+    "features": (str, "rollout_iw: basic, values or auto"),
+    "risk_aversion": (float, "rollout_iw: factor on negative rewards and lost lives"),
+    "subtables": (bool, "rollout_iw: novelty among branches of similar reward only"),
+    "walkers": (int, "fractal: how many"),
+    "reward_weight": (float, "fractal: of the reward against the distance"),
+    "distance_weight": (float, "fractal: of the distance against the reward"),
+    "explore_steps": (int, "go_explore: random steps from each cell"),
+    "repeat": (float, "go_explore: probability of repeating an action"),
+    "horizon": (int, "cem, mppi: length of a sequence"),
+    "iterations": (int, "cem, mppi: how often the sequences are drawn"),
+    "elites": (float, "cem: share of the sequences that the next are like"),
+    "std": (float, "cem, mppi: deviation to begin with, of half the range"),
+    "temperature": (float, "mppi: how far below the best a sequence counts"),
+}
+
+
+def option_of(knob: str) -> str:
+    """What a knob is called on the command line."""
+    return "--simulations" if knob == "num_simulations" else "--" + knob.replace("_", "-")

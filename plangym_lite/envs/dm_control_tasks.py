@@ -1,0 +1,39 @@
+"""The tasks of the DeepMind Control Suite, by name."""
+
+from __future__ import annotations
+
+import difflib
+
+from plangym_lite.envs.mujoco_drawing import without_display
+from plangym_lite.errors import NotCloneableError, UnknownEnvironmentError
+
+try:
+    with without_display():
+        from dm_control import suite
+except ImportError:  # no EGL after all
+    from dm_control import suite
+
+__all__ = ["TASKS", "find_task", "suite", "task_of"]
+
+TASKS: dict[str, tuple[str, str]] = {"-".join(pair): pair for pair in suite.ALL_TASKS}
+"""Domain and task."""
+
+
+def task_of(name: str) -> tuple[str, str] | None:
+    """``("cartpole", "balance")`` from ``"cartpole-balance"`` or shimmy's id of it."""
+    if name.startswith("dm_control/"):
+        name = name.removeprefix("dm_control/").removesuffix("-v0")
+    return TASKS.get(name)
+
+
+def find_task(name: str) -> tuple[str, str]:
+    """The same; an error where there is no such task."""
+    pair = task_of(name)
+    if pair is None and name.startswith("dm_control/"):
+        raise NotCloneableError(f"{name!r} is no task of the suite: composer tasks are refused")
+    if pair is None:
+        near = ", ".join(difflib.get_close_matches(name, TASKS, n=3))
+        raise UnknownEnvironmentError(
+            f"no task of dm_control is called {name!r}; the nearest names are {near or 'none'}"
+        )
+    return pair

@@ -1,0 +1,102 @@
+"""numpy's PCG64 generator, which Gymnasium's environments draw from, as ten numbers below 2**32.
+
+::
+
+    half a number left over? | which | state (4 words, lowest first) | increment (4 words)
+
+numpy's own way to its state, a nested dict of long integers, takes ten microseconds.
+:class:`GeneratorMemory` reads and writes the numbers where they lie.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from plangym_lite.errors import InvalidStateError
+
+__all__ = ["GENERATOR_WORDS", "GeneratorMemory", "generator_to_words", "words_to_generator"]
+
+GENERATOR_WORDS = 10
+SHIFTS = (0, 32, 64, 96)
+
+
+def generator_to_words(generator: np.random.Generator) -> list[int]:
+    """A PCG64 generator as ``GENERATOR_WORDS`` integers below 2**32."""
+    state = generator.bit_generator.state
+    if state["bit_generator"] != "PCG64":
+        raise InvalidStateError(f"expected a PCG64 generator, got {state['bit_generator']}")
+    words = [state["has_uint32"], state["uinteger"]]
+    for number in (state["state"]["state"], state["state"]["inc"]):
+        words += [(number >> shift) & 0xFFFFFFFF for shift in SHIFTS]
+    return words
+
+
+def words_to_generator(words: Any, generator: np.random.Generator) -> None:
+    """Put ``generator`` where ``generator_to_words`` found one."""
+    has_uint32, uinteger, *numbers = (int(word) for word in words)
+    state, inc = (
+        sum(word << shift for word, shift in zip(four, SHIFTS, strict=True))
+        for four in (numbers[:4], numbers[4:])
+    )
+    generator.bit_generator.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": state, "inc": inc},
+        "has_uint32": has_uint32,
+        "uinteger": uinteger,
+    }
+
+
+class GeneratorMemory:
+    """Saves and restores whichever generator it is given, quickest the one that it had before.
+
+    Where numpy keeps its numbers elsewhere than expected, ``state`` is used: slower, but right.
+
+    Args:
+        place: where the words begin in the rows that are given to ``save`` and ``load``.
+    """
+
+    def __init__(self, place: int = 0) -> None:
+        self._all_words = slice(place, place + GENERATOR_WORDS)
+        self._two_words = slice(place, place + 2)
+        self._eight_words = slice(place + 2, place + GENERATOR_WORDS)
+        self._generator: np.random.Generator | None = None
+        self._rest: np.ndarray | None = None  # what is left over, in numpy's own memory
+        self._numbers: Any = None
+
+    def save(self, generator: np.random.Generator, out: np.ndarray) -> None:
+        """Write the generator's words into their place in ``out``, a row of any numbers."""
+        if generator is not self._generator:
+            self._find(generator)
+        if self._rest is None:
+            out[self._all_words] = generator_to_words(generator)
+        else:
+            out[self._two_words] = self._rest
+            out[self._eight_words] = self._numbers
+
+    def load(self, row: np.ndarray, generator: np.random.Generator) -> None:
+        """Restore what ``save`` wrote."""
+        if generator is not self._generator:
+            self._find(generator)
+        if self._rest is None:
+            words_to_generator(row[self._all_words].tolist(), generator)
+        else:
+            self._rest[:] = row[self._two_words]
+            self._numbers[:] = row[self._eight_words]
+
+    def _find(self, generator: np.random.Generator) -> None:
+        expected = generator_to_words(generator)
+        bits: Any = generator.bit_generator
+        address = bits.ctypes.state_address  # a pointer to the numbers, then what is left over
+        numbers: Any = ctypes.c_uint32 * 8
+        rest: Any = ctypes.c_uint32 * 2
+        pointer = ctypes.c_void_p.from_address(address).value or 0
+        after = address + ctypes.sizeof(ctypes.c_void_p)
+        self._generator, self._rest = generator, None
+        if 0 < pointer - address < bits.__sizeof__():  # both lie in numpy's object
+            left = np.frombuffer(rest.from_address(after), np.uint32)
+            found = np.frombuffer(numbers.from_address(pointer), np.uint32)
+            if [*left.tolist(), *found.tolist()] == expected:
+                self._rest, self._numbers = left, found

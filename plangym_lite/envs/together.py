@@ -1,0 +1,141 @@
+"""Rows of a batch stepped all at once, for engines whose step is a formula or a table.
+
+A :class:`Kernel` steps columns of numbers instead of one environment. It has to give the very bits
+that the environment gives, whatever numpy is installed: so the adapter compares the two on random
+states before it trusts a kernel (:func:`same_columns`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from plangym_lite.engine import RUNNING, TERMINATED, TRUNCATED
+from plangym_lite.transitions import Columns
+
+__all__ = ["ENOUGH_ROWS", "NO_LIMIT", "Block", "Kernel", "run_block", "same_columns"]
+
+ENOUGH_ROWS = 8
+"""With fewer, one row after the other is quicker."""
+
+NO_LIMIT = 2**62
+
+Parts = list[np.ndarray]
+"""What a kernel steps: contiguous columns, each [B] or [B, n]."""
+
+
+@dataclass
+class Block:
+    """The states of a batch, taken apart."""
+
+    ended: np.ndarray  # [B] int64
+    elapsed: np.ndarray  # [B] int64
+    parts: Parts
+
+
+class Kernel(ABC):
+    """Steps many rows of one environment at once.
+
+    Args:
+        base: the environment, whose settings count: they are read at each call.
+    """
+
+    scales: ClassVar[tuple[float, ...]] = ()  # of random states to be compared
+
+    def __init__(self, base: Any) -> None:
+        self.base = base
+
+    def accepts(self, block: Block) -> bool:
+        """Whether the rows are of the ordinary kind; if not, they go one by one."""
+        return True
+
+    @abstractmethod
+    def step(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
+        """The columns one frame later, the rewards and whether the episode terminates.
+
+        The columns given stay as they are.
+        """
+
+    @abstractmethod
+    def observe(self, parts: Parts) -> np.ndarray:
+        """The observations, ``[B, ...]``."""
+
+    def infos(self, parts: Parts, n_steps: list[int]) -> list[dict[str, Any]]:
+        """What the last frame's infos hold but for ``n_step`` and ``dt``."""
+        return [{} for _ in n_steps]
+
+
+def run_block(
+    kernel: Kernel, block: Block, actions: np.ndarray, n_frames: np.ndarray, *, limit: int, out: Any
+) -> list[dict[str, Any]]:
+    """Run the rows of a batch and fill its columns but for the states; return the infos.
+
+    Args:
+        kernel: what steps them.
+        block: the states, which become those after the last frame.
+        actions: ``[B, ...]``, or ``[B, T, ...]`` in a rollout.
+        n_frames: ``[B]``, for how many frames each action is held.
+        limit: frames after which an episode is truncated.
+        out: the columns.
+    """
+    n_steps = np.zeros(len(n_frames), np.int64)
+    if out.lengths is None:
+        out.rewards[:] = _hold(kernel, block, actions, n_frames, limit, n_steps)
+    else:
+        out.lengths[:] = 0
+        for step in range(actions.shape[1]):
+            out.lengths[:] += block.ended == RUNNING
+            held = _hold(kernel, block, actions[:, step], n_frames, limit, n_steps)
+            out.rewards[:, step] = held
+            if out.form.observs == "all":
+                out.observs[:, step] = kernel.observe(block.parts)
+    if out.form.observs == "last":
+        out.observs[:] = kernel.observe(block.parts)
+    out.terminateds[:] = block.ended & TERMINATED
+    out.truncateds[:] = block.ended & TRUNCATED
+    counts = n_steps.tolist()
+    infos = kernel.infos(block.parts, counts)
+    for info, count in zip(infos, counts, strict=True):
+        info["n_step"] = count
+    return infos
+
+
+def _hold(
+    kernel: Kernel,
+    block: Block,
+    actions: np.ndarray,
+    n_frames: np.ndarray,
+    limit: int,
+    n_steps: np.ndarray,
+) -> np.ndarray:
+    """Hold each row's action until its frames are run or its episode ends; return the rewards."""
+    totals = np.zeros(len(n_frames))
+    for frame in range(int(n_frames.max())):
+        active = (block.ended == RUNNING) & (frame < n_frames)
+        everyone = bool(active.all())
+        if not everyone and not active.any():
+            break
+        rows: Any = slice(None) if everyone else np.flatnonzero(active)
+        parts, rewards, terminated = kernel.step(
+            [part[rows] for part in block.parts], actions[rows]
+        )
+        if everyone:
+            block.parts = parts
+        else:
+            for part, new in zip(block.parts, parts, strict=True):
+                part[rows] = new
+        totals[rows] += rewards
+        n_steps[rows] += 1
+        elapsed = block.elapsed[rows] + 1
+        block.elapsed[rows] = elapsed
+        block.ended[rows] = TERMINATED * terminated + TRUNCATED * (elapsed >= limit)
+    return totals
+
+
+def same_columns(one: Columns, other: Columns) -> bool:
+    """Whether two batches of array observations are the same bit for bit."""
+    names = ("states", "observs", "rewards", "terminateds", "truncateds")
+    return all(getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in names)

@@ -1,0 +1,83 @@
+"""Cross-entropy method: draw sequences, keep the best tenth, draw around those again.
+
+For continuous actions. In each iteration all sequences are one ``rollout_batch``::
+
+    draw     the mean, and others from a normal distribution for each step, within the bounds
+    play     from the state, all sequences together
+    fit      mean and deviation of the next iteration to the best of them
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from plangym_lite.core import PlanEnv
+from plangym_lite.planners.output import PlanOutput
+from plangym_lite.planners.sequences import ActionBox, Sequences
+from plangym_lite.planners.simulator import OnBatch, Simulator, ValueFn, check_knobs
+
+__all__ = ["cem"]
+
+
+def cem(
+    env: PlanEnv,
+    state: Any,
+    *,
+    budget: int = 2000,
+    horizon: int = 12,
+    iterations: int = 5,
+    elites: float = 0.1,
+    std: float = 1.0,
+    discount: float = 1.0,
+    value_fn: ValueFn | None = None,
+    before: Sequences | None = None,
+    on_batch: OnBatch | None = None,
+    rng: np.random.Generator,
+) -> PlanOutput:
+    """Plan one decision from ``state``; the environment's own current state stays put.
+
+    Args:
+        env: an environment whose actions are a bounded ``Box``.
+        state: where to plan from.
+        budget: simulator calls at most: ``budget // (iterations * horizon)`` sequences are
+            played in each iteration.
+        horizon: length of a sequence, in units of ``dt``.
+        iterations: how often the distribution is fitted.
+        elites: the share of the sequences that it is fitted to; two at least.
+        std: standard deviation to begin with, as a share of half the range of an action.
+        discount: per unit of ``dt``, between 0 and 1.
+        value_fn: what the last states are worth; nothing, if left out.
+        before: ``search`` of the decision before: its mean, one step on, is the first mean.
+        on_batch: called as ``on_batch(rows, frames)`` after every batch.
+        rng: the one source of randomness.
+
+    Returns:
+        The plan: the best sequence that was played; ``value`` is its return, ``search`` is
+        :class:`~plangym_lite.planners.sequences.Sequences`.
+
+    Raises:
+        TypeError: the actions are not numbers within bounds, or ``rng`` is not a generator.
+        ValueError: a knob is out of range.
+    """
+    box = ActionBox(env, "cem")
+    check_knobs(discount, {"budget": budget, "horizon": horizon, "iterations": iterations})
+    size = budget // (iterations * horizon)
+    if size < 2:
+        raise ValueError(f"budget must be at least {2 * iterations * horizon}, got {budget}")
+    if not (0.0 < elites <= 1.0 and std > 0.0):
+        raise ValueError(f"elites must be in (0, 1], std above 0, got {elites} and {std}")
+    simulator = Simulator(env, rng, on_batch)
+    mean, spread = box.begin(horizon, before), np.full((horizon, *box.reach.shape), std * box.reach)
+    best, value = mean, -np.inf
+    for _ in range(iterations):
+        actions = box.draw(mean, spread, size, rng)
+        returns, _ = simulator.play(actions, [state] * size, discount, value_fn)
+        order = np.argsort(-returns, kind="stable")
+        if returns[order[0]] > value:
+            best, value = actions[order[0]], float(returns[order[0]])
+        chosen = actions[order[: max(2, round(elites * size))]]
+        mean, spread = chosen.mean(0, float), chosen.std(0, float)
+    search = Sequences(mean, spread, actions, returns, simulator.calls, simulator.frames)
+    return PlanOutput(best[0], list(best), value, None, search)

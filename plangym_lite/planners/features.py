@@ -1,0 +1,128 @@
+"""Features: what is true of an observation, as a set of numbers, for planners that seek novelty.
+
+``B`` denotes the number of rows. A feature is a whole number below ``Features.size``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+
+__all__ = ["Features", "basic_features", "features_of", "value_features"]
+
+TILES = 14, 16  # an Atari screen of 210 by 160 is cut into tiles of 15 by 10 pixels
+COLOURS = 256
+BINS = 256
+
+
+class Features(NamedTuple):
+    """A set of features, and how an observation is looked at."""
+
+    size: int
+    of: Callable[[Any], list[np.ndarray]]
+    """``of(observs [B, ...])``: for each row the features that are true, each once."""
+
+
+def features_of(space: spaces.Space, kind: str | Features = "auto") -> Features:
+    """The features of the observations of ``space``.
+
+    Args:
+        space: the observation space.
+        kind: ``"basic"``: see :func:`basic_features`; ``"values"``: see :func:`value_features`;
+            ``"auto"``: the first for pictures, the second otherwise; or features of your own.
+
+    Raises:
+        TypeError: these observations have no such features.
+        ValueError: there is no such kind.
+    """
+    if isinstance(kind, Features):
+        return kind
+    shape = space.shape or ()
+    is_picture = space.dtype == np.uint8 and (len(shape) == 2 or shape[2:] in ((1,), (3,)))
+    if kind not in ("auto", "basic", "values"):
+        raise ValueError(f"features must be auto, basic, values or Features, got {kind!r}")
+    if kind == "basic" and not is_picture:
+        raise TypeError(f"basic features are of pictures, the observations are {space}")
+    return basic_features(shape) if is_picture and kind != "values" else value_features(space)
+
+
+def basic_features(shape: tuple[int, ...]) -> Features:
+    """BASIC (Bellemare et al., 2013): which colours are seen in each of 14 by 16 tiles.
+
+    ``shape`` is that of a picture: ``[height, width]``, or with 3 colours, which are then brought
+    down to 256. On Atari ``obs_type="palette"`` gives the console's own 128 colours.
+    """
+    height, width = shape[:2]
+    if height < TILES[0] or width < TILES[1]:
+        raise TypeError(f"a picture of {height} by {width} is too small for basic features")
+    down = np.arange(height) * TILES[0] // height
+    across = np.arange(width) * TILES[1] // width
+    first = (((down[:, None] * TILES[1]) + across) * COLOURS).ravel()  # feature of colour 0
+    starts_down = np.diff(down, prepend=-1)[:, None] > 0
+    starts_across = np.diff(across, prepend=-1) > 0
+
+    def look(picture: np.ndarray) -> np.ndarray:
+        if picture.shape[2:] == (3,):
+            red, green, blue = np.moveaxis(picture, -1, 0)
+            picture = (red & 0xE0) | (green >> 3 & 0x1C) | blue >> 6
+        picture = picture.reshape(height, width)
+        # A pixel like the one above it or to its left, in the same tile, tells nothing new.
+        new, new_across = np.empty((2, height, width), bool)
+        new[:] = starts_down
+        new[1:] |= picture[1:] != picture[:-1]
+        new_across[:] = starts_across
+        new_across[:, 1:] |= picture[:, 1:] != picture[:, :-1]
+        pixels = np.flatnonzero(new & new_across)
+        seen = np.zeros(TILES[0] * TILES[1] * COLOURS, bool)
+        seen[first[pixels] + picture.ravel()[pixels]] = True
+        return np.flatnonzero(seen)
+
+    return Features(TILES[0] * TILES[1] * COLOURS, lambda observs: [look(obs) for obs in observs])
+
+
+def value_features(space: spaces.Space) -> Features:
+    """Which value each entry of the observation has: of a console's memory, each of its bytes.
+
+    Whole numbers of at most 256 values are taken as they are; other numbers fall into 256 bins
+    between the bounds of their entry, or of their arc tangent where it has no bounds.
+    """
+    if isinstance(space, spaces.Discrete):
+        start = int(space.start)
+        return Features(int(space.n), lambda observs: [np.array([obs - start]) for obs in observs])
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        return _nested_features(space)
+    if isinstance(space, spaces.MultiBinary):
+        space = spaces.Box(0, 1, space.shape, np.int8)
+    if not isinstance(space, spaces.Box):
+        raise TypeError(f"no features are known of observations {space}: give Features")
+    low, high = (np.ravel(bound).astype(float) for bound in (space.low, space.high))
+    bounded = np.isfinite(low) & np.isfinite(high) & (high - low < 1e9)
+    low, high = np.where(bounded, low, -np.pi / 2), np.where(bounded, high, np.pi / 2)
+    whole = np.issubdtype(space.dtype, np.integer) & bounded & (high - low < BINS)
+    scale = np.where(whole, 1.0, (BINS - 1e-6) / np.maximum(high - low, 1e-9))
+    first = np.arange(low.size) * BINS
+
+    def look(obs: np.ndarray) -> np.ndarray:
+        values = np.ravel(obs).astype(float)
+        values = np.where(bounded, values, np.arctan(values))
+        return first + np.clip((values - low) * scale, 0, BINS - 1).astype(int)
+
+    return Features(low.size * BINS, lambda observs: [look(obs) for obs in observs])
+
+
+def _nested_features(space: spaces.Dict | spaces.Tuple) -> Features:
+    keys: list[Any] = list(space) if isinstance(space, spaces.Dict) else list(range(len(space)))
+    parts = [value_features(space[key]) for key in keys]
+    *firsts, size = np.cumsum([0, *(part.size for part in parts)]).tolist()
+
+    def of(observs: Any) -> list[np.ndarray]:
+        columns = [
+            [first + features for features in part.of(observs[key])]
+            for key, part, first in zip(keys, parts, firsts, strict=True)
+        ]
+        return [np.concatenate(row) for row in zip(*columns, strict=True)]
+
+    return Features(size, of)

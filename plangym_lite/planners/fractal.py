@@ -1,0 +1,169 @@
+"""Fractal Monte Carlo: walkers that clone those who are better off (Hernandez and Duran, 2018).
+
+::
+
+    perturb  every walker takes a random action, all in one batch
+    compare  virtual reward = reward so far x distance to another walker, both made comparable
+    clone    a walker goes where another one is, the likelier the greater that one's virtual
+             reward; one whose episode is over always does
+
+The walkers spread over what can be reached, more of them where the reward is greater. What most
+of them did first is what to do now. ``N`` denotes the number of walkers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from plangym_lite.core import PlanEnv
+from plangym_lite.planners.output import PlanOutput
+from plangym_lite.planners.simulator import OnBatch, Simulator, check_knobs, flatten, one_hot
+
+__all__ = ["Swarm", "fractal"]
+
+
+class Swarm:
+    """The walkers, and every step that they took."""
+
+    def __init__(self, size: int) -> None:
+        self.returns = np.zeros(size)
+        """``[N]`` discounted rewards from the root to here."""
+        self.roots = np.arange(size)
+        """``[N]`` the walker whose first action each of them descends from."""
+        self.actions: list[Any] = []
+        """For each step ``N`` actions."""
+        self.origins: list[np.ndarray] = []
+        """For each step ``[N]``: where each walker went on from after cloning."""
+        self.simulator_calls = 0
+        self.frames = 0
+
+    def path(self, step: int, walker: int) -> list[Any]:
+        """The actions that brought ``walker`` to where it was in ``step``, before cloning."""
+        actions = [self.actions[step][walker]]
+        while step > 0:
+            step -= 1
+            walker = int(self.origins[step][walker])
+            actions.append(self.actions[step][walker])
+        return actions[::-1]
+
+
+def fractal(
+    env: PlanEnv,
+    state: Any,
+    *,
+    budget: int = 1000,
+    walkers: int = 50,
+    rollout_dt: int = 1,
+    discount: float = 1.0,
+    reward_weight: float = 1.0,
+    distance_weight: float = 1.0,
+    on_batch: OnBatch | None = None,
+    rng: np.random.Generator,
+) -> PlanOutput:
+    """Plan one decision from ``state``; the environment's own current state stays put.
+
+    Args:
+        env: any environment.
+        state: where to plan from.
+        budget: simulator calls at most: ``budget // walkers`` steps are looked ahead.
+        walkers: how many there are, two at least.
+        rollout_dt: for how many units of ``dt`` each action is held.
+        discount: of a reward one step later, between 0 and 1.
+        reward_weight: exponent of the reward in the virtual reward.
+        distance_weight: exponent of the distance between observations.
+        on_batch: called as ``on_batch(rows, frames)`` after every batch.
+        rng: the one source of randomness.
+
+    Returns:
+        The plan: the first action that most walkers descend from, and the path of the best of
+        those; but if an episode ended with a greater return than any walker has, the path
+        there. ``value`` is the path's return, ``action_weights`` are the shares of the walkers,
+        ``search`` is the :class:`Swarm`.
+
+    Raises:
+        ValueError: a knob is out of range.
+        TypeError: ``rng`` is not a generator.
+    """
+    check_knobs(discount, {"budget": budget, "walkers": walkers, "rollout_dt": rollout_dt})
+    if not 2 <= walkers <= budget:
+        raise ValueError(f"walkers must be from 2 to budget {budget}, got {walkers}")
+    simulator, swarm = Simulator(env, rng, on_batch), Swarm(walkers)
+    states: Any = [state] * walkers
+    finish, finished = (-np.inf, 0, 0), np.zeros(walkers, bool)  # return, step, walker
+    for step in range(budget // walkers):
+        swarm.actions.append(simulator.draw(walkers))
+        out = simulator.step(swarm.actions[-1], states, rollout_dt)
+        swarm.returns += discount**step * out.rewards
+        finished = out.terminateds | out.truncateds
+        for walker in np.flatnonzero(finished):
+            if swarm.returns[walker] > finish[0]:
+                finish = float(swarm.returns[walker]), step, int(walker)
+        if finished.all():
+            break
+        distances = distances_to_others(flatten(env.observation_space, out.observs), rng)
+        weighed = relative(swarm.returns) ** reward_weight * relative(distances) ** distance_weight
+        origins = clone(weighed, finished, rng)
+        swarm.origins.append(origins)
+        states = out.states[origins]
+        swarm.returns, swarm.roots = swarm.returns[origins], swarm.roots[origins]
+        finished = finished[origins]
+    swarm.simulator_calls, swarm.frames = simulator.calls, simulator.frames
+    return decide(env.action_space, swarm, finish, bool(finished.all()), rollout_dt)
+
+
+def distances_to_others(observs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """``[N]`` the distance of each row to a random one."""
+    return np.linalg.norm(observs - observs[rng.permutation(len(observs))], axis=1)
+
+
+def relative(values: np.ndarray) -> np.ndarray:
+    """Values above 0 that can be compared with others: 1 for the mean, whatever the unit."""
+    spread = values.std()
+    if spread < 1e-12:
+        return np.ones(len(values))
+    scaled = (values - values.mean()) / spread
+    return np.where(scaled > 0, 1 + np.log1p(np.maximum(scaled, 0)), np.exp(np.minimum(scaled, 0)))
+
+
+def clone(
+    virtual_rewards: np.ndarray, finished: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """``[N]`` where each walker goes on from: its own place or that of a living one."""
+    walkers, living = np.arange(len(finished)), np.flatnonzero(~finished)
+    others = living[rng.integers(living.size, size=len(finished))]
+    gains = virtual_rewards[others] / np.maximum(virtual_rewards, 1e-12) - 1
+    goes = finished | (gains > rng.random(len(finished)))
+    return np.where(goes, others, walkers)
+
+
+def decide(
+    space: spaces.Space,
+    swarm: Swarm,
+    finish: tuple[float, int, int],
+    all_finished: bool,
+    held: int,
+) -> PlanOutput:
+    """What most walkers did first; or the end of an episode, where that is better."""
+    firsts = swarm.actions[0]
+    groups = swarm.roots
+    if isinstance(space, spaces.Discrete):
+        groups = np.asarray(firsts)[swarm.roots]
+    kinds, counts = np.unique(groups, return_counts=True)
+    weights = None
+    if isinstance(space, spaces.Discrete):
+        weights = np.zeros(int(space.n))
+        weights[kinds - space.start] = counts / counts.sum()
+    if all_finished or finish[0] > swarm.returns.max():
+        value, step, walker = finish
+    else:
+        best = np.flatnonzero(groups == kinds[np.argmax(counts)])
+        slot = int(best[np.argmax(swarm.returns[best])])
+        value, step, walker = float(swarm.returns[slot]), len(swarm.actions) - 1, slot
+        walker = int(swarm.origins[step][slot])
+    path = swarm.path(step, walker)
+    if weights is not None and path[0] != kinds[np.argmax(counts)]:
+        weights = one_hot(space, path[0])
+    return PlanOutput(path[0], [a for a in path for _ in range(held)], value, weights, swarm)

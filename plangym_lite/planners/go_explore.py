@@ -1,0 +1,206 @@
+"""Go-Explore, phase 1: remember where you were, go back there, explore from there.
+
+After Ecoffet et al. (2021)::
+
+    select   cells of the archive, those chosen seldom more often
+    return   to their states: nothing is lost on the way, they are restored
+    explore  by random actions, each repeated more often than not; every cell that is new, or
+             reached with a better score or in fewer steps, enters the archive
+
+A cell is all states whose observations look alike: ``cell_fn`` says which. For any action space.
+The rows of all selected cells are stepped together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from plangym_lite.archive import StateArchive
+from plangym_lite.core import PlanEnv
+from plangym_lite.planners.features import features_of
+from plangym_lite.planners.output import PlanOutput
+from plangym_lite.planners.simulator import OnBatch, Simulator, check_knobs, one_hot
+from plangym_lite.planners.tree import room_for
+
+__all__ = ["CellFn", "Cells", "go_explore"]
+
+CellFn = Callable[[Any], list[Hashable]]
+"""``cell_fn(observs [B, ...])``: for each row the name of its cell."""
+SHAPE = 11, 8  # to which a picture is brought down, and the number of shades, as published
+SHADES = 8
+BINS = 32  # in which the entries of other observations fall
+
+
+class Cells:
+    """The archive: places where the search has been, and for each cell the best of them."""
+
+    def __init__(self, state: Any, budget: int, archive: StateArchive | None) -> None:
+        self.states = room_for(budget + 1, state, archive)
+        """For each place its state; place 0 is the root."""
+        self.states[0] = state
+        self.parents = [-1]
+        """For each place the place before; -1 for the root."""
+        self.actions: list[Any] = [None]
+        """For each place the action that led there."""
+        self.returns = [0.0]
+        """For each place the discounted rewards on the way there."""
+        self.depths = [0]
+        """For each place the steps on the way there."""
+        self.ended = [False]
+        """For each place whether the episode is over there."""
+        self.best: dict[Hashable, int] = {}
+        """The place of each cell."""
+        self.chosen: dict[Hashable, int] = {}
+        """How often each cell was selected since it was last improved."""
+        self.simulator_calls = 0
+        self.frames = 0
+
+    def add(self, parent: int, action: Any, reward: float, ended: bool) -> int:
+        """Remember a place, its state apart; ``reward`` is already discounted."""
+        self.parents.append(parent)
+        self.actions.append(action)
+        self.returns.append(self.returns[parent] + reward)
+        self.depths.append(self.depths[parent] + 1)
+        self.ended.append(ended)
+        return len(self.parents) - 1
+
+    def rank(self, place: int) -> tuple[float, int]:
+        """Which place of a cell is better: the greater score, then the fewer steps."""
+        return self.returns[place], -self.depths[place]
+
+    def offer(self, cell: Hashable, place: int) -> None:
+        """Let ``place`` stand for its cell, if it is the first or the best."""
+        if cell not in self.best or self.rank(place) > self.rank(self.best[cell]):
+            self.best[cell], self.chosen[cell] = place, 0
+
+    def select(self, size: int, rng: np.random.Generator) -> list[int]:
+        """Places to explore from."""
+        cells = [cell for cell, place in self.best.items() if not self.ended[place]]
+        if not cells:
+            return [0] * size
+        weights = 1 / np.sqrt([self.chosen[cell] + 1 for cell in cells])
+        picks = rng.choice(len(cells), size, p=weights / weights.sum())
+        for pick in picks:
+            self.chosen[cells[pick]] += 1
+        return [self.best[cells[pick]] for pick in picks]
+
+    def path(self, place: int) -> list[Any]:
+        """The actions from the root to ``place``."""
+        actions = []
+        while place > 0:
+            actions.append(self.actions[place])
+            place = self.parents[place]
+        return actions[::-1]
+
+
+def go_explore(
+    env: PlanEnv,
+    state: Any,
+    *,
+    budget: int = 1000,
+    batch_size: int = 8,
+    explore_steps: int = 10,
+    repeat: float = 0.8,
+    discount: float = 1.0,
+    cell_fn: CellFn | None = None,
+    archive: StateArchive | None = None,
+    on_batch: OnBatch | None = None,
+    rng: np.random.Generator,
+) -> PlanOutput:
+    """Plan from ``state``; the environment's own current state stays put.
+
+    Args:
+        env: any environment.
+        state: where to plan from.
+        budget: simulator calls at most.
+        batch_size: cells that are explored from together.
+        explore_steps: random steps from each.
+        repeat: probability of repeating the action before.
+        discount: of a reward one step later, between 0 and 1.
+        cell_fn: which cell an observation belongs to; ``None``: pictures are brought down to 11
+            by 8 pixels of 8 shades, other numbers to 32 bins.
+        archive: where the states are kept, in little memory; ``None``: in an array.
+        on_batch: called as ``on_batch(rows, frames)`` after every batch.
+        rng: the one source of randomness.
+
+    Returns:
+        The plan: the way to the place with the greatest return, of equal ones to the farthest
+        (if nothing was earned) or nearest; ``value`` is that return, ``action_weights`` is 1 for
+        the chosen action of a discrete space, ``search`` are the :class:`Cells`.
+
+    Raises:
+        ValueError: a knob is out of range.
+        TypeError: ``rng`` is not a generator, or no cells are known for the observations.
+    """
+    counts = {"budget": budget, "batch_size": batch_size, "explore_steps": explore_steps}
+    check_knobs(discount, counts)
+    if not 0.0 <= repeat < 1.0:
+        raise ValueError(f"repeat must be in [0, 1), got {repeat}")
+    simulator, cells = Simulator(env, rng, on_batch), Cells(state, budget, archive)
+    cell_fn = cell_fn or cells_of(env.observation_space)
+    cells.offer(cell_fn(simulator.look(state))[0], 0)
+    while simulator.calls < budget:
+        places = cells.select(min(batch_size, budget - simulator.calls), rng)
+        actions = simulator.draw(len(places))
+        for _ in range(explore_steps):
+            places = places[: budget - simulator.calls]
+            if not places:
+                break
+            fresh = simulator.draw(len(places))
+            again = rng.random(len(places)) < repeat
+            actions = [a if same else b for a, b, same in zip(actions, fresh, again, strict=False)]
+            places, actions = explore(cells, places, actions, simulator, cell_fn, discount)
+    cells.simulator_calls, cells.frames = simulator.calls, simulator.frames
+    top = max(cells.returns[1:])
+    best = [place for place, gained in enumerate(cells.returns) if place and gained == top]
+    end = (min if top > 0 else max)(best, key=lambda place: cells.depths[place])
+    plan = cells.path(end)
+    return PlanOutput(plan[0], plan, top, one_hot(env.action_space, plan[0]), cells)
+
+
+def explore(
+    cells: Cells,
+    places: list[int],
+    actions: list[Any],
+    simulator: Simulator,
+    cell_fn: CellFn,
+    discount: float,
+) -> tuple[list[int], list[Any]]:
+    """One step from each place; return where it led and by what, without ended episodes."""
+    out = simulator.step(actions, cells.states[places])
+    size = len(cells.parents)
+    cells.states[size : size + len(places)] = out.states
+    ended = out.terminateds | out.truncateds
+    reached, by = [], []
+    for row, cell in enumerate(cell_fn(out.observs)):
+        reward = discount ** cells.depths[places[row]] * float(out.rewards[row])
+        place = cells.add(places[row], actions[row], reward, bool(ended[row]))
+        cells.offer(cell, place)
+        if not ended[row]:
+            reached.append(place)
+            by.append(actions[row])
+    return reached, by
+
+
+def cells_of(space: spaces.Space) -> CellFn:
+    """The cells of observations of ``space``."""
+    shape = space.shape or ()
+    if space.dtype == np.uint8 and len(shape) >= 2 and shape[0] >= SHAPE[0]:
+        return lambda observs: [shrink(picture) for picture in observs]
+    values = features_of(space, "values")
+    shades = 256 // BINS
+    return lambda observs: [(features // shades).tobytes() for features in values.of(observs)]
+
+
+def shrink(picture: np.ndarray) -> bytes:
+    """A picture brought down to so few pixels and shades that like ones become the same."""
+    grey = picture if picture.ndim == 2 else picture.mean(-1)
+    down = np.arange(SHAPE[0]) * grey.shape[0] // SHAPE[0]
+    across = np.arange(SHAPE[1]) * grey.shape[1] // SHAPE[1]
+    sums = np.add.reduceat(np.add.reduceat(grey, down, 0, float), across, 1)
+    sizes = np.outer(np.diff(down, append=grey.shape[0]), np.diff(across, append=grey.shape[1]))
+    return (sums / sizes * SHADES / 256).astype(np.uint8).tobytes()

@@ -1,0 +1,185 @@
+"""Search any environment here with DeepMind's mctx: the simulator as its ``recurrent_fn``.
+
+::
+
+    jax    select leaves ──action, embedding──┐        ┌──reward, discount, observs──> evaluate
+    numpy                              ordered callback: env.step_batch, one row for each tree
+
+mctx searches ``B`` trees side by side and asks for one step of each: that is one ``step_batch`` of
+``B`` rows, which the workers of a vectorized environment share. An embedding is a state as bytes
+(jax would round float64 numbers), or its handle in a :class:`~plangym_lite.archive.StateArchive`,
+which takes 4 bytes a node instead of the whole state.
+
+Needs the extra ``mctx``. ``A`` denotes the number of actions, ``S`` the bytes of a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import mctx
+import numpy as np
+from gymnasium import spaces
+from jax.experimental import io_callback
+
+from plangym_lite.archive import StateArchive
+from plangym_lite.core import PlanEnv
+from plangym_lite.planners.simulator import ValueFn, check_knobs
+from plangym_lite.transitions import empty_columns, map_leaves
+from plangym_lite.validation import check_states
+
+__all__ = ["Evaluate", "SimulatorModel"]
+
+Evaluate = Callable[[Any, Any], tuple[Any, Any]]
+"""``evaluate(params, observs [B, ...]) -> (prior_logits [B, A], values [B])``, in jax."""
+
+
+class SimulatorModel:
+    """An environment as mctx takes a model: ``root`` and ``recurrent_fn``.
+
+    ::
+
+        model = SimulatorModel(env)
+        policy = partial(mctx.muzero_policy, recurrent_fn=model.recurrent_fn, num_simulations=50)
+        out = jax.block_until_ready(jax.jit(policy)((), key, model.root((), states)))
+
+    The search runs in threads of jax: wait for its end, as above, before using ``env`` again. Every
+    row is stepped exactly once and in order, also under ``jit``; ``vmap`` is refused. The same key
+    and the same states give the same search, with any number of workers.
+
+    Args:
+        env: an environment with discrete actions, whose states are arrays; it is not moved.
+        discount: of a reward one step later; mctx is told 0 where the episode ends.
+        dt: for how long each action is held.
+        evaluate: a network; ``None``: all actions are alike.
+        value_fn: without a network: what states are worth, in numpy, as for the other planners; it
+            must not call jax. ``None``: nothing.
+        archive: keeps the states; ``None``: they lie in mctx's own tree.
+
+    Raises:
+        TypeError: the actions are not discrete, or states are not arrays.
+        ValueError: a knob is out of range, or both ``evaluate`` and ``value_fn`` are given.
+    """
+
+    def __init__(
+        self,
+        env: PlanEnv,
+        *,
+        discount: float = 0.99,
+        dt: int = 1,
+        evaluate: Evaluate | None = None,
+        value_fn: ValueFn | None = None,
+        archive: StateArchive | None = None,
+    ) -> None:
+        check_knobs(discount, {"dt": dt})
+        if evaluate is not None and value_fn is not None:
+            raise ValueError(
+                "give evaluate or value_fn: one of them must say what states are worth"
+            )
+        if not isinstance(env.action_space, spaces.Discrete):
+            raise TypeError(f"mctx needs a Discrete action space, {env!r} has {env.action_space}")
+        spec = env.batch_spec
+        if spec.state_shape is None or spec.state_dtype is None:
+            raise TypeError(f"mctx needs states that are arrays: those of {env!r} are not")
+        self.env, self.discount, self.dt = env, discount, dt
+        self.evaluate, self.value_fn, self.archive = evaluate, value_fn, archive
+        self.n_actions = int(env.action_space.n)
+        self._first = int(env.action_space.start)
+        self._state_dtype = spec.state_dtype
+        self._state_bytes = int(np.prod(spec.state_shape)) * spec.state_dtype.itemsize
+        self.calls = 0
+        """Rows stepped so far."""
+        self.frames = 0
+        """Simulator steps run so far."""
+
+    def root(self, params: Any, states: np.ndarray, observs: Any = None) -> mctx.RootFnOutput:
+        """Where ``B`` searches begin.
+
+        Args:
+            params: of the network; ``()`` without one.
+            states: ``[B, S]``.
+            observs: ``[B, ...]`` of these states: only a network needs them.
+
+        Raises:
+            InvalidStateError: they are not states of the environment.
+            ValueError: there is a network, but no observations.
+        """
+        states = np.asarray(check_states(self.env.batch_spec, states), self._state_dtype)
+        if self.evaluate is not None and observs is None:
+            raise ValueError("the network needs the observations of the states: give observs")
+        values = np.zeros(len(states), np.float32)
+        if self.value_fn is not None:
+            values = np.asarray(self.value_fn(observs, states), np.float32)
+        logits, values = self._judge(params, observs, values)
+        embedding = jnp.asarray(self._embed(states))
+        return mctx.RootFnOutput(prior_logits=logits, value=values, embedding=embedding)
+
+    def recurrent_fn(
+        self, params: Any, rng_key: Any, action: Any, embedding: Any
+    ) -> tuple[mctx.RecurrentFnOutput, Any]:
+        """One step of every row, as mctx asks for it."""
+        del rng_key  # what the simulator draws at random is drawn from its states
+        size = len(action)
+        numbers = jax.ShapeDtypeStruct((size,), jnp.float32)
+        after = jax.ShapeDtypeStruct(embedding.shape, embedding.dtype)
+        shapes = (numbers, numbers, numbers, after, self._observs_like(size))
+        out = io_callback(self._step, shapes, action, embedding, ordered=True)
+        rewards, discounts, values, embedding, observs = out
+        logits, values = self._judge(params, observs, values)
+        output = mctx.RecurrentFnOutput(
+            reward=rewards, discount=discounts, prior_logits=logits, value=values
+        )
+        return output, embedding
+
+    def states_of(self, embeddings: Any) -> np.ndarray:
+        """``[B, S]`` the states behind embeddings of a finished search."""
+        found = np.asarray(embeddings)
+        if self.archive is not None:
+            return self.archive.get(found)
+        return np.ascontiguousarray(found).view(self._state_dtype)
+
+    def _step(self, actions: Any, embeddings: Any) -> tuple[Any, ...]:
+        """The callback: numpy in, numpy out."""
+        moves = self._first + np.asarray(actions)
+        states = self.states_of(embeddings)
+        out: Any = self.env.step_batch(moves, states, self.dt, return_state=True)
+        self.calls += len(moves)
+        self.frames += sum(int(info["n_step"]) for info in out.infos)
+        ended = out.terminateds | out.truncateds
+        discounts = np.where(ended, 0.0, self.discount**self.dt).astype(np.float32)
+        values = np.zeros(len(moves), np.float32)
+        if self.value_fn is not None:
+            values[:] = np.where(ended, 0.0, self.value_fn(out.observs, out.states))
+        observs = None if self.evaluate is None else map_leaves(_for_jax, out.observs)
+        rewards = out.rewards.astype(np.float32)
+        return rewards, discounts, values, self._embed(out.states), observs
+
+    def _embed(self, states: np.ndarray) -> np.ndarray:
+        if self.archive is not None:
+            return self.archive.add(states).astype(np.int32)
+        states = np.ascontiguousarray(states)
+        return states.view(np.uint8).reshape(len(states), self._state_bytes)
+
+    def _judge(self, params: Any, observs: Any, values: Any) -> tuple[Any, Any]:
+        """``[B, A]`` logits and ``[B]`` values."""
+        if self.evaluate is None:
+            return jnp.zeros((len(values), self.n_actions)), jnp.asarray(values)
+        return self.evaluate(params, map_leaves(_for_jax, observs))
+
+    def _observs_like(self, size: int) -> Any:
+        if self.evaluate is None:
+            return None
+        empty = empty_columns(self.env.batch_spec, size).observs
+        return map_leaves(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, _for_jax(leaf).dtype), empty
+        )
+
+
+def _for_jax(leaf: Any) -> Any:
+    """An observation in numbers that jax has: unless it is told otherwise, float64 is float32."""
+    if isinstance(leaf, list):
+        raise TypeError("a network cannot take observations that are not arrays of numbers")
+    return leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype), copy=False)

@@ -1,0 +1,87 @@
+"""Model predictive path integral control: the mean of all sequences, the good ones weighing more.
+
+For continuous actions (Williams et al., 2017). In each iteration all sequences are one
+``rollout_batch``; a sequence whose return is ``temperature`` standard deviations below the best
+weighs ``1 / e`` of it. A mean of good sequences need not be good: it is played at last, and where a
+sequence was better, that one is the plan.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from plangym_lite.core import PlanEnv
+from plangym_lite.planners.output import PlanOutput
+from plangym_lite.planners.sequences import ActionBox, Sequences
+from plangym_lite.planners.simulator import OnBatch, Simulator, ValueFn, check_knobs
+
+__all__ = ["mppi"]
+
+
+def mppi(
+    env: PlanEnv,
+    state: Any,
+    *,
+    budget: int = 2000,
+    horizon: int = 12,
+    iterations: int = 2,
+    temperature: float = 0.2,
+    std: float = 0.5,
+    discount: float = 1.0,
+    value_fn: ValueFn | None = None,
+    before: Sequences | None = None,
+    on_batch: OnBatch | None = None,
+    rng: np.random.Generator,
+) -> PlanOutput:
+    """Plan one decision from ``state``; the environment's own current state stays put.
+
+    Args:
+        env: an environment whose actions are a bounded ``Box``.
+        state: where to plan from.
+        budget: simulator calls at most: one sequence is played at last, and equally many of the
+            others in each iteration.
+        horizon: length of a sequence, in units of ``dt``.
+        iterations: how often the mean is moved.
+        temperature: how far below the best a sequence still counts, in standard deviations of
+            the returns.
+        std: standard deviation of the noise, as a share of half the range of an action.
+        discount: per unit of ``dt``, between 0 and 1.
+        value_fn: what the last states are worth; nothing, if left out.
+        before: ``search`` of the decision before: its mean, one step on, is the first mean.
+        on_batch: called as ``on_batch(rows, frames)`` after every batch.
+        rng: the one source of randomness.
+
+    Returns:
+        The plan: the mean, or the best sequence that was played; ``value`` is its return,
+        ``search`` is :class:`~plangym_lite.planners.sequences.Sequences` around it.
+
+    Raises:
+        TypeError: the actions are not numbers within bounds, or ``rng`` is not a generator.
+        ValueError: a knob is out of range.
+    """
+    box = ActionBox(env, "mppi")
+    check_knobs(discount, {"budget": budget, "horizon": horizon, "iterations": iterations})
+    size = (budget // horizon - 1) // iterations
+    if size < 2:
+        least = (2 * iterations + 1) * horizon
+        raise ValueError(f"budget must be at least {least}, got {budget}")
+    if not (temperature > 0.0 and std > 0.0):
+        raise ValueError(f"temperature and std must be above 0, got {temperature} and {std}")
+    simulator = Simulator(env, rng, on_batch)
+    mean, spread = box.begin(horizon, before), np.full((horizon, *box.reach.shape), std * box.reach)
+    best, value = mean, -np.inf
+    for _ in range(iterations):
+        actions = box.draw(mean, spread, size, rng)
+        returns, _ = simulator.play(actions, [state] * size, discount, value_fn)
+        if returns.max() > value:
+            best, value = actions[returns.argmax()], float(returns.max())
+        weights = np.exp((returns - returns.max()) / (temperature * (returns.std() or 1.0)))
+        mean = np.tensordot(weights / weights.sum(), actions.astype(float), 1)
+    last = mean.astype(box.space.dtype)
+    (gained,), _ = simulator.play(last[None], [state], discount, value_fn)
+    if gained >= value:
+        best, value = last, float(gained)
+    search = Sequences(best, spread, actions, returns, simulator.calls, simulator.frames)
+    return PlanOutput(best[0], list(best), value, None, search)

@@ -1,0 +1,105 @@
+"""Gathering: the results of one batch, taken out of its block while other rows still run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from plangym_lite.transitions import BatchSpec, empty_states, map_leaves, pack
+from plangym_lite.vectorization.columns import put_odd_leaves
+from plangym_lite.vectorization.shared import Block
+from plangym_lite.vectorization.worker import RowsReply
+
+__all__ = ["IMAGE_BYTES", "Gathering", "take_observs"]
+
+IMAGE_BYTES = 16 << 10
+"""Observations from this size on are images: handed out as views of shared memory."""
+
+
+class Gathering:
+    """Takes the results of a batch out of its block, piece by piece.
+
+    Args:
+        spec: what a row looks like.
+        block: where the results are written.
+        size: rows of the batch.
+        may_lease: whether images may be handed out as views of the block.
+    """
+
+    def __init__(self, spec: BatchSpec, block: Block, size: int, may_lease: bool) -> None:
+        self._spec = spec
+        self._block = block
+        self._size = size
+        self._may_lease = may_lease
+        self._has_images = False
+        source = block.columns.out
+        self._infos: list[Any] = [None] * size
+        self._out = source._replace(
+            states=empty_states(spec, size) if source.form.states else None,
+            observs=map_leaves(self._place_for, source.observs),
+        )
+
+    def _place_for(self, leaf: Any) -> Any:
+        if leaf is None:
+            return None
+        if isinstance(leaf, list):
+            return [None] * self._size
+        if leaf[0].nbytes < IMAGE_BYTES:
+            return np.empty((self._size, *leaf.shape[1:]), leaf.dtype)
+        self._has_images = True
+        return None
+
+    def collect(self, start: int, stop: int, reply: RowsReply) -> None:
+        """Copy out rows ``start`` to ``stop``, all but images."""
+        infos, odd = reply
+        self._infos[start:stop] = infos
+        source, out = self._block.columns.out, self._out
+        put_odd_leaves(out, start, stop, odd)
+        if isinstance(out.states, np.ndarray):
+            out.states[start:stop] = source.states[start:stop]
+
+        def copy(target: Any, origin: Any) -> None:
+            if isinstance(target, np.ndarray):
+                target[start:stop] = origin[start:stop]
+
+        map_leaves(copy, out.observs, source.observs)
+
+    def finish(self) -> Any:
+        """The whole batch, with images as views, or copied where there is no room for that."""
+        source, size = self._block.columns.out, self._size
+        out = self._out._replace(
+            rewards=source.rewards[:size].copy(),
+            terminateds=source.terminateds[:size].copy(),
+            truncateds=source.truncateds[:size].copy(),
+            lengths=None if source.lengths is None else source.lengths[:size].copy(),
+        )
+        if not self._has_images:
+            return pack(self._spec, out, self._infos)
+        leased = self._block.lease().out.observs if self._may_lease else source.observs
+
+        def take(target: Any, image: Any) -> Any:
+            if target is not None:
+                return target
+            return image[:size] if self._may_lease else image[:size].copy()
+
+        out = out._replace(observs=map_leaves(take, out.observs, leased))
+        return pack(self._spec, out, self._infos)
+
+
+def take_observs(block: Block, size: int, may_lease: bool) -> Any:
+    """The first ``size`` observations in a block, to keep: views of images, copies of the rest."""
+    found: list[bool] = []
+    source = block.columns.out.observs
+
+    def is_image(leaf: Any) -> bool:
+        return may_lease and isinstance(leaf, np.ndarray) and leaf[0].nbytes >= IMAGE_BYTES
+
+    map_leaves(lambda leaf: found.append(is_image(leaf)), source)
+    if any(found):
+        source = block.lease().out.observs
+
+    def take(leaf: Any) -> Any:
+        return leaf[:size] if isinstance(leaf, list) or is_image(leaf) else leaf[:size].copy()
+
+    return map_leaves(take, source)

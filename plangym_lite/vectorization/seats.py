@@ -1,0 +1,254 @@
+"""Seats: several workers, each with an environment of its own that stays where its steps led.
+
+Both dialects of vector environments, Gymnasium's and stable-baselines', are spoken by way of this
+class. Unlike a :class:`~plangym_lite.vectorization.batch.BatchEnv`, whose rows carry their state
+and can be run again anywhere, it never repeats a step: a worker that dies takes its episode with
+it. The others' answers are taken first, the error says which worker it was, and the next ``reset``
+or ``set_state`` puts a fresh worker in its place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from plangym_lite.errors import (
+    AlreadySteppingError,
+    ClosedError,
+    InvalidBatchError,
+    NotSteppingError,
+    WorkerDiedError,
+)
+from plangym_lite.transitions import (
+    BatchSpec,
+    Form,
+    Rows,
+    empty_columns,
+    pack,
+    write_row,
+)
+from plangym_lite.validation import check_actions, check_state
+from plangym_lite.vectorization.columns import has_only_arrays, put_odd_leaves
+from plangym_lite.vectorization.gathering import take_observs
+from plangym_lite.vectorization.group import Group, Indices, Lost
+from plangym_lite.vectorization.shared import Block, BlockPool
+from plangym_lite.vectorization.worker import (
+    CLOSE_TIMEOUT,
+    Promise,
+    Worker,
+    close_all,
+    common_spec,
+)
+
+__all__ = ["Seats"]
+
+STEP = Form(states=False)
+NO_STATE = ((0,), np.dtype(np.uint8))  # a row of a vector environment carries no state
+
+
+class Seats(Group):
+    """Workers with one environment each, stepped together.
+
+    Args:
+        workers: what they make is a :class:`~plangym_lite.vectorization.seat.Seat`.
+        shared_limit: bytes of shared memory; see ``BlockPool``.
+    """
+
+    def __init__(self, workers: Sequence[Worker], shared_limit: int | None = None) -> None:
+        super().__init__(workers)
+        self.spec = common_spec(self.workers)
+        shape, dtype = NO_STATE
+        stateless = dataclasses.replace(self.spec, state_shape=shape, state_dtype=dtype)
+        self._row_spec: BatchSpec = stateless
+        self._pool = BlockPool(stateless, shared_limit)
+        self._pool.on_drop = [worker.forget_block for worker in self.workers]
+        self._filler = np.zeros((len(self), *shape), dtype), np.ones(len(self), np.int64)
+        self._seeds: list[list[int | None]] | None = None
+        for worker in self.workers:
+            worker.rows_name = "step"
+        self._under_way: tuple[list[Promise], Block, bool] | None = None
+        self._closed = False
+
+    @classmethod
+    def of(cls, workers: Sequence[Worker], shared_limit: int | None = None) -> Seats:
+        """The workers as one; if their environments do not fit each other, they are closed."""
+        try:
+            return cls(workers, shared_limit)
+        except BaseException:
+            close_all(workers, timeout=1.0)
+            raise
+
+    # ---- steps --------------------------------------------------------------------------------
+
+    @property
+    def is_stepping(self) -> bool:
+        """Whether a step was begun whose result was not taken."""
+        return self._under_way is not None
+
+    def begin_step(self, actions: Any) -> None:
+        """Have every environment step.
+
+        Raises:
+            AlreadySteppingError: a step is under way.
+            InvalidBatchError: not one valid action for each environment; nothing was run.
+            WorkerDiedError: a worker was lost before; nothing was run.
+        """
+        self.check_idle()
+        for error in self.lost.values():
+            raise WorkerDiedError(f"{error}; reset() puts a fresh worker there") from error
+        space = self.spec.action_space
+        if has_only_arrays(space):
+            actions = check_actions(space, actions)
+        if len(actions) != len(self):
+            raise InvalidBatchError(f"{len(actions)} actions for {len(self)} environments")
+        block, may_lease = self._pool.acquire(len(self), STEP)
+        left_over, _ = block.columns.fill(0, len(self), Rows(actions, *self._filler))
+        promises = []
+        for index, worker in enumerate(self.workers):
+            odd = None if left_over is None else left_over[index : index + 1]
+            try:
+                promises.append(worker.run_rows(block, index, index + 1, (odd, None)))
+            except WorkerDiedError as error:
+                promises.append(Lost(error))
+        block.outstanding.extend(promises)
+        self._under_way = promises, block, may_lease
+
+    def end_step(self, timeout: float | None = None) -> Any:
+        """Take the results of the step under way, a ``StepBatch``; its arrays are yours.
+
+        Raises:
+            NotSteppingError: no step is under way.
+            TimeoutError: not all within ``timeout`` seconds; the step goes on, ask again.
+            WorkerDiedError: a worker died; the others' step is done.
+            Exception: what an environment raised; the others' step is done.
+        """
+        if self._under_way is None:
+            raise NotSteppingError("no step is under way: call step_async first")
+        promises, block, may_lease = self._under_way
+        try:
+            replies = self.gather(range(len(self)), promises, timeout)
+        except BaseException:
+            if all(promise.done() for promise in promises):
+                self._under_way = None
+            raise
+        self._under_way, block.outstanding = None, []
+        infos, out = [reply[0][0] for reply in replies], block.columns.out
+        observs = take_observs(block, len(self), may_lease)
+        batch = out._replace(
+            observs=observs,
+            rewards=out.rewards[: len(self)].copy(),
+            terminateds=out.terminateds[: len(self)].copy(),
+            truncateds=out.truncateds[: len(self)].copy(),
+        )
+        for index, (_, odd) in enumerate(replies):
+            if odd:
+                put_odd_leaves(batch, index, index + 1, odd)
+        return pack(self._row_spec, batch, infos)
+
+    def check_idle(self) -> None:
+        """Raise if a step is under way or all was closed."""
+        if self._closed:
+            raise ClosedError("the environments were closed: make new ones")
+        if self._under_way is not None:
+            raise AlreadySteppingError("a step is under way: call step_wait first")
+
+    def finish_step(self, timeout: float | None = None) -> None:
+        """Let a step under way end; nobody wants its result."""
+        if self._under_way is not None:
+            with suppress(Exception):
+                self.end_step(timeout)
+            self._under_way = None
+
+    # ---- everything else ----------------------------------------------------------------------
+
+    def reset(
+        self,
+        seeds: Sequence[int | None],
+        options: Sequence[dict[str, Any] | None],
+        chosen: np.ndarray | None = None,
+    ) -> tuple[Any, list[dict[str, Any]]]:
+        """Begin episodes, all or the ``chosen`` ones; return ``(observs, infos)`` of all.
+
+        A step under way is ended first. Workers that were lost are replaced.
+        """
+        self.finish_step()
+        self.check_idle()
+        everyone = range(len(self))
+        mask = np.ones(len(self), bool) if chosen is None else chosen
+        self.replace_lost(np.flatnonzero(mask).tolist())
+        promises = [
+            self.send(index, "reset", seeds[index], options[index], chosen is None)
+            if mask[index]
+            else self.send(index, "observe")
+            for index in everyone
+        ]
+        results = self.gather(everyone, promises)
+        out = empty_columns(self._row_spec, len(self), STEP)
+        infos: list[dict[str, Any]] = []
+        for index, result in enumerate(results):
+            obs, info = result if mask[index] else (result, {})
+            if obs is None:
+                raise RuntimeError(f"environment {index} was never reset: reset all of them first")
+            write_row(out.observs, index, obs)
+            infos.append(info)
+        return pack(self._row_spec, out, infos).observs, infos
+
+    def seed(self, seeds: Sequence[int | None]) -> list[list[int | None]]:
+        """Deal seeds to the environments in turn: number ``i`` gets ``seeds[i::n]``.
+
+        Each uses its own one after another and over again, one an episode.
+        """
+        if len(seeds) < len(self):
+            raise ValueError(f"{len(seeds)} seeds for {len(self)} environments: give one each")
+        self.finish_step()
+        dealt = [list(seeds[index :: len(self)]) for index in range(len(self))]
+        self.ask_each("keep_seeds", [(own,) for own in dealt], None)
+        self._seeds = dealt
+        return dealt
+
+    def get_state(self) -> Any:
+        """The states of all environments: ``[n, S]``, or ``[n]`` of objects."""
+        states = self.ask("get_state")
+        if self.spec.state_shape is not None:
+            return np.stack(states)
+        column = np.empty(len(self), object)
+        for index, state in enumerate(states):
+            column[index] = state
+        return column
+
+    def set_state(self, states: Sequence[Any], indices: Indices = None) -> list[bool]:
+        """Put the environments asked for, all by default, into ``states``, one each.
+
+        Workers that were lost are replaced. Return which states are ends of episodes.
+        """
+        self.check_idle()
+        chosen = self.chosen(indices)
+        if len(states) != len(chosen):
+            raise InvalidBatchError(f"{len(states)} states for {len(chosen)} environments")
+        for index, state in zip(chosen, states, strict=True):
+            check_state(self.spec, state, f"the state of environment {index}")
+        self.replace_lost(chosen)
+        return self.ask_each("set_state", [(state,) for state in states], chosen)
+
+    def replace_lost(self, indices: Iterable[int]) -> None:
+        """Put fresh workers where some died, with the seeds that they had."""
+        for index in indices:
+            if index in self.lost:
+                self.workers[index].restart()
+                if self._seeds is not None:
+                    self.workers[index].call("keep_seeds", self._seeds[index]).result()
+                del self.lost[index]
+
+    def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Take the result of a step under way, then close every environment. May be repeated."""
+        if self._closed:
+            return
+        self.finish_step(timeout)
+        self._closed = True
+        close_all(self.workers, timeout)
+        self._pool.on_drop = []
+        self._pool.close()

@@ -1,0 +1,117 @@
+"""The benchmark measures what it says: both sides do their units, in turns."""
+
+import json
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+
+from plangym_lite.bench import curves
+from plangym_lite.bench.atari import act_only, raw_limit, raw_loop
+from plangym_lite.bench.ours import ATARI, gather, open_env, rollouts, steps
+from plangym_lite.bench.peers import async_vector_env
+from plangym_lite.bench.rounds import Comparison, Work, compare, rate
+from plangym_lite.bench.works import scaling_works, table
+from plangym_lite.cli import main
+from plangym_lite.testing import check_exact
+
+
+def test_ratios_are_medians_of_rounds():
+    found = Comparison([1.0, 2.0, 9.0], [2.0, 2.0, 2.0])
+    assert found.ratios == [0.5, 1.0, 4.5]
+    assert found.ratio == 1.0
+    assert found.spread == (0.75, 2.75)
+
+
+def test_both_sides_take_turns():
+    turns = []
+
+    def contender(name, units):
+        def run():
+            turns.append(name)
+            return units
+
+        return run
+
+    work = Work("work", "other", lambda stack: (contender("a", 4), contender("b", 2)))
+    found = compare(work, rounds=4, seconds=0.0)
+    assert "".join(turns) == "ab" + "ba" + "ab" + "ba" + "ab"  # the first pair does not count
+    assert len(found.ours) == len(found.reference) == 4
+
+
+def test_a_rate_is_units_by_seconds():
+    assert 50 < rate(lambda: __import__("time").sleep(0.01) or 1, 0.1) <= 100
+
+
+@pytest.mark.parametrize("obs_type", ["ram", "rgb", "grayscale"])
+def test_the_raw_loop_does_its_transitions(obs_type):
+    assert raw_loop(obs_type, 2, 5)() == 5
+
+
+def test_processes_do_the_raw_loop_side_by_side():
+    with ExitStack() as stack:
+        assert raw_limit(stack, "ram", 1, 64, 2)() % 64 == 0
+        assert act_only(stack, 2, 50)() % 100 == 0
+
+
+def test_our_side_does_its_units():
+    with ExitStack() as stack:
+        assert steps(stack, ATARI, 3, obs_type="ram")() % 3 == 0
+        assert rollouts(stack, ATARI, 2, 4, None, dt=3)() == 2 * 4 * 3
+        assert async_vector_env(stack, "CartPole-v1", 2)() % 2 == 0
+
+
+def test_states_are_all_different():
+    with ExitStack() as stack:
+        env = open_env(stack, ATARI, None, obs_type="ram")
+        states, actions = gather(env, 20)
+    assert len(np.unique(states, axis=0)) == len(actions) == 20
+
+
+def test_lines_of_the_table_have_names_of_their_own():
+    for works in (table(2), scaling_works([1, 2, 4])):
+        assert len({(work.name, work.reference) for work in works}) == len(works)
+
+
+def test_the_engine_without_work_is_exact():
+    report = check_exact(lambda: curves.Ballast(state_bytes=100, obs_bytes=7), n_workers=1)
+    assert report.exact, report
+
+
+def test_curves_are_measured_and_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    chosen = [curve for curve in curves.curves(1) if curve[1].startswith("CartPole, serial")]
+    found = [curves.measure(curve, 0.01) for curve in chosen]
+    assert len(found) == 1
+    assert all(speed > 0 for _, speed in found[0][2])
+    curves.plot(tmp_path / "curves.png", found)
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+class TestCommand:
+    def run(self, *args):
+        return main(["bench", "--rounds", "1", "--seconds", "0.01", *args])
+
+    def test_the_table(self, tmp_path, capsys):
+        path = tmp_path / "bench.json"
+        assert self.run("--workers", "1", "--only", "batch 1, ", "--json", str(path)) == 0
+        out = capsys.readouterr().out
+        assert "| ratio (quartiles) |" in out
+        assert "CartPole-v1, batch 1, 1 workers" in out
+        lines = json.loads(path.read_text())["lines"]
+        assert len(lines) >= 3
+        assert all(len(line["ours"]) == 1 and line["ratio"] > 0 for line in lines)
+
+    def test_scaling(self, capsys):
+        assert self.run("--workers", "1,2", "--only", "ram") == 0
+        out = capsys.readouterr().out
+        assert "batch 64, 1 workers" in out
+        assert "batch 128, 2 workers" in out
+
+    def test_nothing_of_that_name(self, capsys):
+        assert self.run("--only", "no such line") == 2
+        assert "no such line" in capsys.readouterr().err
+
+    def test_peers(self, capsys):
+        assert self.run("--peers") == 0
+        assert "pip install" in capsys.readouterr().out

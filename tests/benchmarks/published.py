@@ -1,0 +1,137 @@
+"""Rollout IW on Atari beside the published scores (Bandres, Bonet and Geffner, AAAI 2018).
+
+    python tests/benchmarks/published.py run FOLDER [--planner rollout_iw] [--games pong,boxing]
+    python tests/benchmarks/published.py table FOLDER
+
+The protocol: 15 frames a step, all 18 actions, 30 frames of no-op first, at most 18,000 frames,
+one action per decision, the subtree kept, as many simulator calls per decision as were published.
+``run`` adds a line to ``FOLDER/PLANNER.jsonl`` as soon as an episode ends and skips what is there:
+interrupt it and start it again as you like. Games are in order of how long they take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import plangym_lite as pl
+from plangym_lite import planners
+
+FRAMESKIP, NOOP_FRAMES, MAX_FRAMES = 15, 30, 18_000
+
+
+class Published(NamedTuple):
+    """A game, the simulator calls per decision, and the mean score of five episodes."""
+
+    name: str
+    calls: int
+    score: float
+
+
+GAMES = {
+    "pong": Published("ALE/Pong-v5", 124, 1.4),
+    "boxing": Published("ALE/Boxing-v5", 57, 80),
+    "freeway": Published("ALE/Freeway-v5", 87, 5),
+    "breakout": Published("ALE/Breakout-v5", 106, 42),
+    "ms_pacman": Published("ALE/MsPacman-v5", 140, 16_253),
+    "space_invaders": Published("ALE/SpaceInvaders-v5", 137, 2_366),
+    "seaquest": Published("ALE/Seaquest-v5", 140, 2_680),
+    "alien": Published("ALE/Alien-v5", 105, 11_244),
+    "qbert": Published("ALE/Qbert-v5", 131, 11_290),
+}
+PLANNERS: dict[str, dict[str, Any]] = {
+    "rollout_iw": {"features": "basic", "risk_aversion": 50_000.0, "subtables": True},
+}
+"""Planners and their knobs; all of them get ``budget`` simulator calls per decision."""
+KEEPS_TREE = ("rollout_iw", "mcts")
+
+
+def play(env: Any, planner: str, calls: int, episode: int) -> dict[str, Any]:
+    """Play one episode by the protocol; return what happened."""
+    decide, knobs = getattr(planners, planner), dict(PLANNERS[planner])
+    rng, start = np.random.default_rng(episode), time.perf_counter()
+    state, _, _ = env.reset(seed=episode)
+    score, frames, decisions, simulator_calls, ended = 0.0, 0, 0, 0, False
+    while frames < MAX_FRAMES and not ended:
+        action = 0
+        if frames >= NOOP_FRAMES:
+            output = decide(env, state, budget=calls, rng=rng, **knobs)
+            action = output.action
+            if planner in KEEPS_TREE:
+                knobs["tree"] = output.search
+            decisions += 1
+            simulator_calls += output.search.simulator_calls
+        state, _, reward, terminated, truncated, info = env.step(action, state)
+        score, frames = score + reward, frames + info["n_step"]
+        ended = terminated or truncated
+    seconds = time.perf_counter() - start
+    return {
+        "score": score,
+        "frames": frames,
+        "decisions": decisions,
+        "calls_per_decision": simulator_calls / decisions,
+        "ended": ended,
+        "seconds": round(seconds, 1),
+    }
+
+
+def run(folder: Path, planner: str, games: list[str], episodes: int) -> None:
+    """Play what is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{planner}.jsonl"
+    done = {(line["game"], line["episode"]) for line in read(path)}
+    for game in games:
+        name, calls, _ = GAMES[game]
+        with pl.make(name, frameskip=FRAMESKIP, obs_type="palette", full_action_space=True) as env:
+            for episode in range(episodes):
+                if (game, episode) in done:
+                    continue
+                played = play(env, planner, calls, episode)
+                with path.open("a") as file:
+                    line = {"game": game, "episode": episode, "planner": planner, **played}
+                    file.write(json.dumps(line) + "\n")
+                print(line, flush=True)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The episodes that were written there."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def table(folder: Path) -> None:
+    """Print means and standard deviations beside what was published, in Markdown."""
+    paths = sorted(folder.glob("*.jsonl"))
+    played = {path.stem: read(path) for path in paths if path.stem in PLANNERS}
+    print("| game | calls per decision | published |", *(f"{name} |" for name in played))
+    print("| --- | ---: | ---: |" + " ---: |" * len(played))
+    for game, (_, calls, score) in GAMES.items():
+        cells = []
+        for lines in played.values():
+            scores = [line["score"] for line in lines if line["game"] == game]
+            mean = f"{np.mean(scores):,.1f} ± {np.std(scores):,.1f} (n={len(scores)})"
+            cells.append(f"{mean} |" if scores else "|")
+        print(f"| {game} | {calls} | {score:,} |", *cells)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=("run", "table"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--planner", choices=PLANNERS, default="rollout_iw")
+    parser.add_argument("--games", default=",".join(GAMES))
+    parser.add_argument("--episodes", type=int, default=5)
+    options = parser.parse_args()
+    if options.command == "table":
+        table(options.folder)
+    else:
+        run(options.folder, options.planner, options.games.split(","), options.episodes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,267 @@
+"""Batches stepped all at once: the same bits as one row after the other."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plangym_lite import InvalidStateError, make
+from plangym_lite.envs.classic_kernels import CartPole, MountainCar
+from plangym_lite.envs.generators import GENERATOR_WORDS, generator_to_words
+from plangym_lite.envs.toy_kernels import numbers_of, random_of, words_of
+from tests.same import assert_same, collect_states
+
+CLASSIC = [
+    "CartPole-v1",
+    "Acrobot-v1",
+    "MountainCar-v0",
+    "MountainCarContinuous-v0",
+    "Pendulum-v1",
+]
+GRIDS = [
+    "FrozenLake-v1",
+    "FrozenLake8x8-v1",
+    "CliffWalking-v1",
+    "CliffWalkingSlippery-v1",
+    "Taxi-v4",
+]
+N_ROWS = 16
+pytestmark = pytest.mark.filterwarnings("ignore:.*out of date")
+
+
+def one_by_one(env, call):
+    """What ``call(env)`` returns without the kernel."""
+    kernel, env._kernel = env._kernel, None
+    try:
+        return call(env)
+    finally:
+        env._kernel = kernel
+
+
+def assert_equal_batches(env, call):
+    kernel = env._kernel
+    together = call(env)
+    assert env._kernel is kernel is not None, "the kernel is not trusted"
+    loaded = []
+    env.load_state = lambda state: loaded.append(0) or type(env).load_state(env, state)
+    assert_same(together, call(env))
+    del env.load_state
+    assert not loaded, "the kernel was not used"
+    expected = one_by_one(env, call)
+    assert_same(expected, together)
+    assert repr(expected.infos) == repr(together.infos)
+    assert expected.states.tobytes() == together.states.tobytes()
+
+
+@pytest.mark.parametrize("name", [*CLASSIC, *GRIDS])
+@pytest.mark.parametrize("limit", [None, 9])
+def test_a_walk(name, limit):
+    options = {} if limit is None else {"remove_time_limit": False, "max_episode_steps": limit}
+    with make(name, frameskip=1 if limit is None else 2, **options) as env:
+        states, actions = collect_states(env, 60)
+        dts = np.arange(60) % 4 + 1
+        assert_equal_batches(env, lambda env: env.step_batch(actions, states, dt=dts))
+        for _ in range(6):  # on, into terminals and beyond them
+            states = env.step_batch(actions, states, dt=dts).states
+            assert_equal_batches(env, lambda env, s=states: env.step_batch(actions, s, dt=dts))
+        paths = np.array([[env.sample_action() for _ in range(5)] for _ in range(60)])
+        for observs in ("last", "all", None):
+            assert_equal_batches(
+                env, lambda env, o=observs: env.rollout_batch(paths, states, 2, return_observs=o)
+            )
+
+
+@pytest.fixture(scope="module")
+def envs():
+    made = {name: make(name) for name in [*CLASSIC, *GRIDS]}
+    yield made
+    for env in made.values():
+        env.close()
+
+
+@pytest.mark.parametrize("name", [*CLASSIC, *GRIDS])
+@settings(max_examples=25)
+@given(seed=st.integers(0, 2**32), dt=st.integers(1, 30), wide=st.sampled_from([0.01, 1.0, 4.0]))
+def test_random_states(envs, name, seed, dt, wide):
+    """Bit for bit, over wide and over small numbers; nothing in between is rounded otherwise."""
+    env, draw = envs[name], np.random.default_rng(seed)
+    env.step_batch([env.sample_action()] * N_ROWS)  # the kernel has been tried
+    if name in CLASSIC:
+        scales, env._kernel.scales = env._kernel.scales, np.multiply(env._kernel.scales, wide)
+        states = env.random_states(draw, N_ROWS)
+        env._kernel.scales = scales
+    else:
+        states = env.random_states(draw, N_ROWS)
+    env.action_space.seed(seed % 1000)
+    actions = np.array([env.sample_action() for _ in range(N_ROWS)])
+    if actions.dtype.kind == "f":
+        actions *= draw.choice([0.5, 1.0, 3.0], (N_ROWS, 1)).astype(actions.dtype)
+    assert_equal_batches(env, lambda env: env.step_batch(actions, states, dt))
+
+
+@pytest.mark.parametrize(
+    "options", [{"sutton_barto_reward": True}, {"kinematics": "semi-implicit"}, {"gravity": 3}]
+)
+def test_settings_count(options):
+    kinematics, gravity = options.pop("kinematics", "euler"), options.pop("gravity", 9.8)
+    with make("CartPole-v1", **options) as env:
+        base = env.gym_env.unwrapped
+        states, actions = collect_states(env, 30)
+        env.step_batch(actions, states)
+        base.kinematics_integrator, base.gravity = kinematics, gravity  # after it was tried, too
+        assert_equal_batches(env, lambda env: env.step_batch(actions, states, dt=15))
+
+
+@given(seed=st.integers(0, 2**64), draws=st.integers(0, 3))
+def test_many_generators_draw_what_each_would(seed, draws):
+    generators = [np.random.default_rng([seed, number]) for number in range(5)]
+    for generator in generators:
+        generator.integers(5, size=draws, dtype=np.uint32)
+    words = np.array([generator_to_words(generator) for generator in generators], np.uint32)
+    drawn, numbers = random_of(numbers_of(words))
+    assert drawn.tolist() == [generator.random() for generator in generators]
+    words_of(numbers, words)
+    assert words.shape == (5, GENERATOR_WORDS)
+    assert words.tolist() == [generator_to_words(generator) for generator in generators]
+
+
+# ---- where the rows go one by one ----------------------------------------------------------------
+
+
+def is_together(env):
+    """Whether a batch is stepped at once."""
+    states, actions = collect_states(env, 12)
+    calls = []
+    env.load_state = lambda state: calls.append(0) or type(env).load_state(env, state)
+    env.step_batch(actions, states)
+    calls.clear()
+    env.step_batch(actions, states)
+    return not calls
+
+
+class Heavier(CartPoleEnv):
+    """A subclass of Gymnasium's that steps otherwise."""
+
+    def step(self, action):
+        return super().step(1 - action)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("CartPole-v1", {}, True),
+        ("CartPole-v1", {"return_image": True}, False),
+        ("CartPole-v1", {"obs_type": "grayscale"}, False),
+        ("CartPole-v1", {"wrappers": [gym.wrappers.TimeAwareObservation]}, None),
+        ("CartPole-v1", {"array_state": False}, False),
+        ("CartPole-v1", {"clone_seeds": False}, True),
+        (Heavier, {}, False),
+        ("FrozenLake-v1", {}, True),
+        ("FrozenLake-v1", {"clone_seeds": False}, False),
+        ("Taxi-v4", {"fickle_passenger": True}, False),
+        ("Blackjack-v1", {}, False),
+    ],
+)
+def test_what_is_stepped_at_once(name, options, expected):
+    if expected is None:
+        options = {**options, "remove_time_limit": False}
+    with make(name, **options) as env:
+        assert is_together(env) == bool(expected)
+
+
+def test_too_few_rows_go_one_by_one():
+    with make("CartPole-v1") as env:
+        states, actions = collect_states(env, 7)
+        env.step_batch(actions, states)
+        assert not env._is_trusted
+
+
+def test_noise_goes_one_by_one():
+    with make("Acrobot-v1", clone_seeds=False) as env:
+        env.gym_env.unwrapped.torque_noise_max = 0.5
+        assert not is_together(env)
+
+
+@pytest.mark.parametrize("where", ["object", "class"])
+def test_a_step_of_somebody_else_is_used(monkeypatch, where):
+    with make("CartPole-v1") as env:
+        assert is_together(env)
+        base = env.gym_env.unwrapped
+        real = type(base).step
+        if where == "object":
+            base.step = lambda action: real(base, 1 - action)
+        else:
+            monkeypatch.setattr(type(base), "step", lambda self, action: real(self, 1 - action))
+        states, actions = collect_states(env, 20)
+        got = env.step_batch(actions, states)
+        base.__dict__.pop("step", None)
+        monkeypatch.undo()
+        assert_same(env.step_batch(1 - np.array(actions), states), got)
+
+
+def test_another_table_is_used():
+    with make("CliffWalking-v1") as env:
+        assert is_together(env)
+        base = env.gym_env.unwrapped
+        base.P = {s: {a: [(1.0, 36, 5, False)] for a in range(4)} for s in base.P}
+        states, actions = collect_states(env, 20)
+        assert (env.step_batch(actions, states).rewards == 5).all()
+
+
+@pytest.mark.parametrize("fault", ["one bit", "an error"])
+def test_a_kernel_that_differs_is_not_trusted(monkeypatch, fault):
+    real = CartPole.step
+
+    def step(self, parts, actions):
+        if fault == "an error":
+            raise AttributeError("this version calls it something else")
+        parts, *others = real(self, parts, actions)
+        return [*parts[:-1], np.nextafter(parts[-1], np.inf)], *others
+
+    with make("CartPole-v1") as env:
+        states, actions = collect_states(env, 20)
+        expected = one_by_one(env, lambda env: env.step_batch(actions, states))
+        monkeypatch.setattr(CartPole, "step", step)
+        assert_same(expected, env.step_batch(actions, states))
+        assert env._kernel is None
+
+
+def test_trying_a_kernel_moves_nothing():
+    with make("FrozenLake-v1") as env, make("FrozenLake-v1") as quiet:
+        quiet._kernel = None
+        for each in (env, quiet):
+            each.reset(seed=4)
+            each.step_batch([1] * 20)
+        for _ in range(10):
+            assert_same(quiet.step(2), env.step(2))
+
+
+@pytest.mark.parametrize("column", [0, 1])
+def test_the_row_that_is_no_state_is_named(column):
+    with make("FrozenLake-v1") as env:
+        states, actions = collect_states(env, 12)
+        states[8] = states[8].copy()
+        states[8][column] = 77
+        with pytest.raises(InvalidStateError, match="not a state of") as caught:
+            env.step_batch(actions, states)
+        notes = getattr(caught.value, "__notes__", ["row 8"])  # from Python 3.11
+        assert "row 8" in notes[0]
+
+
+def test_columns_given_to_a_kernel_stay_as_they_are():
+    with make("MountainCar-v0") as env:
+        states, _ = collect_states(env, 10)
+        block = env.take_apart(np.array(states))
+        before = [part.copy() for part in block.parts]
+        MountainCar(env.gym_env.unwrapped).step(block.parts, np.ones(10, np.int64))
+        assert_same(before, block.parts)
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "Taxi-v4"])
+def test_workers_step_at_once_too(name):
+    with make(name) as env, make(name, n_workers=2) as parallel:
+        states, actions = collect_states(env, 64)
+        expected = one_by_one(env, lambda env: env.step_batch(actions, states, dt=3))
+        assert_same(expected, parallel.step_batch(actions, states, dt=3))

@@ -1,0 +1,203 @@
+"""What holds for every planner: the known optimum, equal plans, calls counted, clear refusals."""
+
+from __future__ import annotations
+
+import inspect
+from functools import partial
+
+import numpy as np
+import pytest
+
+from plangym_lite import make, planners
+from plangym_lite.archive import StateArchive
+from plangym_lite.commands.knobs import PLANNERS
+from plangym_lite.planners import PlanOutput
+from plangym_lite.testing.toy import LEFT, RIGHT, ContinuousToy, NestedToy, OpaqueToy, ToyEnv
+
+from .summary import summary
+
+FOR_DISCRETE = ("mcts", "rollout_iw")
+FOR_NUMBERS = ("cem", "mppi")
+FOR_ALL = tuple(name for name in PLANNERS if name not in FOR_DISCRETE + FOR_NUMBERS)
+EACH = [
+    *((name, kind) for name in FOR_DISCRETE + FOR_ALL for kind in (ToyEnv, OpaqueToy)),
+    *((name, ContinuousToy) for name in FOR_NUMBERS + FOR_ALL),
+    *((name, NestedToy) for name in FOR_ALL),
+]
+BUDGET = 600
+
+
+def start(env):
+    return env.reset(seed=0)[0]
+
+
+def plan(name, env, state=None, seed=0, **knobs) -> PlanOutput:
+    state = start(env) if state is None else state
+    knobs = {"budget": BUDGET, **knobs}
+    return getattr(planners, name)(env, state, rng=np.random.default_rng(seed), **knobs)
+
+
+def any_kind(name):
+    return ContinuousToy if name in FOR_NUMBERS else ToyEnv
+
+
+@pytest.mark.parametrize(("name", "kind"), EACH)
+def test_it_walks_past_the_coin_to_the_treasure(name, kind):
+    env, rng, score, state = kind(size=8), np.random.default_rng(1), 0.0, None
+    state = start(env)
+    for _ in range(20):
+        output = getattr(planners, name)(env, state, budget=2000, discount=0.95, rng=rng)
+        assert env.action_space.contains(output.action)
+        state, _, reward, terminated, _, _ = env.step(output.action, state)
+        score += reward
+        if terminated:
+            break
+    assert score >= env.best_return - 0.05
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_a_seed_decides_everything_whatever_the_workers(name):
+    kind = any_kind(name)
+    knobs = {"budget": 60 if name == "rollout_iw" else BUDGET}  # less than it takes to work off
+    local, other = (summary(plan(name, kind(size=30), seed=seed, **knobs)) for seed in (3, 4))
+    with make(kind, n_workers=2, size=30) as env:
+        parallel = summary(plan(name, env, seed=3, **knobs))
+    assert local == parallel
+    assert local != other
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_calls_are_counted_and_within_the_budget(name):
+    seen = []
+    output = plan(name, any_kind(name)(size=30), on_batch=lambda *counts: seen.append(counts))
+    assert output.search.simulator_calls == sum(rows for rows, _ in seen)
+    assert output.search.frames == sum(frames for _, frames in seen)
+    over = 8 * 6 if name == "mcts" else 0  # it finishes its batch
+    assert 50 <= output.search.simulator_calls <= BUDGET + over
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_planning_moves_nothing(name):
+    env = any_kind(name)()
+    state = start(env)
+    action = [-1.0] if name in FOR_NUMBERS else LEFT
+    elsewhere = env.step(np.array(action), state).state
+    env.set_state(state)
+    env.action_space.seed(0)
+    before = env.action_space.sample()
+    env.action_space.seed(0)
+    plan(name, env, elsewhere)
+    assert np.array_equal(env.get_state(), state)
+    assert env.action_space.sample() == before
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_from_a_terminal_state_nothing_is_expected(name):
+    env = any_kind(name)()
+    state = start(env)
+    for _ in range(2):
+        state = env.step(np.array([-1.0]) if name in FOR_NUMBERS else LEFT, state).state
+    output = plan(name, env, state)
+    assert output.value == 0.0
+    assert output.search.frames == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *((name, kind) for name in FOR_DISCRETE for kind in (ContinuousToy, NestedToy)),
+        *((name, kind) for name in FOR_NUMBERS for kind in (ToyEnv, NestedToy)),
+        ("cem", partial(make, "Acrobot-v1")),
+    ],
+)
+def test_other_action_spaces_are_refused(name, kind):
+    with pytest.raises(TypeError, match=f"{name} needs a .* random_shooting, fractal"):
+        plan(name, kind())
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_knobs_out_of_range_are_named(name):
+    known = inspect.signature(getattr(planners, name)).parameters
+    for knob in ("budget", "max_depth", "batch_size", "rollout_dt", "explore_steps", "horizon"):
+        if knob in known:
+            with pytest.raises(ValueError, match=knob):
+                plan(name, any_kind(name)(), **{knob: 0})
+    with pytest.raises(ValueError, match="discount"):
+        plan(name, any_kind(name)(), discount=1.5)
+    with pytest.raises(TypeError, match="Generator"):
+        getattr(planners, name)(any_kind(name)(), start(any_kind(name)()), rng=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "knobs"),
+    [
+        ("rollout_iw", {"risk_aversion": 0.5}),
+        ("rollout_iw", {"features": "pretty"}),
+        ("fractal", {"walkers": 1}),
+        ("fractal", {"walkers": BUDGET + 1}),
+        ("go_explore", {"repeat": 1.0}),
+        ("random_shooting", {"budget": 4}),
+        ("cem", {"budget": 10}),
+        ("mppi", {"budget": 10}),
+        ("cem", {"elites": 0.0}),
+        ("mppi", {"temperature": 0.0}),
+    ],
+)
+def test_more_knobs_out_of_range_are_named(name, knobs):
+    with pytest.raises(ValueError, match=next(iter(knobs))):
+        plan(name, any_kind(name)(), **knobs)
+
+
+@pytest.mark.parametrize("name", ["random_shooting", "mcts", "rollout_iw", "cem", "mppi"])
+def test_a_value_function_sees_what_the_horizon_hides(name):
+    env = any_kind(name)(size=40)
+    knobs = {"horizon": 3} if name in FOR_NUMBERS else {"max_depth": 3}
+
+    def value_fn(observs, states):
+        assert states.shape == (len(observs), 4)
+        return observs[:, 0] / 10  # the farther, the better
+
+    action = plan(name, env, value_fn=value_fn, **knobs).action
+    assert (action[0] > 1 / 3) if name in FOR_NUMBERS else action == RIGHT
+
+
+@pytest.mark.parametrize("name", ["mcts", "rollout_iw"])
+def test_a_policy_is_followed(name):
+    def policy_fn(observs, states):
+        assert len(observs) == len(states)
+        return np.tile([0.0, 0.0, 2.0], (len(states), 1))
+
+    knobs = {"budget": 20, "batch_size": 1}
+    if name == "mcts":
+        knobs["value_fn"] = lambda observs, states: np.zeros(len(states))
+    output = plan(name, ToyEnv(size=16), policy_fn=policy_fn, max_depth=40, **knobs)
+    assert output.actions == [RIGHT] * (13 if name == "rollout_iw" else len(output.actions))
+    assert len(output.actions) >= 4
+
+
+@pytest.mark.parametrize("name", ["mcts", "rollout_iw"])
+@pytest.mark.parametrize(
+    "policy_fn", [lambda observs, states: np.ones(3), lambda observs, states: -np.ones((1, 3))]
+)
+def test_a_policy_says_a_weight_for_each_action(name, policy_fn):
+    with pytest.raises(ValueError, match="policy_fn must return"):
+        plan(name, ToyEnv(), policy_fn=policy_fn)
+
+
+@pytest.mark.parametrize("name", ["mcts", "rollout_iw", "go_explore"])
+def test_an_archive_changes_nothing(name):
+    archive = StateArchive()
+    env = ToyEnv(size=30)
+    plain, archived = plan(name, env), plan(name, env, archive=archive)
+    assert summary(plain) == summary(archived)
+    assert len(archive) >= 20
+    if name != "go_explore":  # the subtree stays where it is
+        state = env.step(plain.action, start(env)).state
+        size = len(archive)
+        knobs = {"state": state, "budget": 40}
+        plain = plan(name, env, tree=plain.search, **knobs)
+        archived = plan(name, env, tree=archived.search, **knobs)
+        assert summary(plain) == summary(archived)
+        assert len(archive) <= size + 41
+    with pytest.raises(TypeError, match="archive keeps states that are arrays"):
+        plan(name, OpaqueToy(), archive=StateArchive())
