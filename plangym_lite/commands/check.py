@@ -22,7 +22,7 @@ from plangym_lite.errors import NotCloneableError
 from plangym_lite.registry import usable_cores
 from plangym_lite.testing.contract import check_exact
 
-__all__ = ["CheckOptions", "check", "check_again", "check_all"]
+__all__ = ["CheckOptions", "check", "check_again", "check_all", "examine_all", "report"]
 
 INTERRUPTED = 130
 

@@ -24,7 +24,19 @@ from plangym_lite.errors import NotCloneableError
 from plangym_lite.registry import make
 from plangym_lite.testing.contract import check_exact
 
-__all__ = ["EXACT", "NOT_MADE", "REFUSED", "WRONG", "Row", "examine", "serve"]
+__all__ = [
+    "EXACT",
+    "NOT_MADE",
+    "REFUSED",
+    "WRONG",
+    "Row",
+    "end_with_parent",
+    "examine",
+    "main",
+    "mechanism_of",
+    "serve",
+    "time_states",
+]
 
 EXACT, WRONG, REFUSED, NOT_MADE = "exact", "wrong", "refused", "not made"
 ROUNDS, SECONDS = 200, 0.2  # of timing

@@ -17,7 +17,7 @@ from collections.abc import Generator, Sequence
 from plangym_lite.commands.examine import WRONG, Row
 from plangym_lite.commands.targets import Target
 
-__all__ = ["survey"]
+__all__ = ["Examiner", "survey"]
 
 SERVE = "from plangym_lite.commands.examine import main; main()"
 

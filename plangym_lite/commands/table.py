@@ -15,7 +15,7 @@ VERDICTS = EXACT, WRONG, REFUSED, NOT_MADE
 FOLDED = 30  # a family of more ids is folded away
 
 
-def verdict_of(rows: Iterable[Row]) -> str:
+def _verdict_of(rows: Iterable[Row]) -> str:
     """Of an id in all its variants: wrong if one is, else exact if one is."""
     found = {row.verdict for row in rows}
     return next(verdict for verdict in (WRONG, EXACT, REFUSED, NOT_MADE) if verdict in found)
@@ -23,7 +23,7 @@ def verdict_of(rows: Iterable[Row]) -> str:
 
 def totals_of(rows: Sequence[Row]) -> dict[str, int]:
     """How many ids, how many of them with each verdict, and how many runs of the contract."""
-    verdicts = Counter(verdict_of(group) for _, group in _by_id(rows))
+    verdicts = Counter(_verdict_of(group) for _, group in _by_id(rows))
     counts = {verdict: verdicts[verdict] for verdict in VERDICTS}
     return {"ids": sum(counts.values()), **counts, "runs": len(rows)}
 
