@@ -40,6 +40,7 @@ ENGINES = {
     "dm_control": ("envs/dm_control",),
     "Box2D": ("envs/box2d",),
     "minigrid": ("envs/minigrid",),
+    "stable_retro": ("envs/retro",),
     "ray": ("vectorization/ray",),
     "stable_baselines3": ("vectorization/stable_baselines3",),
     "shimmy": (),

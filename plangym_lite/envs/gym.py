@@ -134,10 +134,12 @@ class PlangymEnv(PlanEnv):
         """Learn how states are saved, where they are not the engine's own array."""
         self.apply_reset(0, None)  # seeded: every process finds the same
         self._snapshot = Snapshot(self.snapshot_layers())
-        if self._certify:
-            certify(self)
+        if self._certify and self.render_mode == "human":
+            certify(self)  # by examining another
         if self._capacity is None and self.STATE_IS_ARRAY:
             self._capacity = self._measure_capacity()
+        if self._certify and self.render_mode != "human":
+            certify(self)  # which leaves traces, in the first of a process only
 
     def use_replay(self, **kwargs: Any) -> None:
         """From now on a state is a seed and actions; ``kwargs``: see :class:`ReplayedEnv`."""
