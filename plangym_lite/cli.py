@@ -67,6 +67,7 @@ def run_plan(args: argparse.Namespace) -> int:
             steps=args.steps,
             execute=args.execute,
             workers=args.workers,
+            ray=args.ray,
             seed=args.seed,
             frameskip=args.frameskip,
             gif=args.gif,
@@ -89,6 +90,7 @@ def run_compare(args: argparse.Namespace) -> int:
             episodes=args.episodes,
             steps=args.steps,
             workers=args.workers,
+            ray=args.ray,
             seed=args.seed,
             frameskip=args.frameskip,
             json=args.json,
@@ -111,7 +113,8 @@ def run_bench(args: argparse.Namespace) -> int:
         print(HOW_TO_INSTALL)
         return 0
     counts = args.workers or [usable_cores()]
-    return bench(BenchOptions(counts, args.rounds, args.seconds, args.only, args.json, args.plot))
+    files = args.json, args.plot
+    return bench(BenchOptions(counts, args.rounds, args.seconds, args.only, *files, args.ray))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -157,6 +160,7 @@ def add_common(parser: argparse.ArgumentParser, episodes: int) -> None:
     add("--episodes", type=at_least_one, default=episodes, metavar="N", help="one seed each")
     add("--steps", type=at_least_one, default=100, metavar="N", help="at most (default: 100)")
     add("--workers", type=workers, default="auto", metavar="auto|N|none", help="processes")
+    add("--ray", action="store_true", help="workers on a Ray cluster (RAY_ADDRESS), not processes")
     add("--seed", type=int, default=0, metavar="N", help="of the first episode")
     add("--frameskip", type=at_least_one, metavar="N", help="frames for each step")
     add("--json", type=Path, metavar="PATH", help="write the numbers")
@@ -189,6 +193,7 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     add("--rounds", type=at_least_one, default=7, metavar="N", help="rounds, in turns (7)")
     add("--seconds", type=float, default=0.5, metavar="X", help="of each measurement (0.5)")
     add("--only", default="", metavar="TEXT", help="only lines of the table with TEXT in them")
+    add("--ray", action="store_true", help="measure workers on a Ray cluster beside processes")
     add("--peers", action="store_true", help="say how to install what to compare with")
     add("--json", type=Path, metavar="PATH", help="write every round")
     add("--plot", type=Path, metavar="PATH", help="measure and draw cost as the work grows")

@@ -82,15 +82,15 @@ def make(
             callable that returns such an environment.
         n_workers: ``None``: no workers. A number: that many processes share every ``step_batch``.
             ``"auto"``: as many as there are usable cores.
-        ray: run the workers on a Ray cluster.
+        ray: run the workers on a Ray cluster, ``n_workers=None`` meaning ``"auto"``. What
+            :class:`~plangym_lite.vectorization.ray.RayEnv` takes may be given as well.
         engine_kwargs: what the adapter takes (see its class) and, beyond that, the engine.
 
     Raises:
         UnknownEnvironmentError: nothing has that name; the message gives the nearest names.
         NotCloneableError: the environment's state cannot be saved exactly.
+        ImportError: ``ray=True``, but Ray is not installed.
     """
-    if ray:
-        raise NotImplementedError("ray=True: Ray workers are not built yet; use n_workers=")
     if name is None:
         name = _suite_name(**engine_kwargs)
         engine_kwargs = {
@@ -101,12 +101,21 @@ def make(
     adapter, named = adapter_for(name)
     if named:
         engine_kwargs["name"] = name
+    if ray:
+        return _ray_env()(adapter, n_workers=n_workers or "auto", **engine_kwargs)
     if n_workers is None:
         return adapter(**engine_kwargs)
     from plangym_lite.vectorization.parallel import ParallelEnv
 
     count: Any = usable_cores() if n_workers == "auto" else n_workers
     return ParallelEnv(adapter, n_workers=count, **engine_kwargs)
+
+
+def _ray_env() -> Any:
+    """The class ``RayEnv``, which needs Ray."""
+    if importlib.util.find_spec("ray") is None:
+        raise ImportError('ray=True needs Ray: pip install "plangym-lite[ray]"')
+    return importlib.import_module("plangym_lite.vectorization.ray").RayEnv
 
 
 def adapter_for(name: str | Callable[..., Any]) -> tuple[Callable[..., PlanEnv], bool]:

@@ -108,8 +108,9 @@ def test_a_callable_that_makes_no_environment():
         make(lambda: 7)
 
 
-def test_ray_is_refused_until_it_is_built():
-    with pytest.raises(NotImplementedError, match="Ray"):
+def test_ray_that_is_not_installed(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install .plangym-lite\[ray\]"):
         make("CartPole-v1", ray=True)
 
 

@@ -10,7 +10,7 @@ from plangym_lite.bench.atari import act_only, raw_limit, raw_loop
 from plangym_lite.bench.ours import ATARI, rollouts, steps
 from plangym_lite.bench.rounds import Work
 
-__all__ = ["scaling_works", "table"]
+__all__ = ["ray_works", "scaling_works", "table"]
 
 OBS_TYPES = ("rgb", "grayscale", "ram")
 CARTPOLE, CHEETAH = "CartPole-v1", "HalfCheetah-v5"
@@ -44,6 +44,21 @@ def table(n: int) -> list[Work]:
 def scaling_works(counts: list[int]) -> list[Work]:
     """Atari against the raw limit with each number of workers, 64 rows for each."""
     return [raw(obs, 1, 64 * n, n) for obs in ("ram", "rgb") for n in counts]
+
+
+def ray_works(counts: list[int]) -> list[Work]:
+    """Actors of a Ray cluster against processes, the same number of them."""
+    return [against_processes(obs, n) for obs in ("ram", "rgb") for n in counts]
+
+
+def against_processes(obs: str, n: int) -> Work:
+    """Both on this machine, unless ``RAY_ADDRESS`` names a cluster."""
+
+    def make(stack: ExitStack) -> Any:
+        ours = steps(stack, ATARI, 256, n, 4, obs_type=obs, ray=True)
+        return ours, steps(stack, ATARI, 256, n, 4, obs_type=obs)
+
+    return Work(f"RayEnv, {_atari(obs, 4, 256, n)}", "ParallelEnv", make, 0.85, needs="ray")
 
 
 def raw(obs: str, frames: int, size: int, n: int, at_least: Any = None, aim: Any = None) -> Work:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from plangym_lite.bench.curves import curves, measure, plot
 from plangym_lite.bench.rounds import Comparison, Work, compare
-from plangym_lite.bench.works import scaling_works, table
+from plangym_lite.bench.works import ray_works, scaling_works, table
 from plangym_lite.commands.target import CommandError
 from plangym_lite.commands.versions import versions
 from plangym_lite.machine import usable_cores
@@ -29,13 +29,14 @@ class BenchOptions(NamedTuple):
     only: str
     json: Path | None
     plot: Path | None
+    ray: bool = False  # only the lines about Ray
 
 
 def bench(options: BenchOptions) -> int:
     """Measure, print, and write what was asked for."""
     if options.plot is not None:
         return draw_curves(options)
-    works = table(*options.workers) if len(options.workers) == 1 else scaling_works(options.workers)
+    works = works_for(options)
     chosen = [work for work in works if options.only.lower() in describe(work).lower()]
     if not chosen:
         raise CommandError(f"no line of the table has {options.only!r} in it")
@@ -50,9 +51,17 @@ def bench(options: BenchOptions) -> int:
             tqdm.write(line_of(work, found))
             lines.append(entry_of(work, found))
     for package in sorted(filter(None, missing)):
-        print(f"{package} is not installed: its lines were left out (see --peers)")
+        how = 'pip install "plangym-lite[ray]"' if package == "ray" else "see --peers"
+        print(f"{package} is not installed: its lines were left out ({how})")
     write_json(options.json, {"machine": machine(), "lines": lines})
     return 0
+
+
+def works_for(options: BenchOptions) -> list[Work]:
+    """The lines that the options stand for."""
+    if options.ray:
+        return ray_works(options.workers)
+    return table(*options.workers) if len(options.workers) == 1 else scaling_works(options.workers)
 
 
 def draw_curves(options: BenchOptions) -> int:

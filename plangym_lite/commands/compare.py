@@ -27,6 +27,7 @@ class CompareOptions:
     episodes: int = 3
     steps: int = 100
     workers: int | str | None = None
+    ray: bool = False
     seed: int = 0
     frameskip: int | None = None
     json: Path | None = None
@@ -81,8 +82,9 @@ def play_cell(options: CompareOptions, name: str, planner: str, found: Compariso
     games: list[Game] = []
     total = options.episodes * options.steps
     title = f"{planner} on {name}"
+    place = name, planner, options.workers, options.ray, options.frameskip
     with (
-        open_environment(name, planner, options.workers, options.frameskip) as env,
+        open_environment(*place) as env,
         progress_bar(title, total, games) as (bar, on_batch),
     ):
         try:

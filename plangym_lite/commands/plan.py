@@ -41,6 +41,7 @@ class PlanOptions:
     steps: int = 100
     execute: int = 1  # actions of each plan
     workers: int | str | None = None
+    ray: bool = False
     seed: int = 0
     frameskip: int | None = None
     gif: Path | None = None
@@ -65,7 +66,7 @@ def plan(options: PlanOptions) -> int:
         find_matplotlib()
     games: list[Game] = []
     film = Film() if options.gif or options.mp4 else None
-    place = options.name, options.planner, options.workers, options.frameskip
+    place = options.name, options.planner, options.workers, options.ray, options.frameskip
     with open_environment(*place) as env, interruptible() as signals:
         if film is not None:
             check_images(env)

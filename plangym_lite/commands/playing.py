@@ -22,7 +22,7 @@ from tqdm import tqdm
 from plangym_lite import planners
 from plangym_lite.commands.film import Film
 from plangym_lite.commands.knobs import option_of
-from plangym_lite.commands.target import CommandError, find_target, make_env
+from plangym_lite.commands.target import CommandError, find_target, make_env, placement
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners import OnBatch
 from plangym_lite.registry import adapter_for
@@ -130,11 +130,11 @@ def progress_bar(title: str, total: int, games: list[Game]) -> Iterator[tuple[An
 
 
 def open_environment(
-    name: str, planner: str, workers: int | str | None, frameskip: int | None
+    name: str, planner: str, workers: int | str | None, ray: bool, frameskip: int | None
 ) -> PlanEnv:
     """The environment; an Atari game shows the planner its memory where it needs no pictures."""
     target = find_target(name)
-    kwargs: dict[str, Any] = {"n_workers": workers}
+    kwargs = placement(workers, ray)
     if frameskip is not None:
         kwargs["frameskip"] = frameskip
     if isinstance(target, str) and "ram" in getattr(adapter_for(target)[0], "OBS_TYPES", ()):

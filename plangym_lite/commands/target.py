@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from plangym_lite.core import PlanEnv
 from plangym_lite.errors import PlangymError
 from plangym_lite.registry import make
 
-__all__ = ["CommandError", "find_target", "make_env"]
+__all__ = ["CommandError", "find_target", "make_env", "placement"]
 
 
 class CommandError(Exception):
@@ -39,6 +40,19 @@ def find_target(name: str) -> str | Callable[..., Any]:
     if not callable(getattr(found, attribute, None)):
         raise CommandError(f"{module} has no class or callable {attribute!r}")
     return getattr(found, attribute)
+
+
+def placement(workers: int | str | None, ray: bool) -> dict[str, Any]:
+    """Where batches run, as ``make`` takes it, for the options ``--workers`` and ``--ray``.
+
+    Raises:
+        CommandError: the two do not go together, or Ray is not installed.
+    """
+    if ray and workers is None:
+        raise CommandError("--ray needs workers: give --workers a number, or auto")
+    if ray and importlib.util.find_spec("ray") is None:
+        raise CommandError('--ray needs Ray: pip install "plangym-lite[ray]"')
+    return {"n_workers": workers, "ray": ray}
 
 
 def make_env(target: str | Callable[..., Any], name: str, **kwargs: Any) -> PlanEnv:

@@ -54,15 +54,21 @@ class BatchEnv:
         envs: the workers.
         blocking: one worker after another; the answers are the same.
         shared_limit: bytes of shared memory; see :class:`BlockPool`.
+        chunk_size: rows that a worker is sent at once, at most; ``None``: no limit.
     """
 
     def __init__(
-        self, envs: Sequence[Worker], blocking: bool = False, shared_limit: int | None = None
+        self,
+        envs: Sequence[Worker],
+        blocking: bool = False,
+        shared_limit: int | None = None,
+        chunk_size: int | None = None,
     ) -> None:
         self._envs = list(envs)
         if not self._envs:
             raise ValueError("a BatchEnv needs at least one worker")
         self._blocking = blocking
+        self._chunk_size = chunk_size
         self._synced: Any = None  # the state that all workers were last put into
         self._closed = False
         self._unfinished: dict[int, Promise] = {}  # what an interrupted batch left under way
@@ -154,6 +160,7 @@ class BatchEnv:
             replace=self._replace,
             collect=gathering.collect,
             blocking=self._blocking,
+            chunk_size=self._chunk_size,
             spin=spin,
         )
         try:

@@ -33,6 +33,7 @@ __all__ = [
     "cut_columns",
     "has_only_arrays",
     "odd_leaves",
+    "put_columns",
     "put_odd_leaves",
 ]
 
@@ -188,6 +189,17 @@ def cut_columns(out: Columns, start: int, stop: int) -> Columns:
     cut = lambda leaf: None if leaf is None else leaf[start:stop]  # noqa: E731
     fields: list[Any] = [map_leaves(cut, field) for field in out[:-1]]
     return Columns._make([*fields, out.form])
+
+
+def put_columns(target: Columns, source: Columns) -> None:
+    """Copy the arrays of some columns into others of the same layout."""
+
+    def put(whole: Any, part: Any) -> None:
+        if isinstance(whole, np.ndarray):
+            whole[:] = part
+
+    for field in range(len(target) - 1):  # all but the form
+        map_leaves(put, target[field], source[field])
 
 
 def odd_leaves(out: Columns) -> list[list[Any]]:

@@ -34,12 +34,13 @@ class Piece(NamedTuple):
     stop: int
 
 
-def pieces_of(size: int, n_workers: int) -> list[Piece]:
-    """Cut a batch into pieces, large ones first."""
+def pieces_of(size: int, n_workers: int, largest: int | None = None) -> list[Piece]:
+    """Cut a batch into pieces, large ones first, none with more than ``largest`` rows."""
     pieces, start, even = [], 0, -(-size // n_workers)
     while start < size:
         share = math.ceil((size - start) * FIRST_SHARE / n_workers)
         share = max(share, min(SMALLEST_PIECE, even)) if size > SMALLEST_PIECE else even
+        share = min(share, largest or share)
         for _ in range(n_workers):
             if start < size:
                 pieces.append(Piece(start, min(size, start + share)))
@@ -57,6 +58,7 @@ class Deal:
         replace: called with the index of a worker that must be replaced.
         collect: called with ``(start, stop, reply)`` for each piece, while others still run.
         blocking: one worker after another.
+        chunk_size: rows of a piece at most; ``None``: no limit.
         spin: seconds to look for answers again and again before blocking.
     """
 
@@ -69,6 +71,7 @@ class Deal:
         replace: Callable[[int], None],
         collect: Callable[[int, int, Any], None],
         blocking: bool = False,
+        chunk_size: int | None = None,
         spin: float = 0.0,
     ) -> None:
         self._workers = workers
@@ -78,7 +81,7 @@ class Deal:
         self._collect = collect
         self._blocking = blocking
         self._spin = spin
-        self._to_do = deque(pieces_of(len(rows.dts), len(workers)))
+        self._to_do = deque(pieces_of(len(rows.dts), len(workers), chunk_size))
         self._hands: list[deque[tuple[Piece, Promise]]] = [deque() for _ in workers]
         self._attempts: dict[int, int] = {}
         self._idle_deaths = 0

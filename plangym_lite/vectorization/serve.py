@@ -23,7 +23,7 @@ from plangym_lite.vectorization.messages import Message, dump, dump_error, load
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.worker import Desk, unknown
 
-__all__ = ["ATTACH", "FORGET", "ROWS", "Ready", "main"]
+__all__ = ["ATTACH", "FORGET", "ROWS", "Ready", "main", "quieten", "ready_of"]
 
 ROWS, ATTACH, FORGET = "@rows", "@attach", "@forget"
 """Names in a CALL that mean the worker itself, not its environment."""
@@ -37,6 +37,17 @@ class Ready(NamedTuple):
     action_space: Any
 
 
+def ready_of(env: Any) -> Ready:
+    """What there is to say about an environment that stands."""
+    names = ("batch_spec", "observation_space", "action_space")
+    return Ready(*(getattr(env, name, None) for name in names))
+
+
+def quieten() -> None:
+    """Have plot and window libraries in this process do without a screen."""
+    os.environ.update(MPLBACKEND="Agg", SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
+
+
 def main(sock: socket.socket, lifeline: Connection, constructor: Any, linger: float = 0.0) -> None:
     """Run a worker until it is told to close.
 
@@ -48,7 +59,7 @@ def main(sock: socket.socket, lifeline: Connection, constructor: Any, linger: fl
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with(lifeline)
-    os.environ.update(MPLBACKEND="Agg", SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
+    quieten()
     np.random.seed()  # a forked child would draw what its parent draws
     random.seed()
     channel = Channel(sock, takes_fds=True)
@@ -72,8 +83,7 @@ def _build(channel: Channel, constructor: Any) -> Desk | None:
         if isinstance(constructor, bytes):
             constructor = load(constructor)
         env = constructor()
-        spaces = (getattr(env, name, None) for name in ("observation_space", "action_space"))
-        ready = dump(Ready(getattr(env, "batch_spec", None), *spaces))
+        ready = dump(ready_of(env))
     except BaseException as error:
         channel.send(Message.EXCEPTION, 0, dump_error(error))
         return None

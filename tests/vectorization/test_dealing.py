@@ -56,15 +56,15 @@ def scripted(*scripts):
         worker.close()
 
 
-@given(st.integers(0, 3000), st.integers(1, 70))
-def test_pieces_are_the_batch_and_shrink(size, n_workers):
-    pieces = pieces_of(size, n_workers)
+@given(st.integers(0, 3000), st.integers(1, 70), st.none() | st.integers(1, 50))
+def test_pieces_are_the_batch_and_shrink(size, n_workers, largest):
+    pieces = pieces_of(size, n_workers, largest)
     assert [row for piece in pieces for row in range(*piece)] == list(range(size))
     lengths = [stop - start for start, stop in pieces]
     assert all(length >= 1 for length in lengths)
     assert lengths == sorted(lengths, reverse=True)
     assert len(pieces) >= min(size, n_workers) or max(lengths) <= SMALLEST_PIECE
-    assert not lengths or lengths[0] <= -(-size // n_workers)
+    assert not lengths or lengths[0] <= min(largest or size, -(-size // n_workers))
 
 
 delays = st.lists(st.integers(0, 5), min_size=1, max_size=6)

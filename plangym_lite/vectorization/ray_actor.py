@@ -1,0 +1,124 @@
+"""RemoteEnv: the actor, where an environment lives on a Ray cluster.
+
+Errors of the environment travel as values, so that they arrive as themselves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import ray
+
+from plangym_lite.transitions import Form, Rows
+from plangym_lite.vectorization.columns import BatchColumns, Layout
+from plangym_lite.vectorization.messages import dump, dump_error, load
+from plangym_lite.vectorization.serve import quieten, ready_of
+from plangym_lite.vectorization.worker import Desk
+
+__all__ = ["Chunk", "RemoteEnv"]
+
+Chunk = tuple[tuple[Any, ...], tuple[Any, ...]]
+"""The fields of ``Rows`` and of ``Form``: plain tuples, which Ray packs in half the time."""
+
+
+@ray.remote
+class RemoteEnv:
+    """An actor with an environment of its own.
+
+    Its methods can be used with Ray as in plangym, ``env.workers[0].get_state.remote()``; those
+    below ``close`` answer a :class:`RayWorker`.
+
+    Args:
+        env_callable: makes the environment, in ``setup``; ``bytes``: its pickle.
+    """
+
+    def __init__(self, env_callable: Callable[[], Any] | bytes) -> None:
+        quieten()
+        self._env_callable = env_callable
+        self._desk: Any = None
+        self._scratch: dict[Form, tuple[int, BatchColumns]] = {}
+
+    def setup(self) -> None:
+        """Make the environment, unless that was done."""
+        if self._desk is None:
+            callable_ = self._env_callable
+            self._desk = Desk(load(callable_)() if isinstance(callable_, bytes) else callable_())
+
+    def step(self, action: Any, state: Any = None, dt: int = 1, return_state: Any = None) -> Any:
+        """``PlanEnv.step``."""
+        return self._desk.env.step(action, state, dt, return_state)
+
+    def step_batch(
+        self, actions: Any, states: Any = None, dt: Any = 1, return_state: bool | None = None
+    ) -> Any:
+        """``PlanEnv.step_batch``."""
+        return self._desk.env.step_batch(actions, states, dt, return_state)
+
+    def reset(self, return_state: bool = True) -> Any:
+        """``PlanEnv.reset``."""
+        return self._desk.env.reset(return_state)
+
+    def get_state(self) -> Any:
+        """``PlanEnv.get_state``."""
+        return self._desk.env.get_state()
+
+    def set_state(self, state: Any) -> None:
+        """``PlanEnv.set_state``."""
+        self._desk.env.set_state(state)
+
+    def close(self) -> None:
+        """Close the environment."""
+        if self._desk is not None and hasattr(self._desk.env, "close"):
+            self._desk.env.close()
+
+    def begin(self) -> tuple[bool, bytes]:
+        """``setup``; say what the environment is like and where it is."""
+
+        def begin() -> bytes:
+            self.setup()
+            place = os.getpid(), ray.util.get_node_ip_address()
+            return dump((ready_of(self._desk.env), *place))
+
+        return _attempt(begin)
+
+    def access(self, name: str) -> tuple[bool, bytes]:
+        """``Desk.access``."""
+        return _attempt(lambda: dump(self._desk.access(name)))
+
+    def call(self, payload: bytes) -> tuple[bool, bytes]:
+        """``Desk.call`` of pickled arguments."""
+        return _attempt(lambda: dump(self._desk.call(*load(payload))))
+
+    def run_rows(self, chunk: Chunk, base: Any = None) -> tuple[bool, Any]:
+        """Run a chunk; ``base`` is the state of all its rows where the chunk has no states."""
+
+        def run() -> tuple[Any, bytes]:
+            rows, form = Rows(*chunk[0]), Form(*chunk[1])
+            size = len(rows.dts)
+            if base is not None:
+                rows = rows._replace(states=np.broadcast_to(base, (size, *base.shape[1:])))
+            out = self._columns(size, form).out_of(0, size)
+            infos = self._desk.env.make_transitions(rows, out)
+            return tuple(out[:-1]), dump(infos)
+
+        return _attempt(run)
+
+    def _columns(self, size: int, form: Form) -> BatchColumns:
+        """Memory for the results of a chunk, the same as before if that was large enough."""
+        capacity, columns = self._scratch.get(form, (0, None))
+        if columns is None or capacity < size:
+            layout = Layout(self._desk.env.batch_spec, size, form)
+            columns = layout.view(np.empty(layout.nbytes, np.uint8))
+            self._scratch = {form: (size, columns)}
+        return columns
+
+
+def _attempt(function: Callable[[], Any]) -> tuple[bool, Any]:
+    """Whether ``function`` returned, and what; or its error, so that it can travel."""
+    try:
+        return True, function()
+    except Exception as error:
+        return False, dump_error(error)
