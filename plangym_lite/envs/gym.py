@@ -29,6 +29,7 @@ from plangym_lite.transitions import copy_obs
 __all__ = ["PlangymEnv", "to_grayscale"]
 
 LENGTH_BYTES = 4
+CAPACITY_STEP = 64  # bytes
 STATELESS_WRAPPERS = (gym.wrappers.PassiveEnvChecker, gym.wrappers.OrderEnforcing)
 
 
@@ -164,7 +165,7 @@ class PlangymEnv(PlanEnv):
         return gym.make(self._make, disable_env_checker=True, **kwargs)
 
     def _measure_capacity(self) -> int:
-        return _round_up(measure_capacity(self) + LENGTH_BYTES)
+        return -(-(measure_capacity(self) + LENGTH_BYTES) // CAPACITY_STEP) * CAPACITY_STEP
 
     def _knows_render_mode(self) -> bool:
         creator: Any = gym.spec(str(self._make)).entry_point
@@ -297,7 +298,3 @@ def _takes(function: Callable[..., Any], name: str) -> bool:
     except (TypeError, ValueError):
         return False
     return name in parameters
-
-
-def _round_up(size: int, step: int = 64) -> int:
-    return -(-size // step) * step

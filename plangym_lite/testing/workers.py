@@ -1,25 +1,22 @@
 """What every worker keeps, wherever it runs: one suite for all of them.
 
 To test a worker of your own, inherit :class:`WorkerSuite` in a pytest file and override
-``make_worker``; where the worker is not in this process, inherit :class:`RemoteWorkerSuite`.
+``make_worker``; where the worker is not in this process, inherit
+:class:`~plangym_lite.testing.remote_workers.RemoteWorkerSuite`.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from plangym_lite.errors import ClosedError, RemoteError, WorkerDiedError
+from plangym_lite.errors import ClosedError, RemoteError
 from plangym_lite.testing.probe import (
-    EXITS,
-    SLEEPS,
     OddError,
     Probe,
     assert_same,
@@ -34,7 +31,7 @@ from plangym_lite.transitions import STEPS, Form
 from plangym_lite.validation import prepare_rows
 from plangym_lite.vectorization.worker import Worker
 
-__all__ = ["RemoteWorkerSuite", "WorkerSuite"]
+__all__ = ["WorkerSuite"]
 
 
 class WorkerSuite:
@@ -253,71 +250,3 @@ class WorkerSuite:
         ):
             with raises(ClosedError):
                 use()
-
-
-class RemoteWorkerSuite(WorkerSuite):
-    """What a worker keeps whose environment is not in this process."""
-
-    told_of_exit = "exit code 3"  # how an ``os._exit(3)`` is named
-    answers_outlive_worker = True  # whether one given just before a death always arrives
-
-    def test_cause_is_the_other_sides_traceback(self) -> None:
-        with self.working() as worker:
-            with raises(ToyError) as caught:
-                worker.call("fail", "a reason")()
-            cause = caught[0].__cause__
-            assert isinstance(cause, RemoteError)
-            assert "in fail" in str(cause)
-            assert "ToyError: a reason" in str(cause)
-
-    def test_environment_that_would_end_the_program(self) -> None:
-        with self.working() as worker:
-            for name, said in (("leave", "SystemExit: leaving"), ("interrupt", "no key was")):
-                with raises(RemoteError) as caught:
-                    worker.call(name)()
-                assert said in str(caught[0])
-                assert f"in {name}" in str(caught[0])
-            assert worker.call("count")() == 1
-
-    def test_constructor_that_would_end_the_program(self) -> None:
-        with raises(RemoteError) as caught:
-            self.make_worker(lambda: sys.exit("no licence"))
-        assert "SystemExit: no licence" in str(caught[0])
-
-    def test_result_that_cannot_be_pickled(self) -> None:
-        with self.working() as worker:
-            with raises(TypeError):
-                worker.call("give_lock")()
-            assert worker.call("count")() == 1
-
-    def test_argument_that_cannot_be_pickled(self) -> None:
-        with self.working() as worker:
-            with raises(TypeError):
-                worker.call("echo", threading.Lock())
-            assert worker.call("count")() == 1
-
-    def test_late_answer_answers_nothing_else(self) -> None:
-        with self.working() as worker:
-            late = worker.call("trouble", SLEEPS)
-            with raises(TimeoutError):
-                late.result(timeout=0.02)
-            assert not late.done()
-            assert worker.call("echo", "later question")() == ("later question", {})
-            assert late() == SLEEPS
-
-    def test_death_and_restart(self) -> None:
-        with self.working() as worker:
-            answered, lost = worker.call("count"), worker.call("trouble", EXITS)
-            for _ in range(2):
-                with raises(WorkerDiedError) as caught:
-                    lost()
-                assert "trouble" in str(caught[0])
-                assert self.told_of_exit in str(caught[0])
-            if self.answers_outlive_worker:
-                assert answered() == 1
-            with raises(WorkerDiedError):
-                worker.call("count")
-            worker.restart()
-            assert worker.call("count")() == 1
-            with raises(WorkerDiedError):
-                lost()

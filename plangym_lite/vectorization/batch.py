@@ -123,7 +123,7 @@ class BatchEnv:
         form = Form(states=states is not None if return_state is None else return_state)
         with self._limited("make_transitions", timeout):
             if states is None:
-                state = self._answer(0, self._send(0, "get_state"), "get_state")
+                [state] = self._ask("get_state", {0: ()})
                 states = [state] * len(actions)
             return self.run(prepare_rows(self._spec, actions, states, dt), form)
 
@@ -183,9 +183,7 @@ class BatchEnv:
         for first in range(0, len(states), at_once):
             part = states[first : first + at_once]
             pieces = [part[start:stop] for start, stop in split_evenly(len(part), len(self))]
-            promises = [self._send(i, "get_images", piece) for i, piece in enumerate(pieces)]
-            for index, (promise, piece) in enumerate(zip(promises, pieces, strict=True)):
-                images.append(self._answer(index, promise, "get_images", piece))
+            images += self._ask("get_images", {i: (piece,) for i, piece in enumerate(pieces)})
         return np.concatenate(images)
 
     def _clear_up(self) -> None:
@@ -210,10 +208,7 @@ class BatchEnv:
         check_state(self._spec, state)
         self._synced = state.copy() if isinstance(state, np.ndarray) else state
         with self._limited("sync_states", timeout):
-            promises = [self._send(index, "set_state", state) for index in range(len(self))]
-            if blocking:
-                for index, promise in enumerate(promises):
-                    self._answer(index, promise, "set_state", state)
+            self._ask("set_state", dict.fromkeys(range(len(self)), (state,)), blocking)
 
     def reset(
         self,
@@ -226,13 +221,9 @@ class BatchEnv:
         Returns:
             ``(states, observs, infos)``, or ``(observs, infos)`` without states.
         """
-        chosen = list(range(len(self)) if indices is None else indices)
+        chosen = list(dict.fromkeys(range(len(self)) if indices is None else indices))
         with self._limited("reset", timeout):
-            promises = [self._send(index, "reset", return_states) for index in chosen]
-            results = [
-                self._answer(index, promise, "reset", return_states)
-                for index, promise in zip(chosen, promises, strict=True)
-            ]
+            results = self._ask("reset", dict.fromkeys(chosen, (return_states,)))
         out = empty_columns(self._spec, len(chosen), Form(states=return_states))
         for row, result in enumerate(results):
             write_row(out.observs, row, result[-2])
@@ -246,17 +237,13 @@ class BatchEnv:
         """Seed the workers' next reset, each with a seed of its own."""
         if len(seeds) != len(self):
             raise ValueError(f"{len(seeds)} seeds for {len(self)} workers: give one each")
-        promises = [self._send(index, "seed", seed) for index, seed in enumerate(seeds)]
-        for index, promise in enumerate(promises):
-            self._answer(index, promise, "seed", seeds[index])
+        self._ask("seed", {index: (seed,) for index, seed in enumerate(seeds)})
 
     def render(self, mode: str = "rgb_array") -> np.ndarray:
         """The pictures of all workers, ``[n, H, W, 3]`` uint8."""
         if mode != "rgb_array":
             raise NotImplementedError(f"only mode 'rgb_array' crosses the border, got {mode!r}")
-        promises = [self._send(index, "render") for index in range(len(self))]
-        answers = [self._answer(*asked, "render") for asked in enumerate(promises)]
-        return np.stack(answers)
+        return np.stack(self._ask("render", dict.fromkeys(range(len(self)), ())))
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Close every worker, in ``timeout`` seconds together. May be called again."""
@@ -285,12 +272,16 @@ class BatchEnv:
             self._replace(index)
             return self._envs[index].call(name, *args)
 
-    def _answer(self, index: int, promise: Promise, name: str, *args: Any) -> Any:
-        """What was promised; if the worker died over it, what the next one says."""
-        try:
-            return promise.result()
-        except WorkerDiedError:
-            return self._send(index, name, *args).result()
+    def _ask(self, name: str, args: dict[int, tuple[Any, ...]], wait: bool = True) -> list[Any]:
+        """Call workers, each with its arguments; where one died over it, ask the next one."""
+        promises = {index: self._send(index, name, *given) for index, given in args.items()}
+        answers = []
+        for index, promise in promises.items() if wait else ():
+            try:
+                answers.append(promise.result())
+            except WorkerDiedError:
+                answers.append(self._send(index, name, *args[index]).result())
+        return answers
 
     def _replace(self, index: int) -> None:
         """Put a fresh worker where one died, in the state that all were put into."""
