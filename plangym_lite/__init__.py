@@ -12,6 +12,7 @@ The house, from the ground up; a file imports only from lower floors:
 ``import plangym_lite`` loads no simulator.
 """
 
+from plangym_lite.archive import StateArchive
 from plangym_lite.core import PlanEnv
 from plangym_lite.envs.gym import PlangymEnv
 from plangym_lite.errors import (
@@ -59,6 +60,7 @@ __all__ = [
     "RemoteError",
     "RolloutBatch",
     "SequentialVectorEnv",
+    "StateArchive",
     "Step",
     "StepBatch",
     "SubprocVecEnv",

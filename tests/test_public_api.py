@@ -26,6 +26,7 @@ TOP = [
     "RemoteError",
     "RolloutBatch",
     "SequentialVectorEnv",
+    "StateArchive",
     "Step",
     "StepBatch",
     "SubprocVecEnv",
