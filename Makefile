@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUT    ?= out
+MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow check lint format types notebooks wheel pythons bench clean
+.PHONY: help setup demo test slow soak check lint format types notebooks wheel pythons bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +35,9 @@ test: $(VENV)/dev  ## all tests but the slow ones
 
 slow: $(VENV)/dev  ## the slow tests too
 	$(BIN)/python -m pytest -q -m 'slow or not slow'
+
+soak: $(VENV)/dev  ## MINUTES=10 of faults at full speed: rows wrong, rows lost, leaks
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 check: lint types test wheel  ## what CI runs
 

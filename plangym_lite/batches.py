@@ -38,6 +38,8 @@ class Batches(Engine):
         states: np.ndarray | Sequence[Any] | None = None,
         dt: int | np.ndarray | Sequence[int] = 1,
         return_state: bool | None = None,
+        *,
+        timeout: float | None = None,
     ) -> StepBatch | TransitionBatch:
         """Step ``B`` rows, each from its own state. The environment's current state stays put.
 
@@ -47,6 +49,8 @@ class Batches(Engine):
                 the current state.
             dt: one int for all rows or one for each, at least 1, in units of ``frameskip``.
             return_state: ``None``: states come back if states went in.
+            timeout: seconds for the whole call, where there are workers. Without workers nothing
+                could stop the engine, and a timeout is refused.
 
         Returns:
             ``(observs, rewards, terminateds, truncateds, infos)``, with ``states`` in front if
@@ -56,12 +60,13 @@ class Batches(Engine):
         Raises:
             InvalidBatchError: lengths, shapes, dtypes or ranges do not fit; nothing was run.
             InvalidStateError: a state is not one of this environment's; nothing was run.
+            TimeoutError: it took longer; workers that had not answered were replaced.
         """
         self._ensure_setup()
         if return_state is None:
             return_state = states is not None
         rows = prepare_rows(self.batch_spec, actions, self._starts(actions, states), dt)
-        return self.run_rows(rows, Form(states=return_state))
+        return self.run_rows(rows, Form(states=return_state), timeout)
 
     def rollout_batch(
         self,
@@ -69,6 +74,8 @@ class Batches(Engine):
         states: np.ndarray | Sequence[Any] | None = None,
         dt: int | np.ndarray | Sequence[int] = 1,
         return_observs: str | None = "last",
+        *,
+        timeout: float | None = None,
     ) -> RolloutBatch:
         """Run ``B`` sequences of ``T`` actions, each from its own state, until episodes end.
 
@@ -81,6 +88,7 @@ class Batches(Engine):
             dt: for how long each action is held: one int for all rows or one for each.
             return_observs: ``"last"``: the observations after the last action run; ``"all"``:
                 those after each action, ``[B, T, ...]``; ``None``: none.
+            timeout: as in ``step_batch``.
 
         Returns:
             ``(states, observs, rewards [B, T], terminateds, truncateds, lengths [B], infos)``.
@@ -91,6 +99,7 @@ class Batches(Engine):
         Raises:
             InvalidBatchError: lengths, shapes, dtypes or ranges do not fit; nothing was run.
             InvalidStateError: a state is not one of this environment's; nothing was run.
+            TimeoutError: it took longer; workers that had not answered were replaced.
         """
         self._ensure_setup()
         if return_observs not in OBSERVS:
@@ -99,7 +108,8 @@ class Batches(Engine):
             )
         starts = self._starts(actions, states)
         rows = prepare_rows(self.batch_spec, actions, starts, dt, has_steps=True)
-        return self.run_rows(rows, Form(True, count_steps(rows.actions), return_observs))
+        form = Form(True, count_steps(rows.actions), return_observs)
+        return self.run_rows(rows, form, timeout)
 
     def get_images(self, states: np.ndarray | Sequence[Any]) -> np.ndarray:
         """The pictures of ``B`` states. The environment's current state stays put.
@@ -128,8 +138,10 @@ class Batches(Engine):
             self._spec = BatchSpec(self.observation_space, self.action_space, shape, dtype)
         return self._spec
 
-    def run_rows(self, rows: Rows, form: Form) -> Any:
+    def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
         """Run validated rows. Vectorized environments hand them to their workers instead."""
+        if timeout is not None:
+            raise ValueError("timeout= needs workers: nothing can stop an engine in this process")
         out = empty_columns(self.batch_spec, len(rows.dts), form)
         return pack(self.batch_spec, out, self.make_transitions(rows, out))
 

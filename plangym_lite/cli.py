@@ -45,14 +45,26 @@ def run(args: argparse.Namespace) -> int:
     if args.command == "compare":
         return run_compare(args)
     if args.command == "check":
-        from plangym_lite.commands.check import check
-
-        return check(args.name)
+        return run_check(args)
     if args.command == "bench":
         return run_bench(args)
     from plangym_lite.commands.envs import envs
 
     return envs()
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Hand the options of ``check`` over."""
+    from plangym_lite.commands.check import CheckOptions, check, check_again, check_all
+
+    if (args.name is not None) + args.all + bool(args.sources) != 1:
+        raise CommandError("check needs a NAME, or --all, or --from")
+    if args.name is not None:
+        return check(args.name)
+    if args.sources:
+        return check_again(args.sources, args.json, args.markdown)
+    given = vars(args)
+    return check_all(CheckOptions(**{key: given[key] for key in CheckOptions.__annotations__}))
 
 
 def run_plan(args: argparse.Namespace) -> int:
@@ -129,9 +141,27 @@ def build_parser() -> argparse.ArgumentParser:
     add_compare(commands.add_parser("compare", help="several planners, several environments"))
     commands.add_parser("envs", help="list the environments that can be made")
     add_bench(commands.add_parser("bench", help="measure how fast it is on this machine"))
-    check = commands.add_parser("check", help="find out whether an environment is exact")
-    check.add_argument("name", metavar="NAME", help="an id, or module:Class")
+    add_check(commands.add_parser("check", help="find out whether an environment is exact"))
     return parser
+
+
+def add_check(parser: argparse.ArgumentParser) -> None:
+    """The options of ``check``."""
+    parser.add_argument("name", metavar="NAME", nargs="?", help="an id, or module:Class")
+    parser.add_argument("--all", action="store_true", help="everything that is installed")
+    text = "what --json wrote before, instead of running anything (repeatable)"
+    parser.add_argument(
+        "--from", action="append", type=Path, dest="sources", metavar="PATH", help=text
+    )
+    add = parser.add_argument_group("with --all").add_argument
+    add("--family", action="append", default=[], metavar="F", help="only this one (repeatable)")
+    add("--variants", metavar="V", help="a variant's name, or all (default: what matters most)")
+    add("--sample", type=at_least_one, metavar="N", help="so many ids of each family")
+    add("--jobs", type=at_least_one, metavar="N", help="side by side (default: usable cores)")
+    add("--workers", type=at_least_one, metavar="N", help="check batches in processes too")
+    add("--timeout", type=float, default=300.0, metavar="S", help="for one run (default: 300)")
+    add("--json", type=Path, metavar="PATH", help="write the numbers")
+    add("--markdown", type=Path, metavar="PATH", help="write a page of tables")
 
 
 def add_plan(parser: argparse.ArgumentParser) -> None:

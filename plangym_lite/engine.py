@@ -99,6 +99,20 @@ class Engine(ABC):
         return state.shape, state.dtype
 
     @property
+    def states_are_data(self) -> bool:
+        """Whether nothing that stands in a state is ever run: no pickle is restored from it.
+
+        Where this is ``False``, restore only states that come from those you trust.
+        """
+        env: Engine = getattr(self, "unwrapped", self)
+        env._ensure_setup()
+        return env.STATE_IS_ARRAY and not env.holds_pickles()
+
+    def holds_pickles(self) -> bool:
+        """Whether array states hold pickles."""
+        return False
+
+    @property
     def fingerprint(self) -> str:
         """What states belong to: environments of one fingerprint restore each other's."""
         env: Engine = getattr(self, "unwrapped", self)
@@ -143,7 +157,7 @@ class Engine(ABC):
                 absorbed = self._ended
                 infos.append(run_row(action, dt, out, row))
                 self._write_end(out, row, state if absorbed else None)
-            except Exception as error:
+            except BaseException as error:  # an environment may even call sys.exit
                 add_note(error, f"in row {first + row} of the batch (action {action!r}, dt {dt})")
                 raise
         return infos

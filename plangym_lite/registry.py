@@ -28,6 +28,8 @@ __all__ = ["PROVIDERS", "adapter_for", "find_spec", "make", "register_adapter"]
 
 SUITE_NAME = re.compile(r"dm_control/.+|[A-Za-z_]+-(?!v\d)[a-z_0-9]+")
 """What the tasks of dm_control look like: ``cartpole-balance``, or shimmy's id of it."""
+RETRO_NAME = re.compile(r"\w+-[A-Z]\w+(-v\d+)?")
+"""What the games of stable-retro look like: ``Airstriker-Genesis-v0``."""
 
 _CLASSIC = "gymnasium.envs.classic_control."
 _TOY_TEXT = "gymnasium.envs.toy_text."
@@ -35,6 +37,7 @@ _BOX2D = "gymnasium.envs.box2d."
 _ADAPTERS = {
     "ale_py.env:AtariEnv": "plangym_lite.envs.atari:AtariEnv",
     "gymnasium.envs.mujoco.mujoco_env:MujocoEnv": "plangym_lite.envs.mujoco:MujocoEnv",
+    "stable_retro.retro_env:RetroEnv": "plangym_lite.envs.retro:RetroEnv",
     "shimmy.dm_control_compatibility:DmControlCompatibilityV0": (
         "plangym_lite.envs.dm_control:DMControlEnv"
     ),
@@ -78,8 +81,8 @@ def make(
 
     Args:
         name: a Gymnasium id; a task of dm_control (``"cartpole-balance"``, or ``domain_name=`` and
-            ``task_name=`` instead of a name); a ``PlanEnv`` or ``gymnasium.Env`` class; or a
-            callable that returns such an environment.
+            ``task_name=`` instead of a name); a game of stable-retro; a ``PlanEnv`` or
+            ``gymnasium.Env`` class; or a callable that returns such an environment.
         n_workers: ``None``: no workers. A number: that many processes share every ``step_batch``.
             ``"auto"``: as many as there are usable cores.
         ray: run the workers on a Ray cluster, ``n_workers=None`` meaning ``"auto"``. What
@@ -125,6 +128,9 @@ def adapter_for(name: str | Callable[..., Any]) -> tuple[Callable[..., PlanEnv],
         suite = _suite() if SUITE_NAME.fullmatch(name) else None
         if suite is not None and (suite.task_of(name) or _is_composers(name)):
             return suite.DMControlEnv, True  # which refuses composer's
+        retro = _retro() if RETRO_NAME.fullmatch(name) else None
+        if retro is not None and retro.is_game(name):
+            return retro.RetroEnv, True
         creator: Any = find_spec(name).entry_point
         if isinstance(creator, str):
             creator = load_env_creator(creator)
@@ -183,9 +189,16 @@ def _is_composers(name: str) -> bool:
 
 def _suite() -> Any:
     """Our module for the tasks of dm_control; ``None`` where dm_control is not installed."""
-    if importlib.util.find_spec("dm_control") is None:
-        return None
-    return importlib.import_module("plangym_lite.envs.dm_control")
+    return _room("dm_control", "plangym_lite.envs.dm_control")
+
+
+def _retro() -> Any:
+    """Our module for stable-retro; ``None`` where that is not installed."""
+    return _room("stable_retro", "plangym_lite.envs.retro")
+
+
+def _room(package: str, module: str) -> Any:
+    return importlib.import_module(module) if importlib.util.find_spec(package) else None
 
 
 def _adapter_of(made: type) -> type[PlanEnv]:

@@ -18,6 +18,7 @@ __all__ = [
     "check_action",
     "check_dt",
     "check_state",
+    "check_timeout",
     "count_steps",
     "prepare_rows",
 ]
@@ -202,7 +203,7 @@ def check_states(spec: BatchSpec, states: Any) -> np.ndarray | list[Any]:
                 f"got {list(states.shape)} and {states.dtype}"
             )
         return states
-    if not isinstance(states, (np.ndarray, Sequence)):
+    if not isinstance(states, (np.ndarray, Sequence)) or isinstance(states, (str, bytes)):
         raise InvalidStateError(
             f"states must be an array or a list of states, got {type(states).__name__}"
         )
@@ -232,3 +233,14 @@ def check_state(spec: BatchSpec, state: Any, name: str = "the state") -> None:
 
 def _size(spec: BatchSpec) -> str:
     return ", ".join(str(length) for length in spec.state_shape or ())
+
+
+def check_timeout(timeout: Any, name: str = "timeout", *, bounded: bool = False) -> Any:
+    """Seconds, more than 0, or ``None`` for no limit; with ``bounded`` 0 too, but not ``None``."""
+    if timeout is None and not bounded:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float, np.number)):
+        raise TypeError(f"{name} must be a number of seconds, got {timeout!r}")
+    if not (timeout > 0 or (bounded and timeout == 0)):
+        raise ValueError(f"{name} must be more than 0 seconds, got {timeout!r}")
+    return float(timeout)

@@ -334,7 +334,7 @@ def test_envs_says_what_an_extra_would_add(capsys, monkeypatch):
     assert main(["envs"]) == 0
     out = capsys.readouterr().out
     assert 'Box2D: pip install "plangym-lite[box2d]" adds 5' in out
-    assert 'MiniGrid and BabyAI: pip install "plangym-lite[minigrid]" adds them' in out
+    assert 'MiniGrid and BabyAI: pip install "plangym-lite[minigrid]" adds ' in out
     assert 'Classic control: 6 (pictures: pip install "plangym-lite[classic-control]")' in out
 
 

@@ -40,6 +40,7 @@ ENGINES = {
     "dm_control": ("envs/dm_control",),
     "Box2D": ("envs/box2d",),
     "minigrid": ("envs/minigrid",),
+    "stable_retro": ("envs/retro",),
     "ray": ("vectorization/ray",),
     "stable_baselines3": ("vectorization/stable_baselines3",),
     "shimmy": (),
@@ -49,7 +50,11 @@ ENGINES = {
 }
 """Packages that only files whose path begins so may import."""
 FORWARDERS = {"EnvironmentWorker", "BatchEnv", "VecEnvWrapper"}  # ExternalProcess is the first
-WORKER_SUITES = {"plangym_lite.testing.probe", "plangym_lite.testing.workers"}
+WORKER_SUITES = {
+    "plangym_lite.testing.probe",
+    "plangym_lite.testing.workers",
+    "plangym_lite.testing.remote_workers",
+}
 """They are about workers, so that they may import them; nothing but tests imports these two."""
 
 

@@ -9,7 +9,6 @@ from plangym_lite import make
 from plangym_lite.archive import StateArchive
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.planners import mcts
-from plangym_lite.planners.tree import Tree
 from plangym_lite.state_column import StateColumn
 
 ROWS = 12
@@ -65,31 +64,23 @@ def test_handles_move_rows_without_adding_them():
     assert len(archive) == 4
 
 
-def test_a_tree_search_does_not_tell_it_from_an_array(monkeypatch):
-    """The tree of mcts with its states in an archive: the same plan, the same states."""
-    make_tree = Tree.empty
+def test_a_tree_search_does_not_tell_it_from_an_array():
+    """The tree of mcts with its states in an archive, kept over two decisions: the same plan."""
     with make("ALE/MsPacman-v5", obs_type="ram") as env:
         state, _, _ = env.reset(seed=0)
         for _ in range(70):
             state = env.step(2, state).state
 
-        def search():
-            rng = np.random.default_rng(3)
-            first = mcts(env, state, num_simulations=40, max_depth=8, rng=rng)
+        def search(archive):
+            rng, knobs = np.random.default_rng(3), {"num_simulations": 40, "max_depth": 8}
+            first = mcts(env, state, archive=archive, rng=rng, **knobs)
             after = env.step(first.action, state).state
-            return mcts(env, after, num_simulations=40, max_depth=8, tree=first.search, rng=rng)
+            return mcts(env, after, tree=first.search, rng=rng, **knobs)
 
-        expected = search()
-
-        def archived(capacity, n_actions, state):
-            tree = make_tree(capacity, n_actions, state)
-            tree.states = StateColumn(StateArchive(), capacity)
-            return tree
-
-        monkeypatch.setattr(Tree, "empty", archived)
-        plan = search()
+        expected, plan = search(None), search(StateArchive())
     size = plan.search.size
     assert isinstance(plan.search.states, StateColumn)
     assert plan.actions == expected.actions
     assert plan.value == expected.value
     assert np.array_equal(plan.search.states[:size], expected.search.states[:size])
+    assert len(plan.search.states.archive) <= 81  # rows that are kept are not added again

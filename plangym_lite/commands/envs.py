@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import textwrap
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -13,7 +14,15 @@ import gymnasium as gym
 
 from plangym_lite.registry import PROVIDERS
 
-__all__ = ["FAMILIES", "Family", "describe", "envs", "registered_specs", "sort_into_families"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "describe",
+    "envs",
+    "installed_families",
+    "registered_specs",
+    "sort_into_families",
+]
 
 
 @dataclass
@@ -43,6 +52,7 @@ FAMILIES = (
     Family("dm_control", ("shimmy.dm_control", "dm_control"), "dm-control", "dm_control"),
     Family("Box2D", ("gymnasium.envs.box2d",), "box2d", "Box2D"),
     Family("MiniGrid and BabyAI", ("minigrid",), "minigrid", "minigrid"),
+    Family("stable-retro", ("stable_retro",), "retro", "stable_retro"),
     Family("Jax versions", ("gymnasium.envs.phys2d", "gymnasium.envs.tabular"), None, "jax"),
     Family("Other", ("",)),
 )
@@ -52,11 +62,29 @@ STUBS = ("gymnasium.envs", "gymnasium.envs.registration")
 
 def envs() -> int:
     """Print the list; return the exit code."""
-    for family in sort_into_families(registered_specs()):
+    for family in installed_families():
         text = describe(family)
         if text:
             print(text)
     return 0
+
+
+def installed_families() -> list[Family]:
+    """The families with all their ids; the tasks of dm_control under their own names."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about displays and versions: nothing is made here
+        families = sort_into_families(registered_specs())
+        if find_spec("dm_control"):
+            from plangym_lite.envs.dm_control import TASKS, task_of
+
+            family = next(kind for kind in families if kind.title == "dm_control")
+            others = [name for name in family.ids if task_of(name) is None]
+            family.ids = [*sorted(TASKS), *others]
+        if find_spec("stable_retro"):
+            from plangym_lite.envs.retro import games
+
+            next(kind for kind in families if kind.title == "stable-retro").ids = games()
+    return families
 
 
 def registered_specs() -> list[Any]:
@@ -74,7 +102,7 @@ def sort_into_families(specs: Iterable[Any]) -> list[Family]:
         for kind in FAMILIES
     ]
     for spec in specs:
-        module = _module_of(spec.entry_point)
+        module = spec.namespace if spec.namespace == "dm_control" else _module_of(spec.entry_point)
         if module in STUBS:
             continue
         family = next(kind for kind in families if module.startswith(kind.modules))

@@ -7,7 +7,17 @@ from importlib.metadata import PackageNotFoundError, version
 
 __all__ = ["versions"]
 
-PACKAGES = ("gymnasium", "numpy", "ale-py", "mujoco", "dm-control", "box2d", "minigrid", "ray")
+PACKAGES = (
+    "gymnasium",
+    "numpy",
+    "ale-py",
+    "mujoco",
+    "dm-control",
+    "box2d",
+    "minigrid",
+    "stable-retro",
+    "ray",
+)
 
 
 def versions() -> dict[str, str]:

@@ -1,7 +1,8 @@
 """States on disk: ``save_states`` and ``load_states``, in numpy's own ``.npz``.
 
-A file carries the fingerprint of its environment and is refused by any other. Opaque states, and
-those of the generic snapshot, are pickles: like all pickles, load them from files you trust.
+A file carries the fingerprint of its environment and is refused by any other. It is read without
+unpickling anything. Opaque states and those of the generic snapshot are, or hold, pickles, and
+restoring a pickle can run any program: they are refused unless you say that you trust the file.
 """
 
 from __future__ import annotations
@@ -40,11 +41,17 @@ def save_states(path: str | os.PathLike[str], env: PlanEnv, states: Any) -> None
         np.savez(file, **columns)
 
 
-def load_states(path: str | os.PathLike[str], env: PlanEnv) -> Any:
+def load_states(path: str | os.PathLike[str], env: PlanEnv, *, trusted: bool = False) -> Any:
     """The states in ``path``, for ``env``: a ``[B, S]`` array, or ``[B]`` objects if opaque.
 
+    Args:
+        path: a file that ``save_states`` wrote.
+        env: the environment that the states are for.
+        trusted: take states that hold pickles as well. Say so only of files whose writer you would
+            let run any program here. Where ``env.states_are_data`` it makes no difference.
+
     Raises:
-        InvalidStateError: the file holds no states, or those of another environment.
+        InvalidStateError: the file holds no states, or those of another environment, or pickles.
     """
     try:
         with open(path, "rb") as file:
@@ -57,9 +64,18 @@ def load_states(path: str | os.PathLike[str], env: PlanEnv) -> Any:
             f"{path} holds states of another environment or version: {fingerprint}; "
             f"this one is: {env.fingerprint}"
         )
-    if "states" in columns:
-        return columns["states"]
-    return _unpickled(columns["pickles"].tobytes(), columns["lengths"].tolist())
+    if not (trusted or env.states_are_data):
+        raise InvalidStateError(
+            f"states of {env!r} hold pickles, which can run any program when they are restored: "
+            f"if you trust whoever wrote {path}, pass trusted=True"
+        )
+    opaque = env.batch_spec.state_shape is None
+    missing = {"pickles", "lengths"} - set(columns) if opaque else {"states"} - set(columns)
+    if missing:
+        raise InvalidStateError(f"{path} holds no states: it lacks {sorted(missing)}")
+    if opaque:
+        return _unpickled(columns["pickles"].tobytes(), columns["lengths"].tolist())
+    return check_states(env.batch_spec, columns["states"])
 
 
 def _unpickled(data: bytes, lengths: Sequence[int]) -> np.ndarray:

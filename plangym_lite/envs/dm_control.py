@@ -245,6 +245,9 @@ class DMControlEnv(PlanEnv):
 
     # ---- the state ----------------------------------------------------------------------------
 
+    def holds_pickles(self) -> bool:
+        return True  # the attributes of the task
+
     def _task_bytes(self) -> bytes:
         attributes = {name: value for name, value in vars(self._task).items() if name != "_random"}
         buffer = io.BytesIO()

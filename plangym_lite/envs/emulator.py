@@ -114,10 +114,11 @@ class Emulator(Console):
         Stops when the game is over, or when fewer than ``stop_below_lives`` lives are left.
         """
         before = self.core()
-        self._core, self._loaded, self._picture_is_old = None, None, False
+        self._core = before if self._rounds else None
+        self._loaded, self._picture_is_old = None, False
         if self.sticky:
             return self._run_sticky(before, action.value, n_frames, stop_below_lives, strength)
-        act, game_over = self.ale.act, self.ale.game_over
+        act, game_over = self.frame, self.ale.game_over
         total = frames = 0
         while frames < n_frames:
             total += act(action, strength)
@@ -136,7 +137,7 @@ class Emulator(Console):
                 self.last_action = wanted
             elif stuck == frames:
                 stuck += 1
-            total += self.ale.act(self.last_action, strength)
+            total += self.frame(self.last_action, strength)
             frames += 1
             if self.ale.game_over() or (stop_below_lives and self.ale.lives() < stop_below_lives):
                 break

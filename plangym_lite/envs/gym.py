@@ -29,6 +29,7 @@ from plangym_lite.transitions import copy_obs
 __all__ = ["PlangymEnv", "to_grayscale"]
 
 LENGTH_BYTES = 4
+CAPACITY_STEP = 64  # bytes
 STATELESS_WRAPPERS = (gym.wrappers.PassiveEnvChecker, gym.wrappers.OrderEnforcing)
 
 
@@ -134,10 +135,12 @@ class PlangymEnv(PlanEnv):
         """Learn how states are saved, where they are not the engine's own array."""
         self.apply_reset(0, None)  # seeded: every process finds the same
         self._snapshot = Snapshot(self.snapshot_layers())
-        if self._certify:
-            certify(self)
+        if self._certify and self.render_mode == "human":
+            certify(self)  # by examining another
         if self._capacity is None and self.STATE_IS_ARRAY:
             self._capacity = self._measure_capacity()
+        if self._certify and self.render_mode != "human":
+            certify(self)  # which leaves traces, in the first of a process only
 
     def use_replay(self, **kwargs: Any) -> None:
         """From now on a state is a seed and actions; ``kwargs``: see :class:`ReplayedEnv`."""
@@ -162,7 +165,7 @@ class PlangymEnv(PlanEnv):
         return gym.make(self._make, disable_env_checker=True, **kwargs)
 
     def _measure_capacity(self) -> int:
-        return _round_up(measure_capacity(self) + LENGTH_BYTES)
+        return -(-(measure_capacity(self) + LENGTH_BYTES) // CAPACITY_STEP) * CAPACITY_STEP
 
     def _knows_render_mode(self) -> bool:
         creator: Any = gym.spec(str(self._make)).entry_point
@@ -253,6 +256,9 @@ class PlangymEnv(PlanEnv):
         versions = " ".join(versions_of(self._base))
         return f"{self.name} {super().describe_states()} {versions} options={digest_of(options)}"
 
+    def holds_pickles(self) -> bool:
+        return not self._is_plain
+
     def save_bytes(self) -> Any:
         """The whole state as bytes; a :class:`Trail` where states are played."""
         if self._replayed is not None:
@@ -292,7 +298,3 @@ def _takes(function: Callable[..., Any], name: str) -> bool:
     except (TypeError, ValueError):
         return False
     return name in parameters
-
-
-def _round_up(size: int, step: int = 64) -> int:
-    return -(-size // step) * step

@@ -42,6 +42,7 @@ class Report:
     difference: str | None = None  # where it first differs
     checks: int = 0  # comparisons that held
     state_bytes: int | None = None
+    pictures: bool = False  # whether images were compared
     notes: list[str] = field(default_factory=list)
     error: Exception | None = None  # an error that ended the checks, with its traceback
 
@@ -95,6 +96,7 @@ def check_exact(
         state = contract.reference.saved[0].state
         contract.at = "pickling a state"
         report.state_bytes = size_of(state)
+        report.pictures = contract.reference.draws_images
         for check in contract.all_checks():
             check()
     except Difference as difference:

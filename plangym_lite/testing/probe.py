@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,6 +67,14 @@ class Probe(ToyEnv):
     def fail_oddly(self) -> None:
         """Raise an error that cannot be pickled."""
         raise OddError("a text", threading.Lock())
+
+    def leave(self) -> None:
+        """Call ``sys.exit``, as some simulators do when their window is closed."""
+        sys.exit("leaving")
+
+    def interrupt(self) -> None:
+        """Raise a ``KeyboardInterrupt`` of its own."""
+        raise KeyboardInterrupt("no key was pressed")
 
     def give_lock(self) -> Any:
         """Return what cannot be pickled."""

@@ -1,24 +1,22 @@
 """What every worker keeps, wherever it runs: one suite for all of them.
 
 To test a worker of your own, inherit :class:`WorkerSuite` in a pytest file and override
-``make_worker``; where the worker is not in this process, inherit :class:`RemoteWorkerSuite`.
+``make_worker``; where the worker is not in this process, inherit
+:class:`~plangym_lite.testing.remote_workers.RemoteWorkerSuite`.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from plangym_lite.errors import ClosedError, RemoteError, WorkerDiedError
+from plangym_lite.errors import ClosedError, RemoteError
 from plangym_lite.testing.probe import (
-    EXITS,
-    SLEEPS,
     OddError,
     Probe,
     assert_same,
@@ -33,7 +31,7 @@ from plangym_lite.transitions import STEPS, Form
 from plangym_lite.validation import prepare_rows
 from plangym_lite.vectorization.worker import Worker
 
-__all__ = ["RemoteWorkerSuite", "WorkerSuite"]
+__all__ = ["WorkerSuite"]
 
 
 class WorkerSuite:
@@ -219,6 +217,16 @@ class WorkerSuite:
             assert worker.call("count")() == 1
             assert worker.spec is not None
 
+    def test_replaced_worker_is_in_the_state_given(self) -> None:
+        with self.working() as worker:
+            worker.call("count")()
+            state = worker.call("step", 2, None, 1, True)().state
+            for there in (state, None):
+                worker.replace(there)
+                worker.wait_start()
+                assert worker.call("count")() == 1
+                assert (worker.call("get_state")() == state).all() == (there is not None)
+
     def test_close_closes_the_environment(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             farewell = os.path.join(folder, "farewell")
@@ -242,57 +250,3 @@ class WorkerSuite:
         ):
             with raises(ClosedError):
                 use()
-
-
-class RemoteWorkerSuite(WorkerSuite):
-    """What a worker keeps whose environment is not in this process."""
-
-    told_of_exit = "exit code 3"  # how an ``os._exit(3)`` is named
-    answers_outlive_worker = True  # whether one given just before a death always arrives
-
-    def test_cause_is_the_other_sides_traceback(self) -> None:
-        with self.working() as worker:
-            with raises(ToyError) as caught:
-                worker.call("fail", "a reason")()
-            cause = caught[0].__cause__
-            assert isinstance(cause, RemoteError)
-            assert "in fail" in str(cause)
-            assert "ToyError: a reason" in str(cause)
-
-    def test_result_that_cannot_be_pickled(self) -> None:
-        with self.working() as worker:
-            with raises(TypeError):
-                worker.call("give_lock")()
-            assert worker.call("count")() == 1
-
-    def test_argument_that_cannot_be_pickled(self) -> None:
-        with self.working() as worker:
-            with raises(TypeError):
-                worker.call("echo", threading.Lock())
-            assert worker.call("count")() == 1
-
-    def test_late_answer_answers_nothing_else(self) -> None:
-        with self.working() as worker:
-            late = worker.call("trouble", SLEEPS)
-            with raises(TimeoutError):
-                late.result(timeout=0.02)
-            assert not late.done()
-            assert worker.call("echo", "later question")() == ("later question", {})
-            assert late() == SLEEPS
-
-    def test_death_and_restart(self) -> None:
-        with self.working() as worker:
-            answered, lost = worker.call("count"), worker.call("trouble", EXITS)
-            for _ in range(2):
-                with raises(WorkerDiedError) as caught:
-                    lost()
-                assert "trouble" in str(caught[0])
-                assert self.told_of_exit in str(caught[0])
-            if self.answers_outlive_worker:
-                assert answered() == 1
-            with raises(WorkerDiedError):
-                worker.call("count")
-            worker.restart()
-            assert worker.call("count")() == 1
-            with raises(WorkerDiedError):
-                lost()

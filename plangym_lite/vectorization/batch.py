@@ -1,13 +1,14 @@
 """BatchEnv: split a batch among workers, gather it in order.
 
-The workers may be of any kind (:mod:`plangym_lite.vectorization.worker`). Small numbers and states
-are copied out of shared memory while other rows still run; images are handed out as views.
+The workers may be of any kind (:mod:`plangym_lite.vectorization.worker`). With ``timeout=`` a call
+takes so many seconds at most: workers that have not answered by then are replaced.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,15 @@ from plangym_lite.transitions import (
     pack,
     write_row,
 )
-from plangym_lite.validation import check_state, prepare_rows
+from plangym_lite.validation import check_state, check_timeout, prepare_rows
+from plangym_lite.vectorization.channel import LateError
 from plangym_lite.vectorization.crews import Crew, CrewChoice, kind_of_batch
 from plangym_lite.vectorization.dealing import Deal
 from plangym_lite.vectorization.gathering import Gathering
+from plangym_lite.vectorization.limits import time_limit
 from plangym_lite.vectorization.shared import BlockPool
 from plangym_lite.vectorization.worker import (
+    CLOSE_TIMEOUT,
     InlineWorker,
     Promise,
     Worker,
@@ -108,25 +112,33 @@ class BatchEnv:
     # ---- batches ------------------------------------------------------------------------------
 
     def make_transitions(
-        self, actions: Any, states: Any = None, dt: Any = 1, return_state: bool | None = None
+        self,
+        actions: Any,
+        states: Any = None,
+        dt: Any = 1,
+        return_state: bool | None = None,
+        timeout: float | None = None,
     ) -> StepBatch | TransitionBatch:
         """``PlanEnv.step_batch`` on all workers; ``states=None``: from the first one's state."""
-        if return_state is None:
-            return_state = states is not None
-        if states is None:
-            state = self._answer(0, self._send(0, "get_state"), "get_state")
-            states = [state] * len(actions)
-        return self.run(prepare_rows(self._spec, actions, states, dt), Form(states=return_state))
+        form = Form(states=states is not None if return_state is None else return_state)
+        with self._limited("make_transitions", timeout):
+            if states is None:
+                [state] = self._ask("get_state", {0: ()})
+                states = [state] * len(actions)
+            return self.run(prepare_rows(self._spec, actions, states, dt), form)
 
     def run(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
-        """Run validated rows; see :class:`Deal` for what it raises."""
+        """Run validated rows, within ``timeout`` seconds; see :class:`Deal` for what it raises."""
+        if timeout is not None:
+            with self._limited("step_batch" if form.steps is None else "rollout_batch", timeout):
+                return self.run(rows, form)
         if self._closed:
             raise ClosedError("the workers were closed")
         if len(rows.dts) == 0:
             return pack(self._spec, empty_columns(self._spec, 0, form), [])
         self._clear_up()
-        if self._caller is None or timeout is not None:
-            return self._run_on(self._envs, rows, form, timeout)
+        if self._caller is None or self._envs[0].deadline is not None:
+            return self._run_on(self._envs, rows, form)
         kind = kind_of_batch(rows, form)
         crew, start = self._choice.pick(kind), time.perf_counter()
         batch = self._run_by(crew, rows, form)
@@ -142,14 +154,7 @@ class BatchEnv:
         company = min(len(self), usable_cores(), len(rows.dts)) - 1
         return self._run_on([*self._envs[:company], self._caller], rows, form, spin=SPIN)
 
-    def _run_on(
-        self,
-        workers: Sequence[Worker],
-        rows: Rows,
-        form: Form,
-        timeout: float | None = None,
-        spin: float = 0.0,
-    ) -> Any:
+    def _run_on(self, workers: Sequence[Worker], rows: Rows, form: Form, spin: float = 0.0) -> Any:
         size = len(rows.dts)
         block, may_lease = self._pool.acquire(size, form)
         gathering = Gathering(self._spec, block, size, may_lease)
@@ -164,12 +169,11 @@ class BatchEnv:
             spin=spin,
         )
         try:
-            deal.run(timeout)
-        except Exception:
-            raise
-        except BaseException:  # interrupted: a row that nobody waits for may still be written
-            self._unfinished = deal.unfinished()
-            self._pool.discard(block)
+            deal.run(self._envs[0].deadline)
+        except BaseException as error:
+            if isinstance(error, LateError) or not isinstance(error, Exception):  # interrupted
+                self._unfinished = deal.unfinished()  # rows that nobody waits for, and may yet
+                self._pool.discard(block)  # be written
             raise
         return gathering.finish()
 
@@ -179,9 +183,7 @@ class BatchEnv:
         for first in range(0, len(states), at_once):
             part = states[first : first + at_once]
             pieces = [part[start:stop] for start, stop in split_evenly(len(part), len(self))]
-            promises = [self._send(i, "get_images", piece) for i, piece in enumerate(pieces)]
-            for index, (promise, piece) in enumerate(zip(promises, pieces, strict=True)):
-                images.append(self._answer(index, promise, "get_images", piece))
+            images += self._ask("get_images", {i: (piece,) for i, piece in enumerate(pieces)})
         return np.concatenate(images)
 
     def _clear_up(self) -> None:
@@ -190,36 +192,38 @@ class BatchEnv:
             index, promise = self._unfinished.popitem()
             try:
                 promise.result(timeout=PATIENCE)
-            except TimeoutError:
-                self._replace(index)
             except Exception:  # nobody asks for it any more
-                continue
+                if not promise.done():
+                    self._replace(index)
+
+    def _limited(self, call: str, timeout: float | None) -> AbstractContextManager[None]:
+        """A context in which nothing takes longer than ``timeout`` seconds."""
+        replace = lambda index: self._envs[index].replace(self._synced)  # noqa: E731
+        return time_limit(self._envs, timeout, call, replace)
 
     # ---- everything else ----------------------------------------------------------------------
 
-    def sync_states(self, state: Any, blocking: bool = True) -> None:
+    def sync_states(self, state: Any, blocking: bool = True, timeout: float | None = None) -> None:
         """Put every worker into ``state``; with ``blocking=False`` do not wait for them."""
         check_state(self._spec, state)
         self._synced = state.copy() if isinstance(state, np.ndarray) else state
-        promises = [self._send(index, "set_state", state) for index in range(len(self))]
-        if blocking:
-            for index, promise in enumerate(promises):
-                self._answer(index, promise, "set_state", state)
+        with self._limited("sync_states", timeout):
+            self._ask("set_state", dict.fromkeys(range(len(self)), (state,)), blocking)
 
     def reset(
-        self, indices: Iterable[int] | None = None, return_states: bool = True
+        self,
+        indices: Iterable[int] | None = None,
+        return_states: bool = True,
+        timeout: float | None = None,
     ) -> tuple[Any, ...]:
         """Reset the workers' environments, each to an episode of its own.
 
         Returns:
             ``(states, observs, infos)``, or ``(observs, infos)`` without states.
         """
-        chosen = list(range(len(self)) if indices is None else indices)
-        promises = [self._send(index, "reset", return_states) for index in chosen]
-        results = [
-            self._answer(index, promise, "reset", return_states)
-            for index, promise in zip(chosen, promises, strict=True)
-        ]
+        chosen = list(dict.fromkeys(range(len(self)) if indices is None else indices))
+        with self._limited("reset", timeout):
+            results = self._ask("reset", dict.fromkeys(chosen, (return_states,)))
         out = empty_columns(self._spec, len(chosen), Form(states=return_states))
         for row, result in enumerate(results):
             write_row(out.observs, row, result[-2])
@@ -233,24 +237,22 @@ class BatchEnv:
         """Seed the workers' next reset, each with a seed of its own."""
         if len(seeds) != len(self):
             raise ValueError(f"{len(seeds)} seeds for {len(self)} workers: give one each")
-        promises = [self._send(index, "seed", seed) for index, seed in enumerate(seeds)]
-        for index, promise in enumerate(promises):
-            self._answer(index, promise, "seed", seeds[index])
+        self._ask("seed", {index: (seed,) for index, seed in enumerate(seeds)})
 
     def render(self, mode: str = "rgb_array") -> np.ndarray:
         """The pictures of all workers, ``[n, H, W, 3]`` uint8."""
         if mode != "rgb_array":
             raise NotImplementedError(f"only mode 'rgb_array' crosses the border, got {mode!r}")
-        promises = [self._send(index, "render") for index in range(len(self))]
-        answers = [self._answer(*asked, "render") for asked in enumerate(promises)]
-        return np.stack(answers)
+        return np.stack(self._ask("render", dict.fromkeys(range(len(self)), ())))
 
-    def close(self) -> None:
-        """Close every worker. May be called again."""
+    def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Close every worker, in ``timeout`` seconds together. May be called again."""
+        check_timeout(timeout, bounded=True)
         if self._closed:
             return
         self._closed = True
-        close_all(self._envs)
+        close_all(self._envs, timeout)
+        self._caller = None  # it would hold on to the blocks
         self._pool.on_drop = []
         self._pool.close()
 
@@ -270,21 +272,23 @@ class BatchEnv:
             self._replace(index)
             return self._envs[index].call(name, *args)
 
-    def _answer(self, index: int, promise: Promise, name: str, *args: Any) -> Any:
-        """What was promised; if the worker died over it, what the next one says."""
-        try:
-            return promise.result()
-        except WorkerDiedError:
-            return self._send(index, name, *args).result()
+    def _ask(self, name: str, args: dict[int, tuple[Any, ...]], wait: bool = True) -> list[Any]:
+        """Call workers, each with its arguments; where one died over it, ask the next one."""
+        promises = {index: self._send(index, name, *given) for index, given in args.items()}
+        answers = []
+        for index, promise in promises.items() if wait else ():
+            try:
+                answers.append(promise.result())
+            except WorkerDiedError:
+                answers.append(self._send(index, name, *args[index]).result())
+        return answers
 
     def _replace(self, index: int) -> None:
         """Put a fresh worker where one died, in the state that all were put into."""
         for attempt in range(1, RESTARTS + 1):
             try:
-                self._envs[index].restart()
-                break
+                self._envs[index].replace(self._synced)
+                return self._envs[index].wait_start()
             except WorkerDiedError:  # while starting
                 if attempt == RESTARTS:
                     raise
-        if self._synced is not None:
-            self._envs[index].call("set_state", self._synced)

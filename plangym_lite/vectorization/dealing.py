@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from plangym_lite.errors import WorkerDiedError
 from plangym_lite.transitions import Rows
+from plangym_lite.vectorization.channel import LateError, milliseconds
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.worker import Promise, Worker
 
@@ -87,14 +88,13 @@ class Deal:
         self._idle_deaths = 0
         self._error: tuple[int, BaseException] | None = None  # of the first row that failed
 
-    def run(self, timeout: float | None = None) -> None:
+    def run(self, deadline: float | None = None) -> None:
         """Run all rows; raise the error of the first row that failed, after all have answered.
 
         Raises:
-            TimeoutError: not within ``timeout`` seconds; the workers still busy were replaced.
+            LateError: not until ``deadline``, in the time of ``time.monotonic``.
             WorkerDiedError: a row ended its worker each of three times.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
         for limit in range(1, IN_HAND + 1):  # everyone gets a first piece, then a second
             for worker in range(len(self._workers)):
                 self._hand_out(worker, limit)
@@ -149,7 +149,7 @@ class Deal:
         """The workers that have something to say."""
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
-            self._give_up()
+            raise LateError("rows are left to run")
         busy = [worker for worker, hand in enumerate(self._hands) if hand]
         ready = [worker for worker in busy if self._workers[worker].is_ready()]
         spin_until = time.perf_counter() + self._spin
@@ -161,13 +161,7 @@ class Deal:
         for worker in busy:
             at[self._workers[worker].fileno()] = worker
             poll.register(self._workers[worker].fileno(), select.POLLIN)
-        return [at[fd] for fd, _ in poll.poll(None if left is None else max(1.0, left * 1000))]
-
-    def _give_up(self) -> None:
-        late = [worker for worker, hand in enumerate(self._hands) if hand]
-        for worker in late:
-            self._replace(worker)
-        raise TimeoutError(f"the batch took too long; workers {late} were replaced")
+        return [at[fd] for fd, _ in poll.poll(milliseconds(left))]
 
     def _fail(self, piece: Piece, error: BaseException) -> None:
         self._to_do.clear()

@@ -19,8 +19,10 @@ from plangym_lite.transitions import (
     Step,
     Transition,
 )
+from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.batch import BatchEnv
 from plangym_lite.vectorization.specs import HasSpecs
+from plangym_lite.vectorization.worker import CLOSE_TIMEOUT
 
 __all__ = ["VectorizedEnv"]
 
@@ -114,17 +116,19 @@ class VectorizedEnv(HasSpecs, PlanEnv):
             return self._env_recipe.replace(render_mode="rgb_array")
         return self._env_recipe
 
-    def sync_states(self, state: Any = None, blocking: bool = True) -> None:
+    def sync_states(
+        self, state: Any = None, blocking: bool = True, timeout: float | None = None
+    ) -> None:
         """Put every worker and the local copy into ``state``; ``None``: the local copy's."""
         self._ensure_setup()
         if state is None:
             state = self.plan_env.get_state()
         else:
             self.plan_env.set_state(state)
-        self.batch_env.sync_states(state, blocking)
+        self.batch_env.sync_states(state, blocking, timeout)
 
-    def run_rows(self, rows: Rows, form: Form) -> Any:
-        return self.batch_env.run(rows, form)
+    def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
+        return self.batch_env.run(rows, form, timeout)
 
     def draw_images(self, states: Any) -> np.ndarray:
         return (self.batch_env if len(states) else self.plan_env).draw_images(states)
@@ -153,10 +157,13 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         *,
         seed: int | None = None,
         options: dict[str, Any] | None = None,
+        timeout: float | None = None,
     ) -> tuple[Any, ...]:
+        """``PlanEnv.reset``; the workers have ``timeout`` seconds to take in where it leads."""
         self._ensure_setup()
+        check_timeout(timeout)
         state, obs, info = self.plan_env.reset(seed=seed, options=options)
-        self.batch_env.sync_states(state, blocking=False)
+        self.batch_env.sync_states(state, blocking=timeout is not None, timeout=timeout)
         return (state, obs, info) if return_state else (obs, info)
 
     def seed(self, seed: int | None = None) -> list[int | None]:
@@ -190,8 +197,13 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self._ensure_setup()
         return self.plan_env.render()
 
+    def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Close the local copy, and the workers in ``timeout`` seconds. May be called again."""
+        self._close_timeout = check_timeout(timeout, bounded=True)
+        super().close()
+
     def close_engine(self) -> None:
-        self.batch_env.close()
+        self.batch_env.close(self._close_timeout)
         self.plan_env.close()
 
     split_similar_chunks = staticmethod(split_similar_chunks)

@@ -68,18 +68,26 @@ def start_process(
     return process
 
 
-def end_process(process: Any, channel: Any, lifeline: Any, timeout: float = 1.0) -> None:
-    """Wait ``timeout`` seconds for a child whose channel is closed to end; then make it end."""
+def end_process(process: Any, channel: Any, lifeline: Any, timeout: float = 1.0) -> int | None:
+    """Wait ``timeout`` seconds for a child whose channel is closed to end; then make it end.
+
+    With 0 seconds it is not asked but killed: it may be stopped, and hear nothing. Returns its
+    exit code.
+    """
     channel.close()
-    if process._parent_pid != os.getpid():  # in a fork of its parent
-        return lifeline.close()
+    if process._closed or process._parent_pid != os.getpid():  # in a fork of its parent
+        lifeline.close()
+        return None
     process.join(timeout)
     lifeline.close()  # ends it, if it hangs
-    if process.is_alive():
+    if timeout and process.is_alive():
         process.join(0.5)
     if process.is_alive():
         process.kill()
         process.join()
+    code = process.exitcode
+    process.close()
+    return code
 
 
 def describe_exit(exitcode: int | None) -> str:

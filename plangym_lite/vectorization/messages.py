@@ -2,7 +2,7 @@
 
 ::
 
-    length: 4 bytes | kind: 1 byte | request id: 8 bytes | payload: a pickle of (length) bytes
+    length: 8 bytes | kind: 1 byte | request id: 8 bytes | payload: a pickle of (length) bytes
 
     parent -> child   ACCESS  name                      the value of an attribute
                       CALL    (name, args, kwargs)      the result of a method
@@ -26,9 +26,10 @@ import cloudpickle
 
 from plangym_lite.errors import RemoteError
 
-__all__ = ["HEADER", "Message", "dump", "dump_error", "frame", "load", "load_error"]
+__all__ = ["HEADER", "Message", "dump", "dump_error", "frames", "load", "load_error"]
 
-HEADER = struct.Struct("<IBQ")
+HEADER = struct.Struct("<QBQ")
+LARGE = 1 << 20  # bytes of a payload that is worth sending without a copy
 
 
 class Message(IntEnum):
@@ -42,9 +43,11 @@ class Message(IntEnum):
     READY = 6
 
 
-def frame(kind: int, request: int, payload: bytes) -> bytes:
-    """One message as bytes."""
-    return HEADER.pack(len(payload), kind, request) + payload
+def frames(kind: int, request: int, payload: bytes) -> list[memoryview]:
+    """One message as bytes, in parts."""
+    header = HEADER.pack(len(payload), kind, request)
+    parts = (header + payload,) if len(payload) < LARGE else (header, payload)
+    return [memoryview(part) for part in parts]
 
 
 def dump(value: Any) -> bytes:
@@ -59,10 +62,13 @@ load = pickle.loads
 
 
 def dump_error(error: BaseException) -> bytes:
-    """An exception and its traceback; if it cannot travel, only the traceback."""
+    """An exception and its traceback; if it cannot travel, only the traceback.
+
+    What would end the parent (``SystemExit``, ``KeyboardInterrupt``) does not travel.
+    """
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     try:
-        payload = dump((error, text))
+        payload = dump((error if isinstance(error, Exception) else None, text))
         pickle.loads(payload)
     except Exception:  # an exception whose constructor wants other arguments, say
         payload = pickle.dumps((None, text))

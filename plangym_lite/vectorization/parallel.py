@@ -25,7 +25,8 @@ class ParallelEnv(VectorizedEnv):
         start_method: ``"fork"``, ``"forkserver"`` or ``"spawn"``; the default never forks a
             process that has threads.
         start_serially: start one process after another, not side by side.
-        start_timeout: seconds that the environments may take to build; ``None``: no limit.
+        start_timeout: seconds that an environment may take to build in its process, whenever one is
+            started; ``None``: no limit.
         flatten: accepted for TF-Agents' sake; nested values come back nested either way.
         engine_kwargs: ``blocking`` and ``shared_limit``, and what ``env_class`` takes.
     """
@@ -86,12 +87,18 @@ def start_processes(
             spare = 0  # the others need every core
         for index, constructor in enumerate(constructors):
             linger = LINGER if index < spare else 0.0
-            process = ExternalProcess(constructor, False, start_method, linger)
+            process = ExternalProcess(
+                constructor,
+                start=False,
+                start_method=start_method,
+                start_timeout=timeout,
+                linger=linger,
+            )
             processes.append(process)
             process.start(wait_to_start=serially)
         for index, process in enumerate(processes):
             try:
-                process.wait_start(timeout)
+                process.wait_start()
             except WorkerDiedError as error:
                 raise WorkerDiedError(f"worker {index}: {error}") from error
         return processes

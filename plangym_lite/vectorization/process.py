@@ -6,14 +6,14 @@ What it promises:
   raises is raised here, as itself, with the child's traceback as its cause.
 - Every request has an id and its answer carries it: a late or unwanted answer answers nothing else.
 - An error in the environment leaves the child as usable as before.
+- A call that takes longer than its ``timeout`` raises ``TimeoutError``, and a child that then still
+  owes an answer is replaced.
 - A child that dies gives ``WorkerDiedError`` to everyone who waits; nobody waits for ever.
 - ``close()`` takes seconds at most. When this process ends, however it ends, so does the child.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import socket
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,25 +22,20 @@ from typing import Any
 import cloudpickle
 
 from plangym_lite.errors import ClosedError, WorkerDiedError
+from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization import serve
-from plangym_lite.vectorization.channel import Channel, ChannelClosedError
-from plangym_lite.vectorization.launch import (
-    default_start_method,
-    describe_exit,
-    end_process,
-    interrupts_held,
-    start_process,
-)
+from plangym_lite.vectorization.channel import Channel, ChannelClosedError, LateError
+from plangym_lite.vectorization.child import Child
+from plangym_lite.vectorization.launch import default_start_method
 from plangym_lite.vectorization.messages import Message, dump, load, load_error
 from plangym_lite.vectorization.reply import CLOSED, Reply
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.verbs import EnvironmentWorker
-from plangym_lite.vectorization.worker import CLOSE_TIMEOUT, Promise, unknown
+from plangym_lite.vectorization.worker import CLOSE_TIMEOUT, Promise, public, unknown
 
 __all__ = ["ExternalProcess"]
 
 RESTART_TIMEOUT = 0.2  # for a worker that is replaced there is no point in waiting long
-_parent_ends: weakref.WeakSet[Any] = weakref.WeakSet()  # to be closed in a forked child
 
 
 class ExternalProcess(EnvironmentWorker):
@@ -50,6 +45,8 @@ class ExternalProcess(EnvironmentWorker):
         constructor: callable that returns the environment.
         start: start now and wait until the environment stands; ``False``: see ``start``.
         start_method: one of multiprocessing's; the default never forks a process with threads.
+        start_timeout: seconds that the environment may take to build, each time the process is
+            started; ``None``: no limit.
         linger: seconds for which the child looks out for the next request before it sleeps.
         flatten: accepted for TF-Agents' sake; nested values come back nested either way.
     """
@@ -59,22 +56,28 @@ class ExternalProcess(EnvironmentWorker):
         constructor: Callable[[], Any],
         start: bool = True,
         start_method: str | None = None,
+        *,
+        start_timeout: float | None = None,
         linger: float = 0.0,
         flatten: bool = False,
     ) -> None:
         if not callable(constructor):
             raise TypeError(f"constructor must be callable, got {constructor!r}")
         self._constructor = constructor
-        self._linger = linger
-        self._start_method = start_method or default_start_method()
-        self._ready: serve.Ready | None = None
-        self._channel: Any = None
-        self._process: Any = None
-        self._finalizer: Any = None
+        start_timeout = check_timeout(start_timeout, "start_timeout")
+        self._how_to_start = start_method or default_start_method(), start_timeout, linger
+        self._ready: serve.Ready | None = None  # what the child said when its environment stood
+        self._child: Any = None  # a Child, once started
+        self._channel: Any = None  # the child's
+        self._home: Any = None  # a fresh child is put into this state
         self._closed = False
         self.why_dead: str | None = None
         if start:
             self.start()
+
+    def __repr__(self) -> str:
+        at = next(iter(self._what.values()), None) if self._child is not None else None
+        return f"ExternalProcess(pid={self.pid}{f', at {at!r}' if at else ''})"
 
     # ---- life ---------------------------------------------------------------------------------
 
@@ -82,40 +85,22 @@ class ExternalProcess(EnvironmentWorker):
         """Start the child; with ``wait_to_start=False`` see ``wait_start`` for the rest."""
         if self._closed:
             raise ClosedError(CLOSED)
-        if self._process is not None:
+        if self._child is not None:
             raise RuntimeError("the process was started before")
-        forks = self._start_method == "fork"
-        target = _forked_main if forks else serve.main
-        constructor = self._constructor if forks else cloudpickle.dumps(self._constructor)
-        with interrupts_held():
-            self._launch(target, constructor)
-        if wait_to_start:
-            self.wait_start()
-
-    def _launch(self, target: Callable[..., None], constructor: Any) -> None:
-        ours, theirs = socket.socketpair()
-        reader, lifeline = multiprocessing.Pipe(duplex=False)
         self._next_id, self._what = 1, {0: "starting"}
         self.waiting: weakref.WeakValueDictionary[int, Reply] = weakref.WeakValueDictionary()
         self._attached: set[int] = set()
-        _parent_ends.update((ours, lifeline))
-        arguments = theirs, reader, constructor, self._linger
-        with theirs, reader:
-            try:
-                process = start_process(target, arguments, self._start_method)
-            except BaseException:
-                ours.close()
-                lifeline.close()
-                raise
-        self._process, self._channel, self._lifeline = process, Channel(ours), lifeline
-        self._finalizer = weakref.finalize(self, end_process, process, self._channel, lifeline)
-        self.why_dead = None
+        self._child = Child(self._constructor, *self._how_to_start)
+        self._channel, self.why_dead = self._child.channel, None
+        if wait_to_start:
+            self.wait_start()
 
     def wait_start(self, timeout: float | None = None) -> None:
         """Wait until the environment stands.
 
         Raises:
-            TimeoutError: not within ``timeout`` seconds; wait again or close.
+            TimeoutError: not within ``timeout`` seconds: wait again or close; or not within
+                ``start_timeout``: the process is gone.
             Exception: what the constructor raised; the process is gone.
             WorkerDiedError: the process ended before.
         """
@@ -123,54 +108,62 @@ class ExternalProcess(EnvironmentWorker):
             return
         channel = self._open()
         try:
-            kind, _, payload = channel.receive(timeout)
+            kind, _, payload = self._child.first_message(timeout, self.deadline)
             if kind == Message.READY:
-                self._ready = load(payload)
+                ready = load(payload)
+                self.spec = ready.spec
                 self._what.pop(0, None)
-                self.spec = self._ready.spec
-                return
+                if self._home is not None:
+                    payload = cloudpickle.dumps(("set_state", (self._home,), {}))
+                    self._send(channel, Message.CALL, "set_state", payload)
+                self._ready = ready
+                return channel.drop()
+        except TimeoutError as error:
+            self.why_dead = None if isinstance(error, LateError) else str(error)
+            raise
         except ChannelClosedError:
             raise self._died() from None
-        except KeyboardInterrupt:  # the message may have been lost
-            self.why_dead = "its start was interrupted"
-            raise
-        error = load_error(payload) if kind == Message.EXCEPTION else unknown(kind)
-        self._finish(CLOSE_TIMEOUT)
-        self.why_dead = f"the worker could not start: {error!r}"
-        raise error
+        failure = load_error(payload) if kind == Message.EXCEPTION else unknown(kind)
+        self._end(CLOSE_TIMEOUT)
+        self.why_dead = f"the worker could not start: {failure!r}"
+        raise failure
 
-    def restart(self) -> None:
+    def replace(self, state: Any = None) -> None:
         if self._closed:
             raise ClosedError(CLOSED)
-        self._finish(RESTART_TIMEOUT)
+        self._end(0.0 if self.owes_answers() else RESTART_TIMEOUT)
+        self._home = state
         self.why_dead = "its restart was interrupted"
-        self._process = self._channel = self._ready = None
-        self.start()
+        self._child = self._channel = self._ready = None
+        self.start(wait_to_start=False)
+
+    def restart(self) -> None:
+        self.replace()
+        self.wait_start()
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        check_timeout(timeout, bounded=True)
         self._closed = True
-        self._finish(timeout)
+        self._end(timeout)
         self.why_dead = self.why_dead or CLOSED
 
     def request_close(self) -> None:
-        if self._channel is not None and self.why_dead is None:
-            with suppress(ChannelClosedError):
-                self._channel.send(Message.CLOSE, 0, dump(None), wait=False)
+        if self._child is not None and self.why_dead is None:
+            self._child.request_close()
 
-    def _finish(self, timeout: float) -> None:
-        if self._finalizer is not None and self._finalizer.alive:
+    def _end(self, timeout: float) -> None:
+        if self._child is not None:
             self.request_close()
-            end_process(self._process, self._channel, self._lifeline, timeout)
-            self._finalizer.detach()
+            self._child.end(timeout)
 
     @property
     def pid(self) -> int | None:
         """The child's process id."""
-        return None if self._process is None else self._process.pid
+        return None if self._child is None else self._child.pid
 
     def is_alive(self) -> bool:
         """Whether the child runs."""
-        return self._process is not None and not self._closed and self._process.is_alive()
+        return self._child is not None and not self._closed and self._child.is_alive()
 
     def fileno(self) -> int:
         return self._open().fileno()
@@ -198,10 +191,11 @@ class ExternalProcess(EnvironmentWorker):
     # ---- requests -----------------------------------------------------------------------------
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
-        return self._request(Message.CALL, name, cloudpickle.dumps((name, args, kwargs)))
+        payload = cloudpickle.dumps((public(name), args, kwargs))
+        return self._request(Message.CALL, name, payload)
 
     def access(self, name: str) -> Any:
-        is_method, value = self._request(Message.ACCESS, name, dump(name)).result()
+        is_method, value = self._request(Message.ACCESS, name, dump(public(name))).result()
         if not is_method:
             return value
         return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
@@ -214,14 +208,15 @@ class ExternalProcess(EnvironmentWorker):
             self._attached.add(block.number)
         call: Any = (serve.ROWS, (block.number, start, stop, left_over), {})
         pickle = dump if left_over == (None, None) else cloudpickle.dumps
-        return self._request(Message.CALL, self.rows_name, pickle(call))
+        name = "rollout_batch" if block.layout.form.steps else self.rows_name
+        return self._request(Message.CALL, name, pickle(call))
 
     def forget_block(self, number: int) -> None:
         if number in self._attached:
-            self._attached.discard(number)
             payload = dump((serve.FORGET, (number,), {}))
-            with suppress(WorkerDiedError):
+            with suppress(WorkerDiedError, LateError):
                 self._request(Message.CALL, serve.FORGET, payload)
+            self._attached.discard(number)
 
     def _request(
         self, kind: Message, name: str, payload: bytes, fds: tuple[int, ...] = ()
@@ -229,20 +224,28 @@ class ExternalProcess(EnvironmentWorker):
         channel = self._open()
         if self._ready is None:
             self.wait_start()
+        try:
+            return self._send(channel, kind, name, payload, fds)
+        except ChannelClosedError:
+            self.take_in()  # the answers that came before the end
+            raise self._died(name) from None
+
+    def _send(
+        self, channel: Channel, kind: Message, name: str, payload: bytes, fds: tuple[int, ...] = ()
+    ) -> Reply:
         request = self._next_id
         self._next_id += 1
         reply = Reply(self, request)
         self.waiting[request] = reply
         self._what[request] = name
-        try:
-            channel.send(kind, request, payload, fds)
-        except ChannelClosedError:
-            self.take_in()  # the answers that came before the end
-            raise self._died(name) from None
+        channel.send(kind, request, payload, fds, self.deadline)
         return reply
 
     def take_in(self, wait: bool = False, timeout: float | None = None) -> None:
         """Deliver the answers that are here; with ``wait``, at least one.
+
+        A message is dropped only after it was delivered, and delivered twice it does no harm: an
+        interrupt at any moment loses none.
 
         Raises:
             TimeoutError: none came within ``timeout`` seconds.
@@ -250,24 +253,32 @@ class ExternalProcess(EnvironmentWorker):
         channel = self._channel
         if channel is None or self.why_dead is not None:
             return
-        gone = False
+        message, gone = None, False
         try:
             if wait:
-                self._deliver(*channel.receive(timeout))
+                message = channel.await_message(timeout)
             else:
                 channel.read_available()
         except ChannelClosedError:
             gone = True
-        while (message := channel.parse()) is not None:
+        message = message or channel.peek()
+        while message is not None:
             self._deliver(*message)
+            channel.drop()
+            message = channel.peek()
         if gone:
             self._died()
 
     def _deliver(self, kind: int, request: int, payload: bytes) -> None:
-        self._what.pop(request, None)
-        reply = self.waiting.pop(request, None)
+        reply = self.waiting.get(request)
         if reply is not None:
-            reply.kind, reply.payload = kind, payload
+            reply.payload, reply.kind = payload, kind
+            self.waiting.pop(request, None)
+        self._what.pop(request, None)
+
+    def owes_answers(self) -> bool:
+        self.take_in()
+        return self._ready is not None and len(self._what) > 0
 
     def _open(self) -> Channel:
         if self._closed:
@@ -281,17 +292,8 @@ class ExternalProcess(EnvironmentWorker):
     def _died(self, call: str | None = None) -> WorkerDiedError:
         """The child is gone: find out how, and remember it for everyone who waits."""
         if self.why_dead is None:
-            end_process(self._process, self._channel, self._lifeline)
-            code = self._process.exitcode
+            self._child.end()
             under_way = call or next(iter(self._what.values()), None)
-            self.why_dead = f"worker process {self.pid} died ({describe_exit(code)})" + (
-                f" during {under_way!r}" if under_way else " between calls"
-            )
+            during = f"during {under_way!r}" if under_way else "between calls"
+            self.why_dead = f"{self._child.describe_end()} {during}"
         return WorkerDiedError(self.why_dead)
-
-
-def _forked_main(sock: socket.socket, lifeline: Any, constructor: Any, linger: float) -> None:
-    """In a forked child: let go of what belongs to the parent."""
-    for end in list(_parent_ends):
-        end.close()
-    serve.main(sock, lifeline, constructor, linger)

@@ -30,7 +30,10 @@ class Reply(Promise):
         return not self._is_awaited()
 
     def result(self, timeout: float | None = None) -> Any:
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = self._process.deadline
+        if timeout is not None:
+            given = time.monotonic() + timeout
+            deadline = given if deadline is None else min(deadline, given)
         while self._is_awaited():
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             self._process.take_in(wait=True, timeout=left)

@@ -104,7 +104,7 @@ def _serve(channel: Channel, desk: Desk, linger: float) -> None:
             else:
                 raise unknown(kind)
             answer, data = Message.RESULT, dump(result)
-        except Exception as error:
+        except BaseException as error:  # an environment may even call sys.exit
             answer, data = Message.EXCEPTION, dump_error(error)
         channel.send(answer, request, data)
 
@@ -114,14 +114,24 @@ def _call(channel: Channel, desk: Desk, payload: bytes) -> Any:
     if name == ROWS:
         return desk.run_rows(*args)
     if name == ATTACH:
-        number, *layout = args
-        block = Block(Layout(*layout), channel.fds.popleft(), number)
-        desk.blocks[number] = block.columns
-        return block.drop()
+        return _attach(channel, desk, *args)
     if name == FORGET:
         desk.blocks.pop(args[0], None)
         return None
     return desk.call(name, args, kwargs)
+
+
+def _attach(channel: Channel, desk: Desk, number: int, *layout: Any) -> None:
+    """Take a block that came with this message; if that fails, whoever needs it hears of it."""
+    try:
+        if not channel.fds:
+            raise OSError("a block came without its descriptor: the worker has too many files open")
+        block = Block(Layout(*layout), channel.fds.popleft(), number)
+    except Exception as error:
+        desk.blocks[number] = error
+        raise
+    desk.blocks[number] = block.columns
+    block.drop()
 
 
 def _end_with(lifeline: Connection) -> None:

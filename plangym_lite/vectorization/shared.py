@@ -15,13 +15,16 @@ import mmap
 import os
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from plangym_lite.transitions import STEPS, BatchSpec, Form
 from plangym_lite.vectorization.columns import BatchColumns, Layout
+from plangym_lite.vectorization.launch import interrupts_held
 
 __all__ = ["Block", "BlockPool"]
 
@@ -100,12 +103,13 @@ class BlockPool:
 
     Args:
         spec: what a row looks like.
-        limit: bytes that blocks may take in all; the default is a quarter of the memory.
+        limit: bytes that blocks may take in all; the default is a quarter of the memory
+            that the machine has, or that its container may use.
     """
 
     def __init__(self, spec: BatchSpec, limit: int | None = None) -> None:
         self._spec = spec
-        self.limit = _physical_memory() * LIMIT_SHARE if limit is None else limit
+        self.limit = _available_memory() * LIMIT_SHARE if limit is None else limit
         self.blocks: list[Block] = []
         self.on_drop: list[Callable[[int], None]] = []
 
@@ -130,8 +134,9 @@ class BlockPool:
             if block in self.blocks:
                 self._drop(block)
         roomy = self._has_room(2 * layout.nbytes) or not self.blocks
-        block = Block(layout)
-        self.blocks.append(block)
+        with interrupts_held():  # half a block would never be closed
+            block = Block(layout)
+            self.blocks.append(block)
         return block, roomy
 
     def discard(self, block: Block) -> None:
@@ -159,8 +164,32 @@ def _capacity(size: int) -> int:
     return 1 << max(3, (size - 1).bit_length())
 
 
-def _physical_memory() -> int:
+def _available_memory() -> float:
+    """Bytes of memory that this process may use: the machine's, or its container's if less."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
-        return 4 << 30
+        machine = 4 << 30
+    return min([machine, *_group_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
+
+
+def _group_limits(membership: Path, root: Path) -> Iterator[int]:
+    """The memory limits of the control groups that this process is in, and of those above them.
+
+    A line of ``membership`` is ``number:controllers:path``; without controllers it is version 2.
+    """
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return  # another system than Linux
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        top, name = (
+            (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
+        )
+        group = PurePosixPath(path)
+        for level in (group, *group.parents):
+            with suppress(OSError, ValueError):  # no such file; or "max"
+                yield int((top / str(level).strip("/") / name).read_text())

@@ -26,6 +26,7 @@ __all__ = [
     "Worker",
     "close_all",
     "common_spec",
+    "public",
 ]
 
 CLOSE_TIMEOUT = 5.0
@@ -59,6 +60,7 @@ class Worker(ABC):
     """A place where one environment lives."""
 
     spec: BatchSpec | None = None  # what a row looks like; None: not a PlanEnv
+    deadline: float | None = None  # time.monotonic() at which whatever waits raises LateError
     rows_name: str = "step_batch"  # the call that running rows is part of, for messages
 
     @abstractmethod
@@ -80,6 +82,16 @@ class Worker(ABC):
     @abstractmethod
     def restart(self) -> None:
         """Replace whatever is left of the worker by a fresh one, unless it was closed."""
+
+    def replace(self, state: Any = None) -> None:
+        """``restart`` into ``state``, without waiting for the environment where that can be."""
+        self.restart()
+        if state is not None:
+            self.call("set_state", state)
+
+    def owes_answers(self) -> bool:
+        """Whether it is at work."""
+        return False
 
     @abstractmethod
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
@@ -142,26 +154,31 @@ class Desk:
 
     def __init__(self, env: Any) -> None:
         self.env = env
-        self.blocks: dict[int, BatchColumns] = {}
+        self.blocks: dict[int, BatchColumns | Exception] = {}  # or why it could not be had
 
     def access(self, name: str) -> tuple[bool, Any]:
         """Whether an attribute is callable and, if not, its value."""
-        value = getattr(self.env, _public(name))
+        value = getattr(self.env, public(name))
         return (True, None) if callable(value) else (False, value)
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a method of the environment."""
-        return getattr(self.env, _public(name))(*args, **kwargs)
+        return getattr(self.env, public(name))(*args, **kwargs)
 
     def run_rows(self, number: int, start: int, stop: int, left_over: tuple[Any, Any]) -> RowsReply:
         """Run rows of a known block."""
         columns = self.blocks[number]
+        if isinstance(columns, Exception):
+            raise columns
         rows = columns.rows_of(start, stop, start, left_over)
         out = columns.out_of(start, stop)
         return self.env.make_transitions(rows, out), odd_leaves(out)
 
 
-def _public(name: str) -> str:
+def public(name: Any) -> str:
+    """A name that may cross the border."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a method or attribute must be a string, got {name!r}")
     if name.startswith("_"):
         raise AttributeError(f"{name!r} is private: only public names cross the border")
     return name

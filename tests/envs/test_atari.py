@@ -52,6 +52,14 @@ class TestPartialFrames(AtariSuite):
     depths = (0, 1, 7)
 
 
+class TestMusicCartridge(AtariSuite):
+    """Of its clock ale-py's states hold a rounded fraction only."""
+
+    game = "Pitfall2"
+    options = {"obs_type": "ram"}
+    length = 20
+
+
 def raw_env(game, **options):
     """Gymnasium's own environment, one frame a step, nothing sticky unless asked for."""
     options = {"frameskip": 1, "repeat_action_probability": 0.0, **options}

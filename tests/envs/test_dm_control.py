@@ -33,14 +33,6 @@ def test_exact(name):
     assert report.exact, report
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", TASKS)
-def test_every_task_is_exact(name):
-    report = check_exact(lambda: blind(name), name=name)
-    assert report.exact, report
-
-
 def test_exact_in_workers_and_through_terminals():
     report = check_exact(
         lambda: make("cartpole-swingup", render_mode=None, **BRIEF), n_workers=2, **SHORT

@@ -46,14 +46,6 @@ class TestBlackjack(ToyTextSuite):
     name = "Blackjack-v1"
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*out of date")
-@pytest.mark.parametrize("name", NAMES)
-def test_all_are_exact(name):
-    report = check_exact(lambda: make(name))
-    assert report.exact, report
-
-
 @pytest.mark.filterwarnings("ignore:.*out of date")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_plain_walk_is_gymnasiums(name):

@@ -3,13 +3,16 @@
 import os
 import socket
 import threading
+import time
+from contextlib import suppress
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plangym_lite.vectorization.channel import Channel, ChannelClosedError
-from plangym_lite.vectorization.messages import frame
+from plangym_lite.vectorization.channel import Channel, ChannelClosedError, LateError
+from plangym_lite.vectorization.messages import HEADER, frames
 
 LARGE = os.urandom(1 << 20) * 8  # far more than a socket buffers
 
@@ -23,6 +26,10 @@ def pair():
     yield left, right
     left.close()
     right.close()
+
+
+def framed(*message):
+    return b"".join(frames(*message))
 
 
 def interrupt(*args, **kwargs):
@@ -40,7 +47,7 @@ def test_messages_arrive_in_order(pair):
 def test_any_cut_of_the_stream_gives_the_same_messages(sent, cuts):
     raw, theirs = socket.socketpair()
     channel = Channel(theirs)
-    stream, received = b"".join(frame(*message) for message in sent), []
+    stream, received = b"".join(framed(*message) for message in sent), []
     with raw:
         for index in range(len(stream) + 1):
             if not stream:
@@ -49,7 +56,9 @@ def test_any_cut_of_the_stream_gives_the_same_messages(sent, cuts):
             raw.send(stream[:size])
             stream = stream[size:]
             channel.read_available()
-            while (message := channel.parse()) is not None:
+            while (message := channel.peek()) is not None:
+                assert channel.peek() == message
+                channel.drop()
                 received.append(message)
     channel.close()
     assert received == sent
@@ -109,7 +118,7 @@ def test_timeout_loses_no_message(pair, timeout, spin):
 
 def test_half_a_message_is_no_message():
     raw, theirs = socket.socketpair()
-    channel, data = Channel(theirs), frame(3, 1, b"payload")
+    channel, data = Channel(theirs), framed(3, 1, b"payload")
     with raw:
         raw.send(data[:15])
         with pytest.raises(TimeoutError):
@@ -150,10 +159,55 @@ def test_closed_channel(pair):
 
 def test_send_without_waiting(pair):
     left, right = pair
-    left.send(2, 1, b"small", wait=False)
+    left.send(2, 1, b"small", deadline=0.0)
     assert right.receive() == (2, 1, b"small")
-    with pytest.raises(ChannelClosedError, match="no room"):
-        left.send(2, 2, LARGE, wait=False)
+    with pytest.raises(LateError, match="no room"):
+        left.send(2, 2, LARGE, deadline=0.0)
+    with pytest.raises(ChannelClosedError, match="half way"):
+        left.send(2, 3, b"after a part of that went out", deadline=0.0)
+
+
+def test_a_message_that_did_not_begin_breaks_nothing(pair):
+    left, right = pair
+    with suppress(LateError):
+        while True:
+            left.send(2, 1, b"x" * 100, deadline=time.monotonic() + 0.01)
+    count = 0
+    with suppress(LateError):
+        while right.receive(timeout=0.05) == (2, 1, b"x" * 100):
+            count += 1
+    assert count > 100
+    left.send(2, 2, b"there is room")
+    assert right.receive() == (2, 2, b"there is room")
+
+
+def test_a_message_is_there_until_it_is_dropped(pair):
+    left, right = pair
+    left.send(3, 1, b"one")
+    left.send(3, 2, b"two")
+    assert [right.await_message() for _ in range(3)] == [(3, 1, b"one")] * 3
+    right.drop()
+    assert right.receive() == (3, 2, b"two")
+    assert right.peek() is None
+
+
+def test_lengths_of_any_size_have_room_in_a_header():
+    for length in (0, 1 << 32, 1 << 50):
+        assert HEADER.unpack(HEADER.pack(length, 3, 1 << 60)) == (length, 3, 1 << 60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(psutil.virtual_memory().available < 16 << 30, reason="needs 16 GB of memory")
+def test_message_of_more_than_four_gigabytes(pair):
+    left, right = pair
+    payload = bytes((4 << 30) + 5)
+    thread = threading.Thread(target=left.send, args=(3, 1, payload))
+    thread.start()
+    kind, request, got = right.receive(timeout=500)
+    thread.join()
+    assert (kind, request, len(got)) == (3, 1, len(payload))
+    assert got[-5:] == payload[-5:]
 
 
 def test_interrupt_while_waiting_for_a_message_breaks_nothing(pair, monkeypatch):

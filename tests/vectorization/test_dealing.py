@@ -1,5 +1,6 @@
 """Dealing: every row is run, each answer lands in its row, whoever dies on the way."""
 
+import time
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from plangym_lite import WorkerDiedError
 from plangym_lite.transitions import BatchSpec, Rows
+from plangym_lite.vectorization.channel import LateError
 from plangym_lite.vectorization.columns import Layout
 from plangym_lite.vectorization.dealing import ATTEMPTS, IN_HAND, SMALLEST_PIECE, Deal, pieces_of
 from plangym_lite.vectorization.shared import Block
@@ -176,11 +178,12 @@ def test_blocking_is_one_worker_after_another():
     assert set(under_way) == {0}
 
 
-def test_timeout_replaces_the_workers_that_are_late():
+def test_nothing_goes_on_past_the_deadline():
     with scripted({}, {"delays": (10**9,)}) as workers:
-        with pytest.raises(TimeoutError, match=r"workers \[1\] were replaced"):
-            Batch(20, workers).deal.run(timeout=0.05)
-        assert [worker.life for worker in workers] == [0, 1]
+        with pytest.raises(LateError):
+            Batch(20, workers).deal.run(deadline=time.monotonic() + 0.05)
+        with pytest.raises(LateError):
+            Batch(20, [workers[0]]).deal.run(deadline=time.monotonic() - 1)
 
 
 def test_interrupt_is_raised_at_once():

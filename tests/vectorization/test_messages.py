@@ -14,7 +14,7 @@ from plangym_lite.vectorization.messages import (
     Message,
     dump,
     dump_error,
-    frame,
+    frames,
     load,
     load_error,
 )
@@ -48,7 +48,7 @@ def test_kinds_have_plangyms_numbers():
 
 @given(st.integers(0, 255), st.integers(0, 2**64 - 1), st.binary())
 def test_frame(kind, request, payload):
-    data = frame(kind, request, payload)
+    data = b"".join(frames(kind, request, payload))
     assert HEADER.unpack_from(data) == (len(payload), kind, request)
     assert data[HEADER.size :] == payload
 

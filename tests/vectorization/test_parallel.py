@@ -113,6 +113,17 @@ def test_start_up_error_of_one_worker_closes_the_others(tmp_path, new_children):
     assert not new_children()
 
 
+@pytest.mark.parametrize("method", [None, "spawn"])
+def test_sixteen_workers_started_side_by_side(method, new_children):
+    with ParallelEnv(ToyEnv, n_workers=16, start_method=method, slip=0.2) as env:
+        assert len({process.pid for process in env.batch_env}) == 16
+        states = [env.step(RIGHT, return_state=True).state for _ in range(100)]
+        with ToyEnv(slip=0.2) as local:
+            expected = local.step_batch([RIGHT] * 100, states)
+        assert_same(expected, env.step_batch([RIGHT] * 100, states))
+    assert not new_children()
+
+
 def test_start_timeout():
     start = time.monotonic()
     with pytest.raises(TimeoutError):

@@ -1,7 +1,9 @@
 """ExternalProcess: one child, its life, and the verbs that are spoken to it."""
 
 import gc
+import multiprocessing
 import os
+import resource
 import signal
 import threading
 import time
@@ -13,7 +15,8 @@ import pytest
 from plangym_lite import ClosedError, WorkerDiedError
 from plangym_lite.testing.probe import SLEEPS, Probe, make_probe
 from plangym_lite.testing.toy import RIGHT, ToyEnv
-from plangym_lite.vectorization import ExternalProcess
+from plangym_lite.vectorization import ExternalProcess, ParallelEnv
+from plangym_lite.vectorization.channel import Channel
 from tests.same import assert_same
 from tests.vectorization.helpers import is_running, wait_until
 
@@ -102,15 +105,35 @@ def test_interrupted_restart_can_be_repeated(monkeypatch):
         raise KeyboardInterrupt
 
     process = ExternalProcess(ToyEnv)
-    for place in ("start_process", "load"):
-        with monkeypatch.context() as patch:
-            patch.setattr(f"plangym_lite.vectorization.process.{place}", interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                process.restart()
-        with pytest.raises(WorkerDiedError, match="interrupted"):
-            process.get_state()
+    with monkeypatch.context() as patch:
+        patch.setattr("plangym_lite.vectorization.child.start_process", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            process.restart()
+    with pytest.raises(WorkerDiedError, match="interrupted"):
+        process.get_state()
     process.restart()
     assert process.step(RIGHT).obs[0] == 3
+    process.close()
+
+
+def test_interrupted_wait_for_the_start_can_be_repeated(monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    process = ExternalProcess(ToyEnv, start=False)
+    process.start(wait_to_start=False)
+    state = ToyEnv().step(RIGHT, return_state=True).state
+    for place in ("load", "Channel.await_message", "Channel.drop"):
+        module = "channel" if "." in place else "process"
+        with monkeypatch.context() as patch:
+            patch.setattr(f"plangym_lite.vectorization.{module}.{place}", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                process.wait_start()
+        process.set_state(state)
+        assert_same(state, process.get_state())
+        process.replace(state)
+        assert_same(state, process.get_state())
+        process.replace(state)
     process.close()
 
 
@@ -237,6 +260,60 @@ def test_answers_that_came_before_the_death_are_kept(process):
     assert first() == 1
 
 
+class Interrupted:
+    """Raises a KeyboardInterrupt before or after the first call of a method."""
+
+    def __init__(self, patch, owner, name, when):
+        self.method, self.when = getattr(owner, name), when
+        patch.setattr(owner, name, lambda *args: self(*args))
+
+    def __call__(self, *args):
+        when, self.when = self.when, None
+        if when == "before":
+            raise KeyboardInterrupt
+        result = self.method(*args)
+        if when == "after":
+            raise KeyboardInterrupt
+        return result
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("place", [(Channel, "peek"), (Channel, "drop"), (Channel, "_wait")])
+def test_interrupt_at_any_moment_loses_no_answer(process, monkeypatch, place, when):
+    first, second = process.call("count"), process.call("count")
+    with monkeypatch.context() as patch:
+        Interrupted(patch, *place, when)
+        with pytest.raises(KeyboardInterrupt):
+            [
+                promise() for promise in (first, process.call("trouble", SLEEPS))
+            ]  # the 2nd is waited for
+    assert [first(), second(), process.call("count")()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_interrupt_between_arrival_and_delivery(process, monkeypatch, when):
+    first, second = process.call("count"), process.call("count")
+    with monkeypatch.context() as patch:
+        Interrupted(patch, process, "_deliver", when)
+        with pytest.raises(KeyboardInterrupt):
+            first()
+    assert [second(), first(), process.call("count")()] == [2, 1, 3]
+
+
+def test_interrupted_message_ends_the_process_and_says_so(process, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("plangym_lite.vectorization.channel.frames", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            process.call("count")
+    with pytest.raises(WorkerDiedError, match="interrupt cut a message"):
+        process.call("count")()
+    process.restart()
+    assert process.call("count")() == 1
+
+
 def test_death_says_what_was_going_on(process):
     pending = process.call("trouble", SLEEPS)
     os.kill(process.pid, signal.SIGKILL)
@@ -294,6 +371,19 @@ def test_forgotten_process_ends():
     assert wait_until(lambda: not is_running(pid))
 
 
+def test_ended_process_holds_nothing(process):
+    def held():
+        gc.collect()
+        return len(os.listdir("/proc/self/fd"))
+
+    before = held()
+    others = [ExternalProcess(ToyEnv) for _ in range(3)]
+    assert held() > before
+    for other in others:
+        other.close()
+    assert held() == before
+
+
 def test_descriptors_are_closed_over_many_cycles():
     def cycle():
         process = ExternalProcess(ToyEnv)
@@ -303,12 +393,26 @@ def test_descriptors_are_closed_over_many_cycles():
         return len(os.listdir("/proc/self/fd"))
 
     first = cycle()
-    assert [cycle() for _ in range(15)][-1] == first
+    assert [cycle() for _ in range(10)][-1] == first
 
 
 def test_copies_and_pickles_do_not_recurse(process):
     for name in ("__deepcopy__", "__getstate_manages_dict__", "_anything"):
         assert not hasattr(process, name)
+
+
+def test_worker_with_too_many_files_open_says_so():
+    def constructor():
+        if multiprocessing.parent_process() is not None:
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (os.dup(0), hard))  # so many, and no more
+        return ToyEnv()
+
+    with ParallelEnv(constructor, n_workers=1) as env:
+        for _ in range(2):
+            with pytest.raises(OSError, match="too many files open"):
+                env.step_batch([RIGHT] * 9)
+        assert env.batch_env[0].step(RIGHT).obs[0] == 3
 
 
 def test_starting_from_many_threads():

@@ -21,8 +21,8 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from plangym_lite import ClosedError, WorkerDiedError, make
 from plangym_lite.cli import main
+from plangym_lite.testing.remote_workers import RemoteWorkerSuite
 from plangym_lite.testing.toy import LEFT, RIGHT, STAY, ToyEnv, ToyError
-from plangym_lite.testing.workers import RemoteWorkerSuite
 from plangym_lite.transitions import STEPS
 from plangym_lite.validation import prepare_rows
 from plangym_lite.vectorization.ray import RayEnv, RayWorker

@@ -2,7 +2,9 @@
 
 import gc
 import os
+import signal
 import tempfile
+import time
 
 import numpy as np
 import pytest
@@ -186,3 +188,59 @@ def test_forgotten_pool_closes_its_descriptors():
     before = open_descriptors()
     BlockPool(SPEC).acquire(8)
     assert open_descriptors() == before
+
+
+def test_interrupt_while_a_block_is_made_leaves_none_behind(pool, monkeypatch):
+    reserve, before = os.posix_fallocate, open_descriptors()
+
+    def interrupted(*args):
+        reserve(*args)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", interrupted)
+        for size in (8, 64, 512):
+            with pytest.raises(KeyboardInterrupt):
+                pool.acquire(size)
+    pool.close()
+    assert open_descriptors() == before
+
+
+# ---- how much there is ---------------------------------------------------------------------------
+
+
+def group(root, path, name, text):
+    (root / path).mkdir(parents=True, exist_ok=True)
+    (root / path / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("lines", "limits"),
+    [
+        ("0::/a/b\n", [300, 200]),
+        ("0::/\n", []),
+        ("9:name=systemd:/x\n4:memory:/a/c\n3:cpuset:/\n", [700, 900]),
+        ("4:memory:/gone:with:colons\n0::/a\n", [900, 200]),
+    ],
+)
+def test_limits_of_containers(tmp_path, lines, limits):
+    membership, root = tmp_path / "cgroup", tmp_path / "fs"
+    membership.write_text(lines)
+    group(root, "a", "memory.max", "200\n")
+    group(root, "a/b", "memory.max", "300\n")
+    group(root, ".", "memory.max", "max\n")
+    group(root, "memory", "memory.limit_in_bytes", "900\n")
+    group(root, "memory/a/c", "memory.limit_in_bytes", "700\n")
+    assert list(shared._group_limits(membership, root)) == limits
+
+
+def test_a_pool_takes_no_more_than_its_container_has(monkeypatch):
+    machine = shared._available_memory()
+    assert BlockPool(SPEC).limit == machine * shared.LIMIT_SHARE
+    monkeypatch.setattr(shared, "_group_limits", lambda *paths: iter([1 << 62, 1 << 20]))
+    assert BlockPool(SPEC).limit == (1 << 20) * shared.LIMIT_SHARE
+
+
+def test_without_control_groups(tmp_path):
+    assert not list(shared._group_limits(tmp_path / "missing", tmp_path))

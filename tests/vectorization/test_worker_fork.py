@@ -2,7 +2,7 @@
 
 import pytest
 
-from plangym_lite.testing.workers import RemoteWorkerSuite
+from plangym_lite.testing.remote_workers import RemoteWorkerSuite
 from plangym_lite.vectorization import ExternalProcess
 
 

@@ -1,0 +1,131 @@
+"""RetroEnv: games of whole consoles, through stable-retro.
+
+A state is the emulator's memory (1 MB for a Genesis, its end never written to) with the last
+picture, which is not in it, and what Python keeps. With ``array_state=False`` the memory is
+compressed: some 20 KB in all, for milliseconds. What rewards are computed from is read from the
+memory again after a restore: without that, the first reward is the difference to whatever was there
+before.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import stable_retro
+
+from plangym_lite.envs.gym import PlangymEnv
+from plangym_lite.errors import InvalidStateError, NotCloneableError
+
+__all__ = ["RetroEnv", "games", "is_game"]
+
+LENGTH = struct.Struct("<I")  # of the memory, as it is saved
+WORD = 64
+STAYS = {"initial_state"}  # what an episode begins with: a constant, as large as a state
+
+
+def is_game(name: str) -> bool:
+    """Whether stable-retro knows a game of that name, with a ROM or without."""
+    return name in stable_retro.data.list_games()
+
+
+def games() -> list[str]:
+    """The games whose ROM is installed."""
+    return [name for name in stable_retro.data.list_games() if _has_rom(name)]
+
+
+def _has_rom(name: str) -> bool:
+    try:
+        return bool(stable_retro.data.get_romfile_path(name))
+    except FileNotFoundError:
+        return False
+
+
+class RetroEnv(PlangymEnv):
+    """A game of stable-retro. There can be one in a process: close it before you make another.
+
+    Args:
+        name: a game such as ``"Airstriker-Genesis-v0"``, or a callable that makes one.
+        obs_type: as for :class:`~plangym_lite.envs.gym.PlangymEnv`, or ``"ram"``.
+        others: as there; further ``engine_kwargs`` go to ``stable_retro.make``: ``state``,
+            ``scenario``, ``players`` and others.
+    """
+
+    SINGLETON: ClassVar[bool] = True
+    OBS_TYPES: ClassVar[tuple[str, ...]] = (*PlangymEnv.OBS_TYPES, "ram")
+
+    def __init__(self, name: Any, *others: Any, **engine_kwargs: Any) -> None:
+        if engine_kwargs.get("record"):
+            raise NotCloneableError(f"{name}: a film of the game cannot go back to a saved state")
+        super().__init__(name, *others, **engine_kwargs)
+
+    def make_gym_env(self) -> gym.Env:
+        if not isinstance(self._make, str):
+            return super().make_gym_env()
+        kwargs = {"render_mode": self.render_mode, **self._engine_kwargs}
+        if self.obs_type == "ram":
+            kwargs["obs_type"] = stable_retro.Observations.RAM
+        return stable_retro.make(self._make, **kwargs)
+
+    def prepare_states(self) -> None:
+        given = self._capacity
+        super().prepare_states()
+        self._snapshot.left_out[-1] |= STAYS
+        self._snapshot._remember_names()
+        if self.STATE_IS_ARRAY and given is None:
+            self._capacity = self._measure_capacity()
+
+    def _measure_capacity(self) -> int:
+        self._take_picture()
+        rest = len(super().save_bytes())  # of one size, but for what wrappers gather
+        return -(-(len(self._base.em.get_state()) + 2 * rest) // WORD) * WORD
+
+    # ---- running ------------------------------------------------------------------------------
+
+    def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
+        self._forget_picture()
+        return super().apply_reset(seed, options)
+
+    def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
+        self._forget_picture()
+        return super().advance(action, n_frames)
+
+    def _forget_picture(self) -> None:
+        """With memories as observations only ``save_bytes`` keeps a picture."""
+        if self._base.ram is not None:
+            self._base.img = None
+
+    def _take_picture(self) -> None:
+        if self._base.img is None:
+            self._base.img = self._base.get_screen(apply_rotation=True)
+
+    def current_obs(self) -> Any:
+        if self.obs_type != "ram":
+            return super().current_obs()
+        return self._obs.copy()
+
+    # ---- the state ----------------------------------------------------------------------------
+
+    def save_bytes(self) -> bytes:
+        self._take_picture()
+        memory = self._base.em.get_state()
+        if not self.STATE_IS_ARRAY:
+            memory = zlib.compress(memory, 1)
+        return LENGTH.pack(len(memory)) + memory + super().save_bytes()
+
+    def load_bytes(self, data: bytes) -> None:
+        base = self._base
+        end = LENGTH.size + (LENGTH.unpack_from(data)[0] if len(data) > LENGTH.size else 0)
+        memory = data[LENGTH.size : end]
+        try:
+            memory = memory if self.STATE_IS_ARRAY else zlib.decompress(memory)
+        except zlib.error as error:
+            raise InvalidStateError(f"not a state of {self!r}: {error}") from error
+        if len(memory) != len(base.em.get_state()):
+            raise InvalidStateError(f"not a state of {self!r}: {len(memory)} bytes of memory")
+        super().load_bytes(data[end:])
+        base.em.set_state(memory)
+        base.data.reset()
+        base.data.update_ram()
