@@ -120,5 +120,5 @@ def _attempt(function: Callable[[], Any]) -> tuple[bool, Any]:
     """Whether ``function`` returned, and what; or its error, so that it can travel."""
     try:
         return True, function()
-    except Exception as error:
+    except BaseException as error:  # sys.exit too: it is the environment's, not the actor's
         return False, dump_error(error)

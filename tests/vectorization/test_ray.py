@@ -65,20 +65,23 @@ def cluster():
 def processes():
     """Those below this one, each with its name."""
     children = psutil.Process().children(recursive=True)
-    return {(child.pid, "".join(child.cmdline()[:1])) for child in children}
+    return {(child.pid, " ".join(child.cmdline()).strip()) for child in children}
 
 
 def end_of(started):
-    """Wait for the end of all but Ray's agents, which take a minute to notice that it is over."""
-    agents = [pid for pid, name in started if name.endswith("Agent")]
+    """Wait for the end of all but Ray's agents and of workers that were about to start.
+
+    Those take a minute to notice that it is over.
+    """
+    late = [pid for pid, name in started if name.endswith("Agent") or "default_worker" in name]
 
     def left():
-        return [entry for entry in started if entry[0] not in agents and is_running(entry[0])]
+        return [entry for entry in started if entry[0] not in late and is_running(entry[0])]
 
     try:
         assert wait_until(lambda: not left(), 20), left()
     finally:
-        for pid in filter(is_running, agents):
+        for pid in filter(is_running, late):
             os.kill(pid, signal.SIGKILL)
 
 
@@ -468,7 +471,7 @@ import psutil, time
 from plangym_lite import make
 env = make("CartPole-v1", ray=True, n_workers=1)
 for child in psutil.Process().children(recursive=True):
-    print(child.pid, child.cmdline()[0], flush=True)
+    print(child.pid, *child.cmdline(), flush=True)
 print("that is all", flush=True)
 time.sleep(60)
 """
@@ -480,7 +483,7 @@ def test_script_that_is_killed_takes_its_cluster_with_it():
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as program:
         lines = [line.split() for line in iter(program.stdout.readline, "that is all\n")]
         program.kill()
-    started = {(int(pid), name) for pid, name in lines}
+    started = {(int(pid), " ".join(name)) for pid, *name in lines}
     assert "ray::RemoteEnv" in dict(started).values()
     end_of(started)
 
