@@ -9,7 +9,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
 def test_code_prints_what_it_says(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
     promised = re.search(r"It prints `(.*?)`", README).group(1)
     script = tmp_path / "readme.py"
     script.write_text(code)

@@ -95,7 +95,7 @@ class TestClassicControl:
 
 class TestToyText:
     def test_a_passenger_who_may_change_his_mind(self, monkeypatch):
-        args = monkeypatch, ToyText, "load_state", forgetting(slice(3, 4))
+        args = monkeypatch, ToyText, "load_state", forgetting(slice(2, 3))
         name = next(name for name in gym.registry if name.startswith("Taxi-"))
         assert is_caught(
             lambda: make(name, fickle_passenger=True), *args, depths=(0, 30), length=60

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from gymnasium import spaces
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -216,6 +216,7 @@ class FuzzedWorkers(RuleBasedStateMachine):
 
     @rule(worker=workers, rows=rows.filter(lambda rows: len(rows) > 16))
     def stall(self, worker, rows):
+        self.sync_states(None, True, None)  # none is dead, none is still starting
         process = self.env.batch_env[worker]
         pid, batch = process.pid, self.batch_of(rows)
         os.kill(pid, signal.SIGSTOP)
@@ -269,7 +270,11 @@ class FuzzedWorkers(RuleBasedStateMachine):
 
 
 unraisable = "ignore::pytest.PytestUnraisableExceptionWarning"  # an interrupt inside a finalizer
-common = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+common = {
+    "deadline": None,
+    "suppress_health_check": list(HealthCheck),
+    "phases": [Phase.generate],  # to shrink what fails would take minutes
+}
 
 
 @pytest.mark.timeout(180)  # on a busy machine; else a few seconds
