@@ -31,10 +31,10 @@ demo: $(VENV)/core  ## plan Ms. Pac-Man on every core and show where the GIF is
 	@echo "The game it played: $(abspath $(OUT)/mspacman.gif)"
 
 test: $(VENV)/dev  ## all tests but the slow ones
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m tests
 
 slow: $(VENV)/dev  ## the slow tests too
-	$(BIN)/python -m pytest -q -m 'slow or not slow'
+	$(BIN)/python -m tests -m 'slow or not slow'
 
 soak: $(VENV)/dev  ## MINUTES=10 of faults at full speed: rows wrong, rows lost, leaks
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)

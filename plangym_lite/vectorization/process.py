@@ -278,7 +278,7 @@ class ExternalProcess(EnvironmentWorker):
 
     def owes_answers(self) -> bool:
         self.take_in()
-        return self._ready is not None and len(self._what) > 0
+        return self._ready is not None and any(name != serve.FORGET for name in self._what.values())
 
     def _open(self) -> Channel:
         if self._closed:

@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     from plangym_lite.commands.targets import targets
 
     EVERYTHING = targets()
-    SAMPLE = [target for target in targets(sample=2) if target.family != "Other"]
+    SAMPLE = [target for target in targets(sample=1) if target.family != "Other"]
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
 

@@ -76,7 +76,7 @@ class TestSurvey:
     def test_whatever_happens_is_a_row(self, user_games):
         before = children()
         todo = toys("Fine", "Dying", "Forgetful", "Hanging", "Stubborn", "Fine")
-        rows = list(survey(todo, jobs=2, timeout=15.0))
+        rows = list(survey(todo, jobs=2, timeout=10.0))
         assert children() == before
         found = sorted((row.name.partition(":")[2], row.verdict) for row in rows)
         assert found == [
@@ -89,7 +89,7 @@ class TestSurvey:
         ]
         reasons = {row.name.partition(":")[2]: row.reason for row in rows}
         assert reasons["Dying"] == "the process ended with 3: last words"
-        assert reasons["Hanging"] == "no answer within 15 s"
+        assert reasons["Hanging"] == "no answer within 10 s"
 
     def test_left_early_nothing_stays(self, user_games):
         before = children()

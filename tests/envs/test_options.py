@@ -14,9 +14,16 @@ BREAKOUT = "ALE/Breakout-v5"
     ("name", "options"),
     [
         (BREAKOUT, {"obs_type": "rgb", "frameskip": (2, 5), "episodic_life": True}),
-        (BREAKOUT, {"obs_type": "grayscale", "frameskip": 4}),
-        (BREAKOUT, {"obs_type": "ram", "episodic_life": True, "remove_time_limit": False}),
-        (BREAKOUT, {"obs_type": "ram", "certify": False, "full_action_space": True}),
+        (BREAKOUT, {"obs_type": "grayscale", "frameskip": 4, "full_action_space": True}),
+        (
+            BREAKOUT,
+            {
+                "obs_type": "ram",
+                "episodic_life": True,
+                "remove_time_limit": False,
+                "certify": False,
+            },
+        ),
         ("CartPole-v1", {"certify": False, "wrappers": [gym.wrappers.NormalizeReward]}),
         ("FrozenLake-v1", {"certify": False, "array_state": False}),
         ("Taxi-v4", {"is_rainy": True, "fickle_passenger": True}),

@@ -107,7 +107,14 @@ def test_games_that_are_installed():
     assert not adapter.is_game("CartPole-v1")
 
 
-@pytest.mark.parametrize("part", ["rewards", "memory", "picture"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "memory",
+        pytest.param("rewards", marks=pytest.mark.slow),
+        pytest.param("picture", marks=pytest.mark.slow),
+    ],
+)
 def test_what_is_dropped_is_missed(part, monkeypatch):
     load = RetroEnv.load_bytes
 
