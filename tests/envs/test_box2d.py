@@ -119,7 +119,10 @@ def test_the_exhaust_in_a_picture_is_all_there(depth):
         assert_same(image, env.get_image())
 
 
-@pytest.mark.parametrize("name", ["BipedalWalker-v3", "BipedalWalkerHardcore-v3"])
+@pytest.mark.parametrize(
+    "name",
+    ["BipedalWalker-v3", pytest.param("BipedalWalkerHardcore-v3", marks=pytest.mark.slow)],
+)
 def test_without_new_environments_the_contract_fails(name, monkeypatch):
     """A world that an episode was played in is not a new one."""
     begin = ReplayedEnv._begin

@@ -8,13 +8,14 @@ from plangym_lite.testing import check_exact
 
 BRIEF = {"depths": (0, 6), "length": 12, "reach": 20}
 BREAKOUT = "ALE/Breakout-v5"
+GRAY = {"obs_type": "grayscale", "frameskip": 4, "full_action_space": True}
 
 
 @pytest.mark.parametrize(
     ("name", "options"),
     [
         (BREAKOUT, {"obs_type": "rgb", "frameskip": (2, 5), "episodic_life": True}),
-        (BREAKOUT, {"obs_type": "grayscale", "frameskip": 4, "full_action_space": True}),
+        pytest.param(BREAKOUT, GRAY, marks=pytest.mark.slow),
         (
             BREAKOUT,
             {

@@ -22,6 +22,7 @@ SHORT = {"depths": (0, 9), "length": 12, "reach": 0}
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
+@pytest.mark.slow
 class TestPictures(ContractSuite):
     depths, length, reach = (0, 20), 20, 0
 

@@ -121,6 +121,7 @@ class TestAtari:
     def make_env(self, game, **options):
         return lambda: make(f"ALE/{game}-v5", **{"obs_type": "ram", **options})
 
+    @pytest.mark.slow
     def test_frames_that_were_left_half_drawn(self, monkeypatch):
         """The emulator's own state does not say so, and then Q*bert runs on differently."""
         make_env = self.make_env("Qbert", frameskip=1)
@@ -167,6 +168,7 @@ class TestAtari:
         args = monkeypatch, Emulator, "load", broken
         assert is_caught(make_env, *args, **{**self.SHORT, "depths": (0,), "reach": 60})
 
+    @pytest.mark.slow
     def test_what_wrappers_have_gathered(self, monkeypatch):
         wrappers = [(gym.wrappers.FrameStackObservation, 3)]
         args = monkeypatch, Snapshot, "_attributes", forgetting_attribute("obs_queue")

@@ -252,7 +252,8 @@ def test_states_too_large_for_a_message():
             return (1 << 16,), np.dtype(float)
 
         def save_state(self, out=None):
-            out = np.zeros(1 << 16) if out is None else out
+            out = np.empty(1 << 16) if out is None else out
+            out[4:] = 0
             super().save_state(out[:4])
             return out
 
@@ -414,6 +415,7 @@ def test_options_of_the_workers():
     remove_placement_group(group)
 
 
+@pytest.mark.slow
 def test_more_workers_than_cores_share_them():
     with RayEnv(ToyEnv, n_workers=5) as env:
         assert len(env.step_batch([RIGHT] * 5).rewards) == 5
@@ -477,6 +479,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_script_that_is_killed_takes_its_cluster_with_it():
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "ignore", "-c", KILLED]
