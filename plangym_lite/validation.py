@@ -148,14 +148,14 @@ def _fit_action_values(space: Any, array: np.ndarray) -> np.ndarray:
     if isinstance(space, spaces.Box):
         return array.astype(space.dtype, copy=False)
     whole = _whole_numbers(array, "actions")
-    if isinstance(space, spaces.MultiBinary):
-        low, high = 0, 2
+    low: Any = 0 if isinstance(space, spaces.MultiBinary) else space.start
+    if isinstance(space, spaces.Discrete):  # two passes are quicker than what follows
+        high: Any = low + space.n
+        fits = not whole.size or bool(whole.min() >= low and whole.max() < high)
     else:
-        low, high = (
-            space.start,
-            space.start + (space.n if isinstance(space, spaces.Discrete) else space.nvec),
-        )
-    if whole.size and (whole.min() < np.min(low) or (whole >= high).any() or (whole < low).any()):
+        high = 2 if isinstance(space, spaces.MultiBinary) else low + space.nvec
+        fits = bool(((whole >= low) & (whole < high)).all())
+    if not fits:
         wrong = ((whole < low) | (whole >= high)).reshape(len(whole), -1).any(1)
         row = int(np.flatnonzero(wrong)[0])
         raise InvalidBatchError(f"the action of row {row} ({array[row]}) is not in {space}")

@@ -1,32 +1,32 @@
-"""Run all tests in two halves, side by side: ``python -m tests [arguments of pytest]``.
+"""Run all tests in three parts, side by side: ``python -m tests [arguments of pytest]``.
 
-One half looks at processes, ``/dev/shm`` and whole clusters, which must be nobody else's. Its
-output is shown as it comes, that of the other when it has ended.
+Much of a test's time goes by in waiting for processes, so that three parts keep two cores busy. The
+first part's output is shown as it comes, that of the others when they have ended.
 """
 
 import subprocess
 import sys
-import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
-WATCHFUL = ["vectorization", "seeds", "bench", "commands", "test_notebooks.py"]
+WORKERS = ["tests/vectorization"]
+ENGINES = ["tests/envs", "tests/testing"]
 
 
 def main(arguments: list[str]) -> int:
-    """Run both; return 0 if both passed."""
-    pytest = [sys.executable, "-m", "pytest", "-q", *arguments]
-    watchful = [f"tests/{name}" for name in WATCHFUL]
-    with tempfile.TemporaryFile() as output:
-        others = subprocess.Popen(
-            [*pytest, "tests", "-p", "no:cacheprovider", *(f"--ignore={it}" for it in watchful)],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            codes = [subprocess.run([*pytest, *watchful], check=False).returncode, others.wait()]
-        finally:
-            others.kill()
-            output.seek(0)
-            print(output.read().decode(errors="replace"), flush=True)
+    """Run the parts; return 0 if all passed."""
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    rest = ["tests", *(f"--ignore={path}" for path in [*WORKERS, *ENGINES])]
+
+    def in_silence(part: list[str]) -> subprocess.CompletedProcess[str]:
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.run([*pytest, *part], text=True, check=False, **output)
+
+    with ThreadPoolExecutor() as pool:
+        others = pool.map(in_silence, [ENGINES, rest])
+        codes = [subprocess.run([*pytest, *WORKERS], check=False).returncode]
+        for other in others:
+            print(other.stdout, flush=True)
+            codes.append(other.returncode)
     return max(codes, key=abs)
 
 

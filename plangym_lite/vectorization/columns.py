@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 CACHE_LINE = 64
+MOST_VIEWS = 64
 
 
 class Layout:
@@ -67,27 +68,29 @@ class Layout:
         """The columns in ``memory``, a uint8 array of at least ``nbytes``."""
 
         def column(field: Any) -> Any:
-            if field is None:
-                return None
-            part = memory[field.offset : field.offset + field.nbytes]
-            return part.view(field.dtype).reshape(field.shape)
+            return None if field is None else field.within(memory)
 
-        def leaf(field: Any) -> Any:
-            return [None] * self.capacity if field is None else column(field)
-
-        observs = map_leaves(leaf, self._observs) if self.form.observs else None
         states = [None] * self.capacity if self._has_odd_states else column(self._states_out)
         return BatchColumns(
             Rows(map_leaves(column, self._actions), column(self._states_in), column(self._dts)),
             Columns(
                 states,
-                observs,
+                self.view_observs(memory),
                 column(self._rewards),
                 column(self._terminateds),
                 column(self._truncateds),
                 column(self._lengths),
                 self.form,
             ),
+        )
+
+    def view_observs(self, memory: np.ndarray) -> Any:
+        """The column of observations alone."""
+        if not self.form.observs:
+            return None
+        odd = lambda: [None] * self.capacity  # noqa: E731
+        return map_leaves(
+            lambda field: odd() if field is None else field.within(memory), self._observs
         )
 
     @property
@@ -122,6 +125,9 @@ class _Field:
         self.offset, self.shape, self.dtype = offset, shape, dtype
         self.nbytes = int(np.prod(shape, dtype=int)) * dtype.itemsize
 
+    def within(self, memory: np.ndarray) -> np.ndarray:
+        return np.ndarray(self.shape, self.dtype, memory, self.offset)
+
 
 class BatchColumns:
     """The columns of one block: ``rows`` on the way in, ``out`` on the way out."""
@@ -129,6 +135,7 @@ class BatchColumns:
     def __init__(self, rows: Rows, out: Columns) -> None:
         self.rows = rows
         self.out = out
+        self._views: dict[tuple[int, int], Columns] = {}  # of pieces, where all are arrays
 
     def fill(self, start: int, stop: int, rows: Rows) -> tuple[Any, Any]:
         """Write rows ``start`` to ``stop`` of a batch; return the actions and states left over.
@@ -169,7 +176,12 @@ class BatchColumns:
 
     def out_of(self, start: int, stop: int) -> Columns:
         """The same rows of the outgoing columns: views of arrays, copies of lists."""
-        return cut_columns(self.out, start, stop)
+        views = self._views.get((start, stop))
+        if views is None:
+            views = cut_columns(self.out, start, stop)
+            if not odd_leaves(views) and len(self._views) < MOST_VIEWS:
+                self._views[start, stop] = views
+        return views
 
 
 def has_only_arrays(space: Any) -> bool:

@@ -76,7 +76,7 @@ class Gathering:
         )
         if not self._has_images:
             return pack(self._spec, out, self._infos)
-        leased = self._block.lease().out.observs if self._may_lease else source.observs
+        leased = self._block.lease() if self._may_lease else source.observs
 
         def take(target: Any, image: Any) -> Any:
             if target is not None:
@@ -97,7 +97,7 @@ def take_observs(block: Block, size: int, may_lease: bool) -> Any:
 
     map_leaves(lambda leaf: found.append(is_image(leaf)), source)
     if any(found):
-        source = block.lease().out.observs
+        source = block.lease()
 
     def take(leaf: Any) -> Any:
         return leaf[:size] if isinstance(leaf, list) or is_image(leaf) else leaf[:size].copy()

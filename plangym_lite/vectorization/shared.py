@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.transitions import STEPS, BatchSpec, Form
-from plangym_lite.vectorization.columns import BatchColumns, Layout
+from plangym_lite.vectorization.columns import Layout
 from plangym_lite.vectorization.launch import interrupts_held
 
 __all__ = ["Block", "BlockPool"]
@@ -52,11 +52,11 @@ class Block:
         self.outstanding: list[Any] = []  # promises of calls that write into the block
         self._finalizer = weakref.finalize(self, os.close, self.fd)
 
-    def lease(self) -> BatchColumns:
-        """The columns once more: the block is not free while any array of these is alive."""
+    def lease(self) -> Any:
+        """The observations once more: the block is not free while any array of these is alive."""
         memory = np.frombuffer(self._memory, np.uint8)
         self._lease = weakref.ref(memory.base)
-        return self.layout.view(memory)
+        return self.layout.view_observs(memory)
 
     @property
     def is_free(self) -> bool:
