@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 WORKERS = ["tests/vectorization"]
-ENGINES = ["tests/envs", "tests/testing"]
+ENGINES = ["tests/envs"]
 
 
 def main(arguments: list[str]) -> int:

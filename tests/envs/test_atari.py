@@ -33,11 +33,13 @@ class TestSticky(AtariSuite):
     reach = 150
 
 
+@pytest.mark.slow
 class TestRandomFrameskip(AtariSuite):
     game = "BeamRider"
     options = {"frameskip": (2, 5), "obs_type": "ram", "repeat_action_probability": 0.1}
 
 
+@pytest.mark.slow
 class TestWrapped(AtariSuite):
     game = "Pong"
     options = {

@@ -318,8 +318,15 @@ def test_what_is_meant_for_gymnasium():
         assert env.get_state().dtype == np.uint8
 
 
+ONE_OF_EACH = sorted({domain: name for name, (domain, _) in TASKS.items()}.values())
+
+
 @pytest.mark.parametrize(
-    "name", sorted({domain: name for name, (domain, _) in TASKS.items()}.values())
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if number % 5 else ())
+        for number, name in enumerate(ONE_OF_EACH)
+    ],
 )
 def test_a_picture_of_every_domain(name):
     """Right after a restore, after other episodes, and in a fresh environment."""

@@ -116,6 +116,7 @@ def batch_of(env, size=30, action=RIGHT):
     return ([action] * size, states, range(1, size + 1)), expected
 
 
+@pytest.mark.slow  # what follows drives the same workers by way of batches
 class TestRayWorker(RemoteWorkerSuite):
     told_of_exit = "died"  # Ray knows no more than that the connection broke
     answers_outlive_worker = False  # Ray may lose one that was on its way
