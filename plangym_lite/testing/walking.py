@@ -189,7 +189,7 @@ def serve_stretches(questions: Any, answers: Any) -> None:
     make_env, stretches = pickle.load(questions)
     tapes = []
     with make_env() as env:
-        wander(env, 3, 11)
+        wander(env, 4, 11)
         for stretch in stretches:
             env.set_state(stretch.state)
             tapes.append(play(env, stretch.moves, images=stretch.images, saving=stretch.saving))
