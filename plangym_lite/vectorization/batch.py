@@ -30,7 +30,7 @@ from plangym_lite.transitions import (
 from plangym_lite.validation import check_state, check_timeout, prepare_rows
 from plangym_lite.vectorization.channel import LateError
 from plangym_lite.vectorization.crews import Crew, CrewChoice, kind_of_batch
-from plangym_lite.vectorization.dealing import Deal
+from plangym_lite.vectorization.dealing import PIECE_SIZES, Deal
 from plangym_lite.vectorization.gathering import Gathering
 from plangym_lite.vectorization.limits import time_limit
 from plangym_lite.vectorization.shared import BlockPool
@@ -58,7 +58,7 @@ class BatchEnv:
         envs: the workers.
         blocking: one worker after another; the answers are the same.
         shared_limit: bytes of shared memory; see :class:`BlockPool`.
-        chunk_size: rows that a worker is sent at once, at most; ``None``: no limit.
+        piece_sizes: see :func:`~plangym_lite.vectorization.dealing.pieces_of`.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class BatchEnv:
         envs: Sequence[Worker],
         blocking: bool = False,
         shared_limit: int | None = None,
-        chunk_size: int | None = None,
+        piece_sizes: tuple[int | None, int] = PIECE_SIZES,
     ) -> None:
         self._envs = list(envs)
         if not self._envs:
             raise ValueError("a BatchEnv needs at least one worker")
         self._blocking = blocking
-        self._chunk_size = chunk_size
+        self._piece_sizes = piece_sizes
         self._synced: Any = None  # the state that all workers were last put into
         self._closed = False
         self._unfinished: dict[int, Promise] = {}  # what an interrupted batch left under way
@@ -139,6 +139,8 @@ class BatchEnv:
         self._clear_up()
         if self._caller is None or self._envs[0].deadline is not None:
             return self._run_on(self._envs, rows, form)
+        if len(rows.dts) == 1:  # nothing to share out
+            return self._caller.env.run_rows(rows, form)
         kind = kind_of_batch(rows, form)
         crew, start = self._choice.pick(kind), time.perf_counter()
         batch = self._run_by(crew, rows, form)
@@ -149,7 +151,7 @@ class BatchEnv:
         if crew == Crew.WORKERS:
             return self._run_on(self._envs, rows, form)
         assert self._caller is not None
-        if crew == Crew.CALLER or len(rows.dts) == 1:
+        if crew == Crew.CALLER:
             return self._caller.env.run_rows(rows, form)
         company = min(len(self), usable_cores(), len(rows.dts)) - 1
         return self._run_on([*self._envs[:company], self._caller], rows, form, spin=SPIN)
@@ -165,7 +167,7 @@ class BatchEnv:
             replace=self._replace,
             collect=gathering.collect,
             blocking=self._blocking,
-            chunk_size=self._chunk_size,
+            piece_sizes=self._piece_sizes,
             spin=spin,
         )
         try:

@@ -31,7 +31,8 @@ from plangym_lite.vectorization.worker import close_all
 
 __all__ = ["CHUNK_SIZE", "RayEnv", "RayWorker", "RemoteEnv"]
 
-CHUNK_SIZE = 64
+CHUNK_SIZE = 128
+SMALLEST_CHUNK = 32
 """Rows of a chunk at most, unless told otherwise; ``docs/cluster.md`` says how it was measured."""
 
 
@@ -107,7 +108,8 @@ class RayEnv(VectorizedEnv):
                 workers.append(worker)
                 worker.start(wait_to_start=False, claims_core=index < int(free))
             self._wait_start(workers)
-            return BatchEnv(workers, self.blocking, self._shared_limit, self._chunk_size)
+            sizes = self._chunk_size, min(SMALLEST_CHUNK, self._chunk_size)
+            return BatchEnv(workers, self.blocking, self._shared_limit, sizes)
         except BaseException:
             close_all(workers, timeout=1.0)
             raise
