@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -74,7 +75,7 @@ def examine(target: Target, n_workers: int | None = None) -> Row:
         row.verdict, row.reason = REFUSED, _line(error, named=False)
     except Exception as error:  # whatever a foreign environment raises
         row.reason = _line(error)
-        if _gymnasium_cannot_make(target.name):
+        if _gymnasium_cannot_either(target.name):
             row.verdict = NOT_MADE
     else:
         report = check_exact(make_env, name=target.name, n_workers=n_workers, **target.walk)
@@ -120,9 +121,10 @@ def _nanoseconds(call: Callable[[], Any]) -> int:
     return time.perf_counter_ns() - start
 
 
-def _gymnasium_cannot_make(name: str) -> bool:
+def _gymnasium_cannot_either(name: str) -> bool:
     try:
-        gym.make(name).close()
+        with contextlib.closing(gym.make(name)) as env:
+            env.reset(seed=0)
     except Exception:  # the engine's own reasons: a package that is missing, an old version
         return True
     return False

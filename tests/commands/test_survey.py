@@ -42,7 +42,7 @@ class TestExamine:
         ],
     )
     def test_others(self, user_games, monkeypatch, name, verdict, reason):
-        monkeypatch.setattr(examining, "_gymnasium_cannot_make", lambda name: False)
+        monkeypatch.setattr(examining, "_gymnasium_cannot_either", lambda name: False)
         row = examine(toys(name)[0])
         assert row.verdict == verdict
         assert row.reason.startswith(reason)
