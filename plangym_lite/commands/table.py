@@ -108,9 +108,10 @@ def _made_with(versions: Sequence[dict[str, str]]) -> str:
     each = [", ".join(f"{name} {number}" for name, number in known.items()) for known in versions]
     found = "; and ".join(each)
     return (
-        "Written by `plangym-lite check --all --variants all --markdown docs/exact.md`; what each\n"
-        "run compares stands in [states.md](states.md). Microseconds are medians of single calls\n"
-        f"on a busy machine.\n\nVersions: {found}."
+        "Written by `plangym-lite check --all --markdown docs/exact.md`, of some ids with more\n"
+        "options than it takes by itself (`--variants`); what each run compares stands in\n"
+        "[states.md](states.md). Microseconds are medians of single calls on a busy machine.\n\n"
+        f"Versions: {found}."
     )
 
 
