@@ -20,11 +20,11 @@ from gymnasium.envs.registration import load_env_creator
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.envs.gym import PlangymEnv
-from plangym_lite.envs.providers import PROVIDERS, spec_of
+from plangym_lite.envs.providers import spec_of
 from plangym_lite.errors import UnknownEnvironmentError
 from plangym_lite.machine import usable_cores
 
-__all__ = ["PROVIDERS", "adapter_for", "find_spec", "make", "register_adapter"]
+__all__ = ["adapter_for", "find_spec", "make", "register_adapter"]
 
 SUITE_NAME = re.compile(r"dm_control/.+|[A-Za-z_]+-(?!v\d)[a-z_0-9]+")
 """What the tasks of dm_control look like: ``cartpole-balance``, or shimmy's id of it."""

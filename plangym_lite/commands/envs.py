@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import textwrap
 import warnings
 from collections.abc import Iterable
@@ -12,7 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from plangym_lite.registry import PROVIDERS
+from plangym_lite.envs.providers import PROVIDERS, register_ids_of
 
 __all__ = [
     "FAMILIES",
@@ -90,8 +89,7 @@ def installed_families() -> list[Family]:
 def registered_specs() -> list[Any]:
     """Every spec that Gymnasium knows once the installed providers are imported."""
     for provider in PROVIDERS:
-        if find_spec(provider):
-            gym.register_envs(importlib.import_module(provider))
+        register_ids_of(provider)
     return list(gym.registry.values())
 
 

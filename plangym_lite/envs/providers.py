@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import warnings
 from typing import Any
 
 import gymnasium as gym
 
-__all__ = ["PROVIDERS", "spec_of"]
+__all__ = ["PROVIDERS", "register_ids_of", "spec_of"]
 
 PROVIDERS = ("ale_py", "minigrid", "shimmy")
 """In the order in which they are asked."""
 
 
+def register_ids_of(provider: str) -> None:
+    """Import a package for the ids it adds; warn where it is there but cannot be imported."""
+    if importlib.util.find_spec(provider) is None:
+        return
+    try:
+        gym.register_envs(importlib.import_module(provider))
+    except ImportError as error:  # shimmy imports what gymnasium[mujoco] would have installed
+        warnings.warn(
+            f"{provider} is installed but cannot be imported ({error}): its ids are left out",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
 def spec_of(name: str) -> Any:
     """Gymnasium's spec of an id, importing the packages that may provide it; or ``None``."""
     for provider in ("", *PROVIDERS):
-        if provider and importlib.util.find_spec(provider):
-            gym.register_envs(importlib.import_module(provider))
+        if provider:
+            register_ids_of(provider)
         try:
             return gym.spec(name)
         except gym.error.Error:
