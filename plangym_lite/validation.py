@@ -174,6 +174,10 @@ def _whole_numbers(array: np.ndarray, what: str) -> np.ndarray:
 
 def check_dts(dt: Any, size: int) -> np.ndarray:
     """``[B]`` int64 from an int, a list or an array; each at least 1."""
+    if type(dt) is int and 0 < dt < 1 << 62:
+        whole = np.empty(size, np.int64)
+        whole.fill(dt)
+        return whole
     array = _as_array(dt, "dt")
     if array.dtype.kind == "b" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
         raise InvalidBatchError(f"dt must be whole numbers of at least 1, got {dt!r}")

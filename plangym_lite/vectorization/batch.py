@@ -47,7 +47,7 @@ __all__ = ["BatchEnv"]
 
 RESTARTS = 3
 IMAGES_AT_ONCE = 64  # pictures that a worker draws for one message of draw_images
-SPIN = 2e-4  # seconds to look for answers again and again before blocking
+SPIN = 1e-3  # seconds to look for answers again and again before blocking
 PATIENCE = 0.5  # seconds that a worker may go on with an interrupted batch
 
 
@@ -80,6 +80,7 @@ class BatchEnv:
         self._pool = BlockPool(self._spec, shared_limit)
         self._pool.on_drop = [worker.forget_block for worker in self._envs]
         self._caller: InlineWorker | None = None
+        self._company = 0  # workers that run rows beside the caller
         self._choice = CrewChoice([Crew.WORKERS])
 
     def __len__(self) -> int:
@@ -103,7 +104,8 @@ class BatchEnv:
         if self._blocking:
             return
         crews = [Crew.WORKERS, Crew.CALLER]
-        if min(len(self), usable_cores()) > 1:
+        self._company = min(len(self), usable_cores()) - 1
+        if self._company:
             crews.append(Crew.MIXED)
         self._caller = InlineWorker(lambda: env)
         self._pool.on_drop.append(self._caller.forget_block)
@@ -153,7 +155,7 @@ class BatchEnv:
         assert self._caller is not None
         if crew == Crew.CALLER:
             return self._caller.env.run_rows(rows, form)
-        company = min(len(self), usable_cores(), len(rows.dts)) - 1
+        company = min(self._company, len(rows.dts) - 1)
         return self._run_on([*self._envs[:company], self._caller], rows, form, spin=SPIN)
 
     def _run_on(self, workers: Sequence[Worker], rows: Rows, form: Form, spin: float = 0.0) -> Any:
@@ -177,6 +179,7 @@ class BatchEnv:
                 self._unfinished = deal.unfinished()  # rows that nobody waits for, and may yet
                 self._pool.discard(block)  # be written
             raise
+        block.outstanding.clear()
         return gathering.finish()
 
     def draw_images(self, states: Any) -> np.ndarray:

@@ -135,6 +135,7 @@ class BatchColumns:
     def __init__(self, rows: Rows, out: Columns) -> None:
         self.rows = rows
         self.out = out
+        self.has_odd_leaves = bool(odd_leaves(out))
         self._views: dict[tuple[int, int], Columns] = {}  # of pieces, where all are arrays
 
     def fill(self, start: int, stop: int, rows: Rows) -> tuple[Any, Any]:
@@ -179,7 +180,7 @@ class BatchColumns:
         views = self._views.get((start, stop))
         if views is None:
             views = cut_columns(self.out, start, stop)
-            if not odd_leaves(views) and len(self._views) < MOST_VIEWS:
+            if not self.has_odd_leaves and len(self._views) < MOST_VIEWS:
                 self._views[start, stop] = views
         return views
 

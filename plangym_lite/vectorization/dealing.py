@@ -104,7 +104,7 @@ class Deal:
             WorkerDiedError: a row ended its worker each of three times.
         """
         for limit in range(1, IN_HAND + 1):  # everyone gets a first piece, then a second
-            for worker in range(len(self._workers)):
+            for worker in range(len(self._workers) if self._to_do else 0):
                 self._hand_out(worker, limit)
         while any(self._hands):
             for worker in self._wait(deadline):
@@ -149,7 +149,7 @@ class Deal:
                 hand.popleft()
                 self._hand_out((worker + self._blocking) % len(self._workers))
                 self._collect(*piece, reply)
-        if not hand:
+        if not hand and self._to_do:
             for other in range(len(self._workers)):
                 self._hand_out(other)
 

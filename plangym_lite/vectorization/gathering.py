@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.transitions import BatchSpec, empty_states, map_leaves, pack
+from plangym_lite.transitions import BatchSpec, Columns, empty_states, map_leaves, pack
 from plangym_lite.vectorization.columns import put_odd_leaves
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.worker import RowsReply
@@ -33,20 +33,29 @@ class Gathering:
         self._size = size
         self._may_lease = may_lease
         self._has_images = False
-        source = block.columns.out
         self._infos: list[Any] = [None] * size
-        self._out = source._replace(
-            states=empty_states(spec, size) if source.form.states else None,
-            observs=map_leaves(self._place_for, source.observs),
-        )
+        self._pairs: list[tuple[np.ndarray, np.ndarray]] = []  # columns of ours and of the block
+        source = block.columns.out
+        states = empty_states(spec, size) if source.form.states else None
+        if isinstance(states, np.ndarray):
+            self._pairs.append((states, source.states))
+        observs = map_leaves(self._place_for, source.observs)
+        numbers: list[Any] = [self._column_like(column) for column in source[2:6]]
+        self._out = Columns._make([states, observs, *numbers, source.form])
+
+    def _column_like(self, column: np.ndarray | None) -> np.ndarray | None:
+        """A column of ours for one of the block, remembered as one to be copied."""
+        if column is None:
+            return None
+        place = np.empty((self._size, *column.shape[1:]), column.dtype)
+        self._pairs.append((place, column))
+        return place
 
     def _place_for(self, leaf: Any) -> Any:
-        if leaf is None:
-            return None
         if isinstance(leaf, list):
             return [None] * self._size
-        if leaf[0].nbytes < IMAGE_BYTES:
-            return np.empty((self._size, *leaf.shape[1:]), leaf.dtype)
+        if leaf is None or leaf[0].nbytes < IMAGE_BYTES:
+            return self._column_like(leaf)
         self._has_images = True
         return None
 
@@ -54,36 +63,24 @@ class Gathering:
         """Copy out rows ``start`` to ``stop``, all but images."""
         infos, odd = reply
         self._infos[start:stop] = infos
-        source, out = self._block.columns.out, self._out
-        put_odd_leaves(out, start, stop, odd)
-        if isinstance(out.states, np.ndarray):
-            out.states[start:stop] = source.states[start:stop]
-
-        def copy(target: Any, origin: Any) -> None:
-            if isinstance(target, np.ndarray):
-                target[start:stop] = origin[start:stop]
-
-        map_leaves(copy, out.observs, source.observs)
+        if odd:
+            put_odd_leaves(self._out, start, stop, odd)
+        for target, origin in self._pairs:
+            target[start:stop] = origin[start:stop]
 
     def finish(self) -> Any:
         """The whole batch, with images as views, or copied where there is no room for that."""
-        source, size = self._block.columns.out, self._size
-        out = self._out._replace(
-            rewards=source.rewards[:size].copy(),
-            terminateds=source.terminateds[:size].copy(),
-            truncateds=source.truncateds[:size].copy(),
-            lengths=None if source.lengths is None else source.lengths[:size].copy(),
-        )
-        if not self._has_images:
-            return pack(self._spec, out, self._infos)
-        leased = self._block.lease() if self._may_lease else source.observs
+        out, size = self._out, self._size
+        if self._has_images:
+            source = self._block.columns.out.observs
+            leased = self._block.lease() if self._may_lease else source
 
-        def take(target: Any, image: Any) -> Any:
-            if target is not None:
-                return target
-            return image[:size] if self._may_lease else image[:size].copy()
+            def take(target: Any, image: Any) -> Any:
+                if target is not None:
+                    return target
+                return image[:size] if self._may_lease else image[:size].copy()
 
-        out = out._replace(observs=map_leaves(take, out.observs, leased))
+            out = out._replace(observs=map_leaves(take, out.observs, leased))
         return pack(self._spec, out, self._infos)
 
 

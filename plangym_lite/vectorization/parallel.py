@@ -15,7 +15,7 @@ from plangym_lite.vectorization.worker import close_all
 
 __all__ = ["ParallelEnv", "start_processes"]
 
-LINGER = 2e-4  # seconds
+LINGER = 1e-3  # seconds
 
 
 class ParallelEnv(VectorizedEnv):

@@ -172,7 +172,8 @@ class Desk:
             raise columns
         rows = columns.rows_of(start, stop, start, left_over)
         out = columns.out_of(start, stop)
-        return self.env.make_transitions(rows, out), odd_leaves(out)
+        infos = self.env.make_transitions(rows, out)
+        return infos, odd_leaves(out) if columns.has_odd_leaves else []
 
 
 def public(name: Any) -> str:
