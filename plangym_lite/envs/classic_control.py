@@ -65,13 +65,12 @@ class ClassicControl(KernelEnv):
         ended, elapsed = columns[[ENDED, ELAPSED]].astype(np.int64)
         return Block(ended, elapsed, [*columns[FLOAT32 : EXTRA + 1], *columns[VARIABLES:]])
 
-    def put_together(self, block: Block, states: np.ndarray) -> None:
-        if not self.clone_seeds:
-            states[:, GENERATOR] = 0
-        states[:, ENDED] = block.ended
-        states[:, ELAPSED] = block.elapsed if self._limits else 0
-        states[:, FLOAT32 : EXTRA + 1] = np.stack(block.parts[:3], axis=1)
-        states[:, VARIABLES:] = np.stack(block.parts[3:], axis=1)
+    def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
+        out[:, GENERATOR] = states[:, GENERATOR] if self.clone_seeds else 0
+        out[:, ENDED] = block.ended
+        out[:, ELAPSED] = block.elapsed if self._limits else 0
+        out[:, FLOAT32 : EXTRA + 1] = np.stack(block.parts[:3], axis=1)
+        out[:, VARIABLES:] = np.stack(block.parts[3:], axis=1)
 
     def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
         kernel: Any = self._kernel

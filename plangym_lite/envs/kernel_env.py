@@ -20,7 +20,7 @@ from plangym_lite.transitions import Columns, Rows, empty_columns
 
 __all__ = ["KernelEnv"]
 
-TRIED_ROWS = 128
+TRIED_ROWS = 64
 
 
 class KernelEnv(PlangymEnv):
@@ -40,8 +40,8 @@ class KernelEnv(PlangymEnv):
         """States as columns; ``None`` if one of them is no state."""
         raise NotImplementedError
 
-    def put_together(self, block: Block, states: np.ndarray) -> None:
-        """Change states ``[B, S]`` into what has become of them."""
+    def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
+        """Write into ``out`` what has become of ``states``, both ``[B, S]``."""
         raise NotImplementedError
 
     def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
@@ -58,7 +58,7 @@ class KernelEnv(PlangymEnv):
         kernel = self._kernel
         if kernel is None or len(rows.dts) < ENOUGH_ROWS or not self._is_ordinary():
             return None
-        states = np.array(rows.states)
+        states = np.asarray(rows.states)
         block = self.take_apart(states)
         if block is None or not kernel.accepts(block):
             return None
@@ -68,8 +68,7 @@ class KernelEnv(PlangymEnv):
         n_frames = rows.dts * self.frameskip
         infos = run_block(kernel, block, rows.actions, n_frames, limit=limit, out=out)
         if out.states is not None:
-            self.put_together(block, states)
-            out.states[:] = states
+            self.put_together(block, states, out.states)
         for info, dt in zip(infos, rows.dts.tolist(), strict=True):
             info["dt"] = dt
         return infos

@@ -17,15 +17,18 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
+from plangym_lite.engine import RUNNING
 from plangym_lite.envs.generators import GENERATOR_WORDS, GeneratorMemory
-from plangym_lite.envs.gym import PlangymEnv
+from plangym_lite.envs.kernel_env import KernelEnv
 from plangym_lite.envs.mujoco_drawing import first_picture
+from plangym_lite.envs.mujoco_kernels import KERNELS
 from plangym_lite.envs.mujoco_memory import (
     SimulationMemory,
     changed_fields,
     copy_of_model,
     model_tag,
 )
+from plangym_lite.envs.together import Block
 from plangym_lite.errors import InvalidStateError
 
 __all__ = ["MujocoEnv"]
@@ -38,7 +41,7 @@ PROBE_SEEDS = (0, 1, 2)
 PROBE_STEPS = 3
 
 
-class MujocoEnv(PlangymEnv):
+class MujocoEnv(KernelEnv):
     """A Gymnasium MuJoCo environment.
 
     Pictures need a way to draw: set ``MUJOCO_GL=egl`` (or ``osmesa``) where there is no display.
@@ -69,6 +72,9 @@ class MujocoEnv(PlangymEnv):
         self._obs: Any = None
         self._camera: Any = None
         self._told: Any = None  # the snapshot that knows of the simulation
+        kernel = KERNELS.get(label)
+        if kernel is not None and self._is_plain and not self._parts:
+            self.use_kernel(kernel(base, self._memory), self._limits)
 
     def _probe(self) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Play a little; return the base's numeric attributes and model arrays that change.
@@ -93,6 +99,31 @@ class MujocoEnv(PlangymEnv):
     def _measure_capacity(self) -> int:
         largest = super()._measure_capacity() - 8 * self._memory.size  # that part does not grow
         return largest + (0 if self._is_own else self._memory.size_of_contacts())
+
+    # ---- many rows at once --------------------------------------------------------------------
+
+    def take_apart(self, states: np.ndarray) -> Block | None:
+        ended, elapsed, tags = states[:, : TAG + 1].T
+        if (tags != self._tag).any() or not np.isin(ended, range(4)).all():
+            return None
+        self._memory.check(self._base.data)
+        parts = self._kernel.parts_of(states[:, self._simulation_part])  # type: ignore
+        return Block(ended.astype(np.int64), elapsed.astype(np.int64), parts, is_own=False)
+
+    def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
+        out[:, ENDED], out[:, TAG] = block.ended, self._tag
+        out[:, ELAPSED] = block.elapsed if self._limits else 0
+        out[:, GENERATOR] = states[:, GENERATOR] if self.clone_seeds else 0
+        out[:, self._simulation_part] = block.parts[0]
+
+    def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
+        states = np.empty((n_rows, self._simulation_part.stop))
+        low, high = self._base.model.actuator_ctrlrange.T
+        for state in states:
+            self._base.do_simulation(draw.uniform(low, high), self._base.frame_skip)
+            self._ended = RUNNING
+            self.save_state(state)
+        return states
 
     # ---- observations and images --------------------------------------------------------------
 

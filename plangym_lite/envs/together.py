@@ -34,6 +34,14 @@ class Block:
     ended: np.ndarray  # [B] int64
     elapsed: np.ndarray  # [B] int64
     parts: Parts
+    is_own: bool = True  # whether the parts may be written to
+
+    def put(self, rows: np.ndarray, parts: Parts) -> None:
+        """Replace some rows of the parts."""
+        if not self.is_own:
+            self.parts, self.is_own = [part.copy() for part in self.parts], True
+        for part, new in zip(self.parts, parts, strict=True):
+            part[rows] = new
 
 
 class Kernel(ABC):
@@ -123,10 +131,9 @@ def _hold(
             [part[rows] for part in block.parts], actions[rows]
         )
         if everyone:
-            block.parts = parts
+            block.parts, block.is_own = parts, True
         else:
-            for part, new in zip(block.parts, parts, strict=True):
-                part[rows] = new
+            block.put(rows, parts)
         totals[rows] += rewards
         n_steps[rows] += 1
         elapsed = block.elapsed[rows] + 1

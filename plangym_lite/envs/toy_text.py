@@ -88,11 +88,12 @@ class ToyText(KernelEnv):
         numbers = numbers_of(words[:, GENERATOR_IN_WORDS])
         return Block(ended, elapsed, [last, flags // TURN % 4, *numbers, cell, np.zeros(len(cell))])
 
-    def put_together(self, block: Block, states: np.ndarray) -> None:
-        words = states.view("<u4")
+    def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
+        out[:] = states
+        words = out.view("<u4")
         last, orientation, *numbers, cell, _ = block.parts
-        states[:, 0], states[:, 1] = block.ended, last
-        states[:, 2] = (states[:, 2] & FICKLE) | (TURN * orientation)
+        out[:, 0], out[:, 1] = block.ended, last
+        out[:, 2] = (states[:, 2] & FICKLE) | (TURN * orientation)
         words[:, 1] = block.elapsed if self._limits else 0
         words_of(numbers, words[:, GENERATOR_IN_WORDS])
         words[:, -1] = cell

@@ -1,5 +1,7 @@
 """Batches stepped all at once: the same bits as one row after the other."""
 
+from importlib.util import find_spec
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -27,6 +29,10 @@ GRIDS = [
     "CliffWalkingSlippery-v1",
     "Taxi-v4",
 ]
+RUNNERS = ["HalfCheetah-v5", "Hopper-v5", "Swimmer-v5", "Walker2d-v5"]
+if find_spec("mujoco") is None:
+    RUNNERS = []
+NAMES = [*CLASSIC, *GRIDS, *RUNNERS]
 N_ROWS = 16
 pytestmark = pytest.mark.filterwarnings("ignore:.*out of date")
 
@@ -55,7 +61,7 @@ def assert_equal_batches(env, call):
     assert expected.states.tobytes() == together.states.tobytes()
 
 
-@pytest.mark.parametrize("name", [*CLASSIC, *GRIDS])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("limit", [None, 9])
 def test_a_walk(name, limit):
     options = {} if limit is None else {"remove_time_limit": False, "max_episode_steps": limit}
@@ -75,13 +81,13 @@ def test_a_walk(name, limit):
 
 @pytest.fixture(scope="module")
 def envs():
-    made = {name: make(name) for name in [*CLASSIC, *GRIDS]}
+    made = {name: make(name) for name in NAMES}
     yield made
     for env in made.values():
         env.close()
 
 
-@pytest.mark.parametrize("name", [*CLASSIC, *GRIDS])
+@pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=25)
 @given(seed=st.integers(0, 2**32), dt=st.integers(1, 30), wide=st.sampled_from([0.01, 1.0, 4.0]))
 def test_random_states(envs, name, seed, dt, wide):
@@ -169,6 +175,31 @@ def test_what_is_stepped_at_once(name, options, expected):
         options = {**options, "remove_time_limit": False}
     with make(name, **options) as env:
         assert is_together(env) == bool(expected)
+
+
+@pytest.mark.skipif(not RUNNERS, reason="mujoco is not installed")
+@pytest.mark.parametrize("options", [{}, {"exclude_current_positions_from_observation": False}])
+def test_falls_and_settings_of_runners_count(options):
+    """Bodies that fall end their episodes, or not if so told; rows of both kinds in one batch."""
+    with make("Walker2d-v5", terminate_when_unhealthy=not options, **options) as env:
+        states, _ = collect_states(env, 20)
+        wild = np.array([env.sample_action() for _ in range(20)]) * 5
+        dts = np.arange(20) % 7 * 8 + 1
+        for _ in range(3):
+            assert_equal_batches(env, lambda env, s=states: env.step_batch(wild, s, dt=dts))
+            batch = env.step_batch(wild, states, dt=dts)
+            states = batch.states
+        assert bool(batch.terminateds.any()) == (not options)
+        assert not batch.terminateds.all()
+
+
+@pytest.mark.skipif(not RUNNERS, reason="mujoco is not installed")
+def test_states_that_are_given_stay_as_they_are():
+    with make("HalfCheetah-v5", remove_time_limit=False, max_episode_steps=3) as env:
+        states, actions = collect_states(env, 20)
+        given = np.array(states)
+        env.step_batch(actions, given, dt=np.arange(20) % 5 + 1)
+        assert_same(np.array(states), given)
 
 
 def test_too_few_rows_go_one_by_one():
