@@ -30,7 +30,7 @@ from plangym_lite.transitions import (
 from plangym_lite.validation import check_state, check_timeout, prepare_rows
 from plangym_lite.vectorization.channel import LateError
 from plangym_lite.vectorization.crews import Crew, CrewChoice, kind_of_batch
-from plangym_lite.vectorization.dealing import PIECE_SIZES, Deal
+from plangym_lite.vectorization.dealing import PIECES, Deal, PieceSizes
 from plangym_lite.vectorization.gathering import Gathering
 from plangym_lite.vectorization.limits import time_limit
 from plangym_lite.vectorization.shared import BlockPool
@@ -58,7 +58,7 @@ class BatchEnv:
         envs: the workers.
         blocking: one worker after another; the answers are the same.
         shared_limit: bytes of shared memory; see :class:`BlockPool`.
-        piece_sizes: see :func:`~plangym_lite.vectorization.dealing.pieces_of`.
+        piece_sizes: see :class:`~plangym_lite.vectorization.dealing.PieceSizes`.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class BatchEnv:
         envs: Sequence[Worker],
         blocking: bool = False,
         shared_limit: int | None = None,
-        piece_sizes: tuple[int | None, int] = PIECE_SIZES,
+        piece_sizes: PieceSizes = PIECES,
     ) -> None:
         self._envs = list(envs)
         if not self._envs:

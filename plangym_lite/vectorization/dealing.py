@@ -20,13 +20,21 @@ from plangym_lite.vectorization.channel import LateError, milliseconds
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.worker import Promise, Worker
 
-__all__ = ["PIECE_SIZES", "Deal", "pieces_of"]
+__all__ = ["PIECES", "Deal", "PieceSizes", "pieces_of"]
 
 IN_HAND = 2  # pieces a worker holds: one at work, one to go on with
-SMALLEST_PIECE = 8
-PIECE_SIZES = None, SMALLEST_PIECE
-FIRST_SHARE = 0.75  # of the rows left, dealt evenly; then the same of the rest
 ATTEMPTS = 3
+
+
+class PieceSizes(NamedTuple):
+    """How batches are cut into pieces."""
+
+    largest: int | None = None  # rows of a piece; None: any number
+    smallest: int = 8  # with no more for each worker, they are not cut any further
+    share: float = 0.75  # of the rows left, dealt evenly; then the same of the rest
+
+
+PIECES = PieceSizes()
 
 
 class Piece(NamedTuple):
@@ -36,20 +44,15 @@ class Piece(NamedTuple):
     stop: int
 
 
-def pieces_of(
-    size: int, n_workers: int, largest: int | None = None, smallest: int = SMALLEST_PIECE
-) -> list[Piece]:
-    """Cut a batch into pieces, large ones first, none with more than ``largest`` rows.
-
-    Once no worker is left ``smallest`` rows or more, each gets its share of what is left.
-    """
+def pieces_of(size: int, n_workers: int, sizes: PieceSizes) -> list[Piece]:
+    """Cut a batch into pieces, large ones first."""
     pieces, start = [], 0
     while start < size:
         even = -(-(size - start) // n_workers)
-        share = math.ceil((size - start) * FIRST_SHARE / n_workers)
-        if even <= smallest:  # the last round: nobody shall wait for one that has more
+        share = math.ceil((size - start) * sizes.share / n_workers)
+        if even <= sizes.smallest:  # the last round: nobody shall wait for one that has more
             share = even
-        share = min(share, largest or share)
+        share = min(share, sizes.largest or share)
         for _ in range(n_workers):
             if start < size:
                 pieces.append(Piece(start, min(size, start + share)))
@@ -67,7 +70,7 @@ class Deal:
         replace: called with the index of a worker that must be replaced.
         collect: called with ``(start, stop, reply)`` for each piece, while others still run.
         blocking: one worker after another.
-        piece_sizes: see ``pieces_of``: ``largest`` and ``smallest``.
+        piece_sizes: how the batch is cut.
         spin: seconds to look for answers again and again before blocking.
     """
 
@@ -80,7 +83,7 @@ class Deal:
         replace: Callable[[int], None],
         collect: Callable[[int, int, Any], None],
         blocking: bool = False,
-        piece_sizes: tuple[int | None, int] = PIECE_SIZES,
+        piece_sizes: PieceSizes = PIECES,
         spin: float = 0.0,
     ) -> None:
         self._workers = workers
@@ -90,7 +93,7 @@ class Deal:
         self._collect = collect
         self._blocking = blocking
         self._spin = spin
-        self._to_do = deque(pieces_of(len(rows.dts), len(workers), *piece_sizes))
+        self._to_do = deque(pieces_of(len(rows.dts), len(workers), piece_sizes))
         self._hands: list[deque[tuple[Piece, Promise]]] = [deque() for _ in workers]
         self._attempts: dict[int, int] = {}
         self._idle_deaths = 0

@@ -23,6 +23,7 @@ import ray
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.vectorization.batch import BatchEnv
+from plangym_lite.vectorization.dealing import PieceSizes
 from plangym_lite.vectorization.env import VectorizedEnv
 from plangym_lite.vectorization.ray_actor import RemoteEnv
 from plangym_lite.vectorization.ray_cluster import Connection, free_cores
@@ -32,8 +33,10 @@ from plangym_lite.vectorization.worker import close_all
 __all__ = ["CHUNK_SIZE", "RayEnv", "RayWorker", "RemoteEnv"]
 
 CHUNK_SIZE = 128
-SMALLEST_CHUNK = 32
 """Rows of a chunk at most, unless told otherwise; ``docs/cluster.md`` says how it was measured."""
+
+FIRST_SHARE = 0.94
+"""Each actor gets one large chunk and a small one: to Ray a chunk costs more than its bytes do."""
 
 
 class RayEnv(VectorizedEnv):
@@ -108,7 +111,7 @@ class RayEnv(VectorizedEnv):
                 workers.append(worker)
                 worker.start(wait_to_start=False, claims_core=index < int(free))
             self._wait_start(workers)
-            sizes = self._chunk_size, min(SMALLEST_CHUNK, self._chunk_size)
+            sizes = PieceSizes(self._chunk_size, min(8, self._chunk_size), FIRST_SHARE)
             return BatchEnv(workers, self.blocking, self._shared_limit, sizes)
         except BaseException:
             close_all(workers, timeout=1.0)

@@ -18,7 +18,10 @@ from plangym_lite.vectorization.messages import dump, dump_error, load
 from plangym_lite.vectorization.serve import quieten, ready_of
 from plangym_lite.vectorization.worker import Desk
 
-__all__ = ["Chunk", "RemoteEnv"]
+__all__ = ["INLINE_BYTES", "Chunk", "RemoteEnv"]
+
+INLINE_BYTES = 100 << 10
+"""Ray sends smaller values in the message itself, and larger ones as objects."""
 
 Chunk = tuple[tuple[Any, ...], tuple[Any, ...]]
 """The fields of ``Rows`` and of ``Form``: plain tuples, which Ray packs in half the time."""
@@ -92,8 +95,13 @@ class RemoteEnv:
         """``Desk.call`` of pickled arguments."""
         return _attempt(lambda: dump(self._desk.call(*load(payload))))
 
-    def run_rows(self, chunk: Chunk, base: Any = None) -> tuple[bool, Any]:
-        """Run a chunk; ``base`` is the state of all its rows where the chunk has no states."""
+    @ray.method(num_returns=2)
+    def run_rows(self, chunk: Chunk, base: Any = None) -> tuple[tuple[bool, Any], Any]:
+        """Run a chunk; ``base`` is the state of all its rows where the chunk has no states.
+
+        Observations that are large come back as an object of their own, and ``None`` in the answer.
+        """
+        large: list[np.ndarray] = []
 
         def run() -> tuple[Any, bytes]:
             rows, form = Rows(*chunk[0]), Form(*chunk[1])
@@ -102,9 +110,13 @@ class RemoteEnv:
                 rows = rows._replace(states=np.broadcast_to(base, (size, *base.shape[1:])))
             out = self._columns(size, form).out_of(0, size)
             infos = self._desk.env.make_transitions(rows, out)
+            if isinstance(out.observs, np.ndarray) and out.observs.nbytes > INLINE_BYTES:
+                large.append(out.observs)
+                out = out._replace(observs=None)
             return tuple(out[:-1]), dump(infos)
 
-        return _attempt(run)
+        answer = _attempt(run)
+        return answer, large[0] if large else None
 
     def _columns(self, size: int, form: Form) -> BatchColumns:
         """Memory for the results of a chunk, the same as before if that was large enough."""

@@ -47,6 +47,8 @@ class RayReply(Promise):
             return False, self._worker.error_of("the worker was replaced")
         try:
             succeeded, value = self._future.result(timeout)
+            if succeeded:
+                return True, self._take(value)
         except concurrent.futures.TimeoutError:  # before Python 3.11 not the built-in one
             raise TimeoutError(f"no answer within {timeout} seconds") from None
         except RayTaskError as error:  # outside of what _attempt sees: in pickling, say
@@ -60,9 +62,7 @@ class RayReply(Promise):
                 else "the worker was replaced"
             )
             return False, self._worker.error_of(why)
-        if not succeeded:
-            return False, load_error(value)
-        return True, self._take(value)
+        return False, load_error(value)
 
     def _is_orphan(self) -> bool:
         return self._life != self._worker.life

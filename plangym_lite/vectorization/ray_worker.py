@@ -195,17 +195,23 @@ class RayWorker(EnvironmentWorker):
 
         def take(answer: tuple[tuple[Any, ...], bytes]) -> RowsReply:
             out = Columns._make([*answer[0], form])
+            if out.observs is None and form.observs is not None:
+                out = out._replace(observs=ray.get(large))
             put_columns(block.columns.out_of(start, stop), out)
             return load(answer[1]), odd_leaves(out)
 
         chunk: Chunk = (tuple(rows), tuple(form))
-        return self._ask("step_batch", actor.run_rows, chunk, *base, take=take)
+        answer, large = actor.run_rows.remote(chunk, *base)
+        return self._promise("step_batch", answer, take)
 
     def forget_block(self, number: int) -> None:
         """Actors know no blocks."""
 
     def _ask(self, name: str, method: Any, *args: Any, take: Callable[[Any], Any] = load) -> Any:
-        future = method.remote(*args).future()
+        return self._promise(name, method.remote(*args), take)
+
+    def _promise(self, name: str, ref: Any, take: Callable[[Any], Any]) -> RayReply:
+        future = ref.future()
         future.add_done_callback(self._ring)
         return RayReply(self, name, future, take)
 

@@ -13,7 +13,7 @@ from plangym_lite import WorkerDiedError
 from plangym_lite.transitions import BatchSpec, Rows
 from plangym_lite.vectorization.channel import LateError
 from plangym_lite.vectorization.columns import Layout
-from plangym_lite.vectorization.dealing import ATTEMPTS, IN_HAND, SMALLEST_PIECE, Deal, pieces_of
+from plangym_lite.vectorization.dealing import ATTEMPTS, IN_HAND, PIECES, Deal, pieces_of
 from plangym_lite.vectorization.shared import Block
 from tests.vectorization.helpers import ScriptedWorker
 
@@ -58,14 +58,19 @@ def scripted(*scripts):
         worker.close()
 
 
-@given(st.integers(0, 3000), st.integers(1, 70), st.none() | st.integers(1, 50))
-def test_pieces_are_the_batch_and_shrink(size, n_workers, largest):
-    pieces = pieces_of(size, n_workers, largest)
+@given(
+    st.integers(0, 3000),
+    st.integers(1, 70),
+    st.none() | st.integers(1, 50),
+    st.sampled_from([0.3, 0.75, 0.94, 1.0]),
+)
+def test_pieces_are_the_batch_and_shrink(size, n_workers, largest, share):
+    pieces = pieces_of(size, n_workers, PIECES._replace(largest=largest, share=share))
     assert [row for piece in pieces for row in range(*piece)] == list(range(size))
     lengths = [stop - start for start, stop in pieces]
     assert all(length >= 1 for length in lengths)
     assert lengths == sorted(lengths, reverse=True)
-    assert len(pieces) >= min(size, n_workers) or max(lengths) <= SMALLEST_PIECE
+    assert len(pieces) >= min(size, n_workers) or max(lengths) <= PIECES.smallest
     assert not lengths or lengths[0] <= min(largest or size, -(-size // n_workers))
 
 
@@ -148,7 +153,7 @@ def test_dead_worker_is_replaced_once():
 def test_every_worker_gets_its_share(size, blocking):
     with scripted(*[{"delays": (3,)}] * 3) as workers:
         Batch(size, workers, blocking).deal.run()
-        first, *_ = pieces_of(size, 3)
+        first, *_ = pieces_of(size, 3, PIECES)
         largest = first.stop - first.start
         shares = [sum(stop - start for start, stop in worker.ran) for worker in workers]
         assert min(shares) > 0

@@ -26,7 +26,8 @@ from plangym_lite.testing.toy import LEFT, RIGHT, STAY, ToyEnv, ToyError
 from plangym_lite.transitions import STEPS
 from plangym_lite.validation import prepare_rows
 from plangym_lite.vectorization.ray import RayEnv, RayWorker
-from plangym_lite.vectorization.ray_cluster import INLINE_BYTES, Connection, on_loopback
+from plangym_lite.vectorization.ray_actor import INLINE_BYTES
+from plangym_lite.vectorization.ray_cluster import Connection, on_loopback
 from plangym_lite.vectorization.ray_worker import _all_the_same
 from tests.same import assert_same
 from tests.vectorization.helpers import ROOT, is_running, run_python, wait_until
@@ -63,9 +64,10 @@ def cluster():
 
 
 def processes():
-    """Those below this one, each with its name."""
+    """Those below this one, each with its name, but for the helpers of multiprocessing."""
     children = psutil.Process().children(recursive=True)
-    return {(child.pid, " ".join(child.cmdline()).strip()) for child in children}
+    found = {(child.pid, " ".join(child.cmdline()).strip()) for child in children}
+    return {(pid, name) for pid, name in found if "from multiprocessing" not in name}
 
 
 def end_of(started):
@@ -440,9 +442,9 @@ def test_close():
     for use in (lambda: env.step_batch([RIGHT]), lambda: env.batch_env[0].call("get_state")):
         with pytest.raises(ClosedError):
             use()
+    assert wait_until(lambda: not any(is_running(pid) for pid in pids))
     with pytest.raises(ray.exceptions.RayActorError):
         ray.get(actors[0].get_state.remote())
-    assert wait_until(lambda: not any(is_running(pid) for pid in pids))
     assert ray.is_initialized()
 
 
