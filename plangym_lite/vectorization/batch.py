@@ -143,10 +143,11 @@ class BatchEnv:
             return self._run_on(self._envs, rows, form)
         if len(rows.dts) == 1:  # nothing to share out
             return self._caller.env.run_rows(rows, form)
-        kind = kind_of_batch(rows, form)
-        crew, start = self._choice.pick(kind), time.perf_counter()
+        crew, is_timed = self._choice.pick(kind := kind_of_batch(rows, form))
+        start = time.perf_counter() if is_timed else 0.0
         batch = self._run_by(crew, rows, form)
-        self._choice.learn(kind, crew, time.perf_counter() - start)
+        if is_timed:
+            self._choice.learn(kind, crew, time.perf_counter() - start)
         return batch
 
     def _run_by(self, crew: Crew, rows: Rows, form: Form) -> Any:

@@ -20,6 +20,7 @@ FIRST_TRIALS = 3  # batches that each crew is timed on to begin with
 SHORT = 20e-3  # seconds: batches that take the workers longer than this stay with them
 FIRST_PAUSE, LAST_PAUSE = 32, 2048  # batches until the slower crews are timed again
 FORGETTING = 1.02  # how fast an old best time rises
+TIMED = 16  # one batch in so many is timed where nothing is tried
 
 
 class Crew(IntEnum):
@@ -31,9 +32,10 @@ class Crew(IntEnum):
 
 
 def kind_of_batch(rows: Rows, form: Form) -> tuple[Any, ...]:
-    """Batches of one kind take about the same time: powers of 2 of rows and of actions held."""
-    steps = int(rows.dts.sum()) * (form.steps or 1)
-    return len(rows.dts).bit_length(), steps.bit_length(), form.observs, form.states
+    """Batches of one kind take about the same time: powers of 2 of rows and of frames."""
+    dts, size = rows.dts, len(rows.dts)
+    frames = (dts.item(0) + dts.item(-1)) * size * (form.steps or 1)  # near enough to their sum
+    return size.bit_length(), frames.bit_length(), form.observs, form.states
 
 
 class CrewChoice:
@@ -47,10 +49,10 @@ class CrewChoice:
         self._crews = tuple(crews)
         self._kinds: dict[Any, _Timing] = {}
 
-    def pick(self, kind: Any) -> Crew:
-        """Who runs the next batch of that kind."""
+    def pick(self, kind: Any) -> tuple[Crew, bool]:
+        """Who runs the next batch of that kind, and whether to ``learn`` how long it takes."""
         if len(self._crews) == 1:
-            return self._crews[0]
+            return self._crews[0], False
         timing = self._kinds.get(kind)
         if timing is None:
             timing = self._kinds[kind] = _Timing(self._crews)
@@ -67,24 +69,28 @@ class _Timing:
 
     def __init__(self, crews: tuple[Crew, ...]) -> None:
         self._crews = crews
-        self._best = dict.fromkeys(crews, np.inf)
+        self._best = [np.inf] * len(Crew)
+        self._quickest = crews[0]
         self._trials = [crew for crew in crews for _ in range(FIRST_TRIALS)]
         self._pause = FIRST_PAUSE
         self._left = self._pause
 
-    def pick(self) -> Crew:
+    def pick(self) -> tuple[Crew, bool]:
         if self._trials:
-            return self._trials[0]
+            return self._trials[0], True
         self._left -= 1
         if self._left <= 0:
             self._pause = min(2 * self._pause, LAST_PAUSE)
             self._left = self._pause
             self._trials = list(self._crews)
-        return min(self._best, key=self._best.__getitem__)
+        return self._quickest, not self._left % TIMED
 
     def learn(self, crew: Crew, seconds: float) -> None:
-        self._best[crew] = min(seconds, self._best[crew] * FORGETTING)
-        if crew in self._trials:
-            self._trials.remove(crew)
-        if crew == self._crews[0] and self._best[crew] > SHORT:
-            self._trials.clear()
+        best = self._best
+        best[crew] = min(seconds, best[crew] * FORGETTING)
+        self._quickest = min(self._crews, key=best.__getitem__)
+        if self._trials:
+            if crew in self._trials:
+                self._trials.remove(crew)
+            if crew == self._crews[0] and best[crew] > SHORT:
+                self._trials.clear()
