@@ -30,7 +30,7 @@ class PieceSizes(NamedTuple):
     """How batches are cut into pieces."""
 
     largest: int | None = None  # rows of a piece; None: any number
-    smallest: int = 8  # with no more for each worker, they are not cut any further
+    smallest: int = 8  # frames: with no more for each worker, rows are not cut any further
     share: float = 0.75  # of the rows left, dealt evenly; then the same of the rest
 
 
@@ -44,13 +44,14 @@ class Piece(NamedTuple):
     stop: int
 
 
-def pieces_of(size: int, n_workers: int, sizes: PieceSizes) -> list[Piece]:
-    """Cut a batch into pieces, large ones first."""
+def pieces_of(size: int, n_workers: int, sizes: PieceSizes, n_frames: int = 1) -> list[Piece]:
+    """Cut a batch into pieces, large ones first; each row takes about ``n_frames``."""
     pieces, start = [], 0
+    smallest = max(1, sizes.smallest // n_frames)
     while start < size:
         even = -(-(size - start) // n_workers)
         share = math.ceil((size - start) * sizes.share / n_workers)
-        if even <= sizes.smallest:  # the last round: nobody shall wait for one that has more
+        if even <= smallest:  # the last round: nobody shall wait for one that has more
             share = even
         share = min(share, sizes.largest or share)
         for _ in range(n_workers):
@@ -93,7 +94,8 @@ class Deal:
         self._collect = collect
         self._blocking = blocking
         self._spin = spin
-        self._to_do = deque(pieces_of(len(rows.dts), len(workers), piece_sizes))
+        n_frames = rows.dts.item(0) * (block.layout.form.steps or 1)
+        self._to_do = deque(pieces_of(len(rows.dts), len(workers), piece_sizes, n_frames))
         self._hands: list[deque[tuple[Piece, Promise]]] = [deque() for _ in workers]
         self._attempts: dict[int, int] = {}
         self._idle_deaths = 0

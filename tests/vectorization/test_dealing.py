@@ -62,10 +62,12 @@ def scripted(*scripts):
     st.integers(0, 3000),
     st.integers(1, 70),
     st.none() | st.integers(1, 50),
-    st.sampled_from([0.3, 0.75, 0.94, 1.0]),
+    st.sampled_from([0.5, 0.75, 0.94, 1.0]),
+    st.integers(1, 20),
 )
-def test_pieces_are_the_batch_and_shrink(size, n_workers, largest, share):
-    pieces = pieces_of(size, n_workers, PIECES._replace(largest=largest, share=share))
+def test_pieces_are_the_batch_and_shrink(size, n_workers, largest, share, n_frames):
+    sizes = PIECES._replace(largest=largest, share=share)
+    pieces = pieces_of(size, n_workers, sizes, n_frames)
     assert [row for piece in pieces for row in range(*piece)] == list(range(size))
     lengths = [stop - start for start, stop in pieces]
     assert all(length >= 1 for length in lengths)
