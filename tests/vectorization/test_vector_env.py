@@ -53,6 +53,15 @@ class Pictures(gym.Env):
         return np.full((96, 96, 3), self.time % 256, np.uint8), 1.0, False, False, {}
 
 
+class Tells(Pictures):
+    """Its infos are the dicts that its actions choose."""
+
+    told = ()
+
+    def step(self, action):
+        return *super().step(action)[:4], dict(self.told[action])
+
+
 class Words(gym.Env):
     """Observations and actions that are no arrays."""
 
@@ -472,3 +481,34 @@ def test_statistics(kind, mode, caplog):
             assert env.clear_epoch_stats() == stats
         assert "train/return_max=1" in caplog.text
         assert env.get_stats() == {"train/episodes": 0}
+
+
+# ---- infos ---------------------------------------------------------------------------------------
+
+tellings = st.fixed_dictionaries(
+    {"whole": st.integers(-9, 9)},
+    optional={
+        "broken": st.floats(-1, 1),
+        "flag": st.booleans(),
+        "single": st.sampled_from([np.float32(0.1), np.float32(2)]),
+        "either": st.sampled_from([1, True, 2.5]),
+        "object": st.sampled_from([None, "a", np.bool_(True)]),
+        "inner": st.fixed_dictionaries({}, optional={"whole": st.integers(0, 9)}),
+    },
+)
+
+
+@settings(max_examples=60)
+@given(told=st.lists(tellings, min_size=4, max_size=4))
+def test_infos_are_merged_as_gymnasium_merges_them(told):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Tells, "told", told)
+        ours, theirs = SequentialVectorEnv([Tells] * 3), SyncVectorEnv([Tells] * 3)
+        for env in (ours, theirs):
+            env.reset(seed=0)
+        for actions in ([0, 1, 2], [3, 3, 3], [0, 0, 3]):
+            got, expected = (env.step(np.array(actions))[-1] for env in (ours, theirs))
+            assert list(got) == list(expected)
+            assert_same(expected, got)
+        ours.close()
+        theirs.close()
