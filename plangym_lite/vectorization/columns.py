@@ -205,10 +205,10 @@ def cut_columns(out: Columns, start: int, stop: int) -> Columns:
 
 
 def put_columns(target: Columns, source: Columns) -> None:
-    """Copy the arrays of some columns into others of the same layout."""
+    """Copy the arrays of some columns, those that are given, into others of the same layout."""
 
     def put(whole: Any, part: Any) -> None:
-        if isinstance(whole, np.ndarray):
+        if isinstance(whole, np.ndarray) and part is not None:
             whole[:] = part
 
     for field in range(len(target) - 1):  # all but the form

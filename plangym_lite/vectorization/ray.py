@@ -35,9 +35,6 @@ __all__ = ["CHUNK_SIZE", "RayEnv", "RayWorker", "RemoteEnv"]
 CHUNK_SIZE = 128
 """Rows of a chunk at most, unless told otherwise; ``docs/cluster.md`` says how it was measured."""
 
-FIRST_SHARE = 0.94
-"""Each actor gets one large chunk and a small one: to Ray a chunk costs more than its bytes do."""
-
 
 class RayEnv(VectorizedEnv):
     """Steps batches in actors of a Ray cluster; see :class:`VectorizedEnv` for other arguments.
@@ -111,7 +108,9 @@ class RayEnv(VectorizedEnv):
                 workers.append(worker)
                 worker.start(wait_to_start=False, claims_core=index < int(free))
             self._wait_start(workers)
-            sizes = PieceSizes(self._chunk_size, min(8, self._chunk_size), FIRST_SHARE)
+            sizes = PieceSizes(
+                self._chunk_size, share=1.0
+            )  # to Ray a chunk costs more than its bytes
             return BatchEnv(workers, self.blocking, self._shared_limit, sizes)
         except BaseException:
             close_all(workers, timeout=1.0)

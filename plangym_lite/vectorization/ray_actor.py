@@ -23,6 +23,9 @@ __all__ = ["INLINE_BYTES", "Chunk", "RemoteEnv"]
 INLINE_BYTES = 100 << 10
 """Ray sends smaller values in the message itself, and larger ones as objects."""
 
+PART_BYTES = (1 << 20) - 1
+"""Larger arrays Ray copies by six threads, which costs more than it gains."""
+
 Chunk = tuple[tuple[Any, ...], tuple[Any, ...]]
 """The fields of ``Rows`` and of ``Form``: plain tuples, which Ray packs in half the time."""
 
@@ -99,7 +102,7 @@ class RemoteEnv:
     def run_rows(self, chunk: Chunk, base: Any = None) -> tuple[tuple[bool, Any], Any]:
         """Run a chunk; ``base`` is the state of all its rows where the chunk has no states.
 
-        Observations that are large come back as an object of their own, and ``None`` in the answer.
+        Observations that are large come back beside the answer, cut into parts.
         """
         large: list[np.ndarray] = []
 
@@ -111,12 +114,12 @@ class RemoteEnv:
             out = self._columns(size, form).out_of(0, size)
             infos = self._desk.env.make_transitions(rows, out)
             if isinstance(out.observs, np.ndarray) and out.observs.nbytes > INLINE_BYTES:
-                large.append(out.observs)
+                large.extend(_parts_of(out.observs))
                 out = out._replace(observs=None)
             return tuple(out[:-1]), dump(infos)
 
         answer = _attempt(run)
-        return answer, large[0] if large else None
+        return answer, large or None
 
     def _columns(self, size: int, form: Form) -> BatchColumns:
         """Memory for the results of a chunk, the same as before if that was large enough."""
@@ -126,6 +129,11 @@ class RemoteEnv:
             columns = layout.view(np.empty(layout.nbytes, np.uint8))
             self._scratch = {form: (size, columns)}
         return columns
+
+
+def _parts_of(column: np.ndarray) -> list[np.ndarray]:
+    rows = max(1, PART_BYTES // column[0].nbytes)
+    return [column[start : start + rows] for start in range(0, len(column), rows)]
 
 
 def _attempt(function: Callable[[], Any]) -> tuple[bool, Any]:

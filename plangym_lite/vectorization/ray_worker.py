@@ -194,10 +194,10 @@ class RayWorker(EnvironmentWorker):
             rows = rows._replace(states=None)
 
         def take(answer: tuple[tuple[Any, ...], bytes]) -> RowsReply:
-            out = Columns._make([*answer[0], form])
+            out, place = Columns._make([*answer[0], form]), block.columns.out_of(start, stop)
             if out.observs is None and form.observs is not None:
-                out = out._replace(observs=ray.get(large))
-            put_columns(block.columns.out_of(start, stop), out)
+                np.concatenate(ray.get(large), out=place.observs)
+            put_columns(place, out)
             return load(answer[1]), odd_leaves(out)
 
         chunk: Chunk = (tuple(rows), tuple(form))
