@@ -73,8 +73,9 @@ class MujocoEnv(KernelEnv):
         self._camera: Any = None
         self._told: Any = None  # the snapshot that knows of the simulation
         kernel = KERNELS.get(label)
-        if kernel is not None and self._is_plain and not self._parts:
-            self.use_kernel(kernel(base, self._memory), self._limits)
+        qpos, qvel = self._memory.columns_of("qpos"), self._memory.columns_of("qvel")
+        if kernel and qpos and qvel and self._is_plain and not self._parts:
+            self.use_kernel(kernel(base, self._memory, qpos, qvel), self._limits)
 
     def _probe(self) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Play a little; return the base's numeric attributes and model arrays that change.

@@ -23,6 +23,12 @@ class Runner(Kernel):
 
     Parts: the memory of the simulation, ``[B, memory.size]``, and of the last frame the velocities
     ``[B, directions]``, the cost of the effort ``[B]`` and whether the body is healthy ``[B]``.
+
+    Args:
+        base: the environment.
+        memory: the memory of its simulation.
+        qpos: where the positions lie in that memory.
+        qvel: where the velocities do.
     """
 
     directions: ClassVar[int] = 1  # in which it moves; observations may leave these places out
@@ -33,10 +39,9 @@ class Runner(Kernel):
         "reward_ctrl",
     )
 
-    def __init__(self, base: Any, memory: SimulationMemory) -> None:
+    def __init__(self, base: Any, memory: SimulationMemory, qpos: slice, qvel: slice) -> None:
         super().__init__(base)
-        self._memory = memory
-        self._qpos, self._qvel = (memory.columns_of(name) for name in ("qpos", "qvel"))
+        self._memory, self._qpos, self._qvel = memory, qpos, qvel
 
     def parts_of(self, memory: np.ndarray) -> Parts:
         """The parts of rows of which nothing has been told yet."""

@@ -108,14 +108,14 @@ class SimulationMemory:
             for run, part in self._runs:
                 run[...] = row[part]
 
-    def columns_of(self, name: str) -> slice:
-        """Where an array of mjData, of float64, lies in a saved simulation."""
+    def columns_of(self, name: str) -> slice | None:
+        """Where an array of mjData, of float64, lies in a saved simulation, if it is there."""
         array = getattr(self.data, name)
         for run, part in self._runs:
             start = (array.ctypes.data - run.ctypes.data) // WORD
             if run.dtype == array.dtype and 0 <= start < run.size:
                 return slice(part.start + start, part.start + start + array.size)
-        raise KeyError(name)
+        return None
 
     def save_contacts(self) -> bytes:
         """The contacts of the last step, for whoever looks at them before the next."""

@@ -44,6 +44,8 @@ class Channel:
         sock.setblocking(False)
         self._sock = sock
         self._takes_fds = takes_fds
+        self._readable = select.poll()
+        self._readable.register(sock, select.POLLIN)
         self._inbox = bytearray()
         self._end = 0  # of the message that was peeked at
         self._whole = True  # False while a transfer is under way, for ever if it was cut off
@@ -182,9 +184,11 @@ class Channel:
 
     def _wait(self, timeout: float | None, writing: bool = False) -> bool:
         """Block until there is something to read, or room to write; whether to read."""
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN | (select.POLLOUT if writing else 0))
-        events = poll.poll(milliseconds(timeout))
+        if not writing:
+            return bool(self._readable.poll(milliseconds(timeout)))
+        either = select.poll()
+        either.register(self._sock, select.POLLIN | select.POLLOUT)
+        events = either.poll(milliseconds(timeout))
         return any(event & ~select.POLLOUT for _, event in events)
 
     def _begin(self) -> None:

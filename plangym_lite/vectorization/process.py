@@ -14,7 +14,6 @@ What it promises:
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -88,7 +87,7 @@ class ExternalProcess(EnvironmentWorker):
         if self._child is not None:
             raise RuntimeError("the process was started before")
         self._next_id, self._what = 1, {0: "starting"}
-        self.waiting: weakref.WeakValueDictionary[int, Reply] = weakref.WeakValueDictionary()
+        self.waiting: dict[int, Reply] = {}
         self._attached: set[int] = set()
         self._child = Child(self._constructor, *self._how_to_start)
         self._channel, self.why_dead = self._child.channel, None

@@ -13,7 +13,6 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, iterate
 
-from plangym_lite.vectorization.columns import has_only_arrays
 from plangym_lite.vectorization.group import Indices
 from plangym_lite.vectorization.seats import Seats
 from plangym_lite.vectorization.statistics import EpisodeStatistics
@@ -66,7 +65,7 @@ class SeatedVectorEnv(VectorEnv):
             InvalidBatchError: not one valid action for each environment; nothing was run.
             WorkerDiedError: a worker was lost before, and ``reset`` was not called since.
         """
-        if not has_only_arrays(self.single_action_space):
+        if not self.seats.takes_arrays:
             actions = list(iterate(self.action_space, actions))
         self.seats.begin_step(actions)
 

@@ -64,6 +64,7 @@ class Seats(Group):
         shape, dtype = NO_STATE
         stateless = dataclasses.replace(self.spec, state_shape=shape, state_dtype=dtype)
         self._row_spec: BatchSpec = stateless
+        self.takes_arrays = has_only_arrays(self.spec.action_space)
         self._pool = BlockPool(stateless, shared_limit)
         self._pool.on_drop = [worker.forget_block for worker in self.workers]
         self._filler = np.zeros((len(self), *shape), dtype), np.ones(len(self), np.int64)
@@ -100,9 +101,8 @@ class Seats(Group):
         self.check_idle()
         for error in self.lost.values():
             raise WorkerDiedError(f"{error}; reset() puts a fresh worker there") from error
-        space = self.spec.action_space
-        if has_only_arrays(space):
-            actions = check_actions(space, actions)
+        if self.takes_arrays:
+            actions = check_actions(self.spec.action_space, actions)
         if len(actions) != len(self):
             raise InvalidBatchError(f"{len(actions)} actions for {len(self)} environments")
         block, may_lease = self._pool.acquire(len(self), STEP)
