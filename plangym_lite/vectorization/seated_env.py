@@ -20,6 +20,8 @@ from plangym_lite.vectorization.worker import CLOSE_TIMEOUT, Worker
 
 __all__ = ["SeatedVectorEnv"]
 
+PLAIN_NUMBERS = (int, float, bool)
+
 
 class SeatedVectorEnv(VectorEnv):
     """A ``gymnasium.vector.VectorEnv``; see ``vector_env.py`` for where the environments live.
@@ -82,8 +84,8 @@ class SeatedVectorEnv(VectorEnv):
         """
         batch = self.seats.end_step(timeout)
         ended = batch.terminateds | batch.truncateds
-        only_reset = self._ended if self.autoreset_mode is AutoresetMode.NEXT_STEP else False
-        self._statistics.add(batch.rewards, ended, np.logical_not(only_reset))
+        steps = ~self._ended if self.autoreset_mode is AutoresetMode.NEXT_STEP else 1
+        self._statistics.add(batch.rewards, ended, steps)
         self._ended = ended
         infos = self._merge(batch.infos)
         return batch.observs, batch.rewards, batch.terminateds, batch.truncateds, infos
@@ -258,14 +260,15 @@ def _columns_of_numbers(infos: Sequence[dict[str, Any]]) -> dict[str, Any] | Non
 
     ``None`` if they do not.
     """
-    first, merged = infos[0], {}
+    first, merged, everyone = infos[0], {}, np.ones(len(infos), bool)
     if any(info.keys() != first.keys() for info in infos):
         return None
     for key, value in first.items():
         kind = type(value)
         column = [info[key] for info in infos]
-        is_number = kind in (int, float, bool) or issubclass(kind, np.number)
-        if not is_number or any(type(other) is not kind for other in column):
+        if kind not in PLAIN_NUMBERS and not issubclass(kind, np.number):
             return None
-        merged[key], merged[f"_{key}"] = np.array(column, kind), np.ones(len(infos), bool)
+        if set(map(type, column)) != {kind}:
+            return None
+        merged[key], merged[f"_{key}"] = np.array(column, kind), everyone.copy()
     return merged

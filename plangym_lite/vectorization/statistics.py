@@ -36,7 +36,7 @@ class EpisodeStatistics:
         """Count one step of every environment; ``steps`` is 0 where one was only reset."""
         self._return_so_far += rewards
         self._length_so_far += steps
-        if ended.any():
+        if True in ended.tolist():
             self._returns.extend(self._return_so_far[ended].tolist())
             self._lengths.extend(self._length_so_far[ended].tolist())
             self.begin(ended)
