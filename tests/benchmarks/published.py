@@ -108,6 +108,13 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def mean_of(scores: list[float]) -> str:
+    """Mean, standard deviation and number, if there are any."""
+    if not scores:
+        return ""
+    return f"{np.mean(scores):,.1f} ± {np.std(scores):,.1f} (n={len(scores)})"
+
+
 def table(folder: Path) -> None:
     """Print means and standard deviations beside what was published, in Markdown."""
     paths = sorted(folder.glob("*.jsonl"))
@@ -118,8 +125,7 @@ def table(folder: Path) -> None:
         cells = []
         for lines in played.values():
             scores = [line["score"] for line in lines if line["game"] == game]
-            mean = f"{np.mean(scores):,.1f} ± {np.std(scores):,.1f} (n={len(scores)})"
-            cells.append(f"{mean} |" if scores else "|")
+            cells.append(f"{mean_of(scores)} |")
         print(f"| {game} | {calls} | {score:,} |", *cells)
 
 

@@ -79,6 +79,13 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def mean_of(scores: list[float]) -> str:
+    """Mean, standard deviation and number, if there are any."""
+    if not scores:
+        return ""
+    return f"{np.mean(scores):,.0f} ± {np.std(scores):,.0f} (n={len(scores)})"
+
+
 def table(folder: Path) -> None:
     """Print means and standard deviations beside what was published, in Markdown."""
     lines = read(folder / "control.jsonl")
@@ -94,8 +101,7 @@ def table(folder: Path) -> None:
                 for line in lines
                 if line["task"] == task and (line["planner"], line["budget"]) == kind
             ]
-            mean = f"{np.mean(scores):,.0f} ± {np.std(scores):,.0f} (n={len(scores)})"
-            cells.append(f"{mean} |" if scores else "|")
+            cells.append(f"{mean_of(scores)} |")
         print(f"| {task} | {score:,} |", *cells)
 
 
