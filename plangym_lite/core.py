@@ -119,7 +119,7 @@ class PlanEnv(Batches):
             InvalidStateError: it is not a state of this environment.
         """
         self._ensure_setup()
-        check_state(self.batch_spec, state)
+        state = check_state(self.batch_spec, state)
         phase, self._phase = self._phase, READY
         try:
             self.load_state(state)

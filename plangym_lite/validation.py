@@ -200,7 +200,7 @@ def check_dt(dt: Any) -> int:
 
 
 def check_states(spec: BatchSpec, states: Any) -> np.ndarray | list[Any]:
-    """A ``[B, S]`` array or a list of states, each checked."""
+    """A ``[B, S]`` array or a list of states, each checked and contiguous."""
     if isinstance(states, np.ndarray) and states.dtype != object and spec.state_shape is not None:
         if states.size == 0 and states.ndim <= 1:
             return np.zeros((0, *spec.state_shape), spec.state_dtype)
@@ -209,7 +209,7 @@ def check_states(spec: BatchSpec, states: Any) -> np.ndarray | list[Any]:
                 f"states must have shape [B, {_size(spec)}] and dtype {spec.state_dtype}, "
                 f"got {list(states.shape)} and {states.dtype}"
             )
-        return states
+        return np.ascontiguousarray(states)
     if not isinstance(states, (np.ndarray, Sequence)) or isinstance(states, (str, bytes)):
         raise InvalidStateError(
             f"states must be an array or a list of states, got {type(states).__name__}"
@@ -220,15 +220,13 @@ def check_states(spec: BatchSpec, states: Any) -> np.ndarray | list[Any]:
         raise InvalidStateError(
             f"state {missing[0]} is None: give a state for every row, or states=None for all"
         )
-    for row, state in enumerate(rows):
-        check_state(spec, state, f"state {row}")
-    return rows
+    return [check_state(spec, state, f"state {row}") for row, state in enumerate(rows)]
 
 
-def check_state(spec: BatchSpec, state: Any, name: str = "the state") -> None:
-    """Raise unless ``state`` has the shape and dtype of this environment's states."""
+def check_state(spec: BatchSpec, state: Any, name: str = "the state") -> Any:
+    """The state, contiguous; raise unless it has the shape and dtype of the environment's."""
     if spec.state_shape is None:
-        return
+        return state
     shape, dtype = getattr(state, "shape", None), getattr(state, "dtype", None)
     if shape != spec.state_shape or dtype != spec.state_dtype:
         raise InvalidStateError(
@@ -236,6 +234,7 @@ def check_state(spec: BatchSpec, state: Any, name: str = "the state") -> None:
             f"got {type(state).__name__} of shape {shape} and dtype {dtype}: "
             "is it a state of another environment?"
         )
+    return np.ascontiguousarray(state)
 
 
 def _size(spec: BatchSpec) -> str:

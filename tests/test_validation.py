@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from plangym_lite import InvalidBatchError, InvalidStateError
+from plangym_lite import InvalidBatchError, InvalidStateError, make
 from plangym_lite.transitions import BatchSpec
 from plangym_lite.validation import check_action, check_dt, check_state, prepare_rows
+from tests.same import assert_same, collect_states
 
 BOX = spaces.Box(-1, 1, (2,), np.float32)
 PAIR = spaces.Tuple((spaces.Discrete(2), spaces.Discrete(3)))
@@ -143,6 +144,19 @@ class TestStates:
     def test_a_fitting_array_is_not_copied(self):
         states = np.zeros((2, 3))
         assert prepare_rows(spec_for(PAIR), [(0, 0)] * 2, states, 1).states is states
+
+    @pytest.mark.parametrize("name", ["FrozenLake-v1", "CartPole-v1"])
+    @pytest.mark.parametrize("n_workers", [None, 2])
+    def test_states_may_lie_in_memory_as_they_like(self, name, n_workers):
+        with make(name, n_workers=n_workers) as env:
+            states, actions = collect_states(env, 12)
+            states = np.array(states)
+            expected = env.step_batch(actions, states)
+            spread = np.repeat(states, 2, axis=1)[:, ::2]
+            for layout in (np.asfortranarray(states), spread, list(spread)):
+                assert_same(expected, env.step_batch(actions, layout))
+                env.set_state(layout[5])
+                assert_same(states[5], env.get_state())
 
     def test_any_sequence_of_opaque_states(self):
         spec = BatchSpec(BOX, PAIR, None, None)

@@ -20,7 +20,7 @@ from plangym_lite.transitions import Columns, Rows, empty_columns
 
 __all__ = ["KernelEnv"]
 
-TRIED_ROWS = 64
+TRIED_ROWS = 128
 
 
 class KernelEnv(PlangymEnv):

@@ -108,7 +108,8 @@ class MujocoEnv(KernelEnv):
         if (tags != self._tag).any() or not np.isin(ended, range(4)).all():
             return None
         self._memory.check(self._base.data)
-        parts = self._kernel.parts_of(states[:, self._simulation_part])  # type: ignore
+        kernel: Any = self._kernel
+        parts = kernel.parts_of(states[:, self._simulation_part])
         return Block(ended.astype(np.int64), elapsed.astype(np.int64), parts, is_own=False)
 
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:

@@ -34,7 +34,7 @@ class Crew(IntEnum):
 def kind_of_batch(rows: Rows, form: Form) -> tuple[Any, ...]:
     """Batches of one kind take about the same time: powers of 2 of rows and of frames."""
     dts, size = rows.dts, len(rows.dts)
-    frames = (dts.item(0) + dts.item(-1)) * size * (form.steps or 1)  # near enough to their sum
+    frames = (dts.item(0) + dts.item(-1)) * size * (form.steps or 1)  # about twice their sum
     return size.bit_length(), frames.bit_length(), form.observs, form.states
 
 

@@ -108,9 +108,8 @@ class RayEnv(VectorizedEnv):
                 workers.append(worker)
                 worker.start(wait_to_start=False, claims_core=index < int(free))
             self._wait_start(workers)
-            sizes = PieceSizes(
-                self._chunk_size, share=1.0
-            )  # to Ray a chunk costs more than its bytes
+            # share=1.0, for to Ray a chunk costs more than its bytes do
+            sizes = PieceSizes(self._chunk_size, share=1.0)
             return BatchEnv(workers, self.blocking, self._shared_limit, sizes)
         except BaseException:
             close_all(workers, timeout=1.0)
