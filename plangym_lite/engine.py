@@ -42,6 +42,7 @@ class Engine(ABC):
     _ended: int = RUNNING  # TERMINATED and TRUNCATED bits of the engine's state
     _next_seed: int | None = None
     _spec: BatchSpec | None = None
+    _goes_on: bool = False  # whether another action of the same rollout follows this one
 
     # ---- what an adapter writes ---------------------------------------------------------------
 
@@ -186,10 +187,10 @@ class Engine(ABC):
         rewards[:] = 0.0
         info: dict[str, Any] = {"n_step": 0}
         n_step, length, seen = 0, 0, []
-        for action in actions:
+        for left, action in zip(range(len(rewards))[::-1], actions, strict=True):
             if self._ended:
                 break
-            rewards[length], info = self._run_action(action, dt)
+            rewards[length], info = self._run_action(action, dt, goes_on=left > 0)
             n_step, length = n_step + info["n_step"], length + 1
             if every:
                 seen.append(self.current_obs())
@@ -231,7 +232,10 @@ class Engine(ABC):
         reward, info = self._run_action(action, dt)
         return reward, self._complete(info, dt)
 
-    def _run_action(self, action: Any, dt: int) -> tuple[float, dict[str, Any]]:
+    def _run_action(
+        self, action: Any, dt: int, goes_on: bool = False
+    ) -> tuple[float, dict[str, Any]]:
+        self._goes_on = goes_on
         reward, terminated, truncated, info = self.advance(action, dt * self.frameskip)
         self._ended = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
         return reward, info

@@ -190,7 +190,8 @@ class AtariEnv(PlangymEnv):
             return self._advance_wrapped(action, n_frames, lives)
         command, strength = self._layer.decode(action)
         floor = lives if self.episodic_life else 0
-        reward, n_step = self.emulator.run(command, n_frames, floor, strength)
+        goes_on = self._goes_on and lives > 1 and not floor  # else it may well end here
+        reward, n_step = self.emulator.run(command, n_frames, floor, strength, goes_on)
         left = ale.lives()
         info = {
             "lives": left,

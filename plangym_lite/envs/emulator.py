@@ -85,6 +85,7 @@ class Emulator(Console):
         self._replays_resets = pictures and game in LONG_RESET_GAMES
         self.last_action = 0  # the action that sticks
         self._pasts: list[Past] = []  # oldest first, at most _depth
+        self._trail: list[tuple[Held, ...]] = []  # what was run since, without looking back
         self._loaded: bytes | None = None  # the state just restored, until something runs
         self._picture_is_old = False  # whether the screen shows what was before the restore
         self._core_at = HEADER.size + self._depth * PAST.size
@@ -103,17 +104,25 @@ class Emulator(Console):
         self._pasts = [Past.of(self.core(), BEFORE_RESET, self._draws)]
         self._reset_from(self.core(), self._draws)
         self.last_action, self._loaded, self._picture_is_old = 0, None, False
+        self._trail = []
 
     # ---- running ------------------------------------------------------------------------------
 
     def run(
-        self, action: Any, n_frames: int, stop_below_lives: int = 0, strength: float = 1.0
+        self,
+        action: Any,
+        n_frames: int,
+        stop_below_lives: int = 0,
+        strength: float = 1.0,
+        goes_on: bool = False,
     ) -> tuple[int, int]:
         """Hold ``action`` for up to ``n_frames`` frames; return ``(reward, frames run)``.
 
-        Stops when the game is over, or when fewer than ``stop_below_lives`` lives are left.
+        Stops when the game is over, or when fewer than ``stop_below_lives`` lives are left. With
+        ``goes_on`` nobody is expected to save the state before the next run: should somebody, that
+        takes as long as everything since the last save did.
         """
-        before = self.core()
+        before = None if goes_on and self._can_look_back() else self.core()
         self._core = before if self._rounds else None
         self._loaded, self._picture_is_old = None, False
         if self.sticky:
@@ -129,7 +138,12 @@ class Emulator(Console):
         return total, frames
 
     def _run_sticky(
-        self, before: bytes, wanted: int, n_frames: int, stop_below_lives: int, strength: float
+        self,
+        before: bytes | None,
+        wanted: int,
+        n_frames: int,
+        stop_below_lives: int,
+        strength: float,
     ) -> tuple[int, int]:
         limit, sticking, total, frames, stuck = self.sticky * 2**32, self.last_action, 0, 0, 0
         while frames < n_frames:
@@ -145,9 +159,35 @@ class Emulator(Console):
         self._remember(before, *held)
         return total, frames
 
-    def _remember(self, core: bytes, *actions: Held) -> None:
+    def _can_look_back(self) -> bool:
+        """Whether the moment before the next run could be found again from an earlier one."""
+        if self._core is not None or self._depth > 1 or self._rounds or not self._pasts:
+            return False
+        return self._pasts[0].entry[0] == AT_STATE
+
+    def _remember(self, core: bytes | None, *actions: Held) -> None:
+        if core is None:
+            self._trail.append(actions)
+            return
         kept = self._pasts[1 - self._depth :] if self._depth > 1 else []
-        self._pasts = [*kept, Past.of(core, AT_STATE, 0, *actions)]
+        self._pasts, self._trail = [*kept, Past.of(core, AT_STATE, 0, *actions)], []
+
+    def _look_back(self) -> None:
+        """Find the moment before the last run, by running what came before it once more."""
+        here, past = self.core(), self._pasts[0]
+        self._put(past.core)
+        for actions in (past.read()[2], *self._trail[:-1]):
+            self._run_again(actions)
+        before, last = self._clone_core(), self._trail[-1]
+        self._run_again(last)  # brings the picture back
+        self._restore(here)
+        self._core = here
+        self._remember(before, *last)
+
+    def _run_again(self, actions: tuple[Held, ...]) -> None:
+        for action, frames, strength in actions:
+            for _ in range(frames):
+                self.ale.act(action, strength)
 
     # ---- the state ----------------------------------------------------------------------------
 
@@ -157,6 +197,8 @@ class Emulator(Console):
         if self._loaded is not None:
             view[: self.size] = self._loaded
             return
+        if self._trail:
+            self._look_back()
         pasts = self._pasts
         header = HEADER.pack(self._tag, ended, len(pasts), self.last_action, 0, self._draws)
         parts = [header, *[past.entry for past in pasts], EMPTY * (self._depth - len(pasts))]
@@ -174,7 +216,7 @@ class Emulator(Console):
             raise InvalidStateError(
                 "a state of another game, of other options or of another version of ale-py"
             )
-        self._pasts = [self._read_past(state, index) for index in range(n_pasts)]
+        self._pasts, self._trail = [self._read_past(state, row) for row in range(n_pasts)], []
         before = self._pasts[-1].core if self._pasts else None
         self._put(state[self._core_at : self._pasts_at], before)
         self.last_action, self._draws = last_action, draws
@@ -213,8 +255,6 @@ class Emulator(Console):
                 self._reset_from(past.core, reset_draws)
             elif index == 0:
                 self._put(past.core)
-            for action, frames, strength in actions:
-                for _ in range(frames):
-                    self.ale.act(action, strength)
+            self._run_again(actions)
         self._core, self._draws, self._picture_is_old = core, draws, False
         self._restore(core)  # does not touch the picture

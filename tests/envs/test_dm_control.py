@@ -142,6 +142,20 @@ def test_rewards_are_summed_once():
         assert_same(single.get_state(), skipped.state)
 
 
+def test_observations_that_nobody_sees_are_not_built(monkeypatch):
+    seen = []
+    with blind("cartpole-balance", frameskip=5) as env:
+        kind = type(env.task)
+        own = kind.get_observation
+        monkeypatch.setattr(kind, "get_observation", lambda *args: seen.append(1) or own(*args))
+        state, _, _ = env.reset(seed=0)
+        seen.clear()
+        env.rollout_batch(np.zeros((3, 4, 1)), [state] * 3, return_observs=None)
+        assert len(seen) == 0
+        env.rollout_batch(np.zeros((3, 4, 1)), [state] * 3)
+        assert len(seen) == 3
+
+
 def test_the_time_limit():
     with make("cartpole-balance", remove_time_limit=False, render_mode=None) as env:
         state = env.reset(seed=0)[0]

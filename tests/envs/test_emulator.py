@@ -79,6 +79,26 @@ class TestSaving:
         console.reset()
         assert run(console) == expected
 
+    @pytest.mark.parametrize("restored", [True, False])
+    def test_a_state_asked_for_after_all(self, game, sticky, restored):
+        """Whoever said that it goes on, and then saves, gets the state of having stopped."""
+        hasty, patient = emulator(game, sticky), emulator(game, sticky)
+        states = []
+        for console in (hasty, patient):
+            console.reset()
+            run(console, PLAN[:1])
+            states.append(save(console))
+            if restored:
+                console.load(states[0])
+        draw = np.random.default_rng(0)
+        for _ in range(12):
+            for _ in range(int(draw.integers(1, 5))):
+                action, frames = PLAN[draw.integers(len(PLAN))]
+                assert hasty.run(action, frames, goes_on=True) == patient.run(action, frames)
+            assert save(hasty) == save(patient)
+            assert hasty.ale.getScreenRGB().tobytes() == patient.ale.getScreenRGB().tobytes()
+            assert run(hasty, PLAN[1:]) == run(patient, PLAN[1:])
+
 
 @pytest.mark.parametrize("sticky", [0.0, 0.3])
 def test_sticky_actions_are_ale_pys_sequence(sticky):
