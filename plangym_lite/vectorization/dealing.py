@@ -12,6 +12,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from plangym_lite.errors import WorkerDiedError
@@ -44,9 +45,11 @@ class Piece(NamedTuple):
     stop: int
 
 
-def pieces_of(size: int, n_workers: int, sizes: PieceSizes, n_frames: int = 1) -> list[Piece]:
+@lru_cache
+def pieces_of(size: int, n_workers: int, sizes: PieceSizes, n_frames: int = 1) -> tuple[Piece, ...]:
     """Cut a batch into pieces, large ones first; each row takes about ``n_frames``."""
-    pieces, start = [], 0
+    pieces: list[Piece] = []
+    start = 0
     smallest = max(1, sizes.smallest // n_frames)
     while start < size:
         even = -(-(size - start) // n_workers)
@@ -58,7 +61,7 @@ def pieces_of(size: int, n_workers: int, sizes: PieceSizes, n_frames: int = 1) -
             if start < size:
                 pieces.append(Piece(start, min(size, start + share)))
                 start = pieces[-1].stop
-    return pieces
+    return tuple(pieces)
 
 
 class Deal:

@@ -33,15 +33,19 @@ class Gathering:
         self._size = size
         self._may_lease = may_lease
         self._has_images = False
-        self._infos: list[Any] = [None] * size
+        self._infos: list[Any] = []
         self._pairs: list[tuple[np.ndarray, np.ndarray]] = []  # columns of ours and of the block
-        source = block.columns.out
-        states = empty_states(spec, size) if source.form.states else None
+        self._out: Any = None  # made when the workers are at work already
+
+    def _make_columns(self) -> None:
+        source, size = self._block.columns.out, self._size
+        states = empty_states(self._spec, size) if source.form.states else None
         if isinstance(states, np.ndarray):
             self._pairs.append((states, source.states))
         observs = map_leaves(self._place_for, source.observs)
         numbers: list[Any] = [self._column_like(column) for column in source[2:6]]
         self._out = Columns._make([states, observs, *numbers, source.form])
+        self._infos = [None] * size
 
     def _column_like(self, column: np.ndarray | None) -> np.ndarray | None:
         """A column of ours for one of the block, remembered as one to be copied."""
@@ -61,6 +65,8 @@ class Gathering:
 
     def collect(self, start: int, stop: int, reply: RowsReply) -> None:
         """Copy out rows ``start`` to ``stop``, all but images."""
+        if self._out is None:
+            self._make_columns()
         infos, odd = reply
         self._infos[start:stop] = infos
         if odd:

@@ -1,4 +1,4 @@
-"""PackedInfos: infos that hold numpy's numbers, pickled column by column.
+"""Infos that hold numpy's numbers, pickled column by column.
 
 One by one such numbers pickle slowly: of a step of HalfCheetah a fifth went there. Python's own
 are quicker in their dicts. Unpickled, either is the list of dicts that it was.
@@ -11,30 +11,29 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PackedInfos"]
+__all__ = ["to_send"]
 
 NUMBERS = (np.number, np.bool_)
+Infos = list[dict[str, Any]]
 
 
-class PackedInfos:
-    """Infos on their way to another process; over there they are plain again.
+def to_send(infos: Infos) -> Infos | _Columns:
+    """What to pickle in place of infos; unpickled it is infos again."""
+    if not infos or not any(isinstance(value, NUMBERS) for value in infos[0].values()):
+        return infos
+    names = list(infos[0])
+    if any(type(info) is not dict or list(info) != names for info in infos):
+        return infos
+    columns = zip(*(info.values() for info in infos), strict=True)
+    return _Columns(names, [_packed(column) for column in columns])
 
-    Args:
-        infos: those of some rows.
-    """
 
-    def __init__(self, infos: list[dict[str, Any]]) -> None:
-        self._infos = infos
+class _Columns:
+    def __init__(self, names: list[str], columns: list[Sequence[Any] | np.ndarray]) -> None:
+        self._args = names, columns
 
     def __reduce__(self) -> tuple[Any, ...]:
-        infos = self._infos
-        if not infos or not any(isinstance(value, NUMBERS) for value in infos[0].values()):
-            return list, (infos,)
-        names = list(infos[0])
-        if any(type(info) is not dict or list(info) != names for info in infos):
-            return list, (infos,)
-        columns = zip(*(info.values() for info in infos), strict=True)
-        return _unpack, (names, [_packed(column) for column in columns])
+        return _rows, self._args
 
 
 def _packed(column: tuple[Any, ...]) -> Sequence[Any] | np.ndarray:
@@ -46,6 +45,6 @@ def _packed(column: tuple[Any, ...]) -> Sequence[Any] | np.ndarray:
     return array if array.dtype.kind in "biufc" else column  # durations differ in their units
 
 
-def _unpack(names: list[str], columns: list[Sequence[Any]]) -> list[dict[str, Any]]:
+def _rows(names: list[str], columns: list[Sequence[Any]]) -> Infos:
     rows = zip(*columns, strict=True)
     return [dict(zip(names, row)) for row in rows]  # noqa: B905

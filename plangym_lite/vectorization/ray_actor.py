@@ -14,7 +14,7 @@ import ray
 
 from plangym_lite.transitions import Form, Rows
 from plangym_lite.vectorization.columns import BatchColumns, Layout
-from plangym_lite.vectorization.infos import PackedInfos
+from plangym_lite.vectorization.infos import to_send
 from plangym_lite.vectorization.messages import dump, dump_error, load
 from plangym_lite.vectorization.serve import quieten, ready_of
 from plangym_lite.vectorization.worker import Desk
@@ -117,7 +117,7 @@ class RemoteEnv:
             if isinstance(out.observs, np.ndarray) and out.observs.nbytes > INLINE_BYTES:
                 large.extend(_parts_of(out.observs))
                 out = out._replace(observs=None)
-            return tuple(out[:-1]), dump(PackedInfos(infos))
+            return tuple(out[:-1]), dump(to_send(infos))
 
         answer = _attempt(run)
         return answer, large or None

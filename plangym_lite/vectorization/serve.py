@@ -19,7 +19,7 @@ import numpy as np
 from plangym_lite.transitions import BatchSpec
 from plangym_lite.vectorization.channel import Channel, ChannelClosedError
 from plangym_lite.vectorization.columns import Layout
-from plangym_lite.vectorization.infos import PackedInfos
+from plangym_lite.vectorization.infos import to_send
 from plangym_lite.vectorization.messages import Message, dump, dump_error, load
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.worker import Desk, unknown
@@ -114,7 +114,7 @@ def _call(channel: Channel, desk: Desk, payload: bytes) -> Any:
     name, args, kwargs = load(payload)
     if name == ROWS:
         infos, odd = desk.run_rows(*args)
-        return PackedInfos(infos), odd
+        return to_send(infos), odd
     if name == ATTACH:
         return _attach(channel, desk, *args)
     if name == FORGET:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plangym_lite.vectorization.infos import PackedInfos
+from plangym_lite.vectorization.infos import to_send
 
 
 def sent(infos):
-    return pickle.loads(pickle.dumps(PackedInfos(infos), pickle.HIGHEST_PROTOCOL))
+    return pickle.loads(pickle.dumps(to_send(infos), pickle.HIGHEST_PROTOCOL))
 
 
 def same(one, other):
@@ -65,7 +65,7 @@ def test_durations_keep_their_units():
 
 def test_numbers_travel_in_columns():
     infos = [{"x": np.float64(row), "n": row} for row in range(100)]
-    assert len(pickle.dumps(PackedInfos(infos))) < len(pickle.dumps(infos)) / 2
+    assert len(pickle.dumps(to_send(infos))) < len(pickle.dumps(infos)) / 2
 
 
 def test_rows_are_dicts_of_their_own():
