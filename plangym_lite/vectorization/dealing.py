@@ -1,8 +1,9 @@
 """One batch on its way through the workers: dealt in pieces, gathered in order, nothing lost.
 
 Because every row carries its state, a row that was lost with its worker is simply dealt again.
-Pieces shrink towards the end of a batch, so that one slow row does not hold up the rest, and each
-worker has its next piece before it has finished the one before.
+Each worker has its next piece before it has finished the one before. The first pieces are large;
+the second ones, dealt as early as these, are small; and what is left is dealt in ever smaller
+pieces to whoever comes for more. So neither a slow row nor a slow core holds up the rest.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 from plangym_lite.errors import WorkerDiedError
@@ -23,6 +25,7 @@ from plangym_lite.vectorization.worker import Promise, Worker
 
 __all__ = ["PIECES", "Deal", "PieceSizes", "pieces_of"]
 
+LATER_SHARE = 0.5  # of the rows left, dealt evenly
 IN_HAND = 2  # pieces a worker holds: one at work, one to go on with
 ATTEMPTS = 3
 
@@ -32,7 +35,7 @@ class PieceSizes(NamedTuple):
 
     largest: int | None = None  # rows of a piece; None: any number
     smallest: int = 8  # frames: with no more for each worker, rows are not cut any further
-    share: float = 0.75  # of the rows left, dealt evenly; then the same of the rest
+    share: float = 0.75  # of the rows, dealt evenly as first pieces; 1.0: no others are needed
 
 
 PIECES = PieceSizes()
@@ -47,19 +50,20 @@ class Piece(NamedTuple):
 
 @lru_cache
 def pieces_of(size: int, n_workers: int, sizes: PieceSizes, n_frames: int = 1) -> tuple[Piece, ...]:
-    """Cut a batch into pieces, large ones first; each row takes about ``n_frames``."""
+    """Cut a batch into pieces, a round for all workers at a time; a row takes ``n_frames``."""
     pieces: list[Piece] = []
     start = 0
     smallest = max(1, sizes.smallest // n_frames)
+    first, second, later = (sizes.share, 0.0, LATER_SHARE) if sizes.share < 1 else (1.0, 1.0, 1.0)
+    shares = chain((first, second), repeat(later))
     while start < size:
-        even = -(-(size - start) // n_workers)
-        share = math.ceil((size - start) * sizes.share / n_workers)
-        if even <= smallest:  # the last round: nobody shall wait for one that has more
-            share = even
-        share = min(share, sizes.largest or share)
+        left = size - start
+        even = -(-left // n_workers)  # in the last round nobody shall wait for one that has more
+        rows = min(even, max(smallest, math.ceil(left * next(shares) / n_workers)))
+        rows = min(rows, sizes.largest or rows)
         for _ in range(n_workers):
             if start < size:
-                pieces.append(Piece(start, min(size, start + share)))
+                pieces.append(Piece(start, min(size, start + rows)))
                 start = pieces[-1].stop
     return tuple(pieces)
 

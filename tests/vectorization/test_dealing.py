@@ -65,15 +65,23 @@ def scripted(*scripts):
     st.sampled_from([0.5, 0.75, 0.94, 1.0]),
     st.integers(1, 20),
 )
-def test_pieces_are_the_batch_and_shrink(size, n_workers, largest, share, n_frames):
+def test_pieces_are_the_batch(size, n_workers, largest, share, n_frames):
     sizes = PIECES._replace(largest=largest, share=share)
     pieces = pieces_of(size, n_workers, sizes, n_frames)
     assert [row for piece in pieces for row in range(*piece)] == list(range(size))
     lengths = [stop - start for start, stop in pieces]
     assert all(length >= 1 for length in lengths)
-    assert lengths == sorted(lengths, reverse=True)
+    assert lengths[2 * n_workers :] == sorted(lengths[2 * n_workers :], reverse=True)
+    assert max(lengths, default=0) == next(iter(lengths), 0)
     assert len(pieces) >= min(size, n_workers) or max(lengths) <= PIECES.smallest
     assert not lengths or lengths[0] <= min(largest or size, -(-size // n_workers))
+
+
+def test_second_pieces_are_small_and_then_they_shrink():
+    lengths = [stop - start for start, stop in pieces_of(256, 2, PIECES)]
+    assert lengths == [96, 96, 8, 8, 12, 12, 8, 8, 4, 4]
+    lengths = [stop - start for start, stop in pieces_of(64, 2, PIECES, n_frames=80)]
+    assert lengths == [24, 24, 1, 1, 4, 4, 2, 2, 1, 1]
 
 
 delays = st.lists(st.integers(0, 5), min_size=1, max_size=6)
