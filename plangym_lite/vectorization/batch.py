@@ -79,7 +79,7 @@ class BatchEnv:
         self._spec = common_spec(self._envs)
         self._pool = BlockPool(self._spec, shared_limit)
         self._pool.on_drop = [worker.forget_block for worker in self._envs]
-        self._caller: InlineWorker | None = None
+        self._caller: Any = None  # an InlineWorker, once employed
         self._company = 0  # workers that run rows beside the caller
         self._choice = CrewChoice([Crew.WORKERS])
 
@@ -138,7 +138,8 @@ class BatchEnv:
             raise ClosedError("the workers were closed")
         if len(rows.dts) == 0:
             return pack(self._spec, empty_columns(self._spec, 0, form), [])
-        self._clear_up()
+        if self._unfinished:
+            self._clear_up()
         if self._caller is None or self._envs[0].deadline is not None:
             return self._run_on(self._envs, rows, form)
         if len(rows.dts) == 1:  # nothing to share out
@@ -151,11 +152,10 @@ class BatchEnv:
         return batch
 
     def _run_by(self, crew: Crew, rows: Rows, form: Form) -> Any:
-        if crew == Crew.WORKERS:
-            return self._run_on(self._envs, rows, form)
-        assert self._caller is not None
-        if crew == Crew.CALLER:
+        if crew is Crew.CALLER:
             return self._caller.env.run_rows(rows, form)
+        if crew is Crew.WORKERS:
+            return self._run_on(self._envs, rows, form)
         company = min(self._company, len(rows.dts) - 1)
         return self._run_on([*self._envs[:company], self._caller], rows, form, spin=SPIN)
 

@@ -13,7 +13,6 @@ from plangym_lite.errors import InvalidBatchError
 from plangym_lite.recipe import Recipe
 from plangym_lite.splitting import split_similar_chunks
 from plangym_lite.transitions import (
-    BatchSpec,
     Form,
     Rows,
     Step,
@@ -101,6 +100,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self.OBS_IS_ARRAY = self.plan_env.OBS_IS_ARRAY
         self.observation_space = self.plan_env.observation_space
         self.action_space = self.plan_env.action_space
+        self._spec = self.plan_env.batch_spec
 
     def _check_local_copy(self) -> None:
         local, remote = self.plan_env.batch_spec, self.batch_env.batch_spec
@@ -145,11 +145,6 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     def gym_env(self) -> Any:
         """The local copy's Gymnasium environment."""
         return self.unwrapped.gym_env  # type: ignore[attr-defined]
-
-    @property
-    def batch_spec(self) -> BatchSpec:
-        self._ensure_setup()
-        return self.plan_env.batch_spec
 
     def reset(
         self,
