@@ -135,7 +135,8 @@ class Batches(Engine):
         self._ensure_setup()
         if self._spec is None:
             shape, dtype = self.state_layout() or (None, None)
-            self._spec = BatchSpec(self.observation_space, self.action_space, shape, dtype)
+            spaces = self.observation_space, self.action_space
+            self._spec = BatchSpec(*spaces, shape, dtype, self.steps_together)
         return self._spec
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:

@@ -136,6 +136,11 @@ class Engine(ABC):
         """
         return None
 
+    @property
+    def steps_together(self) -> bool:
+        """Whether ``run_together`` may run whole batches, so that large pieces of them pay."""
+        return False
+
     def close_engine(self) -> None:  # noqa: B027
         """Free what the engine holds."""
 

@@ -140,6 +140,7 @@ class BatchSpec:
     action_space: spaces.Space
     state_shape: tuple[int, ...] | None  # None: states are opaque picklable values
     state_dtype: np.dtype | None
+    together: bool = False  # whether many rows take less time for each than a few do
 
     def agrees_with(self, other: BatchSpec) -> bool:
         """Whether rows for one environment are rows for the other."""
@@ -290,8 +291,7 @@ def _finish(space: Any, tree: Any, has_steps: bool) -> Any:
     if isinstance(tree, dict):
         return {key: _finish(space[key], leaf, has_steps) for key, leaf in tree.items()}
     if isinstance(tree, tuple):
-        parts = zip(space, tree, strict=True)
-        return tuple(_finish(part, leaf, has_steps) for part, leaf in parts)
+        return tuple(_finish(*pair, has_steps) for pair in zip(space, tree, strict=True))
     if not isinstance(tree, list):
         return tree
     if has_steps:

@@ -54,6 +54,10 @@ class KernelEnv(PlangymEnv):
         self._limit = limits[0] if limits else None
         self._step = type(self._base).step
 
+    @property
+    def steps_together(self) -> bool:
+        return self._kernel is not None and self._is_ordinary()
+
     def run_together(self, rows: Rows, out: Columns) -> list[dict[str, Any]] | None:
         kernel = self._kernel
         if kernel is None or len(rows.dts) < ENOUGH_ROWS or not self._is_ordinary():

@@ -30,7 +30,7 @@ from plangym_lite.transitions import (
 from plangym_lite.validation import check_state, check_timeout, prepare_rows
 from plangym_lite.vectorization.channel import LateError
 from plangym_lite.vectorization.crews import Crew, CrewChoice, kind_of_batch
-from plangym_lite.vectorization.dealing import PIECES, Deal, PieceSizes
+from plangym_lite.vectorization.dealing import LARGE_PIECES, PIECES, Deal, PieceSizes
 from plangym_lite.vectorization.gathering import Gathering
 from plangym_lite.vectorization.limits import time_limit
 from plangym_lite.vectorization.shared import BlockPool
@@ -66,17 +66,17 @@ class BatchEnv:
         envs: Sequence[Worker],
         blocking: bool = False,
         shared_limit: int | None = None,
-        piece_sizes: PieceSizes = PIECES,
+        piece_sizes: PieceSizes | None = None,
     ) -> None:
         self._envs = list(envs)
         if not self._envs:
             raise ValueError("a BatchEnv needs at least one worker")
         self._blocking = blocking
-        self._piece_sizes = piece_sizes
         self._synced: Any = None  # the state that all workers were last put into
         self._closed = False
         self._unfinished: dict[int, Promise] = {}  # what an interrupted batch left under way
         self._spec = common_spec(self._envs)
+        self._piece_sizes = piece_sizes or (LARGE_PIECES if self._spec.together else PIECES)
         self._pool = BlockPool(self._spec, shared_limit)
         self._pool.on_drop = [worker.forget_block for worker in self._envs]
         self._caller: Any = None  # an InlineWorker, once employed

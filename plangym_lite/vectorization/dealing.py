@@ -23,7 +23,7 @@ from plangym_lite.vectorization.channel import LateError, milliseconds
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.worker import Promise, Worker
 
-__all__ = ["PIECES", "Deal", "PieceSizes", "pieces_of"]
+__all__ = ["LARGE_PIECES", "PIECES", "Deal", "PieceSizes", "pieces_of"]
 
 LATER_SHARE = 0.5  # of the rows left, dealt evenly
 IN_HAND = 2  # pieces a worker holds: one at work, one to go on with
@@ -35,10 +35,13 @@ class PieceSizes(NamedTuple):
 
     largest: int | None = None  # rows of a piece; None: any number
     smallest: int = 8  # frames: with no more for each worker, rows are not cut any further
+    fewest: int = 1  # rows: the same, whatever they take
     share: float = 0.75  # of the rows, dealt evenly as first pieces; 1.0: no others are needed
 
 
 PIECES = PieceSizes()
+LARGE_PIECES = PieceSizes(fewest=64)
+"""For environments that step their rows together: to begin costs them as much as many rows do."""
 
 
 class Piece(NamedTuple):
@@ -53,7 +56,7 @@ def pieces_of(size: int, n_workers: int, sizes: PieceSizes, n_frames: int = 1) -
     """Cut a batch into pieces, a round for all workers at a time; a row takes ``n_frames``."""
     pieces: list[Piece] = []
     start = 0
-    smallest = max(1, sizes.smallest // n_frames)
+    smallest = max(sizes.fewest, sizes.smallest // n_frames)
     first, second, later = (sizes.share, 0.0, LATER_SHARE) if sizes.share < 1 else (1.0, 1.0, 1.0)
     shares = chain((first, second), repeat(later))
     while start < size:

@@ -9,11 +9,18 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plangym_lite import WorkerDiedError
+from plangym_lite import WorkerDiedError, make
 from plangym_lite.transitions import BatchSpec, Rows
 from plangym_lite.vectorization.channel import LateError
 from plangym_lite.vectorization.columns import Layout
-from plangym_lite.vectorization.dealing import ATTEMPTS, IN_HAND, PIECES, Deal, pieces_of
+from plangym_lite.vectorization.dealing import (
+    ATTEMPTS,
+    IN_HAND,
+    LARGE_PIECES,
+    PIECES,
+    Deal,
+    pieces_of,
+)
 from plangym_lite.vectorization.shared import Block
 from tests.vectorization.helpers import ScriptedWorker
 
@@ -82,6 +89,16 @@ def test_second_pieces_are_small_and_then_they_shrink():
     assert lengths == [96, 96, 8, 8, 12, 12, 8, 8, 4, 4]
     lengths = [stop - start for start, stop in pieces_of(64, 2, PIECES, n_frames=80)]
     assert lengths == [24, 24, 1, 1, 4, 4, 2, 2, 1, 1]
+
+
+def test_pieces_are_large_where_rows_are_stepped_together():
+    lengths = [stop - start for start, stop in pieces_of(256, 2, LARGE_PIECES, n_frames=3)]
+    assert lengths == [96, 96, 32, 32]
+    with make("CartPole-v1", n_workers=2) as env:
+        assert env.batch_spec.together
+        assert env.batch_env[0].spec.together
+    with make("CartPole-v1", obs_type="rgb") as env:
+        assert not env.batch_spec.together
 
 
 delays = st.lists(st.integers(0, 5), min_size=1, max_size=6)
