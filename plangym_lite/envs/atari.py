@@ -23,6 +23,8 @@ from plangym_lite.errors import InvalidStateError, NotCloneableError
 
 __all__ = ["AtariEnv"]
 
+FEW_FRAMES, MANY_FRAMES = 16, 1 << 60  # to be run again should a rollout end too soon
+
 gym.register_envs(ale_py)
 
 
@@ -190,8 +192,9 @@ class AtariEnv(PlangymEnv):
             return self._advance_wrapped(action, n_frames, lives)
         command, strength = self._layer.decode(action)
         floor = lives if self.episodic_life else 0
-        goes_on = self._goes_on and lives > 1 and not floor  # else it may well end here
-        reward, n_step = self.emulator.run(command, n_frames, floor, strength, goes_on)
+        may_end = lives <= 1 or floor  # then the state here may well be the one that is saved
+        rerun = (FEW_FRAMES if may_end else MANY_FRAMES) if self._goes_on else 0
+        reward, n_step = self.emulator.run(command, n_frames, floor, strength, rerun)
         left = ale.lives()
         info = {
             "lives": left,

@@ -86,6 +86,7 @@ class Emulator(Console):
         self.last_action = 0  # the action that sticks
         self._pasts: list[Past] = []  # oldest first, at most _depth
         self._trail: list[tuple[Held, ...]] = []  # what was run since, without looking back
+        self._behind = 0  # frames since the last past
         self._loaded: bytes | None = None  # the state just restored, until something runs
         self._picture_is_old = False  # whether the screen shows what was before the restore
         self._core_at = HEADER.size + self._depth * PAST.size
@@ -114,15 +115,15 @@ class Emulator(Console):
         n_frames: int,
         stop_below_lives: int = 0,
         strength: float = 1.0,
-        goes_on: bool = False,
+        rerun: int = 0,
     ) -> tuple[int, int]:
         """Hold ``action`` for up to ``n_frames`` frames; return ``(reward, frames run)``.
 
         Stops when the game is over, or when fewer than ``stop_below_lives`` lives are left. With
-        ``goes_on`` nobody is expected to save the state before the next run: should somebody, that
-        takes as long as everything since the last save did.
+        ``rerun`` nobody is expected to save the state before the next run: should somebody, up to
+        so many frames, and the ``n_frames``, are run once more.
         """
-        before = None if goes_on and self._can_look_back() else self.core()
+        before = None if self._behind < rerun and self._can_look_back() else self.core()
         self._core = before if self._rounds else None
         self._loaded, self._picture_is_old = None, False
         if self.sticky:
@@ -166,9 +167,12 @@ class Emulator(Console):
         return self._pasts[0].entry[0] == AT_STATE
 
     def _remember(self, core: bytes | None, *actions: Held) -> None:
+        frames = sum(held[1] for held in actions)
         if core is None:
             self._trail.append(actions)
+            self._behind += frames
             return
+        self._behind = frames
         kept = self._pasts[1 - self._depth :] if self._depth > 1 else []
         self._pasts, self._trail = [*kept, Past.of(core, AT_STATE, 0, *actions)], []
 

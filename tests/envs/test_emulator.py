@@ -79,9 +79,10 @@ class TestSaving:
         console.reset()
         assert run(console) == expected
 
+    @pytest.mark.parametrize("rerun", [1, 10, 1000])
     @pytest.mark.parametrize("restored", [True, False])
-    def test_a_state_asked_for_after_all(self, game, sticky, restored):
-        """Whoever said that it goes on, and then saves, gets the state of having stopped."""
+    def test_a_state_asked_for_after_all(self, game, sticky, restored, rerun):
+        """Whoever did not expect to save, and then saves, gets the very state."""
         hasty, patient = emulator(game, sticky), emulator(game, sticky)
         states = []
         for console in (hasty, patient):
@@ -94,7 +95,7 @@ class TestSaving:
         for _ in range(12):
             for _ in range(int(draw.integers(1, 5))):
                 action, frames = PLAN[draw.integers(len(PLAN))]
-                assert hasty.run(action, frames, goes_on=True) == patient.run(action, frames)
+                assert hasty.run(action, frames, rerun=rerun) == patient.run(action, frames)
             assert save(hasty) == save(patient)
             assert hasty.ale.getScreenRGB().tobytes() == patient.ale.getScreenRGB().tobytes()
             assert run(hasty, PLAN[1:]) == run(patient, PLAN[1:])
