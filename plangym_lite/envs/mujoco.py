@@ -104,14 +104,14 @@ class MujocoEnv(KernelEnv):
     # ---- many rows at once --------------------------------------------------------------------
 
     def take_apart(self, states: np.ndarray) -> Block | None:
-        numbers = states[:, : TAG + 1]
-        ended, elapsed, _ = numbers.astype(np.int64).T
-        if (numbers[:, TAG] != self._tag).any() or (numbers[:, ENDED] != ended & 3).any():
+        ended, elapsed, tags = states[:, : TAG + 1].T
+        known = (ended == 0) | (ended == 1) | (ended == 2) | (ended == 3)
+        if (tags != self._tag).any() or not known.all():
             return None
         self._memory.check(self._base.data)
         kernel: Any = self._kernel
         parts = kernel.parts_of(states[:, self._simulation_part])
-        return Block(ended.copy(), elapsed.copy(), parts, is_own=False)
+        return Block(ended.astype(np.int64), elapsed.astype(np.int64), parts, is_own=False)
 
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
         out[:, ENDED], out[:, TAG] = block.ended, self._tag
