@@ -133,7 +133,7 @@ class Deal:
 
     def _hand_out(self, worker: int, limit: int = IN_HAND) -> None:
         while self._to_do and self._error is None and len(self._hands[worker]) < limit:
-            if self._blocking and any(self._hands):
+            if (self._blocking and any(self._hands)) or self._must_wait(worker):
                 return
             piece = self._to_do.popleft()
             left_over = self._block.columns.fill(*piece, self._rows)
@@ -146,6 +146,16 @@ class Deal:
                 return
             self._block.outstanding.append(promise)
             self._hands[worker].append((piece, promise))
+
+    def _must_wait(self, worker: int) -> bool:
+        """Whether the worker must have answered before it is given more.
+
+        Rows that a worker died over run alone, so that the next death is surely theirs: an actor
+        takes answers with it that were on their way.
+        """
+        if not self._attempts or not (hand := self._hands[worker]):
+            return False
+        return any(piece.start in self._attempts for piece in (hand[-1][0], self._to_do[0]))
 
     def _gather(self, worker: int) -> None:
         """Take what a worker has answered and hand out more."""

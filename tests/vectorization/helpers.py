@@ -42,11 +42,13 @@ class ScriptedWorker(Worker):
         deaths: numbers of the pieces, counted over all lives, over which it dies.
         bad_rows: rows that raise.
         deadly_rows: rows that kill.
+        forgetful: with a deadly row goes what was answered before it and not yet taken.
     """
 
-    def __init__(self, *, delays=(0,), deaths=(), bad_rows=(), deadly_rows=()):
+    def __init__(self, *, delays=(0,), deaths=(), bad_rows=(), deadly_rows=(), forgetful=False):
         self.delays, self.deaths = delays, set(deaths)
         self.bad_rows, self.deadly_rows = set(bad_rows), set(deadly_rows)
+        self.forgetful, self.in_hand = forgetful, set()
         self.life = self.given = self.under_way = self.most_under_way = 0
         self.dead = False
         self.ran = []
@@ -60,10 +62,12 @@ class ScriptedWorker(Worker):
         number, self.given = self.given, self.given + 1
         rows = block.columns.rows_of(start, stop, start, left_over)
         inputs = rows.actions.copy(), rows.states.copy(), rows.dts.copy()
+        self.in_hand |= set(range(start, stop))
 
         def work(promise):
             self.under_way -= 1
-            if number in self.deaths or self.deadly_rows & set(range(start, stop)):
+            at_risk = self.in_hand if self.forgetful else set(range(start, stop))
+            if number in self.deaths or self.deadly_rows & at_risk:
                 self.dead = True
                 raise WorkerDiedError("the scripted worker died")
             bad = sorted(self.bad_rows & set(range(start, stop)))
@@ -74,6 +78,7 @@ class ScriptedWorker(Worker):
             out.states[:] = states + 1
             out.rewards[:] = actions * 100 + dts
             self.ran.append((start, stop))
+            self.in_hand -= set(range(start, stop))
             return [{"row": row} for row in range(start, stop)], []
 
         delay = self.delays[number % len(self.delays)]
@@ -81,6 +86,7 @@ class ScriptedWorker(Worker):
 
     def restart(self):
         self.life, self.dead, self.under_way = self.life + 1, False, 0
+        self.in_hand = set()
 
     def fileno(self):
         return self._always_readable

@@ -138,9 +138,11 @@ def test_error_of_the_first_row_after_all_have_answered(size, given_scripts, dat
 
 @pytest.mark.parametrize("size", [1, 7, 40])
 @pytest.mark.parametrize("n_workers", [1, 3])
-def test_row_that_kills_every_time(size, n_workers):
+@pytest.mark.parametrize("forgetful", [False, True])
+def test_row_that_kills_every_time(size, n_workers, forgetful):
     deadly = size // 2
-    with scripted(*[{"deadly_rows": {deadly}}] * n_workers) as workers:
+    script = {"deadly_rows": {deadly}, "forgetful": forgetful}
+    with scripted(*[script] * n_workers) as workers:
         with pytest.raises(WorkerDiedError, match=f"row {deadly} ended its worker 3 times"):
             Batch(size, workers).deal.run()
         for worker in workers:
