@@ -133,7 +133,7 @@ def run_rows(worker: Worker, env: PlanEnv, rows: Rows, form: Form = STEPS) -> An
         ]
         out, infos = block.columns.out_of(0, size), []
         for (start, stop), promise in zip(pieces, promises, strict=True):
-            new, odd = promise.result(timeout=30)
+            new, odd, *_ = promise.result(timeout=30)
             infos += new
             put_odd_leaves(out, start, stop, odd)
     finally:

@@ -30,9 +30,10 @@ from plangym_lite.transitions import (
 from plangym_lite.validation import check_state, check_timeout, prepare_rows
 from plangym_lite.vectorization.channel import LateError
 from plangym_lite.vectorization.crews import Crew, CrewChoice, kind_of_batch
-from plangym_lite.vectorization.dealing import LARGE_PIECES, PIECES, Deal, PieceSizes
+from plangym_lite.vectorization.dealing import Deal
 from plangym_lite.vectorization.gathering import Gathering
 from plangym_lite.vectorization.limits import time_limit
+from plangym_lite.vectorization.pieces import LARGE_PIECES, PIECES, PieceSizes
 from plangym_lite.vectorization.shared import BlockPool
 from plangym_lite.vectorization.worker import (
     CLOSE_TIMEOUT,
@@ -58,7 +59,7 @@ class BatchEnv:
         envs: the workers.
         blocking: one worker after another; the answers are the same.
         shared_limit: bytes of shared memory; see :class:`BlockPool`.
-        piece_sizes: see :class:`~plangym_lite.vectorization.dealing.PieceSizes`.
+        piece_sizes: see :class:`~plangym_lite.vectorization.pieces.PieceSizes`.
     """
 
     def __init__(
@@ -103,10 +104,8 @@ class BatchEnv:
         """Let the caller's own process run rows on ``env`` wherever that is measured quicker."""
         if self._blocking:
             return
-        crews = [Crew.WORKERS, Crew.CALLER]
         self._company = min(len(self), usable_cores()) - 1
-        if self._company:
-            crews.append(Crew.MIXED)
+        crews = [Crew.WORKERS, Crew.CALLER, *([Crew.MIXED] if self._company else [])]
         self._caller = InlineWorker(lambda: env)
         self._pool.on_drop.append(self._caller.forget_block)
         self._choice = CrewChoice(crews)
@@ -171,6 +170,7 @@ class BatchEnv:
             collect=gathering.collect,
             blocking=self._blocking,
             piece_sizes=self._piece_sizes,
+            queue=self._pool.queue,
             spin=spin,
         )
         try:

@@ -30,12 +30,16 @@ from plangym_lite.transitions import (
 __all__ = [
     "BatchColumns",
     "Layout",
+    "LeftOver",
     "cut_columns",
     "has_only_arrays",
     "odd_leaves",
     "put_columns",
     "put_odd_leaves",
 ]
+
+LeftOver = tuple[Any, Any]
+"""Actions and states that have no column, and travel with the message; ``None``: there are none."""
 
 CACHE_LINE = 64
 MOST_VIEWS = 64
@@ -136,9 +140,11 @@ class BatchColumns:
         self.rows = rows
         self.out = out
         self.has_odd_leaves = bool(odd_leaves(out))
+        inputs = rows.actions, rows.states
+        self.hold_everything = not self.has_odd_leaves and all(part is not None for part in inputs)
         self._views: dict[tuple[int, int], Columns] = {}  # of pieces, where all are arrays
 
-    def fill(self, start: int, stop: int, rows: Rows) -> tuple[Any, Any]:
+    def fill(self, start: int, stop: int, rows: Rows) -> LeftOver:
         """Write rows ``start`` to ``stop`` of a batch; return the actions and states left over.
 
         Left over (``None`` otherwise) are those that have no column.
@@ -160,7 +166,7 @@ class BatchColumns:
             states = None
         return actions, states
 
-    def rows_of(self, start: int, stop: int, first: int, left_over: tuple[Any, Any]) -> Rows:
+    def rows_of(self, start: int, stop: int, first: int, left_over: LeftOver) -> Rows:
         """Rows ``start`` to ``stop`` as the loop over rows takes them."""
         actions, states = left_over
         rows = self.rows

@@ -1,74 +1,34 @@
 """One batch on its way through the workers: dealt in pieces, gathered in order, nothing lost.
 
 Because every row carries its state, a row that was lost with its worker is simply dealt again.
-Each worker has its next piece before it has finished the one before. The first pieces are large;
-the second ones, dealt as early as these, are small; and what is left is dealt in ever smaller
-pieces to whoever comes for more. So neither a slow row nor a slow core holds up the rest.
+
+Each worker is dealt a first, large piece. The rest lies in a queue, in ever smaller pieces: whoever
+has run what it was dealt takes one after another, without a word to the caller, and answers when
+none is left. Where workers cannot take for themselves (actors; rows that travel in messages; after
+a death), the rest is dealt as they answer, and each has its next piece before it asks.
 """
 
 from __future__ import annotations
 
-import math
 import select
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from itertools import chain, repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 from plangym_lite.errors import WorkerDiedError
 from plangym_lite.transitions import Rows
 from plangym_lite.vectorization.channel import LateError, milliseconds
+from plangym_lite.vectorization.desk import RowsReply
+from plangym_lite.vectorization.messages import load_error
+from plangym_lite.vectorization.pieces import PIECES, Piece, PieceSizes, RowQueue, pieces_of
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.worker import Promise, Worker
 
-__all__ = ["LARGE_PIECES", "PIECES", "Deal", "PieceSizes", "pieces_of"]
+__all__ = ["Deal"]
 
-LATER_SHARE = 0.5  # of the rows left, dealt evenly
-IN_HAND = 2  # pieces a worker holds: one at work, one to go on with
+IN_HAND = 2  # pieces a worker is dealt: one at work, one to go on with
 ATTEMPTS = 3
-
-
-class PieceSizes(NamedTuple):
-    """How batches are cut into pieces."""
-
-    largest: int | None = None  # rows of a piece; None: any number
-    smallest: int = 8  # frames: with no more for each worker, rows are not cut any further
-    fewest: int = 1  # rows: the same, whatever they take
-    share: float = 0.75  # of the rows, dealt evenly as first pieces; 1.0: no others are needed
-
-
-PIECES = PieceSizes()
-LARGE_PIECES = PieceSizes(fewest=64)
-"""For environments that step their rows together: to begin costs them as much as many rows do."""
-
-
-class Piece(NamedTuple):
-    """Rows ``start`` to ``stop`` of a batch."""
-
-    start: int
-    stop: int
-
-
-@lru_cache
-def pieces_of(size: int, n_workers: int, sizes: PieceSizes, n_frames: int = 1) -> tuple[Piece, ...]:
-    """Cut a batch into pieces, a round for all workers at a time; a row takes ``n_frames``."""
-    pieces: list[Piece] = []
-    start = 0
-    smallest = max(sizes.fewest, sizes.smallest // n_frames)
-    first, second, later = (sizes.share, 0.0, LATER_SHARE) if sizes.share < 1 else (1.0, 1.0, 1.0)
-    shares = chain((first, second), repeat(later))
-    while start < size:
-        left = size - start
-        even = -(-left // n_workers)  # in the last round nobody shall wait for one that has more
-        rows = min(even, max(smallest, math.ceil(left * next(shares) / n_workers)))
-        rows = min(rows, sizes.largest or rows)
-        for _ in range(n_workers):
-            if start < size:
-                pieces.append(Piece(start, min(size, start + rows)))
-                start = pieces[-1].stop
-    return tuple(pieces)
 
 
 class Deal:
@@ -79,9 +39,11 @@ class Deal:
         block: where inputs and results lie.
         rows: the batch.
         replace: called with the index of a worker that must be replaced.
-        collect: called with ``(start, stop, reply)`` for each piece, while others still run.
+        collect: called with ``(start, stop, infos, odd)`` for each piece, while others still run;
+            see :class:`~plangym_lite.vectorization.desk.RowsReply`.
         blocking: one worker after another.
         piece_sizes: how the batch is cut.
+        queue: where the rest of the batch may lie for workers that share this memory.
         spin: seconds to look for answers again and again before blocking.
     """
 
@@ -92,9 +54,10 @@ class Deal:
         rows: Rows,
         *,
         replace: Callable[[int], None],
-        collect: Callable[[int, int, Any], None],
+        collect: Callable[[int, int, list[Any], list[Any]], None],
         blocking: bool = False,
         piece_sizes: PieceSizes = PIECES,
+        queue: RowQueue | None = None,
         spin: float = 0.0,
     ) -> None:
         self._workers = workers
@@ -104,8 +67,15 @@ class Deal:
         self._collect = collect
         self._blocking = blocking
         self._spin = spin
+        may_take = not blocking and block.columns.hold_everything
+        may_take = may_take and all(worker.takes_pieces for worker in workers)
+        self._queue = queue if may_take else None
+        self._untaken: set[Piece] = (
+            set()
+        )  # laid into the queue, and nobody has said that it took it
         n_frames = rows.dts.item(0) * (block.layout.form.steps or 1)
-        self._to_do = deque(pieces_of(len(rows.dts), len(workers), piece_sizes, n_frames))
+        cut = pieces_of(len(rows.dts), len(workers), piece_sizes, n_frames, self._queue is not None)
+        self._to_do = deque(cut)
         self._hands: list[deque[tuple[Piece, Promise]]] = [deque() for _ in workers]
         self._attempts: dict[int, int] = {}
         self._idle_deaths = 0
@@ -118,27 +88,68 @@ class Deal:
             LateError: not until ``deadline``, in the time of ``time.monotonic``.
             WorkerDiedError: a row ended its worker each of three times.
         """
-        for limit in range(1, IN_HAND + 1):  # everyone gets a first piece, then a second
-            for worker in range(len(self._workers) if self._to_do else 0):
-                self._hand_out(worker, limit)
-        while any(self._hands):
+        self._begin()
+        while any(self._hands) or self._deal_lost():
             for worker in self._wait(deadline):
                 self._gather(worker)
         if self._error is not None:
             raise self._error[1]
 
     def unfinished(self) -> dict[int, Promise]:
-        """The workers that are still at it, each with the last promise it gave."""
+        """The workers that are still at it, each with the last promise it gave; they stop soon."""
+        self._empty_queue()
         return {worker: hand[-1][1] for worker, hand in enumerate(self._hands) if hand}
 
+    def _begin(self) -> None:
+        """Everyone gets a first piece, then the rest to take from, or else a second piece."""
+        if self._queue is None:
+            for limit in range(1, IN_HAND + 1):
+                for worker in range(len(self._workers) if self._to_do else 0):
+                    self._hand_out(worker, limit)
+            return
+        self._empty_queue()
+        *others, last = range(len(self._workers))
+        for worker in others:
+            self._hand_out(worker, limit=1)
+        self._lay_out_rest()
+        self._hand_out(last, limit=1)  # the caller itself, where it runs rows: before it answers
+
+    def _lay_out_rest(self) -> None:
+        """Put into the queue what is to be done, all but the next piece."""
+        rest = list(self._to_do)[1:]
+        if self._queue is not None and rest:
+            self._block.columns.fill(rest[0].start, rest[-1].stop, self._rows)
+            n_put = self._queue.put(rest)
+            self._untaken.update(rest[:n_put])
+            self._to_do = deque([self._to_do[0], *rest[n_put:]])
+
+    def _empty_queue(self) -> list[Piece]:
+        """Take everything out of the queue, so that nobody else does."""
+        pieces = [] if self._queue is None else list(self._queue)
+        self._untaken.difference_update(pieces)
+        return pieces
+
+    def _deal_lost(self) -> bool:
+        """When all have answered: deal what somebody took who then died; whether there was any."""
+        if self._error is not None or not self._untaken:
+            return False
+        self._to_do.extend(self._empty_queue())
+        self._to_do.extend(Piece(row, row + 1) for piece in self._untaken for row in range(*piece))
+        self._untaken.clear()
+        self._queue = None
+        for worker in range(len(self._workers)):
+            self._hand_out(worker)
+        return any(self._hands)
+
     def _hand_out(self, worker: int, limit: int = IN_HAND) -> None:
-        while self._to_do and self._error is None and len(self._hands[worker]) < limit:
+        while self._error is None and len(self._hands[worker]) < limit and self._has_next():
             if (self._blocking and any(self._hands)) or self._must_wait(worker):
                 return
             piece = self._to_do.popleft()
             left_over = self._block.columns.fill(*piece, self._rows)
+            to_run = self._block, *piece, left_over, self._queue
             try:
-                promise = self._workers[worker].run_rows(self._block, *piece, left_over)
+                promise = self._workers[worker].run_rows(*to_run)
             except WorkerDiedError as error:
                 self._to_do.appendleft(piece)
                 if not self._hands[worker]:  # else _gather will see to it
@@ -146,6 +157,15 @@ class Deal:
                 return
             self._block.outstanding.append(promise)
             self._hands[worker].append((piece, promise))
+
+    def _has_next(self) -> bool:
+        """Whether there is a piece to deal: one to do, or else one of the queue."""
+        if not self._to_do and self._untaken and self._queue is not None:
+            piece = self._queue.take()
+            if piece is not None:
+                self._untaken.discard(piece)
+                self._to_do.append(piece)
+        return bool(self._to_do)
 
     def _must_wait(self, worker: int) -> bool:
         """Whether the worker must have answered before it is given more.
@@ -163,7 +183,7 @@ class Deal:
         while hand and hand[0][1].done():
             piece, promise = hand[0]
             try:
-                reply = promise.result()
+                reply = RowsReply(*promise.result())
             except WorkerDiedError as error:
                 self._bury(worker, error)
                 break
@@ -173,10 +193,21 @@ class Deal:
             else:
                 hand.popleft()
                 self._hand_out((worker + self._blocking) % len(self._workers))
-                self._collect(*piece, reply)
+                self._take_in(piece, reply)
         if not hand and self._to_do:
             for other in range(len(self._workers)):
                 self._hand_out(other)
+
+    def _take_in(self, piece: Piece, reply: RowsReply) -> None:
+        """Collect a piece that was dealt, and those that its worker took after it."""
+        done = 0
+        for start, stop in (piece, *reply.taken):
+            first, done = done, done + stop - start
+            self._collect(start, stop, reply.infos[first:done], reply.odd)
+        self._untaken.difference_update(reply.taken)
+        if reply.failure is not None:
+            start, error = reply.failure
+            self._fail(Piece(start, start + 1), load_error(error))
 
     def _wait(self, deadline: float | None) -> list[int]:
         """The workers that have something to say."""
@@ -198,6 +229,7 @@ class Deal:
 
     def _fail(self, piece: Piece, error: BaseException) -> None:
         self._to_do.clear()
+        self._empty_queue()
         if self._error is None or piece.start < self._error[0]:
             self._error = piece.start, error
 
@@ -209,6 +241,8 @@ class Deal:
         self._replace(worker)
         if self._error is not None:
             return
+        self._to_do.extend(self._empty_queue())  # from now on it is known who has what
+        self._queue = None
         for row in range(*at_work):
             self._attempts[row] = self._attempts.get(row, 0) + 1
         if at_work.stop - at_work.start == 1 and self._attempts[at_work.start] >= ATTEMPTS:

@@ -9,7 +9,6 @@ import numpy as np
 from plangym_lite.transitions import BatchSpec, Columns, empty_states, map_leaves, pack
 from plangym_lite.vectorization.columns import put_odd_leaves
 from plangym_lite.vectorization.shared import Block
-from plangym_lite.vectorization.worker import RowsReply
 
 __all__ = ["IMAGE_BYTES", "Gathering", "take_observs"]
 
@@ -63,11 +62,10 @@ class Gathering:
         self._has_images = True
         return None
 
-    def collect(self, start: int, stop: int, reply: RowsReply) -> None:
+    def collect(self, start: int, stop: int, infos: list[Any], odd: list[list[Any]]) -> None:
         """Copy out rows ``start`` to ``stop``, all but images."""
         if self._out is None:
             self._make_columns()
-        infos, odd = reply
         self._infos[start:stop] = infos
         if odd:
             put_odd_leaves(self._out, start, stop, odd)

@@ -25,12 +25,15 @@ from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization import serve
 from plangym_lite.vectorization.channel import Channel, ChannelClosedError, LateError
 from plangym_lite.vectorization.child import Child
+from plangym_lite.vectorization.columns import LeftOver
+from plangym_lite.vectorization.desk import public
 from plangym_lite.vectorization.launch import default_start_method
 from plangym_lite.vectorization.messages import Message, dump, load, load_error
+from plangym_lite.vectorization.pieces import RowQueue
 from plangym_lite.vectorization.reply import CLOSED, Reply
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.verbs import EnvironmentWorker
-from plangym_lite.vectorization.worker import CLOSE_TIMEOUT, Promise, public, unknown
+from plangym_lite.vectorization.worker import CLOSE_TIMEOUT, Promise, unknown
 
 __all__ = ["ExternalProcess"]
 
@@ -49,6 +52,8 @@ class ExternalProcess(EnvironmentWorker):
         linger: seconds for which the child looks out for the next request before it sleeps.
         flatten: accepted for TF-Agents' sake; nested values come back nested either way.
     """
+
+    takes_pieces = True
 
     def __init__(
         self,
@@ -89,6 +94,7 @@ class ExternalProcess(EnvironmentWorker):
         self._next_id, self._what = 1, {0: "starting"}
         self.waiting: dict[int, Reply] = {}
         self._attached: set[int] = set()
+        self._queue: RowQueue | None = None  # what the child takes pieces from
         self._child = Child(self._constructor, *self._how_to_start)
         self._channel, self.why_dead = self._child.channel, None
         if wait_to_start:
@@ -110,7 +116,7 @@ class ExternalProcess(EnvironmentWorker):
             kind, _, payload = self._child.first_message(timeout, self.deadline)
             if kind == Message.READY:
                 ready = load(payload)
-                self.spec = ready.spec
+                self.spec, self.observation_space, self.action_space = ready
                 self._what.pop(0, None)
                 if self._home is not None:
                     payload = cloudpickle.dumps(("set_state", (self._home,), {}))
@@ -170,23 +176,6 @@ class ExternalProcess(EnvironmentWorker):
     def is_ready(self) -> bool:
         return self.why_dead is not None or self._open().has_unread
 
-    # ---- what the child said when it was ready -------------------------------------------------
-
-    @property
-    def observation_space(self) -> Any:
-        """The environment's observation space."""
-        return self._spaces().observation_space
-
-    @property
-    def action_space(self) -> Any:
-        """The environment's action space."""
-        return self._spaces().action_space
-
-    def _spaces(self) -> serve.Ready:
-        self.wait_start()
-        assert self._ready is not None
-        return self._ready
-
     # ---- requests -----------------------------------------------------------------------------
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
@@ -199,13 +188,24 @@ class ExternalProcess(EnvironmentWorker):
             return value
         return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
 
-    def run_rows(self, block: Block, start: int, stop: int, left_over: tuple[Any, Any]) -> Promise:
+    def run_rows(
+        self,
+        block: Block,
+        start: int,
+        stop: int,
+        left_over: LeftOver,
+        queue: RowQueue | None = None,
+    ) -> Promise:
+        if queue is not None and queue is not self._queue:
+            payload = dump((serve.QUEUE, (), {}))
+            self._request(Message.CALL, self.rows_name, payload, (queue.fd,))
+            self._queue = queue
         if block.number not in self._attached:
             args = (block.number, block.layout.spec, block.layout.capacity, block.layout.form)
             payload = cloudpickle.dumps((serve.ATTACH, args, {}))
             self._request(Message.CALL, self.rows_name, payload, (block.fd,))
             self._attached.add(block.number)
-        call: Any = (serve.ROWS, (block.number, start, stop, left_over), {})
+        call: Any = (serve.ROWS, (block.number, start, stop, left_over, queue is not None), {})
         pickle = dump if left_over == (None, None) else cloudpickle.dumps
         name = "rollout_batch" if block.layout.form.steps else self.rows_name
         return self._request(Message.CALL, name, pickle(call))

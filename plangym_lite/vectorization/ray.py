@@ -23,8 +23,8 @@ import ray
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.vectorization.batch import BatchEnv
-from plangym_lite.vectorization.dealing import PieceSizes
 from plangym_lite.vectorization.env import VectorizedEnv
+from plangym_lite.vectorization.pieces import PieceSizes
 from plangym_lite.vectorization.ray_actor import RemoteEnv
 from plangym_lite.vectorization.ray_cluster import Connection, free_cores
 from plangym_lite.vectorization.ray_worker import START_TIMEOUT, RayWorker

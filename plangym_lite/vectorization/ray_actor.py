@@ -14,10 +14,10 @@ import ray
 
 from plangym_lite.transitions import Form, Rows
 from plangym_lite.vectorization.columns import BatchColumns, Layout
+from plangym_lite.vectorization.desk import Desk
 from plangym_lite.vectorization.infos import to_send
 from plangym_lite.vectorization.messages import dump, dump_error, load
 from plangym_lite.vectorization.serve import quieten, ready_of
-from plangym_lite.vectorization.worker import Desk
 
 __all__ = ["INLINE_BYTES", "Chunk", "RemoteEnv"]
 

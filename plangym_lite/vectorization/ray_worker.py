@@ -19,14 +19,15 @@ from ray.exceptions import RayError
 
 from plangym_lite.errors import ClosedError, WorkerDiedError
 from plangym_lite.transitions import Columns
-from plangym_lite.vectorization.columns import odd_leaves, put_columns
+from plangym_lite.vectorization.columns import LeftOver, odd_leaves, put_columns
+from plangym_lite.vectorization.desk import RowsReply
 from plangym_lite.vectorization.messages import load
 from plangym_lite.vectorization.ray_actor import Chunk, RemoteEnv
 from plangym_lite.vectorization.ray_cluster import Connection, free_cores
 from plangym_lite.vectorization.ray_reply import RayReply
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.verbs import EnvironmentWorker
-from plangym_lite.vectorization.worker import CLOSE_TIMEOUT, Promise, RowsReply
+from plangym_lite.vectorization.worker import CLOSE_TIMEOUT, Promise
 
 __all__ = ["START_TIMEOUT", "RayWorker"]
 
@@ -185,7 +186,9 @@ class RayWorker(EnvironmentWorker):
             return value
         return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
 
-    def run_rows(self, block: Block, start: int, stop: int, left_over: tuple[Any, Any]) -> Promise:
+    def run_rows(
+        self, block: Block, start: int, stop: int, left_over: LeftOver, queue: Any = None
+    ) -> Promise:
         actor, form = self._open(), block.layout.form
         rows = block.columns.rows_of(start, stop, start, left_over)
         base: tuple[Any, ...] = ()
@@ -198,7 +201,7 @@ class RayWorker(EnvironmentWorker):
             if out.observs is None and form.observs is not None:
                 np.concatenate(ray.get(large), out=place.observs)
             put_columns(place, out)
-            return load(answer[1]), odd_leaves(out)
+            return RowsReply(load(answer[1]), odd_leaves(out))
 
         chunk: Chunk = (tuple(rows), tuple(form))
         answer, large = actor.run_rows.remote(chunk, *base)

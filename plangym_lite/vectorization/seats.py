@@ -33,6 +33,7 @@ from plangym_lite.transitions import (
 )
 from plangym_lite.validation import check_actions, check_state
 from plangym_lite.vectorization.columns import has_only_arrays, put_odd_leaves
+from plangym_lite.vectorization.desk import RowsReply
 from plangym_lite.vectorization.gathering import take_observs
 from plangym_lite.vectorization.group import Group, Indices, Lost
 from plangym_lite.vectorization.shared import Block, BlockPool
@@ -130,13 +131,14 @@ class Seats(Group):
             raise NotSteppingError("no step is under way: call step_async first")
         promises, block, may_lease = self._under_way
         try:
-            replies = self.gather(range(len(self)), promises, timeout)
+            answers = self.gather(range(len(self)), promises, timeout)
         except BaseException:
             if all(promise.done() for promise in promises):
                 self._under_way = None
             raise
         self._under_way, block.outstanding = None, []
-        infos, out = [reply[0][0] for reply in replies], block.columns.out
+        replies = [RowsReply(*answer) for answer in answers]
+        out = block.columns.out
         observs = take_observs(block, len(self), may_lease)
         batch = out._replace(
             observs=observs,
@@ -144,10 +146,10 @@ class Seats(Group):
             terminateds=out.terminateds[: len(self)].copy(),
             truncateds=out.truncateds[: len(self)].copy(),
         )
-        for index, (_, odd) in enumerate(replies):
-            if odd:
-                put_odd_leaves(batch, index, index + 1, odd)
-        return pack(self._row_spec, batch, infos)
+        for index, reply in enumerate(replies):
+            if reply.odd:
+                put_odd_leaves(batch, index, index + 1, reply.odd)
+        return pack(self._row_spec, batch, [reply.infos[0] for reply in replies])
 
     def check_idle(self) -> None:
         """Raise if a step is under way or all was closed."""

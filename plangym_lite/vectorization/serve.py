@@ -19,14 +19,16 @@ import numpy as np
 from plangym_lite.transitions import BatchSpec
 from plangym_lite.vectorization.channel import Channel, ChannelClosedError
 from plangym_lite.vectorization.columns import Layout
+from plangym_lite.vectorization.desk import Desk
 from plangym_lite.vectorization.infos import to_send
 from plangym_lite.vectorization.messages import Message, dump, dump_error, load
+from plangym_lite.vectorization.pieces import RowQueue
 from plangym_lite.vectorization.shared import Block
-from plangym_lite.vectorization.worker import Desk, unknown
+from plangym_lite.vectorization.worker import unknown
 
-__all__ = ["ATTACH", "FORGET", "ROWS", "Ready", "main", "quieten", "ready_of"]
+__all__ = ["ATTACH", "FORGET", "QUEUE", "ROWS", "Ready", "main", "quieten", "ready_of"]
 
-ROWS, ATTACH, FORGET = "@rows", "@attach", "@forget"
+ROWS, ATTACH, FORGET, QUEUE = "@rows", "@attach", "@forget", "@queue"
 """Names in a CALL that mean the worker itself, not its environment."""
 
 
@@ -113,10 +115,14 @@ def _serve(channel: Channel, desk: Desk, linger: float) -> None:
 def _call(channel: Channel, desk: Desk, payload: bytes) -> Any:
     name, args, kwargs = load(payload)
     if name == ROWS:
-        infos, odd = desk.run_rows(*args)
-        return to_send(infos), odd
+        infos, *others = desk.run_rows(*args)
+        return to_send(infos), *others
     if name == ATTACH:
         return _attach(channel, desk, *args)
+    if name == QUEUE:
+        desk.queue = None
+        desk.queue = RowQueue(channel.fds.popleft()) if channel.fds else None
+        return None
     if name == FORGET:
         desk.blocks.pop(args[0], None)
         return None

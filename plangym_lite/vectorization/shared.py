@@ -25,6 +25,7 @@ import numpy as np
 from plangym_lite.transitions import STEPS, BatchSpec, Form
 from plangym_lite.vectorization.columns import Layout
 from plangym_lite.vectorization.launch import interrupts_held
+from plangym_lite.vectorization.pieces import RowQueue
 
 __all__ = ["Block", "BlockPool"]
 
@@ -112,6 +113,15 @@ class BlockPool:
         self.limit = _available_memory() * LIMIT_SHARE if limit is None else limit
         self.blocks: list[Block] = []
         self.on_drop: list[Callable[[int], None]] = []
+        self._queue: RowQueue | None = None
+
+    @property
+    def queue(self) -> RowQueue:
+        """Where the rest of a batch lies for whoever comes first."""
+        if self._queue is None:
+            with interrupts_held():
+                self._queue = RowQueue()
+        return self._queue
 
     def acquire(self, size: int, form: Form = STEPS) -> tuple[Block, bool]:
         """A free block for ``size`` rows, and whether its images may be handed out as views.
@@ -145,7 +155,9 @@ class BlockPool:
             self._drop(block)
 
     def close(self) -> None:
-        """Drop every block."""
+        """Drop every block, and the queue."""
+        if self._queue is not None:
+            self._queue.close()
         for block in list(self.blocks):
             self._drop(block)
 

@@ -14,25 +14,21 @@ from typing import Any
 
 from plangym_lite.errors import ClosedError, ProtocolError
 from plangym_lite.transitions import BatchSpec
-from plangym_lite.vectorization.columns import BatchColumns, odd_leaves
+from plangym_lite.vectorization.columns import LeftOver
+from plangym_lite.vectorization.desk import Desk
+from plangym_lite.vectorization.pieces import RowQueue
 from plangym_lite.vectorization.shared import Block
 
 __all__ = [
     "CLOSE_TIMEOUT",
-    "Desk",
     "InlineWorker",
     "Promise",
-    "RowsReply",
     "Worker",
     "close_all",
     "common_spec",
-    "public",
 ]
 
 CLOSE_TIMEOUT = 5.0
-
-RowsReply = tuple[list[dict[str, Any]], list[list[Any]]]
-"""What a worker answers for a piece of a batch: infos, and outgoing columns that are lists."""
 
 
 class Promise(ABC):
@@ -61,6 +57,7 @@ class Worker(ABC):
 
     spec: BatchSpec | None = None  # what a row looks like; None: not a PlanEnv
     deadline: float | None = None  # time.monotonic() at which whatever waits raises LateError
+    takes_pieces: bool = False  # whether run_rows may be given a queue
     rows_name: str = "step_batch"  # the call that running rows is part of, for messages
 
     @abstractmethod
@@ -72,8 +69,18 @@ class Worker(ABC):
         """The value of an attribute; for a method, a callable that calls it over there."""
 
     @abstractmethod
-    def run_rows(self, block: Block, start: int, stop: int, left_over: tuple[Any, Any]) -> Promise:
-        """Run rows of a block, results into the block; the promise gives a ``RowsReply``."""
+    def run_rows(
+        self,
+        block: Block,
+        start: int,
+        stop: int,
+        left_over: LeftOver,
+        queue: RowQueue | None = None,
+    ) -> Promise:
+        """Run rows of a block, results into the block; then those in ``queue``, while there are.
+
+        The promise gives the fields of a ``RowsReply``.
+        """
 
     @abstractmethod
     def forget_block(self, number: int) -> None:
@@ -149,42 +156,6 @@ def common_spec(workers: Sequence[Worker]) -> BatchSpec:
     return spec
 
 
-class Desk:
-    """What sits on the worker's side of every border: the environment and the blocks it knows."""
-
-    def __init__(self, env: Any) -> None:
-        self.env = env
-        self.blocks: dict[int, BatchColumns | Exception] = {}  # or why it could not be had
-
-    def access(self, name: str) -> tuple[bool, Any]:
-        """Whether an attribute is callable and, if not, its value."""
-        value = getattr(self.env, public(name))
-        return (True, None) if callable(value) else (False, value)
-
-    def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call a method of the environment."""
-        return getattr(self.env, public(name))(*args, **kwargs)
-
-    def run_rows(self, number: int, start: int, stop: int, left_over: tuple[Any, Any]) -> RowsReply:
-        """Run rows of a known block."""
-        columns = self.blocks[number]
-        if isinstance(columns, Exception):
-            raise columns
-        rows = columns.rows_of(start, stop, start, left_over)
-        out = columns.out_of(start, stop)
-        infos = self.env.make_transitions(rows, out)
-        return infos, odd_leaves(out) if columns.has_odd_leaves else []
-
-
-def public(name: Any) -> str:
-    """A name that may cross the border."""
-    if not isinstance(name, str):
-        raise TypeError(f"the name of a method or attribute must be a string, got {name!r}")
-    if name.startswith("_"):
-        raise AttributeError(f"{name!r} is private: only public names cross the border")
-    return name
-
-
 class _Kept(Promise):
     """An answer that is already here."""
 
@@ -212,6 +183,8 @@ class InlineWorker(Worker):
         constructor: called at once; returns the environment.
     """
 
+    takes_pieces = True
+
     def __init__(self, constructor: Callable[[], Any]) -> None:
         self._constructor = constructor
         self._desk: Desk | None = Desk(constructor())
@@ -236,10 +209,17 @@ class InlineWorker(Worker):
             return value
         return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
 
-    def run_rows(self, block: Block, start: int, stop: int, left_over: tuple[Any, Any]) -> Promise:
+    def run_rows(
+        self,
+        block: Block,
+        start: int,
+        stop: int,
+        left_over: LeftOver,
+        queue: RowQueue | None = None,
+    ) -> Promise:
         desk = self._open()
-        desk.blocks[block.number] = block.columns
-        return _Kept(desk.run_rows, block.number, start, stop, left_over)
+        desk.blocks[block.number], desk.queue = block.columns, queue
+        return _Kept(desk.run_rows, block.number, start, stop, left_over, queue is not None)
 
     def forget_block(self, number: int) -> None:
         if self._desk is not None:

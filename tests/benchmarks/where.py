@@ -19,12 +19,12 @@ from plangym_lite.vectorization import serve
 from plangym_lite.vectorization.channel import Channel
 from plangym_lite.vectorization.columns import BatchColumns
 from plangym_lite.vectorization.dealing import Deal
+from plangym_lite.vectorization.desk import Desk
 from plangym_lite.vectorization.gathering import Gathering
 from plangym_lite.vectorization.parallel import ParallelEnv
 from plangym_lite.vectorization.process import ExternalProcess
 from plangym_lite.vectorization.reply import Reply
 from plangym_lite.vectorization.shared import BlockPool
-from plangym_lite.vectorization.worker import Desk
 
 GAME = "ALE/MsPacman-v5"
 PARENT = {

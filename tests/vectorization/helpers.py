@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 import psutil
 
 from plangym_lite import WorkerDiedError
 from plangym_lite.vectorization import Promise, Worker
+from plangym_lite.vectorization.messages import dump_error
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,9 +45,20 @@ class ScriptedWorker(Worker):
         bad_rows: rows that raise.
         deadly_rows: rows that kill.
         forgetful: with a deadly row goes what was answered before it and not yet taken.
+        appetite: pieces that it takes from the queue for each that it is dealt.
     """
 
-    def __init__(self, *, delays=(0,), deaths=(), bad_rows=(), deadly_rows=(), forgetful=False):
+    def __init__(
+        self,
+        *,
+        delays=(0,),
+        deaths=(),
+        bad_rows=(),
+        deadly_rows=(),
+        forgetful=False,
+        appetite=0,
+    ):
+        self.takes_pieces, self.appetite = appetite > 0, appetite
         self.delays, self.deaths = delays, set(deaths)
         self.bad_rows, self.deadly_rows = set(bad_rows), set(deadly_rows)
         self.forgetful, self.in_hand = forgetful, set()
@@ -54,7 +67,7 @@ class ScriptedWorker(Worker):
         self.ran = []
         self._always_readable = os.memfd_create("scripted")
 
-    def run_rows(self, block, start, stop, left_over):
+    def run_rows(self, block, start, stop, left_over, queue=None):
         if self.dead:
             raise WorkerDiedError("the scripted worker was dead already")
         self.under_way += 1
@@ -66,23 +79,39 @@ class ScriptedWorker(Worker):
 
         def work(promise):
             self.under_way -= 1
-            at_risk = self.in_hand if self.forgetful else set(range(start, stop))
-            if number in self.deaths or self.deadly_rows & at_risk:
-                self.dead = True
-                raise WorkerDiedError("the scripted worker died")
-            bad = sorted(self.bad_rows & set(range(start, stop)))
-            if bad:
-                raise ValueError(f"row {bad[0]}")
-            actions, states, dts = inputs
-            out = block.columns.out_of(start, stop)
-            out.states[:] = states + 1
-            out.rewards[:] = actions * 100 + dts
-            self.ran.append((start, stop))
-            self.in_hand -= set(range(start, stop))
-            return [{"row": row} for row in range(start, stop)], []
+            infos, taken = self._run(block, start, stop, inputs), []
+            for piece in islice(queue or (), self.appetite):
+                self.in_hand |= set(range(*piece))
+                rows = block.columns.rows_of(*piece, piece.start, (None, None))
+                try:
+                    infos += self._run(block, *piece, (rows.actions, rows.states, rows.dts))
+                except ValueError as error:
+                    return infos, [], taken, (piece.start, dump_error(error))
+                taken.append(tuple(piece))
+            if number in self.deaths:
+                self._die()
+            return infos, [], taken
 
         delay = self.delays[number % len(self.delays)]
         return ScriptedPromise(self, self.life, delay, work)
+
+    def _run(self, block, start, stop, inputs):
+        rows = set(range(start, stop))
+        if self.deadly_rows & (self.in_hand if self.forgetful else rows):
+            self._die()
+        if bad := sorted(self.bad_rows & rows):
+            raise ValueError(f"row {bad[0]}")
+        actions, states, dts = inputs
+        out = block.columns.out_of(start, stop)
+        out.states[:] = states + 1
+        out.rewards[:] = actions * 100 + dts
+        self.ran.append((start, stop))
+        self.in_hand -= rows
+        return [{"row": row} for row in range(start, stop)]
+
+    def _die(self):
+        self.dead = True
+        raise WorkerDiedError("the scripted worker died")
 
     def restart(self):
         self.life, self.dead, self.under_way = self.life + 1, False, 0

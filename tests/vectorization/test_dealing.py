@@ -9,22 +9,19 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plangym_lite import WorkerDiedError, make
+from plangym_lite import WorkerDiedError
 from plangym_lite.transitions import BatchSpec, Rows
 from plangym_lite.vectorization.channel import LateError
 from plangym_lite.vectorization.columns import Layout
-from plangym_lite.vectorization.dealing import (
-    ATTEMPTS,
-    IN_HAND,
-    LARGE_PIECES,
-    PIECES,
-    Deal,
-    pieces_of,
-)
+from plangym_lite.vectorization.dealing import ATTEMPTS, IN_HAND, Deal
+from plangym_lite.vectorization.pieces import PIECES, RowQueue, pieces_of
 from plangym_lite.vectorization.shared import Block
 from tests.vectorization.helpers import ScriptedWorker
 
 SPEC = BatchSpec(spaces.Discrete(9), spaces.Discrete(9), (1,), np.dtype(np.float64))
+
+
+QUEUE = RowQueue()
 
 
 class Batch:
@@ -43,15 +40,17 @@ class Batch:
             replace=lambda index: workers[index].restart(),
             collect=self.collect,
             blocking=blocking,
+            queue=QUEUE,
         )
 
-    def collect(self, start, stop, reply):
+    def collect(self, start, stop, infos, odd):
         self.gathered[start:stop] += 1
-        self.infos[start:stop] = reply[0]
+        self.infos[start:stop] = infos
 
     def check(self):
         numbers, out = np.arange(self.size), self.block.columns.out
         assert (self.gathered == 1).all()
+        assert QUEUE.take() is None
         assert self.infos == [{"row": row} for row in range(self.size)]
         assert (out.states[:, 0] == numbers + 1).all()
         assert (out.rewards == numbers % 9 * 100 + numbers + 1).all()
@@ -65,50 +64,17 @@ def scripted(*scripts):
         worker.close()
 
 
-@given(
-    st.integers(0, 3000),
-    st.integers(1, 70),
-    st.none() | st.integers(1, 50),
-    st.sampled_from([0.5, 0.75, 0.94, 1.0]),
-    st.integers(1, 20),
-)
-def test_pieces_are_the_batch(size, n_workers, largest, share, n_frames):
-    sizes = PIECES._replace(largest=largest, share=share)
-    pieces = pieces_of(size, n_workers, sizes, n_frames)
-    assert [row for piece in pieces for row in range(*piece)] == list(range(size))
-    lengths = [stop - start for start, stop in pieces]
-    assert all(length >= 1 for length in lengths)
-    assert lengths[2 * n_workers :] == sorted(lengths[2 * n_workers :], reverse=True)
-    assert max(lengths, default=0) == next(iter(lengths), 0)
-    assert len(pieces) >= min(size, n_workers) or max(lengths) <= PIECES.smallest
-    assert not lengths or lengths[0] <= min(largest or size, -(-size // n_workers))
-
-
-def test_second_pieces_are_small_and_then_they_shrink():
-    lengths = [stop - start for start, stop in pieces_of(256, 2, PIECES)]
-    assert lengths == [96, 96, 8, 8, 12, 12, 8, 8, 4, 4]
-    lengths = [stop - start for start, stop in pieces_of(64, 2, PIECES, n_frames=80)]
-    assert lengths == [24, 24, 1, 1, 4, 4, 2, 2, 1, 1]
-
-
-def test_pieces_are_large_where_rows_are_stepped_together():
-    lengths = [stop - start for start, stop in pieces_of(256, 2, LARGE_PIECES, n_frames=3)]
-    assert lengths == [96, 96, 32, 32]
-    with make("CartPole-v1", n_workers=2) as env:
-        assert env.batch_spec.together
-        assert env.batch_env[0].spec.together
-    with make("CartPole-v1", obs_type="rgb") as env:
-        assert not env.batch_spec.together
-
-
 delays = st.lists(st.integers(0, 5), min_size=1, max_size=6)
 scripts = st.fixed_dictionaries(
-    {"delays": delays}, optional={"deaths": st.sets(st.integers(0, 12), max_size=4)}
+    {"delays": delays},
+    optional={"deaths": st.sets(st.integers(0, 12), max_size=4), "appetite": st.integers(0, 9)},
 )
 
 
-@given(st.integers(1, 120), st.lists(scripts, min_size=1, max_size=5), st.booleans())
-def test_every_row_is_run_whatever_dies_in_whatever_order(size, given_scripts, blocking):
+@given(st.integers(1, 120), st.lists(scripts, min_size=1, max_size=5), st.booleans(), st.booleans())
+def test_every_row_is_run_whatever_dies_in_whatever_order(size, given_scripts, blocking, all_take):
+    if all_take:
+        given_scripts = [{"appetite": 2, **script} for script in given_scripts]
     with scripted(*given_scripts) as workers:
         batch = Batch(size, workers, blocking)
         if sum(len(script.get("deaths", ())) for script in given_scripts) < ATTEMPTS:
@@ -121,9 +87,13 @@ def test_every_row_is_run_whatever_dies_in_whatever_order(size, given_scripts, b
 
 
 @given(
-    st.integers(1, 60), st.lists(st.fixed_dictionaries({"delays": delays}), min_size=1), st.data()
+    st.integers(1, 60),
+    st.lists(st.fixed_dictionaries({"delays": delays}), min_size=1),
+    st.integers(0, 5),
+    st.data(),
 )
-def test_error_of_the_first_row_after_all_have_answered(size, given_scripts, data):
+def test_error_of_the_first_row_after_all_have_answered(size, given_scripts, appetite, data):
+    given_scripts = [{"appetite": appetite, **script} for script in given_scripts]
     bad = data.draw(st.sets(st.integers(0, size - 1), min_size=1, max_size=3))
     with scripted(*({**script, "bad_rows": bad} for script in given_scripts)) as workers:
         with pytest.raises(ValueError, match=f"^row {min(bad)}$"):
@@ -139,9 +109,11 @@ def test_error_of_the_first_row_after_all_have_answered(size, given_scripts, dat
 @pytest.mark.parametrize("size", [1, 7, 40])
 @pytest.mark.parametrize("n_workers", [1, 3])
 @pytest.mark.parametrize("forgetful", [False, True])
-def test_row_that_kills_every_time(size, n_workers, forgetful):
-    deadly = size // 2
-    script = {"deadly_rows": {deadly}, "forgetful": forgetful}
+@pytest.mark.parametrize("appetite", [0, 1, 20])
+@pytest.mark.parametrize("part", [0.5, 0.9])
+def test_row_that_kills_every_time(size, n_workers, forgetful, appetite, part):
+    deadly = int(part * size)
+    script = {"deadly_rows": {deadly}, "forgetful": forgetful, "appetite": appetite}
     with scripted(*[script] * n_workers) as workers:
         with pytest.raises(WorkerDiedError, match=f"row {deadly} ended its worker 3 times"):
             Batch(size, workers).deal.run()
@@ -193,6 +165,53 @@ def test_workers_hold_few_pieces_at_a_time():
     with scripted({"delays": (3,)}, {"delays": (1, 9)}) as workers:
         Batch(300, workers).deal.run()
         assert all(worker.most_under_way <= IN_HAND for worker in workers)
+
+
+def test_who_takes_pieces_is_dealt_one():
+    with scripted(*[{"appetite": 99, "delays": (3,)}] * 3) as workers:
+        batch = Batch(300, workers)
+        batch.deal.run()
+        batch.check()
+        assert [worker.given for worker in workers] == [1, 1, 1]
+        assert sum(len(worker.ran) for worker in workers) == len(
+            pieces_of(300, 3, PIECES, are_taken=True)
+        )
+
+
+def test_what_nobody_took_is_dealt():
+    with scripted({"appetite": 1}, {"appetite": 2, "delays": (1, 0, 2)}) as workers:
+        batch = Batch(300, workers)
+        batch.deal.run()
+        batch.check()
+        assert sum(worker.given for worker in workers) > len(workers)
+
+
+def test_pieces_lost_with_who_took_them_are_dealt_again():
+    with scripted({"appetite": 3, "deaths": {0}}, {"appetite": 99, "delays": (9,)}) as workers:
+        batch = Batch(300, workers)
+        batch.deal.run()
+        batch.check()
+        assert [worker.life for worker in workers] == [1, 0]
+        taken = workers[0].ran[1:4]
+        assert all(stop - start > 1 for start, stop in taken)  # before the death
+        again = {start for worker in workers for start, stop in worker.ran if stop - start == 1}
+        assert {row for piece in taken for row in range(*piece)} <= again
+
+
+def test_no_piece_of_an_interrupted_batch_is_left():
+    with scripted({"appetite": 1}, {"appetite": 1, "delays": (10**9,)}) as workers:
+        batch = Batch(300, workers)
+        with pytest.raises(LateError):
+            batch.deal.run(deadline=time.monotonic() + 0.05)
+        assert list(batch.deal.unfinished()) == [1]
+        assert QUEUE.take() is None
+        QUEUE.put(pieces_of(20, 2, PIECES))  # should an interrupt come in between
+        workers[1].restart()
+        batch = Batch(9, workers)
+        for worker in workers:
+            worker.delays = (0,)
+        batch.deal.run()
+        batch.check()
 
 
 def test_blocking_is_one_worker_after_another():

@@ -211,9 +211,9 @@ def _noting(made, build_engine):
 def test_chunks(monkeypatch):
     sizes, run_rows = [], RayWorker.run_rows
 
-    def noting(worker, block, start, stop, left_over):
+    def noting(worker, block, start, stop, *others):
         sizes.append(stop - start)
-        return run_rows(worker, block, start, stop, left_over)
+        return run_rows(worker, block, start, stop, *others)
 
     monkeypatch.setattr(RayWorker, "run_rows", noting)
     with RayEnv(ToyEnv, n_workers=2, chunk_size=10, slip=0.3) as env:
@@ -299,6 +299,15 @@ def test_constructor_that_fails():
         RayEnv(ToyEnv, n_workers=1, size=1)
 
 
+@pytest.fixture
+def hears_interrupts():
+    """Python ignores Ctrl-C where it is started in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_interrupts")
 def test_interrupted_batch():
     with RayEnv(ToyEnv, n_workers=2, sleep_at=STAY, sleep_for=0.1) as env, ToyEnv() as local:
         state = env.get_state()

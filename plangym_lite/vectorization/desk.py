@@ -1,0 +1,73 @@
+"""Desk: what sits on the worker's side of every border."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from plangym_lite.vectorization.columns import BatchColumns, LeftOver, odd_leaves
+from plangym_lite.vectorization.messages import dump_error
+from plangym_lite.vectorization.pieces import RowQueue
+
+__all__ = ["Desk", "RowsReply", "public"]
+
+
+class RowsReply(NamedTuple):
+    """What a worker answers for a piece of a batch."""
+
+    infos: list[dict[str, Any]]  # of the piece, then of those taken
+    odd: list[list[Any]]  # outgoing columns that are lists
+    taken: Sequence[tuple[int, int]] = ()  # pieces that it took from the queue
+    failure: tuple[int, bytes] | None = None  # first row of a piece taken that failed, and how
+
+
+class Desk:
+    """An environment, and the blocks and the queue that it knows."""
+
+    def __init__(self, env: Any) -> None:
+        self.env = env
+        self.blocks: dict[int, BatchColumns | Exception] = {}  # or why it could not be had
+        self.queue: RowQueue | None = None
+
+    def access(self, name: str) -> tuple[bool, Any]:
+        """Whether an attribute is callable and, if not, its value."""
+        value = getattr(self.env, public(name))
+        return (True, None) if callable(value) else (False, value)
+
+    def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a method of the environment."""
+        return getattr(self.env, public(name))(*args, **kwargs)
+
+    def run_rows(
+        self, number: int, start: int, stop: int, left_over: LeftOver, takes_more: bool
+    ) -> RowsReply:
+        """Run rows of a known block, then perhaps what is in the queue."""
+        columns = self.blocks[number]
+        if isinstance(columns, Exception):
+            raise columns
+        rows = columns.rows_of(start, stop, start, left_over)
+        out = columns.out_of(start, stop)
+        infos = self.env.make_transitions(rows, out)
+        if takes_more and self.queue is not None:
+            return self._take_more(columns, infos)
+        return RowsReply(infos, odd_leaves(out) if columns.has_odd_leaves else [])
+
+    def _take_more(self, columns: BatchColumns, infos: list[dict[str, Any]]) -> RowsReply:
+        taken: list[tuple[int, int]] = []
+        for start, stop in self.queue or ():
+            rows = columns.rows_of(start, stop, start, (None, None))
+            try:
+                infos += self.env.make_transitions(rows, columns.out_of(start, stop))
+            except (Exception, SystemExit) as error:
+                return RowsReply(infos, [], taken, (start, dump_error(error)))
+            taken.append((start, stop))
+        return RowsReply(infos, [], taken)
+
+
+def public(name: Any) -> str:
+    """A name that may cross the border."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a method or attribute must be a string, got {name!r}")
+    if name.startswith("_"):
+        raise AttributeError(f"{name!r} is private: only public names cross the border")
+    return name
