@@ -70,9 +70,7 @@ class Deal:
         may_take = not blocking and block.columns.hold_everything
         may_take = may_take and all(worker.takes_pieces for worker in workers)
         self._queue = queue if may_take else None
-        self._untaken: set[Piece] = (
-            set()
-        )  # laid into the queue, and nobody has said that it took it
+        self._untaken: set[Piece] = set()  # put into the queue; nobody has said that it ran them
         n_frames = rows.dts.item(0) * (block.layout.form.steps or 1)
         cut = pieces_of(len(rows.dts), len(workers), piece_sizes, n_frames, self._queue is not None)
         self._to_do = deque(cut)
