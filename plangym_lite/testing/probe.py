@@ -16,6 +16,8 @@ from plangym_lite.testing.comparing import differences
 from plangym_lite.testing.toy import ToyEnv, ToyError
 from plangym_lite.transitions import STEPS, Form, Rows, pack
 from plangym_lite.vectorization.columns import Layout, put_odd_leaves
+from plangym_lite.vectorization.desk import RowsReply
+from plangym_lite.vectorization.pieces import Piece, RowQueue
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.worker import Worker
 
@@ -28,6 +30,7 @@ __all__ = [
     "make_failing_toy",
     "make_probe",
     "raises",
+    "run_queue",
     "run_rows",
     "toy_of",
 ]
@@ -139,6 +142,21 @@ def run_rows(worker: Worker, env: PlanEnv, rows: Rows, form: Form = STEPS) -> An
     finally:
         worker.forget_block(block.number)
     return pack(spec, out, infos)
+
+
+def run_queue(worker: Worker, env: PlanEnv, rows: Rows) -> tuple[Any, RowsReply]:
+    """Run a third of the rows as a piece, and the others, one by one, out of a queue."""
+    size = len(rows.dts)
+    block, queue, first = Block(Layout(env.batch_spec, size)), RowQueue(), size // 3
+    try:
+        left_over = block.columns.fill(0, size, rows)
+        queue.put([Piece(row, row + 1) for row in range(first, size)])
+        promise = worker.run_rows(block, 0, first, left_over, queue)
+        reply = RowsReply(*promise.result(timeout=30))
+        return pack(env.batch_spec, block.columns.out_of(0, size), reply.infos), reply
+    finally:
+        worker.forget_block(block.number)
+        queue.close()
 
 
 def toy_of(kind: type[ToyEnv]) -> Callable[[], ToyEnv]:

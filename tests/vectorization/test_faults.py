@@ -74,13 +74,14 @@ def test_every_worker_lives_after_an_exception():
         assert [process.pid for process in env.batch_env] == pids
 
 
-def test_error_of_a_row_names_it_and_shows_where_it_happened():
-    with ParallelEnv(ToyEnv, n_workers=2, fail_at=LEFT) as env:
+@pytest.mark.parametrize("row", [0, 13, 19])  # the last ones are taken from the queue
+def test_error_of_a_row_names_it_and_shows_where_it_happened(row):
+    with ParallelEnv(ToyEnv, n_workers=2, fail_at=LEFT, use_caller=False) as env:
         with pytest.raises(ToyError, match="fails at action 0") as caught:
-            env.step_batch([STAY] * 13 + [LEFT] + [STAY] * 6)
+            env.step_batch([STAY] * row + [LEFT] + [STAY, LEFT] * 10)
         assert "in _make_trouble" in str(caught.value.__cause__)
         if hasattr(caught.value, "__notes__"):
-            assert "in row 13 of the batch" in caught.value.__notes__[0]
+            assert f"in row {row} of the batch" in caught.value.__notes__[0]
 
 
 def test_unwaited_sync_does_not_shift_later_answers(env):
