@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import chain, islice, repeat
 from typing import NamedTuple
 
-__all__ = ["LARGE_PIECES", "PIECES", "Piece", "RowQueue", "PieceSizes", "pieces_of"]
+__all__ = ["LARGE_PIECES", "PIECES", "Piece", "PieceSizes", "RowQueue", "pieces_of"]
 
 LATER_SHARE = 0.5  # of the rows left, shared out evenly
 TOKEN = struct.Struct("<QQ")  # a piece in the queue
@@ -48,8 +48,8 @@ def pieces_of(
     """Cut a batch into pieces, a round for all workers at a time; a row takes ``n_frames``.
 
     The first ones are large, and the later the smaller, so that neither a slow row nor a slow core
-    holds up the rest. Pieces of the second round are dealt together with the first ones, unless
-    they ``are_taken`` by who comes for them: these are as small as can be.
+    holds up the rest. Where they are dealt, the second ones go out together with the first, so that
+    these are as small as can be; where they ``are_taken`` from a queue, nothing goes out early.
     """
     pieces: list[Piece] = []
     start = 0
