@@ -161,7 +161,7 @@ class BatchEnv:
     def _run_on(self, workers: Sequence[Worker], rows: Rows, form: Form, spin: float = 0.0) -> Any:
         size = len(rows.dts)
         block, may_lease = self._pool.acquire(size, form)
-        gathering = Gathering(self._spec, block, size, may_lease)
+        gathering = Gathering(size)
         deal = Deal(
             workers,
             block,
@@ -181,7 +181,7 @@ class BatchEnv:
                 self._pool.discard(block)  # be written
             raise
         block.outstanding.clear()
-        return gathering.finish()
+        return gathering.finish(self._spec, block, may_lease)
 
     def draw_images(self, states: Any) -> np.ndarray:
         """The pictures of checked states, at least one, ``[B, height, width, 3]``."""

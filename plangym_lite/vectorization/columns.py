@@ -28,11 +28,13 @@ from plangym_lite.transitions import (
 )
 
 __all__ = [
+    "IMAGE_BYTES",
     "BatchColumns",
     "Layout",
     "LeftOver",
     "cut_columns",
     "has_only_arrays",
+    "is_image",
     "odd_leaves",
     "put_columns",
     "put_odd_leaves",
@@ -40,6 +42,9 @@ __all__ = [
 
 LeftOver = tuple[Any, Any]
 """Actions and states that have no column, and travel with the message; ``None``: there are none."""
+
+IMAGE_BYTES = 16 << 10
+"""Observations from this size on are images: handed out as views of shared memory."""
 
 CACHE_LINE = 64
 MOST_VIEWS = 64
@@ -142,6 +147,9 @@ class BatchColumns:
         self.has_odd_leaves = bool(odd_leaves(out))
         inputs = rows.actions, rows.states
         self.hold_everything = not self.has_odd_leaves and all(part is not None for part in inputs)
+        found: list[bool] = []
+        map_leaves(lambda leaf: found.append(is_image(leaf)), out.observs)
+        self.has_images = any(found)
         self._views: dict[tuple[int, int], Columns] = {}  # of pieces, where all are arrays
 
     def fill(self, start: int, stop: int, rows: Rows) -> LeftOver:
@@ -189,6 +197,11 @@ class BatchColumns:
             if not self.has_odd_leaves and len(self._views) < MOST_VIEWS:
                 self._views[start, stop] = views
         return views
+
+
+def is_image(column: Any) -> bool:
+    """Whether the observations in a column, if it is an array, are images."""
+    return isinstance(column, np.ndarray) and column.nbytes >= IMAGE_BYTES * len(column)
 
 
 def has_only_arrays(space: Any) -> bool:

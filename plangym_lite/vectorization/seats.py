@@ -34,7 +34,7 @@ from plangym_lite.transitions import (
 from plangym_lite.validation import check_actions, check_state
 from plangym_lite.vectorization.columns import has_only_arrays, put_odd_leaves
 from plangym_lite.vectorization.desk import RowsReply
-from plangym_lite.vectorization.gathering import take_observs
+from plangym_lite.vectorization.gathering import take_columns
 from plangym_lite.vectorization.group import Group, Indices, Lost
 from plangym_lite.vectorization.shared import Block, BlockPool
 from plangym_lite.vectorization.worker import (
@@ -138,14 +138,7 @@ class Seats(Group):
             raise
         self._under_way, block.outstanding = None, []
         replies = [RowsReply(*answer) for answer in answers]
-        out = block.columns.out
-        observs = take_observs(block, len(self), may_lease)
-        batch = out._replace(
-            observs=observs,
-            rewards=out.rewards[: len(self)].copy(),
-            terminateds=out.terminateds[: len(self)].copy(),
-            truncateds=out.truncateds[: len(self)].copy(),
-        )
+        batch = take_columns(block, len(self), may_lease)
         for index, reply in enumerate(replies):
             if reply.odd:
                 put_odd_leaves(batch, index, index + 1, reply.odd)

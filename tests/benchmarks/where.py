@@ -33,8 +33,8 @@ PARENT = {
     "copy states and actions in": [(BatchColumns, "fill")],
     "write requests": [(ExternalProcess, "run_rows"), (Channel, "send")],
     "read answers": [(ExternalProcess, "take_in"), (Reply, "result")],
-    "copy states and small observations out": [(Gathering, "collect")],
-    "find a block, hand out the result": [(BlockPool, "acquire"), (Gathering, "finish")],
+    "find a block": [(BlockPool, "acquire")],
+    "copy states and small observations out, hand out the result": [(Gathering, "finish")],
 }
 WORKER = {
     "run frames": [(AtariEnv, "advance")],
