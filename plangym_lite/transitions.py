@@ -34,7 +34,7 @@ __all__ = [
     "StepBatch",
     "Transition",
     "TransitionBatch",
-    "copy_obs",
+    "copy_element",
     "empty_columns",
     "map_leaves",
     "pack",
@@ -227,16 +227,16 @@ def empty_states(spec: BatchSpec, size: int) -> Any:
     return np.empty((size, *spec.state_shape), spec.state_dtype)
 
 
-def copy_obs(space: Any, obs: Any) -> Any:
-    """An observation of your own, in the dtypes of its space."""
+def copy_element(space: Any, element: Any) -> Any:
+    """An observation or action of your own, in the dtypes of its space."""
     if isinstance(space, spaces.Dict):
-        return {key: copy_obs(part, obs[key]) for key, part in space.spaces.items()}
+        return {key: copy_element(part, element[key]) for key, part in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
-        return tuple(copy_obs(part, leaf) for part, leaf in zip(space, obs, strict=True))
+        return tuple(copy_element(part, leaf) for part, leaf in zip(space, element, strict=True))
     if isinstance(space, ARRAY_SPACES):
-        copy = np.array(obs, space.dtype)
+        copy = np.array(element, space.dtype)
         return copy if copy.ndim else copy[()]
-    return obs
+    return element
 
 
 def write_row(tree: Any, row: int, value: Any) -> None:

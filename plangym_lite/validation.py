@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.errors import InvalidBatchError, InvalidStateError
-from plangym_lite.transitions import ARRAY_SPACES, BatchSpec, Rows
+from plangym_lite.transitions import ARRAY_SPACES, BatchSpec, Rows, copy_element
 
 __all__ = [
     "check_action",
@@ -53,7 +53,7 @@ def check_actions(space: Any, actions: Any) -> Any:
         for row, action in enumerate(actions):
             if not space.contains(action):
                 raise InvalidBatchError(f"action {row} ({action!r}) is not in {space}")
-        return actions
+        return [copy_element(space, action) for action in actions]
     array = _as_array(actions, "actions")
     if array.size == 0 and array.ndim <= 1:
         return np.zeros((0, *space.shape), space.dtype)

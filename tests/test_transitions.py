@@ -14,7 +14,7 @@ from plangym_lite.transitions import (
     Rows,
     StepBatch,
     TransitionBatch,
-    copy_obs,
+    copy_element,
     empty_columns,
     map_leaves,
     pack,
@@ -95,7 +95,7 @@ def test_map_leaves_keeps_the_nesting():
 
 def test_copies_of_observations_are_your_own_and_typed():
     inner = np.zeros(2)
-    copy = copy_obs(NESTED, {"a": inner, "b": (np.int8(2), "hi")})
+    copy = copy_element(NESTED, {"a": inner, "b": (np.int8(2), "hi")})
     inner[:] = 1
     assert_same({"a": np.zeros(2, np.float32), "b": (np.int64(2), "hi")}, copy)
 

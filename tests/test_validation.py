@@ -13,6 +13,7 @@ from plangym_lite.validation import check_action, check_dt, check_state, prepare
 from tests.same import assert_same, collect_states
 
 BOX = spaces.Box(-1, 1, (2,), np.float32)
+NUMBER = spaces.Box(-1, 1, (), np.float32)
 PAIR = spaces.Tuple((spaces.Discrete(2), spaces.Discrete(3)))
 
 
@@ -107,6 +108,12 @@ class TestActions:
         space = spaces.Dict(a=spaces.Discrete(2), b=BOX)
         made = rows_for(space, {"a": [0, 1], "b": np.zeros((2, 2), np.float32)}).actions
         assert [row["a"] for row in made] == [0, 1]
+
+    def test_nested_actions_are_your_own_in_the_dtypes_of_the_space(self):
+        space, mine = spaces.Dict(a=spaces.Discrete(2), b=BOX, c=NUMBER), np.ones(2, np.float32)
+        [made] = rows_for(space, [{"a": 1, "b": mine, "c": np.array(0.5, np.float32)}]).actions
+        mine[:] = 0
+        assert_same({"a": np.int64(1), "b": np.ones(2, np.float32), "c": np.float32(0.5)}, made)
 
     def test_a_tuple_of_dict_actions(self):
         space = spaces.Dict(a=spaces.Discrete(2))

@@ -24,7 +24,7 @@ from plangym_lite.envs.providers import spec_of
 from plangym_lite.envs.replay import ReplayedEnv
 from plangym_lite.envs.snapshot import Snapshot, layers_of
 from plangym_lite.errors import InvalidStateError
-from plangym_lite.transitions import copy_obs
+from plangym_lite.transitions import copy_element
 
 __all__ = ["PlangymEnv", "to_grayscale"]
 
@@ -207,7 +207,7 @@ class PlangymEnv(PlanEnv):
         if self.obs_type == "grayscale":
             return to_grayscale(self.draw_image())
         obs = self._obs if self._replayed is None else self._replayed.obs
-        return copy_obs(self.observation_space, obs)
+        return copy_element(self.observation_space, obs)
 
     def draw_image(self) -> np.ndarray:
         image = self._gym_env.render() if self.render_mode == "rgb_array" else None

@@ -129,10 +129,10 @@ def run_rows(worker: Worker, env: PlanEnv, rows: Rows, form: Form = STEPS) -> An
     """Run rows through a block, in two pieces that are both under way at once."""
     spec, size = env.batch_spec, len(rows.dts)
     block, middle = Block(Layout(spec, size + 3, form)), size // 3
-    pieces = [(0, middle), (middle, size)]
+    pieces = [Piece(0, middle), Piece(middle, size)]
     try:
         promises = [
-            worker.run_rows(block, *piece, block.columns.fill(*piece, rows)) for piece in pieces
+            worker.run_rows(block, piece, block.columns.fill(*piece, rows)) for piece in pieces
         ]
         out, infos = block.columns.out_of(0, size), []
         for (start, stop), promise in zip(pieces, promises, strict=True):
@@ -151,7 +151,7 @@ def run_queue(worker: Worker, env: PlanEnv, rows: Rows) -> tuple[Any, RowsReply]
     try:
         left_over = block.columns.fill(0, size, rows)
         queue.put([Piece(row, row + 1) for row in range(first, size)])
-        promise = worker.run_rows(block, 0, first, left_over, queue)
+        promise = worker.run_rows(block, Piece(0, first), left_over, queue)
         reply = RowsReply(*promise.result(timeout=30))
         return pack(env.batch_spec, block.columns.out_of(0, size), reply.infos), reply
     finally:

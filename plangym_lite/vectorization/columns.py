@@ -174,7 +174,7 @@ class BatchColumns:
             states = None
         return actions, states
 
-    def rows_of(self, start: int, stop: int, first: int, left_over: LeftOver) -> Rows:
+    def rows_of(self, start: int, stop: int, left_over: LeftOver) -> Rows:
         """Rows ``start`` to ``stop`` as the loop over rows takes them."""
         actions, states = left_over
         rows = self.rows
@@ -186,7 +186,7 @@ class BatchColumns:
             actions,
             rows.states[start:stop] if states is None else states,
             rows.dts[start:stop],
-            first,
+            start,
         )
 
     def out_of(self, start: int, stop: int) -> Columns:

@@ -144,7 +144,7 @@ class Deal:
                 return
             piece = self._to_do.popleft()
             left_over = self._block.columns.fill(*piece, self._rows)
-            to_run = self._block, *piece, left_over, self._queue
+            to_run = self._block, piece, left_over, self._queue
             try:
                 promise = self._workers[worker].run_rows(*to_run)
             except WorkerDiedError as error:

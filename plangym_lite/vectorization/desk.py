@@ -45,7 +45,7 @@ class Desk:
         columns = self.blocks[number]
         if isinstance(columns, Exception):
             raise columns
-        rows = columns.rows_of(start, stop, start, left_over)
+        rows = columns.rows_of(start, stop, left_over)
         out = columns.out_of(start, stop)
         infos = self.env.make_transitions(rows, out)
         if takes_more and self.queue is not None:
@@ -55,7 +55,7 @@ class Desk:
     def _take_more(self, columns: BatchColumns, infos: list[dict[str, Any]]) -> RowsReply:
         taken: list[tuple[int, int]] = []
         for start, stop in self.queue or ():
-            rows = columns.rows_of(start, stop, start, (None, None))
+            rows = columns.rows_of(start, stop, (None, None))
             try:
                 infos += self.env.make_transitions(rows, columns.out_of(start, stop))
             except (Exception, SystemExit) as error:

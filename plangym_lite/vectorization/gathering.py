@@ -54,4 +54,4 @@ def take_columns(block: Block, size: int, may_lease: bool) -> Columns:
         observs = map_leaves(take, block.lease())
     else:
         observs = map_leaves(copy, observs)
-    return Columns(copy(states), observs, *map(copy, numbers), form)
+    return Columns._make([copy(states), observs, *map(copy, numbers), form])

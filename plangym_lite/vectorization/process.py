@@ -29,7 +29,7 @@ from plangym_lite.vectorization.columns import LeftOver
 from plangym_lite.vectorization.desk import public
 from plangym_lite.vectorization.launch import default_start_method
 from plangym_lite.vectorization.messages import Message, dump, load, load_error
-from plangym_lite.vectorization.pieces import RowQueue
+from plangym_lite.vectorization.pieces import Piece, RowQueue
 from plangym_lite.vectorization.reply import CLOSED, Reply
 from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.verbs import EnvironmentWorker
@@ -189,12 +189,7 @@ class ExternalProcess(EnvironmentWorker):
         return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
 
     def run_rows(
-        self,
-        block: Block,
-        start: int,
-        stop: int,
-        left_over: LeftOver,
-        queue: RowQueue | None = None,
+        self, block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None = None
     ) -> Promise:
         if queue is not None and queue is not self._queue:
             payload = dump((serve.QUEUE, (), {}))
@@ -205,7 +200,7 @@ class ExternalProcess(EnvironmentWorker):
             payload = cloudpickle.dumps((serve.ATTACH, args, {}))
             self._request(Message.CALL, self.rows_name, payload, (block.fd,))
             self._attached.add(block.number)
-        call: Any = (serve.ROWS, (block.number, start, stop, left_over, queue is not None), {})
+        call: Any = (serve.ROWS, (block.number, *piece, left_over, queue is not None), {})
         pickle = dump if left_over == (None, None) else cloudpickle.dumps
         name = "rollout_batch" if block.layout.form.steps else self.rows_name
         return self._request(Message.CALL, name, pickle(call))

@@ -22,6 +22,7 @@ from plangym_lite.transitions import Columns
 from plangym_lite.vectorization.columns import LeftOver, odd_leaves, put_columns
 from plangym_lite.vectorization.desk import RowsReply
 from plangym_lite.vectorization.messages import load
+from plangym_lite.vectorization.pieces import Piece
 from plangym_lite.vectorization.ray_actor import Chunk, RemoteEnv
 from plangym_lite.vectorization.ray_cluster import Connection, free_cores
 from plangym_lite.vectorization.ray_reply import RayReply
@@ -187,17 +188,17 @@ class RayWorker(EnvironmentWorker):
         return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
 
     def run_rows(
-        self, block: Block, start: int, stop: int, left_over: LeftOver, queue: Any = None
+        self, block: Block, piece: Piece, left_over: LeftOver, queue: Any = None
     ) -> Promise:
         actor, form = self._open(), block.layout.form
-        rows = block.columns.rows_of(start, stop, start, left_over)
+        rows = block.columns.rows_of(*piece, left_over)
         base: tuple[Any, ...] = ()
         if _all_the_same(rows.states):
             base = (self._connection.constant(rows.states[:1]),)
             rows = rows._replace(states=None)
 
         def take(answer: tuple[tuple[Any, ...], bytes]) -> RowsReply:
-            out, place = Columns._make([*answer[0], form]), block.columns.out_of(start, stop)
+            out, place = Columns._make([*answer[0], form]), block.columns.out_of(*piece)
             if out.observs is None and form.observs is not None:
                 np.concatenate(ray.get(large), out=place.observs)
             put_columns(place, out)

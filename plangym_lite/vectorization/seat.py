@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import NotCloneableError
 from plangym_lite.recipe import Recipe
-from plangym_lite.transitions import BatchSpec, Columns, Rows, copy_obs, write_row
+from plangym_lite.transitions import BatchSpec, Columns, Rows, copy_element, write_row
 
 __all__ = ["Seat", "seat_recipes"]
 
@@ -111,7 +111,7 @@ class Seat:
         if not self._ended or self._mode is not AutoresetMode.SAME_STEP:
             return info
         self._last_rewards = self.ask("get_actor_rewards")
-        last = copy_obs(self.observation_space, self.observe())
+        last = copy_element(self.observation_space, self.observe())
         obs, reset_info = self._begin_episode(None, None)
         write_row(out.observs, 0, obs)
         return {"final_info": info, "final_obs": last, **reset_info}

@@ -36,6 +36,7 @@ from plangym_lite.vectorization.columns import has_only_arrays, put_odd_leaves
 from plangym_lite.vectorization.desk import RowsReply
 from plangym_lite.vectorization.gathering import take_columns
 from plangym_lite.vectorization.group import Group, Indices, Lost
+from plangym_lite.vectorization.pieces import Piece
 from plangym_lite.vectorization.shared import Block, BlockPool
 from plangym_lite.vectorization.worker import (
     CLOSE_TIMEOUT,
@@ -112,7 +113,7 @@ class Seats(Group):
         for index, worker in enumerate(self.workers):
             odd = None if left_over is None else left_over[index : index + 1]
             try:
-                promises.append(worker.run_rows(block, index, index + 1, (odd, None)))
+                promises.append(worker.run_rows(block, Piece(index, index + 1), (odd, None)))
             except WorkerDiedError as error:
                 promises.append(Lost(error))
         block.outstanding.extend(promises)

@@ -16,7 +16,7 @@ from plangym_lite.errors import ClosedError, ProtocolError
 from plangym_lite.transitions import BatchSpec
 from plangym_lite.vectorization.columns import LeftOver
 from plangym_lite.vectorization.desk import Desk
-from plangym_lite.vectorization.pieces import RowQueue
+from plangym_lite.vectorization.pieces import Piece, RowQueue
 from plangym_lite.vectorization.shared import Block
 
 __all__ = [
@@ -70,14 +70,9 @@ class Worker(ABC):
 
     @abstractmethod
     def run_rows(
-        self,
-        block: Block,
-        start: int,
-        stop: int,
-        left_over: LeftOver,
-        queue: RowQueue | None = None,
+        self, block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None = None
     ) -> Promise:
-        """Run rows of a block, results into the block; then those in ``queue``, while there are.
+        """Run a piece of a block, results into the block; then those in ``queue``, while there are.
 
         The promise gives the fields of a ``RowsReply``.
         """
@@ -210,16 +205,11 @@ class InlineWorker(Worker):
         return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
 
     def run_rows(
-        self,
-        block: Block,
-        start: int,
-        stop: int,
-        left_over: LeftOver,
-        queue: RowQueue | None = None,
+        self, block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None = None
     ) -> Promise:
         desk = self._open()
         desk.blocks[block.number], desk.queue = block.columns, queue
-        return _Kept(desk.run_rows, block.number, start, stop, left_over, queue is not None)
+        return _Kept(desk.run_rows, block.number, *piece, left_over, queue is not None)
 
     def forget_block(self, number: int) -> None:
         if self._desk is not None:

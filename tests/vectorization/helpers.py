@@ -67,27 +67,27 @@ class ScriptedWorker(Worker):
         self.ran = []
         self._always_readable = os.memfd_create("scripted")
 
-    def run_rows(self, block, start, stop, left_over, queue=None):
+    def run_rows(self, block, piece, left_over, queue=None):
         if self.dead:
             raise WorkerDiedError("the scripted worker was dead already")
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         number, self.given = self.given, self.given + 1
-        rows = block.columns.rows_of(start, stop, start, left_over)
+        rows = block.columns.rows_of(*piece, left_over)
         inputs = rows.actions.copy(), rows.states.copy(), rows.dts.copy()
-        self.in_hand |= set(range(start, stop))
+        self.in_hand |= set(range(*piece))
 
         def work(promise):
             self.under_way -= 1
-            infos, taken = self._run(block, start, stop, inputs), []
-            for piece in islice(queue or (), self.appetite):
-                self.in_hand |= set(range(*piece))
-                rows = block.columns.rows_of(*piece, piece.start, (None, None))
+            infos, taken = self._run(block, piece, inputs), []
+            for more in islice(queue or (), self.appetite):
+                self.in_hand |= set(range(*more))
+                rows = block.columns.rows_of(*more, (None, None))
                 try:
-                    infos += self._run(block, *piece, (rows.actions, rows.states, rows.dts))
+                    infos += self._run(block, more, (rows.actions, rows.states, rows.dts))
                 except ValueError as error:
-                    return infos, [], taken, (piece.start, dump_error(error))
-                taken.append(tuple(piece))
+                    return infos, [], taken, (more.start, dump_error(error))
+                taken.append(tuple(more))
             if number in self.deaths:
                 self._die()
             return infos, [], taken
@@ -95,19 +95,19 @@ class ScriptedWorker(Worker):
         delay = self.delays[number % len(self.delays)]
         return ScriptedPromise(self, self.life, delay, work)
 
-    def _run(self, block, start, stop, inputs):
-        rows = set(range(start, stop))
+    def _run(self, block, piece, inputs):
+        rows = set(range(*piece))
         if self.deadly_rows & (self.in_hand if self.forgetful else rows):
             self._die()
         if bad := sorted(self.bad_rows & rows):
             raise ValueError(f"row {bad[0]}")
         actions, states, dts = inputs
-        out = block.columns.out_of(start, stop)
+        out = block.columns.out_of(*piece)
         out.states[:] = states + 1
         out.rewards[:] = actions * 100 + dts
-        self.ran.append((start, stop))
+        self.ran.append(tuple(piece))
         self.in_hand -= rows
-        return [{"row": row} for row in range(start, stop)]
+        return [{"row": row} for row in range(*piece)]
 
     def _die(self):
         self.dead = True

@@ -16,6 +16,7 @@ from plangym_lite.transitions import (
     write_row,
     write_steps,
 )
+from plangym_lite.validation import check_actions
 from plangym_lite.vectorization.columns import Layout, cut_columns, odd_leaves, put_odd_leaves
 from tests.same import assert_same
 
@@ -91,7 +92,7 @@ def test_rows_in_come_out(spec, capacity, data):
     actions, states = draw_rows(spec, capacity, data)
     dts = np.arange(1, capacity + 1)
     left_over = columns.fill(start, stop, Rows(actions, states, dts))
-    rows = columns.rows_of(start, stop, start, left_over)
+    rows = columns.rows_of(start, stop, left_over)
     assert rows.first == start
     assert_same(list(actions[start:stop]), list(rows.actions))
     assert_same(list(states[start:stop]), list(rows.states))
@@ -99,9 +100,7 @@ def test_rows_in_come_out(spec, capacity, data):
 
 
 def draw_rows(spec, size, data):
-    actions = [spec.action_space.sample() for _ in range(size)]
-    if not isinstance(spec.action_space, spaces.Dict):
-        actions = np.array(actions, spec.action_space.dtype)
+    actions = check_actions(spec.action_space, [spec.action_space.sample() for _ in range(size)])
     if spec.state_shape is None:
         return actions, [("state", row) for row in range(size)]
     states = np.arange(size * spec.state_shape[0]).reshape(size, -1).astype(spec.state_dtype)

@@ -211,9 +211,9 @@ def _noting(made, build_engine):
 def test_chunks(monkeypatch):
     sizes, run_rows = [], RayWorker.run_rows
 
-    def noting(worker, block, start, stop, *others):
-        sizes.append(stop - start)
-        return run_rows(worker, block, start, stop, *others)
+    def noting(worker, block, piece, *others):
+        sizes.append(piece.stop - piece.start)
+        return run_rows(worker, block, piece, *others)
 
     monkeypatch.setattr(RayWorker, "run_rows", noting)
     with RayEnv(ToyEnv, n_workers=2, chunk_size=10, slip=0.3) as env:
