@@ -33,7 +33,7 @@ from plangym_lite.vectorization.crews import Crew, CrewChoice, kind_of_batch
 from plangym_lite.vectorization.dealing import Deal
 from plangym_lite.vectorization.gathering import Gathering
 from plangym_lite.vectorization.limits import time_limit
-from plangym_lite.vectorization.pieces import LARGE_PIECES, PIECES, PieceSizes
+from plangym_lite.vectorization.pieces import PIECES, TOGETHER, PieceSizes
 from plangym_lite.vectorization.shared import BlockPool
 from plangym_lite.vectorization.worker import (
     CLOSE_TIMEOUT,
@@ -67,7 +67,7 @@ class BatchEnv:
         envs: Sequence[Worker],
         blocking: bool = False,
         shared_limit: int | None = None,
-        piece_sizes: PieceSizes | None = None,
+        piece_sizes: PieceSizes = PIECES,
     ) -> None:
         self._envs = list(envs)
         if not self._envs:
@@ -77,7 +77,7 @@ class BatchEnv:
         self._closed = False
         self._unfinished: dict[int, Promise] = {}  # what an interrupted batch left under way
         self._spec = common_spec(self._envs)
-        self._piece_sizes = piece_sizes or (LARGE_PIECES if self._spec.together else PIECES)
+        self._piece_sizes = piece_sizes._replace(fewest=TOGETHER if self._spec.together else 1)
         self._pool = BlockPool(self._spec, shared_limit)
         self._pool.on_drop = [worker.forget_block for worker in self._envs]
         self._caller: Any = None  # an InlineWorker, once employed

@@ -61,6 +61,16 @@ class Channel:
         while self.fds:
             socket.close(self.fds.popleft())
 
+    def take_fd(self) -> int:
+        """The next descriptor that came.
+
+        Raises:
+            OSError: none did.
+        """
+        if not self.fds:
+            raise OSError("no descriptor came with the message: the worker has too many files open")
+        return self.fds.popleft()
+
     def send(
         self,
         kind: int,

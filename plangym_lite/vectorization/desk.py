@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from plangym_lite.vectorization.columns import BatchColumns, LeftOver, odd_leaves
+from plangym_lite.vectorization.columns import BatchColumns, Layout, LeftOver, odd_leaves
+from plangym_lite.vectorization.infos import to_send
 from plangym_lite.vectorization.messages import dump_error
 from plangym_lite.vectorization.pieces import RowQueue
+from plangym_lite.vectorization.shared import Block
+from plangym_lite.vectorization.sharing import ATTACH, FORGET, QUEUE, ROWS
 
-__all__ = ["Desk", "RowsReply", "public"]
+__all__ = ["Desk", "RowsReply", "no_file", "public"]
 
 
 class RowsReply(NamedTuple):
@@ -38,6 +41,37 @@ class Desk:
         """Call a method of the environment."""
         return getattr(self.env, public(name))(*args, **kwargs)
 
+    def answer(
+        self, take_fd: Callable[[], int], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Answer a call that is for the environment or, see ``sharing``, for the desk itself.
+
+        ``take_fd`` gives the descriptor that comes with the call.
+        """
+        if name == ROWS:
+            infos, *others = self.run_rows(*args)
+            return to_send(infos), *others
+        if name == ATTACH:
+            return self._attach(take_fd, *args)
+        if name == QUEUE:
+            self.queue = None
+            self.queue = RowQueue(take_fd())
+            return None
+        if name == FORGET:
+            self.blocks.pop(args[0], None)
+            return None
+        return self.call(name, args, kwargs)
+
+    def _attach(self, take_fd: Callable[[], int], number: int, *layout: Any) -> None:
+        """Take a block; if that fails, whoever needs it hears of it."""
+        try:
+            block = Block(Layout(*layout), take_fd(), number)
+        except Exception as error:
+            self.blocks[number] = error
+            raise
+        self.blocks[number] = block.columns
+        block.drop()
+
     def run_rows(
         self, number: int, start: int, stop: int, left_over: LeftOver, takes_more: bool
     ) -> RowsReply:
@@ -62,6 +96,11 @@ class Desk:
                 return RowsReply(infos, [], taken, (start, dump_error(error)))
             taken.append((start, stop))
         return RowsReply(infos, [], taken)
+
+
+def no_file() -> int:
+    """The ``take_fd`` of a call with which none comes."""
+    raise OSError("no file comes with this call")
 
 
 def public(name: Any) -> str:

@@ -12,9 +12,10 @@ from functools import lru_cache
 from itertools import chain, islice, repeat
 from typing import NamedTuple
 
-__all__ = ["LARGE_PIECES", "PIECES", "Piece", "PieceSizes", "RowQueue", "pieces_of"]
+__all__ = ["PIECES", "TOGETHER", "Piece", "PieceSizes", "RowQueue", "pieces_of"]
 
-LATER_SHARE = 0.5  # of the rows left, shared out evenly
+FIRST_SHARE = 0.75  # of the rows, shared out evenly as first pieces
+LATER_SHARE = 0.5  # of those left, shared out evenly as the next
 TOKEN = struct.Struct("<QQ")  # a piece in the queue
 AT_ONCE = select.PIPE_BUF // TOKEN.size  # as many a pipe takes whole, or not at all
 
@@ -29,16 +30,16 @@ class Piece(NamedTuple):
 class PieceSizes(NamedTuple):
     """How batches are cut into pieces."""
 
-    largest: int | None = None  # rows of a piece; None: any number
+    largest: int | None = None  # rows of a piece that is dealt; None: any number
     smallest: int = 8  # frames: with no more for each worker, rows are not cut any further
     taken: int = 2  # the same for pieces that workers take themselves, which costs next to nothing
     fewest: int = 1  # rows: the same, whatever they take
-    share: float = 0.75  # of the rows, dealt evenly as first pieces; 1.0: no others are needed
+    share: float = FIRST_SHARE  # dealt evenly as first pieces; 1.0: no others are needed
 
 
 PIECES = PieceSizes()
-LARGE_PIECES = PieceSizes(fewest=64)
-"""For environments that step their rows together: to begin costs them as much as many rows do."""
+TOGETHER = 64
+"""``fewest`` for environments that step their rows together: to begin costs as much as many do."""
 
 
 @lru_cache
@@ -54,14 +55,15 @@ def pieces_of(
     pieces: list[Piece] = []
     start = 0
     smallest = max(sizes.fewest, (sizes.taken if are_taken else sizes.smallest) // n_frames)
-    second = LATER_SHARE if are_taken else 0.0
-    first, second, later = (sizes.share, second, LATER_SHARE) if sizes.share < 1 else (1.0,) * 3
-    shares = chain((first, second), repeat(later))
+    largest = sizes.largest or size
+    shares = chain((sizes.share, 0.0), repeat(LATER_SHARE)) if sizes.share < 1 else repeat(1.0)
+    if are_taken:
+        largest, shares = size, chain((FIRST_SHARE,), repeat(LATER_SHARE))
     while start < size:
         left = size - start
         even = -(-left // n_workers)  # in the last round nobody shall wait for one that has more
         rows = min(even, max(smallest, math.ceil(left * next(shares) / n_workers)))
-        rows = min(rows, sizes.largest or rows)
+        rows = min(rows, largest)
         for _ in range(n_workers):
             if start < size:
                 pieces.append(Piece(start, min(size, start + rows)))

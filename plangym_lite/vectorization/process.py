@@ -32,6 +32,7 @@ from plangym_lite.vectorization.messages import Message, dump, load, load_error
 from plangym_lite.vectorization.pieces import Piece, RowQueue
 from plangym_lite.vectorization.reply import CLOSED, Reply
 from plangym_lite.vectorization.shared import Block
+from plangym_lite.vectorization.sharing import FORGET, Told, rows_call
 from plangym_lite.vectorization.verbs import EnvironmentWorker
 from plangym_lite.vectorization.worker import CLOSE_TIMEOUT, Promise, unknown
 
@@ -93,8 +94,7 @@ class ExternalProcess(EnvironmentWorker):
             raise RuntimeError("the process was started before")
         self._next_id, self._what = 1, {0: "starting"}
         self.waiting: dict[int, Reply] = {}
-        self._attached: set[int] = set()
-        self._queue: RowQueue | None = None  # what the child takes pieces from
+        self._told = Told()
         self._child = Child(self._constructor, *self._how_to_start)
         self._channel, self.why_dead = self._child.channel, None
         if wait_to_start:
@@ -191,26 +191,17 @@ class ExternalProcess(EnvironmentWorker):
     def run_rows(
         self, block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None = None
     ) -> Promise:
-        if queue is not None and queue is not self._queue:
-            payload = dump((serve.QUEUE, (), {}))
-            self._request(Message.CALL, self.rows_name, payload, (queue.fd,))
-            self._queue = queue
-        if block.number not in self._attached:
-            args = (block.number, block.layout.spec, block.layout.capacity, block.layout.form)
-            payload = cloudpickle.dumps((serve.ATTACH, args, {}))
-            self._request(Message.CALL, self.rows_name, payload, (block.fd,))
-            self._attached.add(block.number)
-        call: Any = (serve.ROWS, (block.number, *piece, left_over, queue is not None), {})
-        pickle = dump if left_over == (None, None) else cloudpickle.dumps
+        for name, args, fd in self._told.missing(block, queue):
+            payload = cloudpickle.dumps((name, args, {}))
+            self._request(Message.CALL, self.rows_name, payload, (fd,))
         name = "rollout_batch" if block.layout.form.steps else self.rows_name
-        return self._request(Message.CALL, name, pickle(call))
+        return self._request(Message.CALL, name, rows_call(block, piece, left_over, queue))
 
     def forget_block(self, number: int) -> None:
-        if number in self._attached:
-            payload = dump((serve.FORGET, (number,), {}))
+        if self._told.forget(number):
+            payload = dump((FORGET, (number,), {}))
             with suppress(WorkerDiedError, LateError):
-                self._request(Message.CALL, serve.FORGET, payload)
-            self._attached.discard(number)
+                self._request(Message.CALL, FORGET, payload)
 
     def _request(
         self, kind: Message, name: str, payload: bytes, fds: tuple[int, ...] = ()
@@ -272,7 +263,7 @@ class ExternalProcess(EnvironmentWorker):
 
     def owes_answers(self) -> bool:
         self.take_in()
-        return self._ready is not None and any(name != serve.FORGET for name in self._what.values())
+        return self._ready is not None and any(name != FORGET for name in self._what.values())
 
     def _open(self) -> Channel:
         if self._closed:

@@ -24,7 +24,7 @@ import ray
 from plangym_lite.core import PlanEnv
 from plangym_lite.vectorization.batch import BatchEnv
 from plangym_lite.vectorization.env import VectorizedEnv
-from plangym_lite.vectorization.pieces import PieceSizes
+from plangym_lite.vectorization.pieces import PIECES
 from plangym_lite.vectorization.ray_actor import RemoteEnv
 from plangym_lite.vectorization.ray_cluster import Connection, free_cores
 from plangym_lite.vectorization.ray_worker import START_TIMEOUT, RayWorker
@@ -45,8 +45,11 @@ class RayEnv(VectorizedEnv):
         worker_options: of each actor, as ``ray.remote`` takes them: ``num_cpus``, ``resources``,
             ``scheduling_strategy`` and the like. Without ``num_cpus`` actors claim a core each
             while there are free ones, and then share them; with it, they wait for it.
-        chunk_size: rows of a chunk at most. Large ones cost fewer messages, small ones keep all
-            actors busy to the end of a batch and need less memory in the object store.
+        chunk_size: rows of a chunk at most, where rows travel through Ray. Large ones cost fewer
+            messages, small ones keep all actors busy to the end of a batch and need less memory in
+            the object store.
+        share_memory: whether actors on this program's node read rows from its memory and write
+            results there, as processes do; ``False``: all rows travel through Ray.
         start_timeout: seconds that finding places and building the environments may take;
             ``None``: no limit, for clusters that grow.
 
@@ -66,6 +69,7 @@ class RayEnv(VectorizedEnv):
         ray_kwargs: dict[str, Any] | None = None,
         worker_options: dict[str, Any] | None = None,
         chunk_size: int = CHUNK_SIZE,
+        share_memory: bool = True,
         start_timeout: float | None = START_TIMEOUT,
         **engine_kwargs: Any,
     ) -> None:
@@ -73,6 +77,7 @@ class RayEnv(VectorizedEnv):
             raise ValueError(f"chunk_size must be a whole number of at least 1, got {chunk_size!r}")
         self._ray_kwargs, self._worker_options = ray_kwargs, dict(worker_options or {})
         self._chunk_size, self._start_timeout = int(chunk_size), start_timeout
+        self._share_memory = share_memory
         self._takes_all_cores = n_workers == "auto"
         count: Any = 1 if self._takes_all_cores else n_workers
         super().__init__(env_class, name, frameskip, autoreset, delay_setup, count, **engine_kwargs)
@@ -104,12 +109,13 @@ class RayEnv(VectorizedEnv):
                     connection=self._connection,
                     options=self._worker_options,
                     start_timeout=self._start_timeout,
+                    share_memory=self._share_memory,
                 )
                 workers.append(worker)
                 worker.start(wait_to_start=False, claims_core=index < int(free))
             self._wait_start(workers)
             # share=1.0, for to Ray a chunk costs more than its bytes do
-            sizes = PieceSizes(self._chunk_size, share=1.0)
+            sizes = PIECES._replace(largest=self._chunk_size, share=1.0)
             return BatchEnv(workers, self.blocking, self._shared_limit, sizes)
         except BaseException:
             close_all(workers, timeout=1.0)

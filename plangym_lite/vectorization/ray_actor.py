@@ -14,10 +14,11 @@ import ray
 
 from plangym_lite.transitions import Form, Rows
 from plangym_lite.vectorization.columns import BatchColumns, Layout
-from plangym_lite.vectorization.desk import Desk
+from plangym_lite.vectorization.desk import Desk, no_file
 from plangym_lite.vectorization.infos import to_send
 from plangym_lite.vectorization.messages import dump, dump_error, load
 from plangym_lite.vectorization.serve import quieten, ready_of
+from plangym_lite.vectorization.sharing import Handle
 
 __all__ = ["INLINE_BYTES", "Chunk", "RemoteEnv"]
 
@@ -81,13 +82,17 @@ class RemoteEnv:
         if self._desk is not None and hasattr(self._desk.env, "close"):
             self._desk.env.close()
 
-    def begin(self) -> tuple[bool, bytes]:
-        """``setup``; say what the environment is like and where it is."""
+    def begin(self, driver: tuple[str, Handle]) -> tuple[bool, bytes]:
+        """``setup``; say what the environment is like and where it is.
+
+        ``driver`` is the node of whoever asks and something to find out by whether this actor can
+        share memory with it.
+        """
 
         def begin() -> bytes:
             self.setup()
             place = os.getpid(), ray.util.get_node_ip_address()
-            return dump((ready_of(self._desk.env), *place))
+            return dump((ready_of(self._desk.env), *place, _is_here(*driver)))
 
         return _attempt(begin)
 
@@ -95,9 +100,10 @@ class RemoteEnv:
         """``Desk.access``."""
         return _attempt(lambda: dump(self._desk.access(name)))
 
-    def call(self, payload: bytes) -> tuple[bool, bytes]:
-        """``Desk.call`` of pickled arguments."""
-        return _attempt(lambda: dump(self._desk.call(*load(payload))))
+    def call(self, payload: bytes, handle: Handle | None = None) -> tuple[bool, bytes]:
+        """``Desk.answer`` to a pickled call, with the file that comes with it."""
+        take_fd = no_file if handle is None else handle.open
+        return _attempt(lambda: dump(self._desk.answer(take_fd, *load(payload))))
 
     @ray.method(num_returns=2)
     def run_rows(self, chunk: Chunk, base: Any = None) -> tuple[tuple[bool, Any], Any]:
@@ -130,6 +136,17 @@ class RemoteEnv:
             columns = layout.view(np.empty(layout.nbytes, np.uint8))
             self._scratch = {form: (size, columns)}
         return columns
+
+
+def _is_here(node: str, handle: Handle) -> bool:
+    """Whether a file of a process on that node can be opened here."""
+    if node != ray.get_runtime_context().get_node_id():
+        return False
+    try:
+        os.close(handle.open())
+    except OSError:  # no such system, or walls around one of the two
+        return False
+    return True
 
 
 def _parts_of(column: np.ndarray) -> list[np.ndarray]:

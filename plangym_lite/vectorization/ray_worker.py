@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -21,12 +23,13 @@ from plangym_lite.errors import ClosedError, WorkerDiedError
 from plangym_lite.transitions import Columns
 from plangym_lite.vectorization.columns import LeftOver, odd_leaves, put_columns
 from plangym_lite.vectorization.desk import RowsReply
-from plangym_lite.vectorization.messages import load
-from plangym_lite.vectorization.pieces import Piece
+from plangym_lite.vectorization.messages import dump, load
+from plangym_lite.vectorization.pieces import Piece, RowQueue
 from plangym_lite.vectorization.ray_actor import Chunk, RemoteEnv
 from plangym_lite.vectorization.ray_cluster import Connection, free_cores
 from plangym_lite.vectorization.ray_reply import RayReply
 from plangym_lite.vectorization.shared import Block
+from plangym_lite.vectorization.sharing import FORGET, Handle, Told, rows_call
 from plangym_lite.vectorization.verbs import EnvironmentWorker
 from plangym_lite.vectorization.worker import CLOSE_TIMEOUT, Promise
 
@@ -45,6 +48,8 @@ class RayWorker(EnvironmentWorker):
         connection: the tie to the cluster; ``None``: one of its own.
         options: of the actor, as ``RemoteEnv.options`` takes them.
         start_timeout: seconds that finding a place and building the environment may take.
+        share_memory: whether an actor on this program's node reads and writes blocks themselves,
+            as a process does; ``False``: rows always travel through Ray.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class RayWorker(EnvironmentWorker):
         connection: Connection | None = None,
         options: dict[str, Any] | None = None,
         start_timeout: float | None = START_TIMEOUT,
+        share_memory: bool = True,
     ) -> None:
         if not callable(constructor):
             raise TypeError(f"constructor must be callable, got {constructor!r}")
@@ -63,9 +69,11 @@ class RayWorker(EnvironmentWorker):
         self._connection: Any = connection or self._own
         self.options = dict(options or {})
         self._start_timeout = start_timeout
+        self._share_memory = share_memory
         self._bell, self._rope = socket.socketpair()  # rung by each answer that comes
         self._bell.setblocking(False)
         self._rope.setblocking(False)
+        self._sample = RowQueue()  # for an actor to find out whether it can open what is ours
         self.actor: Any = None
         self.life = 0  # goes up whenever an actor is started or ended
         self.pid: int | None = None
@@ -101,7 +109,9 @@ class RayWorker(EnvironmentWorker):
         self.actor = remote.options(**options, max_restarts=0).remote(recipe)
         self.life += 1
         self.spec, self.why_dead, self._farewell = None, None, None
-        self._starting = self._ask("starting", self.actor.begin)
+        self.takes_pieces, self._told = False, Told()
+        here = ray.get_runtime_context().get_node_id(), Handle.of(self._sample.fd)
+        self._starting = self._ask("starting", self.actor.begin, here)
         if wait_to_start:
             self.wait_start(self._start_timeout)
 
@@ -116,7 +126,7 @@ class RayWorker(EnvironmentWorker):
         if self._starting is None:
             return
         try:
-            ready, self.pid, self._node = self._starting.result(timeout)
+            ready, self.pid, self._node, is_here = self._starting.result(timeout)
         except (TimeoutError, WorkerDiedError):
             raise
         except Exception as error:
@@ -124,11 +134,14 @@ class RayWorker(EnvironmentWorker):
             self.why_dead = f"the worker could not start: {error!r}"
             raise
         self.spec, self._starting = ready.spec, None
+        self.takes_pieces = is_here and self._share_memory
 
     def restart(self) -> None:
         if self._closed:
             raise ClosedError(CLOSED)
         self._end()
+        if self.takes_pieces:
+            _await_end(self.pid)
         try:
             self.start()
         except BaseException as error:
@@ -152,6 +165,7 @@ class RayWorker(EnvironmentWorker):
         self._end()
         self._bell.close()
         self._rope.close()
+        self._sample.close()
         if self._own is not None:
             self._own.close()
 
@@ -190,6 +204,8 @@ class RayWorker(EnvironmentWorker):
     def run_rows(
         self, block: Block, piece: Piece, left_over: LeftOver, queue: Any = None
     ) -> Promise:
+        if self.takes_pieces:
+            return self._share_rows(block, piece, left_over, queue)
         actor, form = self._open(), block.layout.form
         rows = block.columns.rows_of(*piece, left_over)
         base: tuple[Any, ...] = ()
@@ -208,8 +224,17 @@ class RayWorker(EnvironmentWorker):
         answer, large = actor.run_rows.remote(chunk, *base)
         return self._promise("step_batch", answer, take)
 
+    def _share_rows(
+        self, block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None
+    ) -> Promise:
+        call = self._open().call
+        for name, args, fd in self._told.missing(block, queue):
+            call.remote(cloudpickle.dumps((name, args, {})), Handle.of(fd))
+        return self._ask("step_batch", call, rows_call(block, piece, left_over, queue))
+
     def forget_block(self, number: int) -> None:
-        """Actors know no blocks."""
+        if self._told.forget(number) and self.actor is not None and self.why_dead is None:
+            self.actor.call.remote(dump((FORGET, (number,), {})))
 
     def _ask(self, name: str, method: Any, *args: Any, take: Callable[[Any], Any] = load) -> Any:
         return self._promise(name, method.remote(*args), take)
@@ -253,6 +278,16 @@ def _all_the_same(states: Any) -> bool:
         return False
     data = states.view(np.uint8)
     return bool((data[0] == data[-1]).all() and (data == data[0]).all())
+
+
+def _await_end(pid: int | None) -> None:
+    """Wait until a killed process of this machine writes no more, to memory that is shared."""
+    deadline = time.monotonic() + CLOSE_TIMEOUT
+    with suppress(OSError):  # it is gone
+        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
+            if time.monotonic() > deadline:
+                raise WorkerDiedError(f"worker actor {pid} was killed, but does not end")
+            time.sleep(1e-3)
 
 
 def _reason(error: RayError) -> str:

@@ -18,18 +18,11 @@ import numpy as np
 
 from plangym_lite.transitions import BatchSpec
 from plangym_lite.vectorization.channel import Channel, ChannelClosedError
-from plangym_lite.vectorization.columns import Layout
 from plangym_lite.vectorization.desk import Desk
-from plangym_lite.vectorization.infos import to_send
 from plangym_lite.vectorization.messages import Message, dump, dump_error, load
-from plangym_lite.vectorization.pieces import RowQueue
-from plangym_lite.vectorization.shared import Block
 from plangym_lite.vectorization.worker import unknown
 
-__all__ = ["ATTACH", "FORGET", "QUEUE", "ROWS", "Ready", "main", "quieten", "ready_of"]
-
-ROWS, ATTACH, FORGET, QUEUE = "@rows", "@attach", "@forget", "@queue"
-"""Names in a CALL that mean the worker itself, not its environment."""
+__all__ = ["Ready", "main", "quieten", "ready_of"]
 
 
 class Ready(NamedTuple):
@@ -101,7 +94,7 @@ def _serve(channel: Channel, desk: Desk, linger: float) -> None:
             return
         try:
             if kind == Message.CALL:
-                result = _call(channel, desk, payload)
+                result = desk.answer(channel.take_fd, *load(payload))
             elif kind == Message.ACCESS:
                 result = desk.access(load(payload))
             else:
@@ -110,36 +103,6 @@ def _serve(channel: Channel, desk: Desk, linger: float) -> None:
         except BaseException as error:  # an environment may even call sys.exit
             answer, data = Message.EXCEPTION, dump_error(error)
         channel.send(answer, request, data)
-
-
-def _call(channel: Channel, desk: Desk, payload: bytes) -> Any:
-    name, args, kwargs = load(payload)
-    if name == ROWS:
-        infos, *others = desk.run_rows(*args)
-        return to_send(infos), *others
-    if name == ATTACH:
-        return _attach(channel, desk, *args)
-    if name == QUEUE:
-        desk.queue = None
-        desk.queue = RowQueue(channel.fds.popleft()) if channel.fds else None
-        return None
-    if name == FORGET:
-        desk.blocks.pop(args[0], None)
-        return None
-    return desk.call(name, args, kwargs)
-
-
-def _attach(channel: Channel, desk: Desk, number: int, *layout: Any) -> None:
-    """Take a block that came with this message; if that fails, whoever needs it hears of it."""
-    try:
-        if not channel.fds:
-            raise OSError("a block came without its descriptor: the worker has too many files open")
-        block = Block(Layout(*layout), channel.fds.popleft(), number)
-    except Exception as error:
-        desk.blocks[number] = error
-        raise
-    desk.blocks[number] = block.columns
-    block.drop()
 
 
 def _end_with(lifeline: Connection) -> None:

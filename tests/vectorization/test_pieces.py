@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from plangym_lite import make
 from plangym_lite.vectorization.pieces import (
     AT_ONCE,
-    LARGE_PIECES,
     PIECES,
+    TOGETHER,
     Piece,
     RowQueue,
     pieces_of,
@@ -36,7 +36,8 @@ def test_pieces_are_the_batch(size, n_workers, largest, share, n_frames, are_tak
     assert lengths[dealt_together:] == sorted(lengths[dealt_together:], reverse=True)
     assert max(lengths, default=0) == next(iter(lengths), 0)
     assert len(pieces) >= min(size, n_workers) or max(lengths) <= PIECES.smallest
-    assert not lengths or lengths[0] <= min(largest or size, -(-size // n_workers))
+    most = size if are_taken else largest or size  # only what is dealt need be small
+    assert not lengths or lengths[0] <= min(most, -(-size // n_workers))
 
 
 def test_second_pieces_are_small_and_then_they_shrink():
@@ -53,7 +54,8 @@ def test_pieces_that_are_taken_shrink_from_the_first():
 
 
 def test_pieces_are_large_where_rows_are_stepped_together():
-    lengths = [stop - start for start, stop in pieces_of(256, 2, LARGE_PIECES, n_frames=3)]
+    sizes = PIECES._replace(fewest=TOGETHER)
+    lengths = [stop - start for start, stop in pieces_of(256, 2, sizes, n_frames=3)]
     assert lengths == [96, 96, 32, 32]
     with make("CartPole-v1", n_workers=2) as env:
         assert env.batch_spec.together

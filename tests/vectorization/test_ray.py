@@ -17,7 +17,10 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 from ray.util.placement_group import placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.scheduling_strategies import (
+    NodeAffinitySchedulingStrategy,
+    PlacementGroupSchedulingStrategy,
+)
 
 from plangym_lite import ClosedError, WorkerDiedError, make
 from plangym_lite.cli import main
@@ -118,22 +121,44 @@ def batch_of(env, size=30, action=RIGHT):
     return ([action] * size, states, range(1, size + 1)), expected
 
 
+def place(name):
+    """Arguments for workers on this node, which share its memory; through Ray; or as it comes."""
+    if name == "through Ray":
+        return {"share_memory": False}
+    if name == "here":
+        node = ray.get_runtime_context().get_node_id()
+        strategy = NodeAffinitySchedulingStrategy(node, soft=False)
+        return {"worker_options": {"scheduling_strategy": strategy}}
+    return {}
+
+
 @pytest.mark.slow  # what follows drives the same workers by way of batches
 class TestRayWorker(RemoteWorkerSuite):
     told_of_exit = "died"  # Ray knows no more than that the connection broke
     answers_outlive_worker = False  # Ray may lose one that was on its way
 
     def make_worker(self, constructor):
-        return RayWorker(constructor)
+        return RayWorker(constructor, share_memory=False)
+
+
+@pytest.mark.slow
+class TestRayWorkerHere(TestRayWorker):
+    def make_worker(self, constructor):
+        worker = RayWorker(constructor, options=place("here")["worker_options"])
+        assert worker.takes_pieces
+        return worker
 
 
 # ---- answers -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("where", ["here", "through Ray"])
 @pytest.mark.parametrize("name", ["opaque states", "nested", "atari rgb"])
-def test_same_answers_as_serial(name):
+def test_same_answers_as_serial(name, where):
     subject, rng = Subject(MAKERS[name]), np.random.default_rng(0)
-    with RayEnv(MAKERS[name], n_workers=2, chunk_size=7, use_caller=False) as env:
+    knobs = {"chunk_size": 7, "use_caller": False, **place(where)}
+    with RayEnv(MAKERS[name], n_workers=2, **knobs) as env:
+        assert {worker.takes_pieces for worker in env.batch_env} == {where == "here"}
         for size in (0, 1, 2, 40):
             picks = [(int(row), int(dt)) for row, dt in rng.integers((0, 1), (60, 4), (size, 2))]
             for form in ("list", "array"):
@@ -308,8 +333,10 @@ def hears_interrupts():
 
 
 @pytest.mark.usefixtures("hears_interrupts")
-def test_interrupted_batch():
-    with RayEnv(ToyEnv, n_workers=2, sleep_at=STAY, sleep_for=0.1) as env, ToyEnv() as local:
+@pytest.mark.parametrize("where", ["here", "on two nodes"])
+def test_interrupted_batch(where):
+    knobs = {"sleep_at": STAY, "sleep_for": 0.1, **place(where)}
+    with RayEnv(ToyEnv, n_workers=2, **knobs) as env, ToyEnv() as local:
         state = env.get_state()
         timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
         timer.start()
@@ -322,9 +349,12 @@ def test_interrupted_batch():
 # ---- deaths --------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="class")
-def env(cluster):
-    with RayEnv(ToyEnv, n_workers=2, slip=0.3, sleep_at=STAY, sleep_for=0.02) as env:
+@pytest.fixture(scope="class", params=["here", "on two nodes"])
+def env(cluster, request):
+    knobs = {"slip": 0.3, "sleep_at": STAY, "sleep_for": 0.02, **place(request.param)}
+    with RayEnv(ToyEnv, n_workers=2, **knobs) as env:
+        here = [worker.takes_pieces for worker in env.batch_env]
+        assert sorted(here) == [request.param == "here", True]
         yield env
 
 
@@ -367,10 +397,14 @@ class TestDeaths:
 
     def test_timeout_loses_no_worker(self, env):
         (actions, states, dts), expected = batch_of(env)
-        rows = prepare_rows(env.batch_spec, [STAY] * 90, [states[0]] * 90, 1)
+        rows = prepare_rows(env.batch_spec, [STAY] * 200, [states[0]] * 200, 1)
+        here = [worker.pid for worker in env.batch_env if worker.takes_pieces]
         with pytest.raises(TimeoutError):
             env.batch_env.run(rows, STEPS, timeout=0.1)
         assert_same(expected, env.step_batch(actions, states, dts))
+        replaced = set(here) - {worker.pid for worker in env.batch_env}
+        assert replaced  # the batch would have taken them longer than they are given to end it
+        assert not any(is_running(pid) for pid in replaced)  # or writes to memory of ours
 
 
 def test_row_that_ends_its_worker_once(tmp_path):
