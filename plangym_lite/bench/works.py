@@ -47,18 +47,24 @@ def scaling_works(counts: list[int]) -> list[Work]:
 
 
 def ray_works(counts: list[int]) -> list[Work]:
-    """Actors of a Ray cluster against processes, the same number of them."""
-    return [against_processes(obs, n) for obs in ("ram", "rgb") for n in counts]
+    """Actors of a Ray cluster against processes, the same number of them.
+
+    Those on this machine share its memory; with ``False`` their rows travel through Ray, as they do
+    to other nodes.
+    """
+    kinds = [(obs, shared) for shared in (True, False) for obs in ("ram", "rgb")]
+    return [against_processes(obs, n, shared) for obs, shared in kinds for n in counts]
 
 
-def against_processes(obs: str, n: int) -> Work:
+def against_processes(obs: str, n: int, share_memory: bool) -> Work:
     """Both on this machine, unless ``RAY_ADDRESS`` names a cluster."""
 
     def make(stack: ExitStack) -> Any:
-        ours = steps(stack, ATARI, 256, n, 4, obs_type=obs, ray=True)
+        ours = steps(stack, ATARI, 256, n, 4, obs_type=obs, ray=True, share_memory=share_memory)
         return ours, steps(stack, ATARI, 256, n, 4, obs_type=obs)
 
-    return Work(f"RayEnv, {_atari(obs, 4, 256, n)}", "ParallelEnv", make, 0.85, needs="ray")
+    name = f"RayEnv{'' if share_memory else ', through Ray'}, {_atari(obs, 4, 256, n)}"
+    return Work(name, "ParallelEnv", make, 0.85 if share_memory else None, needs="ray")
 
 
 def raw(obs: str, frames: int, size: int, n: int, at_least: Any = None, aim: Any = None) -> Work:

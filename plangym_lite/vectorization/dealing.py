@@ -4,8 +4,9 @@ Because every row carries its state, a row that was lost with its worker is simp
 
 Each worker is dealt a first, large piece. The rest lies in a queue, in ever smaller pieces: whoever
 has run what it was dealt takes one after another, without a word to the caller, and answers when
-none is left. Where workers cannot take for themselves (actors; rows that travel in messages; after
-a death), the rest is dealt as they answer, and each has its next piece before it asks.
+none is left. Where workers cannot take for themselves (actors on other nodes; rows that travel in
+messages; after a death), the rest is dealt as they answer, and each has its next piece before it
+asks.
 """
 
 from __future__ import annotations

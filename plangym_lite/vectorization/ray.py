@@ -9,8 +9,10 @@
                   <── (columns, infos) ────────────────   PlanEnv.make_transitions
         Block     the columns are copied in as they come
 
-An actor has its next chunk before it has finished the one before. Ray itself repeats nothing: a
-lost actor is ``WorkerDiedError``, and the rows are dealt again as for any other worker.
+An actor has its next chunk before it has finished the one before. Actors on the driver's own node
+are told where the block is instead, and use it, and the queue of rows, as processes do. Ray itself
+repeats nothing: a lost actor is ``WorkerDiedError``, and the rows are dealt again as for any other
+worker.
 """
 
 from __future__ import annotations

@@ -216,7 +216,16 @@ def test_command_line(capsys, monkeypatch):
     assert [env.n_workers for env in made] == [2]
     assert main(["plan", "CartPole-v1", "--ray", "--workers", "none"]) == 2
     assert "--ray" in capsys.readouterr().err
-    options = ["--workers", "2", "--rounds", "1", "--seconds", "0.01", "--only", "Atari ram"]
+    options = [
+        "--workers",
+        "2",
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.01",
+        "--only",
+        "RayEnv, Atari ram",
+    ]
     assert main(["bench", "--ray", *options]) == 0
     assert "RayEnv, Atari ram" in capsys.readouterr().out
     assert len(made) == 2
