@@ -18,7 +18,7 @@ import numpy as np
 from plangym_lite.envs.classic_kernels import KERNELS
 from plangym_lite.envs.generators import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.kernel_env import KernelEnv
-from plangym_lite.envs.together import Block
+from plangym_lite.envs.together import Block, all_among, put_side_by_side
 from plangym_lite.errors import InvalidStateError
 
 __all__ = ["ClassicControl"]
@@ -60,7 +60,7 @@ class ClassicControl(KernelEnv):
     def take_apart(self, states: np.ndarray) -> Block | None:
         columns = np.ascontiguousarray(states.T)
         flags = columns[[FLOAT32, HAS_EXTRA]]
-        if not np.isin(columns[ENDED], range(4)).all() or not np.isin(flags, (0, 1)).all():
+        if not all_among(columns[ENDED], range(4)) or not all_among(flags, (0, 1)):
             return None
         ended, elapsed = columns[[ENDED, ELAPSED]].astype(np.int64)
         return Block(ended, elapsed, [*columns[FLOAT32 : EXTRA + 1], *columns[VARIABLES:]])
@@ -69,8 +69,8 @@ class ClassicControl(KernelEnv):
         out[:, GENERATOR] = states[:, GENERATOR] if self.clone_seeds else 0
         out[:, ENDED] = block.ended
         out[:, ELAPSED] = block.elapsed if self._limits else 0
-        out[:, FLOAT32 : EXTRA + 1] = np.stack(block.parts[:3], axis=1)
-        out[:, VARIABLES:] = np.stack(block.parts[3:], axis=1)
+        put_side_by_side(out[:, FLOAT32:], block.parts[:3])
+        put_side_by_side(out[:, VARIABLES:], block.parts[3:])
 
     def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
         kernel: Any = self._kernel

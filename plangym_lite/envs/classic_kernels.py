@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from plangym_lite.engine import RUNNING
-from plangym_lite.envs.together import Block, Kernel, Parts
+from plangym_lite.envs.together import Block, Kernel, Parts, put_side_by_side
 
 __all__ = ["KERNELS", "ClassicKernel"]
 
@@ -26,7 +26,10 @@ class ClassicKernel(Kernel):
         return self.may_be_single or not block.parts[0].any()
 
     def observe(self, parts: Parts) -> np.ndarray:
-        return np.stack(parts[3:], axis=1).astype(np.float32)
+        variables = parts[3:]
+        return put_side_by_side(
+            np.empty((len(variables[0]), len(variables)), np.float32), variables
+        )
 
 
 class CartPole(ClassicKernel):

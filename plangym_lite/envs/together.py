@@ -8,6 +8,7 @@ states before it trusts a kernel (:func:`same_columns`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,7 +17,16 @@ import numpy as np
 from plangym_lite.engine import RUNNING, TERMINATED, TRUNCATED
 from plangym_lite.transitions import Columns
 
-__all__ = ["ENOUGH_ROWS", "NO_LIMIT", "Block", "Kernel", "run_block", "same_columns"]
+__all__ = [
+    "ENOUGH_ROWS",
+    "NO_LIMIT",
+    "Block",
+    "Kernel",
+    "all_among",
+    "put_side_by_side",
+    "run_block",
+    "same_columns",
+]
 
 ENOUGH_ROWS = 8
 """With fewer, one row after the other is quicker."""
@@ -140,6 +150,21 @@ def _hold(
         block.elapsed[rows] = elapsed
         block.ended[rows] = TERMINATED * terminated + TRUNCATED * (elapsed >= limit)
     return totals
+
+
+def all_among(column: np.ndarray, values: Iterable[float]) -> bool:
+    """Whether every number is one of a few values; ``np.isin`` takes ten times as long."""
+    found = np.zeros(column.shape, bool)
+    for value in values:
+        found |= column == value
+    return bool(found.all())
+
+
+def put_side_by_side(out: np.ndarray, parts: Iterable[np.ndarray]) -> np.ndarray:
+    """Write parts, each ``[B]``, into the columns of ``out``; return that."""
+    for index, part in enumerate(parts):
+        out[:, index] = part
+    return out
 
 
 def same_columns(one: Columns, other: Columns) -> bool:
