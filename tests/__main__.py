@@ -1,4 +1,4 @@
-"""Run all tests in three parts, side by side: ``python -m tests [arguments of pytest]``.
+"""Run all tests in parts, three of them side by side: ``python -m tests [arguments of pytest]``.
 
 Much of a test's time goes by in waiting for processes, so that three parts keep two cores busy. The
 first part's output is shown as it comes, that of the others when they have ended.
@@ -8,25 +8,31 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-WORKERS = ["tests/vectorization"]
-ENGINES = ["tests/envs"]
+PARTS = [
+    "tests/vectorization",
+    "tests/envs",
+    "tests",  # whatever is in none of the others
+    "tests/vectorization/test_ray.py",
+    "tests/test_notebooks.py",
+]
+SIDE_BY_SIDE = 3
 
 
 def main(arguments: list[str]) -> int:
     """Run the parts; return 0 if all passed."""
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    rest = ["tests", *(f"--ignore={path}" for path in [*WORKERS, *ENGINES])]
 
-    def in_silence(part: list[str]) -> subprocess.CompletedProcess[str]:
-        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        return subprocess.run([*pytest, *part], text=True, check=False, **output)
+    def run(part: str) -> subprocess.CompletedProcess[str]:
+        others = [f"--ignore={other}" for other in PARTS if other.startswith(f"{part}/")]
+        shown_at_once = part == PARTS[0]
+        output = {} if shown_at_once else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.run([*pytest, part, *others], text=True, check=False, **output)
 
-    with ThreadPoolExecutor() as pool:
-        others = pool.map(in_silence, [ENGINES, rest])
-        codes = [subprocess.run([*pytest, *WORKERS], check=False).returncode]
-        for other in others:
-            print(other.stdout, flush=True)
-            codes.append(other.returncode)
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        codes = []
+        for part in pool.map(run, PARTS):
+            print(part.stdout or "", flush=True)
+            codes.append(part.returncode)
     return max(codes, key=abs)
 
 

@@ -127,6 +127,10 @@ class VectorizedEnv(HasSpecs, PlanEnv):
             self.plan_env.set_state(state)
         self.batch_env.sync_states(state, blocking, timeout)
 
+    @property
+    def steps_together(self) -> bool:
+        return self.batch_spec.together
+
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
         return self.batch_env.run(rows, form, timeout)
 
