@@ -92,5 +92,6 @@ class _Timing:
         if self._trials:
             if crew in self._trials:
                 self._trials.remove(crew)
-            if crew == self._crews[0] and best[crew] > SHORT:
+            is_warm = self._trials.count(crew) < FIRST_TRIALS - 1  # the very first one takes longer
+            if crew == self._crews[0] and is_warm and best[crew] > SHORT:
                 self._trials.clear()

@@ -59,6 +59,13 @@ def test_long_batches_stay_with_the_workers():
     assert chosen[:2] == [Crew.WORKERS] * 2
 
 
+def test_a_slow_first_batch_keeps_nobody_from_being_tried():
+    choice = CrewChoice(ALL)
+    times = {Crew.WORKERS: 3e-4, Crew.CALLER: 1e-4, Crew.MIXED: 2e-4}
+    run(choice, {**times, Crew.WORKERS: 2 * SHORT}, 1)
+    assert run(choice, times, 30).count(Crew.CALLER) > 20
+
+
 def test_without_a_choice_nothing_is_timed():
     assert set(run(CrewChoice([Crew.WORKERS]), {Crew.WORKERS: 1.0}, 9)) == {Crew.WORKERS}
 
