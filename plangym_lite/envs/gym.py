@@ -67,8 +67,10 @@ class PlangymEnv(PlanEnv):
     _is_plain: bool = False  # the engine's own array is the whole state: no wrappers to save
     _replayed: ReplayedEnv | None = None  # states are reached by playing
     _owns_globals: bool = False  # it draws from generators that all of Python shares
+    _saved_by_engine: tuple[str, ...] = ()  # attributes of the base that the adapter sees to
     _plays_only: bool = False  # a snapshot of its engine is out of the question
     _snapshot: Any = None
+    _obs: Any = None  # what the last step or reset gave
     _is_discovered: bool = True  # whether the snapshot has seen an episode begin
     _image_shape: tuple[int, ...] | None = None  # where pictures are the observations
     verdict: Verdict | None = None  # what an examination has found
@@ -155,11 +157,11 @@ class PlangymEnv(PlanEnv):
         self._base: Any = self._layers[-1]
         self._films = [layer for layer in self._layers if isinstance(layer, FILMS)]
         self.action_space = env.action_space
-        self.observation_space = env.observation_space
+        self.observation_space = self._own_space = env.observation_space
         self.adopt_layers()
 
     def _can_wait(self) -> bool:
-        """Whether the first episode may begin when it is asked for, so that nothing counts twice."""
+        """Whether the first episode may begin when it is asked for: nothing counts twice."""
         pictures = self.obs_type != "coords" and self.DEFAULT_OBS_TYPE == "coords"
         return self._image_shape is not None or not pictures
 
@@ -193,8 +195,10 @@ class PlangymEnv(PlanEnv):
             return
         saved = [layer for layer in self.snapshot_layers() if layer not in self._films]
         others = [layer for layer in self._layers if layer not in saved]
-        found = {"constants": verdict.constants, "fields": verdict.fields}
-        self._snapshot = Snapshot(saved, others, **found)  # type: ignore[arg-type]
+        constants, fields, leaving = verdict.constants, verdict.fields, self._saved_by_engine
+        self._snapshot = Snapshot(
+            saved, others, constants=constants, fields=fields, leaving=leaving
+        )
         self._is_discovered = False
         self.STATE_IS_ARRAY = self.STATE_IS_ARRAY and verdict.capacity is not None
         if self._capacity is None:
@@ -305,7 +309,7 @@ class PlangymEnv(PlanEnv):
         if self.obs_type == "grayscale":
             return to_grayscale(self.draw_image())
         obs = self._obs if self._replayed is None else self._replayed.obs
-        return copy_element(self.observation_space, obs)
+        return copy_element(self._own_space, obs)
 
     def draw_image(self) -> np.ndarray:
         image = self._gym_env.render() if self.render_mode == "rgb_array" else None
@@ -379,6 +383,8 @@ class PlangymEnv(PlanEnv):
     def describe_states(self) -> str:
         options = self._engine_kwargs, self._wrappers, self.remove_time_limit, self.clone_seeds
         versions = " ".join(versions_of(self._base))
+        if self._snapshot is not None and self._snapshot.simulations is not None:
+            versions += "".join(f" model={int(tag):08x}" for tag in self._snapshot.simulations.tags)
         return f"{self.name} {super().describe_states()} {versions} options={digest_of(options)}"
 
     def holds_pickles(self) -> bool:

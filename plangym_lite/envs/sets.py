@@ -1,7 +1,7 @@
 """Sets in a state. A pickle holds what is in a set, not in which order the set is walked.
 
-That order depends on how the set came about: on its size at its largest, and on what was removed.
-A set that is built again from its elements is walked in the same order most of the time, not always.
+That order depends on how the set came about: on its size at its largest, and on what was removed. A
+set that is built again from its elements is walked in the same order most of the time, not always.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ MOST_OBJECTS = 200_000
 
 def walk_otherwise(roots: Iterable[Any]) -> tuple[bool, bool]:
     """Whether there are sets behind some objects; whether one would be walked in another order."""
-    todo, seen, found = list(roots), set(), False
+    todo, found = list(roots), False
+    seen: set[int] = set()
     while todo and len(seen) < MOST_OBJECTS:
         value = todo.pop()
         if isinstance(value, ATOMS) or id(value) in seen:
@@ -34,7 +35,7 @@ def walk_otherwise(roots: Iterable[Any]) -> tuple[bool, bool]:
             order = list(value)
             if list(set(order)) != order:
                 return True, True
-        if isinstance(value, CLOSED_KINDS) or isinstance(value, (gym.Space, gym.Env)):
+        if isinstance(value, (*CLOSED_KINDS, gym.Space, gym.Env)):
             continue
         todo += gc.get_referents(value)
     return found, False
