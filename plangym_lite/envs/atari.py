@@ -94,7 +94,7 @@ class AtariEnv(PlangymEnv):
     # ---- building -----------------------------------------------------------------------------
 
     def make_gym_env(self) -> gym.Env:
-        if isinstance(self._make, str):
+        if not callable(self._make):  # an id, or the spec of one
             self._engine_kwargs = {
                 **self._engine_kwargs,
                 "obs_type": "grayscale" if self.obs_type == "palette" else self.obs_type,

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.envs.registration import load_env_creator
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from PIL import Image
 
 from plangym_lite.core import PlanEnv
@@ -37,7 +37,8 @@ class PlangymEnv(PlanEnv):
     """Any Gymnasium environment as a :class:`~plangym_lite.core.PlanEnv`.
 
     Args:
-        name: a Gymnasium id, an environment class, or a callable that returns an environment.
+        name: a Gymnasium id or ``EnvSpec``, an environment class, or a callable that returns an
+            environment.
         frameskip: environment steps for each unit of ``dt``.
         autoreset: see :class:`~plangym_lite.core.PlanEnv`.
         wrappers: applied in order; each a callable ``wrapper(env)`` or a pair of such a callable
@@ -58,13 +59,14 @@ class PlangymEnv(PlanEnv):
     """
 
     _is_plain: bool = False  # the engine's own array is the whole state: no wrappers to save
+    _spec_made: EnvSpec | None = None  # of an id, as it was registered when it was first made
     _replayed: ReplayedEnv | None = None  # states are reached by playing
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("coords", "rgb", "grayscale")
     DEFAULT_OBS_TYPE: ClassVar[str] = "coords"
 
     def __init__(
         self,
-        name: str | Callable[..., gym.Env],
+        name: str | EnvSpec | Callable[..., gym.Env],
         frameskip: int = 1,
         autoreset: bool = True,
         wrappers: Iterable[Any] | None = None,
@@ -98,6 +100,7 @@ class PlangymEnv(PlanEnv):
         self._capacity = state_capacity
         self._certify = certify
         label = name if isinstance(name, str) else getattr(name, "__name__", repr(name))
+        label = name.id if isinstance(name, EnvSpec) else label
         super().__init__(label, frameskip, autoreset, delay_setup, return_image)
 
     @property
@@ -153,22 +156,25 @@ class PlangymEnv(PlanEnv):
     def make_gym_env(self) -> gym.Env:
         """The environment before the user's wrappers."""
         kwargs = dict(self._engine_kwargs)
-        if not isinstance(self._make, str):
+        if not isinstance(self._make, (str, EnvSpec)):
             if self.render_mode is not None and _takes(self._make, "render_mode"):
                 kwargs.setdefault("render_mode", self.render_mode)
             return self._make(**kwargs)
-        spec_of(self._make)  # in a worker nobody has imported what provides the id
+        made_by: Any = self._spec_made or self._make
+        if isinstance(made_by, str):  # in a worker nobody has imported what provides the id
+            self._spec_made = spec_of(made_by)
         if self.render_mode is not None and self._knows_render_mode():
             kwargs.setdefault("render_mode", self.render_mode)
         if self.remove_time_limit:
             kwargs.setdefault("max_episode_steps", -1)
-        return gym.make(self._make, disable_env_checker=True, **kwargs)
+        return gym.make(made_by, disable_env_checker=True, **kwargs)
 
     def _measure_capacity(self) -> int:
         return -(-(measure_capacity(self) + LENGTH_BYTES) // CAPACITY_STEP) * CAPACITY_STEP
 
     def _knows_render_mode(self) -> bool:
-        creator: Any = gym.spec(str(self._make)).entry_point
+        made_by: Any = self._spec_made or self._make
+        creator: Any = getattr(made_by, "entry_point", None)
         if isinstance(creator, str):
             creator = load_env_creator(creator)
         metadata = getattr(creator, "metadata", None)

@@ -74,7 +74,8 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self._shared_limit = shared_limit
         self._use_caller = use_caller
         self.SINGLETON = getattr(env_class, "SINGLETON", False)  # type: ignore[misc]
-        label = name if isinstance(name, str) else getattr(name or env_class, "__name__", "?")
+        label = name if isinstance(name, str) else getattr(name or env_class, "__name__", None)
+        label = label or getattr(name, "id", "?")  # of an EnvSpec
         super().__init__(label, 1, True, delay_setup)
 
     @abstractmethod

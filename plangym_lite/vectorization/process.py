@@ -21,6 +21,7 @@ from typing import Any
 import cloudpickle
 
 from plangym_lite.errors import ClosedError, WorkerDiedError
+from plangym_lite.parcel import Parcel
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization import serve
 from plangym_lite.vectorization.channel import Channel, ChannelClosedError, LateError
@@ -68,9 +69,10 @@ class ExternalProcess(EnvironmentWorker):
     ) -> None:
         if not callable(constructor):
             raise TypeError(f"constructor must be callable, got {constructor!r}")
-        self._constructor = constructor
+        self._parcel = Parcel.of(constructor)
         start_timeout = check_timeout(start_timeout, "start_timeout")
-        self._how_to_start = start_method or default_start_method(), start_timeout, linger
+        start_method = start_method or default_start_method(self._parcel)
+        self._how_to_start = start_method, start_timeout, linger
         self._ready: serve.Ready | None = None  # what the child said when its environment stood
         self._child: Any = None  # a Child, once started
         self._channel: Any = None  # the child's
@@ -95,7 +97,7 @@ class ExternalProcess(EnvironmentWorker):
         self._next_id, self._what = 1, {0: "starting"}
         self.waiting: dict[int, Reply] = {}
         self._told = Told()
-        self._child = Child(self._constructor, *self._how_to_start)
+        self._child = Child(self._parcel, *self._how_to_start)
         self._channel, self.why_dead = self._child.channel, None
         if wait_to_start:
             self.wait_start()
