@@ -147,7 +147,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def add_check(parser: argparse.ArgumentParser) -> None:
     """The options of ``check``."""
-    parser.add_argument("name", metavar="NAME", nargs="?", help="an id, module:Id-v0 or module:Class")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="an id, module:Id or module:Class")
     parser.add_argument("--all", action="store_true", help="everything that is installed")
     text = "what --json wrote before, instead of running anything (repeatable)"
     parser.add_argument(

@@ -205,9 +205,9 @@ class _Packer(cloudpickle.Pickler):
 
     def _note(self, obj: Any) -> None:
         """Whoever pickles it here does so by its name, if that leads to it."""
-        found = sys.modules.get(obj.__module__)
-        if "." not in obj.__qualname__ and getattr(found, obj.__qualname__, None) is obj:
-            self.named[obj.__module__, obj.__qualname__] = obj
+        module, name = str(obj.__module__), str(obj.__qualname__)
+        if "." not in name and getattr(sys.modules.get(module), name, None) is obj:
+            self.named[module, name] = obj
 
     def _goes_by_value(self, module: Any) -> bool:
         if not isinstance(module, str):
@@ -215,11 +215,10 @@ class _Packer(cloudpickle.Pickler):
         away = self._is_away.get(module)
         if away is None:
             away = self._is_away[module] = not _can_be_imported(module)
-            present = sys.modules.get(module)
-            if away and present is not None:
-                if module not in cloudpickle.list_registry_pickle_by_value():
-                    cloudpickle.register_pickle_by_value(present)
-                    self.registered.append(present)
+            known = cloudpickle.list_registry_pickle_by_value()
+            if away and module in sys.modules and module not in known:
+                cloudpickle.register_pickle_by_value(sys.modules[module])
+                self.registered.append(sys.modules[module])
         return away
 
 

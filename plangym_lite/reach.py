@@ -24,9 +24,31 @@ from plangym_lite.recipe import Recipe
 __all__ = ["LIBRARIES", "Reach", "top_of"]
 
 LIBRARIES = frozenset(
-    ("ale_py", "Box2D", "cloudpickle", "cv2", "dm_control", "dm_env", "gymnasium", "jax")
-    + ("matplotlib", "minigrid", "mujoco", "numba", "numpy", "pandas", "PIL", "plangym_lite")
-    + ("pygame", "ray", "scipy", "shimmy", "stable_retro", "torch", "tqdm")
+    [
+        "ale_py",
+        "Box2D",
+        "cloudpickle",
+        "cv2",
+        "dm_control",
+        "dm_env",
+        "gymnasium",
+        "jax",
+        "matplotlib",
+        "minigrid",
+        "mujoco",
+        "numba",
+        "numpy",
+        "pandas",
+        "PIL",
+        "plangym_lite",
+        "pygame",
+        "ray",
+        "scipy",
+        "shimmy",
+        "stable_retro",
+        "torch",
+        "tqdm",
+    ]
 )
 """Packages that nobody looks into: they are alike in every process."""
 
@@ -168,7 +190,7 @@ def _is_installed(top: str) -> bool:
 
 
 def _kinds_in(root: Any) -> Iterator[Any]:
-    """The classes and functions that a constructor calls at once: their packages are looked into."""
+    """The classes and functions that a constructor calls at once; their packages are read too."""
     if isinstance(root, Recipe):
         for part in (root.target, *root.args, *(root.kwargs or {}).values()):
             yield from _kinds_in(part)

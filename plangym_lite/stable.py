@@ -1,8 +1,8 @@
 """Names in saved states that never move.
 
 A pickle names what it needs by module and name, and so would make every saved state unreadable
-whenever a file moves. What our own states need goes by this module, **which never moves and is never
-renamed**, and by a short name: a class registers under it, wherever it may live.
+whenever a file moves. What our own states need goes by this module, **which never moves and is
+never renamed**, and by a short name: a class registers under it, wherever it may live.
 
 States carry the version of their layout beside it. A class reads the versions that it knows, and
 refuses others by name; so nothing is ever misread.
@@ -16,7 +16,7 @@ from typing import Any
 
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["rebuild", "register", "stable_reduce"]
+__all__ = ["rebuild", "register", "stable_reduce", "states_name"]
 
 HOMES = {
     "Root": "plangym_lite.envs.stand",
@@ -25,6 +25,14 @@ HOMES = {
 """Where to import what was not registered yet, by name. Change these when a file moves."""
 
 _known: dict[str, tuple[Callable[..., Any], int]] = {}
+
+
+def states_name(kind: type) -> str:
+    """What fingerprints call a class: its ``STATES_NAME``, if it has one of its own.
+
+    Classes of others go by module and name, as do subclasses of ours: their states may be others.
+    """
+    return vars(kind).get("STATES_NAME") or f"{kind.__module__}.{kind.__qualname__}"
 
 
 def register(name: str, make: Callable[..., Any], version: int = 1) -> None:

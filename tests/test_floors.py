@@ -45,7 +45,7 @@ ENGINES = {
     "ray": ("vectorization/ray",),
     "stable_baselines3": ("vectorization/stable_baselines3",),
     "shimmy": (),
-    "pygame": (),
+    "pygame": ("envs/window",),
     "torch": (),
     "cv2": (),
 }

@@ -47,6 +47,8 @@ class AtariEnv(PlangymEnv):
             to ale-py.
     """
 
+    STATES_NAME: ClassVar[str] = "AtariEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("rgb", "grayscale", "palette", "ram")
     DEFAULT_OBS_TYPE: ClassVar[str] = "rgb"
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -38,6 +38,9 @@ class Box2DEnv(PlangymEnv):
         name: as for :class:`PlangymEnv`, and so are the others.
         n_live: how many states are kept in memory, to be stepped from without playing.
     """
+
+    STATES_NAME: ClassVar[str] = "Box2DEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
 
     def __init__(self, name: Any, *others: Any, n_live: int = 128, **engine_kwargs: Any) -> None:
         if n_live < 1:

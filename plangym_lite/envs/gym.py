@@ -58,6 +58,8 @@ class PlangymEnv(PlanEnv):
         engine_kwargs: passed to ``gymnasium.make``, the class or the callable.
     """
 
+    STATES_NAME: ClassVar[str] = "PlangymEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
     _is_plain: bool = False  # the engine's own array is the whole state: no wrappers to save
     _spec_made: EnvSpec | None = None  # of an id, as it was registered when it was first made
     _replayed: ReplayedEnv | None = None  # states are reached by playing

@@ -53,6 +53,8 @@ class RetroEnv(PlangymEnv):
             ``scenario``, ``players`` and others.
     """
 
+    STATES_NAME: ClassVar[str] = "RetroEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
     SINGLETON: ClassVar[bool] = True
     OBS_TYPES: ClassVar[tuple[str, ...]] = (*PlangymEnv.OBS_TYPES, "ram")
 

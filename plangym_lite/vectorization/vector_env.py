@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 from gymnasium.vector import AutoresetMode
 
 from plangym_lite.vectorization.parallel import start_processes
@@ -12,6 +13,7 @@ from plangym_lite.vectorization.seats import Seats
 from plangym_lite.vectorization.worker import InlineWorker, Worker, close_all
 
 __all__ = ["SequentialVectorEnv", "SubprocVectorEnv"]
+
 
 class SubprocVectorEnv(SeatedVectorEnv):
     """A ``gymnasium.vector.VectorEnv`` whose environment ``i`` lives in process ``i``.
