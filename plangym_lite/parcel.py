@@ -190,6 +190,8 @@ class _Packer(cloudpickle.Pickler):
         if isinstance(obj, (type, types.FunctionType)):
             if self._goes_by_value(obj.__module__):
                 self._note(obj)
+                if "__slots__" in vars(obj):
+                    return _with_slots(obj, super().reducer_override(obj))
         elif kind is _LRU:
             if self._goes_by_value(obj.__module__) or "<locals>" in obj.__qualname__:
                 self._note(obj)
@@ -222,6 +224,17 @@ class _Packer(cloudpickle.Pickler):
         return away
 
 
+def _with_slots(kind: Any, reduced: Any) -> Any:
+    """How a class is rebuilt, its slots among it: cloudpickle makes a class without any."""
+    if not isinstance(reduced, tuple) or len(reduced) != 6:
+        return reduced
+    make, (meta, name, bases, given, *others), (attributes, slot_state), *rest = reduced
+    slots = types.MemberDescriptorType
+    attributes = {key: value for key, value in attributes.items() if not isinstance(value, slots)}
+    given = {**given, "__slots__": kind.__slots__}
+    return make, (meta, name, bases, given, *others), (attributes, slot_state), *rest
+
+
 def _name_for_itself(obj: Any) -> str | None:
     """The global name that an object gives as its pickle, as those that exist once do."""
     kind = type(obj)
@@ -241,6 +254,8 @@ def _can_be_imported(name: str) -> bool:
     module = sys.modules.get(name)
     if module is None:
         return False
+    if "__builtins__" not in vars(module):
+        return True  # made by a library in C, wherever that is imported
     parent, _, _ = name.rpartition(".")
     if parent and not _can_be_imported(parent):
         return False

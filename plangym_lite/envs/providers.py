@@ -37,7 +37,10 @@ def spec_of(name: str) -> Any:
     Raises:
         ModuleNotFoundError: there is no such module.
     """
-    for provider in ("", *(() if ":" in name else PROVIDERS)):
+    module, _, name = name.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    for provider in ("", *(() if module else PROVIDERS)):
         if provider:
             register_ids_of(provider)
         try:

@@ -44,15 +44,15 @@ _starting = threading.Lock()
 def default_start_method(constructor: Callable[[], Any] | None = None) -> str:
     """``forkserver`` where there is one, else ``spawn``: neither forks a process with threads.
 
-    Where the code that a constructor reaches makes sets of words (see ``Reach``), their order
-    hangs on a secret that each interpreter draws anew, unless ``PYTHONHASHSEED`` is set, and that
-    only a fork of this process shares: then it is ``fork``. A process that has threads is not
-    forked even so, nor one with an engine of which there is one in a process; a warning says what
-    to do about it.
+    Where the code that a constructor reaches makes sets of words (see ``Reach``), it is ``fork``:
+    their order hangs on a secret that each interpreter draws anew, unless ``PYTHONHASHSEED`` is
+    set, and on how they came about; only a fork of this process shares both. A process that has
+    threads is not forked even so, nor one with an engine of which there is one in a process; a
+    warning says what to do about it.
     """
     methods = multiprocessing.get_all_start_methods()
     default = "forkserver" if "forkserver" in methods else "spawn"
-    if constructor is None or hash_seed() is not None:
+    if constructor is None:
         return default
     parcel = Parcel.of(constructor)
     if not parcel.walks_sets:
@@ -60,7 +60,8 @@ def default_start_method(constructor: Callable[[], Any] | None = None) -> str:
     may_fork = not parcel.is_singleton and "stable_retro" not in sys.modules
     if may_fork and sys.platform == "linux" and threading.active_count() == 1:
         return "fork"
-    _warn_of_sets()
+    if hash_seed() is None:
+        _warn_of_sets()
     return default
 
 
