@@ -184,6 +184,8 @@ def _frozen_function(function: types.FunctionType, memo: dict[int, Any]) -> Any:
     new_parts = (*new_cells, *defaults, *named.values())
     if all(new is before for new, before in zip(new_parts, old, strict=True)):
         return function
+    own = types.CellType()
+    new_cells = tuple(own if _holds(cell, function) else cell for cell in new_cells)
     new = types.FunctionType(
         function.__code__,
         function.__globals__,
@@ -191,6 +193,7 @@ def _frozen_function(function: types.FunctionType, memo: dict[int, Any]) -> Any:
         defaults or None,
         new_cells or None,
     )
+    own.cell_contents = new
     new.__kwdefaults__ = named or None
     new.__qualname__, new.__module__ = function.__qualname__, function.__module__
     new.__doc__, new.__annotations__ = function.__doc__, function.__annotations__
@@ -206,6 +209,13 @@ def _frozen_cell(cell: types.CellType, memo: dict[int, Any]) -> types.CellType:
         return cell
     frozen = _frozen_unless_empty(value, memo)
     return cell if frozen is value else types.CellType(frozen)
+
+
+def _holds(cell: types.CellType, value: Any) -> bool:
+    try:
+        return cell.cell_contents is value
+    except ValueError:  # nothing in it yet
+        return False
 
 
 def _frozen_unless_empty(value: Any, memo: dict[int, Any]) -> Any:
