@@ -95,7 +95,7 @@ def make(
         NotCloneableError: the environment's state cannot be saved exactly.
         ImportError: ``ray=True``, but Ray is not installed.
     """
-    if name is None or (isinstance(name, str) and "task_name" in engine_kwargs):
+    if name is None or ("task_name" in engine_kwargs and _is_domain(name)):
         name = _suite_name(name, **engine_kwargs)
         engine_kwargs = {
             key: value
@@ -178,6 +178,14 @@ def find_spec(name: str) -> Any:
     if suite_like and suite is None:
         hint += '; the tasks of dm_control need: pip install "plangym-lite[dm-control]"'
     raise UnknownEnvironmentError(f"no environment is called {name!r}{hint}")
+
+
+def _is_domain(name: Any) -> bool:
+    """Whether a name can be that of a domain of dm_control."""
+    suite = _suite()
+    if suite is not None:
+        return name in {domain for domain, _ in suite.TASKS.values()}
+    return isinstance(name, str) and name.isidentifier() and name not in gym.registry
 
 
 def _suite_name(name: str | None, /, **engine_kwargs: Any) -> str:
