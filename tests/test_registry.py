@@ -107,13 +107,17 @@ def test_an_id_that_is_registered_again(mine):
 
 
 def test_a_task_name_that_is_no_dm_controls():
-    def build(task_name):
-        assert task_name == "swim"
-        return gym.make("CartPole-v1")
+    asked = []
+
+    def build(task_name=None):  # and no render_mode
+        asked.append(task_name)
+        return CartPoleEnv()
 
     gym.register("Tasked-v0", entry_point=build)
     with make("Tasked-v0", task_name="swim") as env:
         assert env.name == "Tasked-v0"
+        assert type(env) is ClassicControl
+        assert asked[-1] == "swim"
     del gym.registry["Tasked-v0"]
 
 

@@ -180,9 +180,9 @@ class PlangymEnv(PlanEnv):
         if isinstance(creator, str):
             creator = load_env_creator(creator)
         metadata = getattr(creator, "metadata", None)
-        return not isinstance(metadata, dict) or self.render_mode in metadata.get(
-            "render_modes", ()
-        )
+        if not isinstance(metadata, dict):
+            return _takes(creator, "render_mode", or_any=True)
+        return self.render_mode in metadata.get("render_modes", ())
 
     def adopt_layers(self) -> None:
         """Learn what the adapter needs of the layers, and whether the state is plain."""
@@ -300,9 +300,11 @@ def _apply_wrapper(env: gym.Env, wrapper: Any) -> gym.Env:
     return function(env, arguments)
 
 
-def _takes(function: Callable[..., Any], name: str) -> bool:
+def _takes(function: Callable[..., Any], name: str, or_any: bool = False) -> bool:
+    """Whether a function has a parameter of that name, ``or_any`` by ``**``."""
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         return False
-    return name in parameters
+    kinds = [parameter.kind for parameter in parameters.values()]
+    return name in parameters or (or_any and inspect.Parameter.VAR_KEYWORD in kinds)
