@@ -13,6 +13,7 @@ import sys
 import types
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import gymnasium as gym
@@ -55,6 +56,7 @@ LIBRARIES = frozenset(
 MOST = 20_000  # things to look at
 SETS, SET_MAKERS = (set, frozenset), {"set", "frozenset", "hash"}
 SET_CODES = {"BUILD_SET", "SET_ADD", "SET_UPDATE"}
+COMBINED = {"-", "&", "|", "^", "BINARY_SUBTRACT", "BINARY_AND", "BINARY_OR", "BINARY_XOR"}
 NUMBERS = (int, float, complex, np.number)
 
 
@@ -86,7 +88,8 @@ class Reach:
             thing = self._todo.popleft()
             if id(thing) not in self._seen:
                 self._seen[id(thing)] = thing
-                self._visit(thing)
+                with suppress(Exception):  # whatever a foreign object raises when it is looked at
+                    self._visit(thing)
 
     def _visit(self, thing: Any) -> None:
         if isinstance(thing, str):
@@ -162,15 +165,16 @@ class Reach:
         elif isinstance(thing, (EnvSpec, WrapperSpec)):
             yield from (_loaded(thing.entry_point), thing.kwargs)
             yield from getattr(thing, "additional_wrappers", ())
-        elif hasattr(thing, "__wrapped__"):
-            yield thing.__wrapped__
+        elif "__wrapped__" in _own(thing):
+            yield _own(thing)["__wrapped__"]
         elif self._is_users(type(thing)):
             yield type(thing)
-            yield from getattr(thing, "__dict__", {}).values()
+            yield from _own(thing).values()
             for kind in type(thing).__mro__:
                 slots = vars(kind).get("__slots__", ())
                 for name in (slots,) if isinstance(slots, str) else slots:
-                    yield getattr(thing, name, None)
+                    with suppress(AttributeError):
+                        yield object.__getattribute__(thing, name)
 
     def _is_users(self, thing: Any) -> bool:
         return self._is_own(getattr(thing, "__module__", None) or "")
@@ -180,6 +184,14 @@ class Reach:
         if top in LIBRARIES or top in sys.stdlib_module_names:
             return top == "__main__"
         return top in self._home or not _is_installed(top)
+
+
+def _own(thing: Any) -> dict[str, Any]:
+    """The attributes of an object, whatever its class answers to questions about them."""
+    try:
+        return object.__getattribute__(thing, "__dict__")
+    except AttributeError:
+        return {}
 
 
 @functools.lru_cache(maxsize=4096)
@@ -219,11 +231,17 @@ def _codes_in(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes_in(value)
 
 
+def _combines(step: dis.Instruction) -> bool:
+    name = step.argrepr if step.opname == "BINARY_OP" else step.opname
+    return name in COMBINED
+
+
 def _makes_sets(code: types.CodeType) -> bool:
     """Whether code builds sets, or uses a constant one of words but to ask what is in it."""
     before: Any = None
+    of_keys = "keys" in code.co_names  # whose differences and unions are sets
     for step in dis.get_instructions(code):
-        if step.opname in SET_CODES:
+        if step.opname in SET_CODES or (of_keys and _combines(step)):
             return True
         if isinstance(before, frozenset) and step.opname != "CONTAINS_OP":
             return True

@@ -96,7 +96,7 @@ def make(
         ImportError: ``ray=True``, but Ray is not installed.
     """
     if name is None or ("task_name" in engine_kwargs and _is_domain(name)):
-        name = _suite_name(name, **engine_kwargs)
+        name = _suite_name(**{"domain_name": name, **engine_kwargs})
         engine_kwargs = {
             key: value
             for key, value in engine_kwargs.items()
@@ -188,9 +188,9 @@ def _is_domain(name: Any) -> bool:
     return isinstance(name, str) and name.isidentifier() and name not in gym.registry
 
 
-def _suite_name(name: str | None, /, **engine_kwargs: Any) -> str:
-    """The name of a task of dm_control, from its two parts; the domain may stand as the name."""
-    domain, task = engine_kwargs.get("domain_name", name), engine_kwargs.get("task_name")
+def _suite_name(**engine_kwargs: Any) -> str:
+    """The name of a task of dm_control, from its two parts."""
+    domain, task = engine_kwargs.get("domain_name"), engine_kwargs.get("task_name")
     if not isinstance(domain, str) or not isinstance(task, str):
         raise TypeError("make needs a name, or domain_name= and task_name= of a dm_control task")
     return f"{domain}-{task}"

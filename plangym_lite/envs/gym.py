@@ -260,7 +260,9 @@ class PlangymEnv(PlanEnv):
         self.load_bytes(state)
 
     def describe_states(self) -> str:
-        options = self._engine_kwargs, self._wrappers, self.remove_time_limit, self.clone_seeds
+        made_by = self._spec_made and (self._spec_made.entry_point, self._spec_made.kwargs)
+        flags = self.remove_time_limit, self.clone_seeds
+        options = self._engine_kwargs, self._wrappers, *flags, made_by
         versions = " ".join(versions_of(self._base))
         return f"{self.name} {super().describe_states()} {versions} options={digest_of(options)}"
 

@@ -1,5 +1,6 @@
 """What a script defines is known in its workers, by its name: objects of it travel both ways."""
 
+import functools
 import multiprocessing
 import os
 import subprocess
@@ -119,7 +120,9 @@ spec.loader.exec_module(module)
 
 def test_observations_of_a_space_of_the_script():
     """A vector environment of plain Gymnasium, and an external process."""
-    code = GAME + """
+    code = (
+        GAME
+        + """
 class Shows(Game):
     observation_space = Pieces()
     def step(self, action): return self.kind, *super().step(action)[1:]
@@ -129,12 +132,15 @@ obs, *_, info = process.call("step", 1)()
 print(obs is Kind.PAWN, info["kind"] is Kind.PAWN, type(process.observation_space) is Pieces)
 process.close()
 """
+    )
     assert run_python("-c", code) == "True True True\n"
 
 
 def test_names_that_the_script_no_longer_has():
     """A class that was defined anew: what the old one made is not taken for the new one's."""
-    code = GAME + """
+    code = (
+        GAME
+        + """
 Old = Piece
 class Piece: new = True
 class Game(Game):
@@ -144,6 +150,7 @@ process.call("reset")()
 print(type(process.call("get_wrapper_attr", "piece")()) is Piece)
 process.close()
 """
+    )
     assert run_python("-c", code) == "False\n"
 
 
@@ -188,8 +195,11 @@ def test_ids_of_the_program(method, tmp_path):
     (tmp_path / "my_ids.py").write_text(
         IDS + 'gym.register("There-v0", entry_point="my_ids:Richer")\n'
     )
-    code = (IDS + REGISTERED).replace("METHOD", repr(method)) + """
-for name in ("Mine-v0", gym.spec("Mine-v0"), "Built-v2", gym.spec("spaced/Mine-v1"), "my_ids:There-v0"):
+    code = (
+        (IDS + REGISTERED).replace("METHOD", repr(method))
+        + """
+names = "Mine-v0", gym.spec("Mine-v0"), "Built-v2", gym.spec("spaced/Mine-v1"), "my_ids:There-v0"
+for name in names:
     print(earn(make(name, **many)), earn(make(name)))
 print(earn(ParallelEnv(PlangymEnv, gym.spec("Mine-v0"), **many)))
 earlier = make("Mine-v0", **many)
@@ -208,6 +218,7 @@ process = ExternalProcess(lambda: gym.make(f"Pole-v{version}"), start_method=MET
 print(process.call("reset", seed=0)()[0].shape)
 process.close()
 """.replace("METHOD", repr(method))
+    )
     one, five = "[1.0, 1.0]", "[5.0, 5.0]"
     lines = [f"{one} {one}"] * 4 + [f"{five} {five}", one, f"{one} {five}"]
     lines += ["[5.0, 5.0, 1.0, 1.0]"] * 3 + ["(4,)"]
@@ -251,18 +262,23 @@ def test_sets_of_words_come_in_one_order(used):
 def test_the_hash_seed_of_the_start(monkeypatch):
     """What the program makes of the variable later is not how it hashes."""
     monkeypatch.setenv("PYTHONHASHSEED", "7")
-    code = WORDS.replace("USED", "set(LIST)") + """
+    code = (
+        WORDS.replace("USED", "set(LIST)")
+        + """
 import os
 os.environ["PYTHONHASHSEED"] = "8"
 many = {"n_workers": 2, "use_caller": False, "start_method": "forkserver"}
 check(plangym_lite.make(Game, **many), Game())
 print(os.environ["PYTHONHASHSEED"])
 """
+    )
     assert run_python("-c", code).split() == ["True", "True", "8"]
 
 
 def test_a_program_with_threads_is_told():
-    code = WORDS.replace("USED", "WORDS") + """
+    code = (
+        WORDS.replace("USED", "WORDS")
+        + """
 stop = threading.Event()
 threading.Thread(target=stop.wait).start()
 with warnings.catch_warnings(record=True) as caught:
@@ -271,6 +287,7 @@ with warnings.catch_warnings(record=True) as caught:
 stop.set()
 print([str(each.message) for each in caught if "PYTHONHASHSEED=0" in str(each.message)])
 """
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
@@ -304,12 +321,27 @@ class Seen(Asks):
     seen: set = set()
 
 
+class Keys(Asks):
+    def step(self, action):
+        return list({"left": 1, "right": 2}.keys() - {action: 0}.keys())
+
+
+class Mute:
+    """Will not be asked."""
+
+    def __getattr__(self, name):
+        raise RuntimeError("do not touch")
+
+
 @pytest.mark.parametrize(
     ("constructor", "walks"),
     [
         (Asks, False),
         (Walks, True),
         (Seen, True),
+        (Keys, True),
+        (functools.partial(Asks, Mute()), False),
+        (functools.partial(Asks, [{"a": ("b", {1, "c"})}]), True),
         (lambda: NUMBERS, False),
         (lambda: Walks(), True),
         (lambda: gym.make("CartPole-v1"), False),
