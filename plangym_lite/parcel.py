@@ -9,6 +9,7 @@ has. And ids that were registered here are registered there.
 
 from __future__ import annotations
 
+import enum
 import functools
 import importlib
 import io
@@ -78,11 +79,12 @@ def unpack(carried: Any) -> Callable[[], Any]:
     """The constructor of a parcel, its classes named and its ids registered in this process.
 
     Args:
-        carried: the bytes of ``Parcel.pack``, or a callable, which is returned as it is.
+        carried: the bytes of ``Parcel.pack``, the pickle of a callable, or a callable.
     """
-    if not isinstance(carried, bytes):
-        return carried
-    specs, constructor, _ = cloudpickle.loads(carried)
+    found: Any = cloudpickle.loads(carried) if isinstance(carried, bytes) else carried
+    if not isinstance(found, tuple):
+        return found
+    specs, constructor, _ = found
     _register(specs)
     return constructor
 
@@ -98,7 +100,7 @@ def registered_specs(asked: set[str]) -> dict[str, EnvSpec]:
     """
     wanted = {text.rpartition(":")[2] for text in asked}
     specs: dict[str, EnvSpec] = {}
-    for name, spec in gym.registry.items():
+    for name, spec in list(gym.registry.items()):
         is_asked = name in wanted or VERSION.sub("", name) in wanted
         if is_asked or not _is_provided(name, spec.entry_point or spec.vector_entry_point):
             specs[name] = spec
@@ -226,7 +228,7 @@ class _Packer(cloudpickle.Pickler):
 
 def _with_slots(kind: Any, reduced: Any) -> Any:
     """How a class is rebuilt, its slots among it: cloudpickle makes a class without any."""
-    if not isinstance(reduced, tuple) or len(reduced) != 6:
+    if not isinstance(reduced, tuple) or isinstance(kind, enum.EnumMeta):
         return reduced
     make, (meta, name, bases, given, *others), (attributes, slot_state), *rest = reduced
     slots = types.MemberDescriptorType

@@ -38,6 +38,9 @@ PRELOAD = ["plangym_lite.vectorization.serve", "plangym_lite.envs.gym"]
 THREAD_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """One worker is one core's work; and a server that forks must have no threads."""
 
+NEVER_FORKED = frozenset(("jax", "stable_retro", "tensorflow", "torch"))
+"""Packages with threads of their own, or with an engine of which a process can have only one."""
+
 _starting = threading.Lock()
 
 
@@ -47,8 +50,8 @@ def default_start_method(constructor: Callable[[], Any] | None = None) -> str:
     Where the code that a constructor reaches makes sets of words (see ``Reach``), it is ``fork``:
     their order hangs on a secret that each interpreter draws anew, unless ``PYTHONHASHSEED`` is
     set, and on how they came about; only a fork of this process shares both. A process that has
-    threads is not forked even so, nor one with an engine of which there is one in a process; a
-    warning says what to do about it.
+    threads is not forked even so, nor one with an engine of which there is one in a process, or
+    with torch or JAX; a warning says what to do about it.
     """
     methods = multiprocessing.get_all_start_methods()
     default = "forkserver" if "forkserver" in methods else "spawn"
@@ -57,7 +60,7 @@ def default_start_method(constructor: Callable[[], Any] | None = None) -> str:
     parcel = Parcel.of(constructor)
     if not parcel.walks_sets:
         return default
-    may_fork = not parcel.is_singleton and "stable_retro" not in sys.modules
+    may_fork = not parcel.is_singleton and NEVER_FORKED.isdisjoint(sys.modules)
     if may_fork and sys.platform == "linux" and threading.active_count() == 1:
         return "fork"
     if hash_seed() is None:
@@ -70,8 +73,8 @@ def _warn_of_sets() -> None:
     """Once in a process."""
     warnings.warn(
         "the environment uses sets, whose order in the workers may be another one than here, and "
-        "with it the results: this process cannot be forked, because it has threads or holds an "
-        "engine that must not be forked. Set PYTHONHASHSEED=0 before Python starts, or choose a "
+        "with it the results: this process cannot be forked, because it has threads or a library "
+        "that must not be forked. Set PYTHONHASHSEED=0 before Python starts, or choose a "
         "start_method=",
         RuntimeWarning,
         stacklevel=3,
