@@ -22,21 +22,21 @@ from plangym_lite.transitions import BatchSpec, Columns, Rows, copy_element, wri
 __all__ = ["Factory", "Seat", "seat_recipes"]
 
 Factory = Callable[[], Any] | str | EnvSpec
-"""Makes an environment; or the id or spec of one, for ``gymnasium.make``."""
+"""Makes an environment; or, where all are such, the id or spec of one, for ``gymnasium.make``."""
 
 
 def seat_recipes(factories: Iterable[Factory], mode: AutoresetMode) -> list[Recipe]:
     """What each worker calls to make its environment and put it on a seat.
 
     Raises:
-        TypeError: a factory cannot be called.
+        TypeError: a factory cannot be called, and they are not all ids or specs.
         ValueError: there is none.
     """
     factories = [factories] if isinstance(factories, str) else list(factories)
+    if all(isinstance(factory, (str, EnvSpec)) for factory in factories):
+        factories = [Recipe(gym.make, (name,)) for name in factories]
     for index, factory in enumerate(factories):
-        if isinstance(factory, (str, EnvSpec)):
-            factories[index] = Recipe(gym.make, (factory,))
-        elif not callable(factory):
+        if not callable(factory):
             raise TypeError(f"env factory {index} must be callable, got {factory!r}")
     if not factories:
         raise ValueError("give at least one env factory")

@@ -209,11 +209,11 @@ gym.register("Mine-v0", entry_point=Richer)
 for process in earlier.batch_env: process.restart()
 print(earn(earlier), earn(make("Mine-v0", **many)))
 version = 0
-factories = [lambda: gym.make(f"Mine-v{version}"), "my_ids:There-v0", gym.spec("Built-v2"),
-             lambda: gym.make("spaced/Mine-v1")]
+factories = [lambda: gym.make(f"Mine-v{version}"), lambda: gym.make("my_ids:There-v0")]
+names = ["my_ids:There-v0", gym.spec("Built-v2")]
 print(earn_vector(SubprocVectorEnv(factories, start_method=METHOD)))
-print(earn_vector(SequentialVectorEnv(factories)))
-print(earn_sb3(SubprocVecEnv(factories, start_method=METHOD)))
+print(earn_vector(SequentialVectorEnv(factories)), earn_vector(SequentialVectorEnv(names)))
+print(earn_sb3(SubprocVecEnv(names, start_method=METHOD)))
 process = ExternalProcess(lambda: gym.make(f"Pole-v{version}"), start_method=METHOD)
 print(process.call("reset", seed=0)()[0].shape)
 process.close()
@@ -221,7 +221,7 @@ process.close()
     )
     one, five = "[1.0, 1.0]", "[5.0, 5.0]"
     lines = [f"{one} {one}"] * 4 + [f"{five} {five}", one, f"{one} {five}"]
-    lines += ["[5.0, 5.0, 1.0, 1.0]"] * 3 + ["(4,)"]
+    lines += ["[5.0, 5.0]", "[5.0, 5.0] [5.0, 1.0]", "[5.0, 1.0]", "(4,)"]
     script = tmp_path / "script.py"
     script.write_text(code)
     assert run_python(str(script), cwd=tmp_path).splitlines() == lines
