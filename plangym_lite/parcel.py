@@ -29,12 +29,14 @@ from gymnasium.envs.registration import EnvSpec
 
 from plangym_lite.reach import Reach, top_of
 
-__all__ = ["Parcel", "registered_specs", "unpack"]
+__all__ = ["Parcel", "dumps", "know", "names_of_main", "registered_specs", "unpack"]
 
 PROVIDERS = {"gymnasium": "gymnasium.envs", "minigrid": "minigrid", "ale_py": "", "shimmy": ""}
 """Who registers ids in every process that wants them; and where these ids are written down."""
 
 VERSION = re.compile(r"-v\d+$")
+_KINDS = (type, types.FunctionType)
+_here: dict[int, Any] = {}  # in a worker: what its parent knows by name
 _LRU = type(functools.lru_cache(maxsize=1)(len))
 _packing = threading.Lock()
 
@@ -54,6 +56,7 @@ class Parcel:
         self.walks_sets, self.is_singleton = reach.walks_sets, reach.has_singletons
         self.specs = registered_specs(reach.strings)
         self._bytes: bytes | None = None
+        self.named: dict[int, Any] = {}  # what was packed under its name, by id
 
     @classmethod
     def of(cls, constructor: Any) -> Parcel:
@@ -68,10 +71,10 @@ class Parcel:
         """By value, for ``unpack``; what is changed afterwards makes no difference."""
         if self._bytes is None:
             try:
-                self._bytes = _dumped(self.constructor, self.specs)
+                self._bytes, self.named = _dumped(self.constructor, self.specs)
             except Exception:  # whatever the arguments of an id hold: it may not be asked for
                 specs = {name: spec for name, spec in self.specs.items() if _travels(spec)}
-                self._bytes = _dumped(self.constructor, specs)
+                self._bytes, self.named = _dumped(self.constructor, specs)
         return self._bytes
 
 
@@ -164,7 +167,52 @@ class _Names:
     """Stands, at the end of a parcel, for the names of what it holds by value."""
 
 
-def _dumped(constructor: Any, specs: dict[str, EnvSpec]) -> bytes:
+def dumps(value: Any, known: dict[int, Any] | None = None) -> bytes:
+    """Pickle a value by value, but for what the other process knows by its name.
+
+    By value it would be a second class over there, or all attributes of the first would be set
+    anew.
+
+    Args:
+        value: anything that cloudpickle takes.
+        known: classes and functions by id; in a worker by default those that came in its parcel.
+    """
+    buffer = io.BytesIO()
+    _Sender(buffer, _here if known is None else known).dump(value)
+    return buffer.getvalue()
+
+
+def names_of_main() -> dict[int, Any]:
+    """What ``__main__`` defines, by id: a fork of this process knows it by its name."""
+    found = list(vars(sys.modules["__main__"]).values())
+    mine = [each for each in found if isinstance(each, _KINDS) and each.__module__ == "__main__"]
+    return {id(each): each for each in mine if _is_at_its_name(each)}
+
+
+def know(named: dict[int, Any]) -> None:
+    """In a worker: its parent knows these by their names."""
+    _here.update(named)
+
+
+def _is_at_its_name(obj: Any) -> bool:
+    found = sys.modules.get(obj.__module__)
+    return "." not in obj.__qualname__ and getattr(found, obj.__qualname__, None) is obj
+
+
+class _Sender(cloudpickle.Pickler):
+    """cloudpickle, which knows what the other side knows."""
+
+    def __init__(self, file: io.BytesIO, known: dict[int, Any]) -> None:
+        super().__init__(file)
+        self.known = known
+
+    def reducer_override(self, obj: Any) -> Any:
+        if self.known.get(id(obj)) is obj and obj is not None and _is_at_its_name(obj):
+            return obj.__qualname__
+        return super().reducer_override(obj)
+
+
+def _dumped(constructor: Any, specs: dict[str, EnvSpec]) -> tuple[bytes, dict[int, Any]]:
     buffer = io.BytesIO()
     with _packing:
         packer = _Packer(buffer)
@@ -173,7 +221,8 @@ def _dumped(constructor: Any, specs: dict[str, EnvSpec]) -> bytes:
         finally:
             for module in packer.registered:
                 cloudpickle.unregister_pickle_by_value(module)
-    return buffer.getvalue()
+    named = [each for each in packer.named.values() if isinstance(each, _KINDS)]
+    return buffer.getvalue(), {id(each): each for each in named}
 
 
 class _Packer(cloudpickle.Pickler):
@@ -209,9 +258,8 @@ class _Packer(cloudpickle.Pickler):
 
     def _note(self, obj: Any) -> None:
         """Whoever pickles it here does so by its name, if that leads to it."""
-        module, name = str(obj.__module__), str(obj.__qualname__)
-        if "." not in name and getattr(sys.modules.get(module), name, None) is obj:
-            self.named[module, name] = obj
+        if _is_at_its_name(obj):
+            self.named[obj.__module__, obj.__qualname__] = obj
 
     def _goes_by_value(self, module: Any) -> bool:
         if not isinstance(module, str):
@@ -289,6 +337,8 @@ def _name(named: list[tuple[str, str, Any]]) -> None:
         if module not in sys.modules:
             sys.modules[module] = types.ModuleType(module)
         setattr(sys.modules[module], name, value)
+        if isinstance(value, _KINDS):
+            _here[id(value)] = value
         inner = getattr(value, "__wrapped__", None)
         if isinstance(value, _LRU) and isinstance(inner, types.FunctionType):
             inner.__globals__[name] = value  # it may call itself

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from plangym_lite.parcel import Parcel
+from plangym_lite.parcel import Parcel, know, names_of_main
 from plangym_lite.vectorization import serve
 from plangym_lite.vectorization.channel import Channel, ChannelClosedError, LateError
 from plangym_lite.vectorization.launch import (
@@ -124,4 +124,5 @@ def _forked_main(sock: socket.socket, lifeline: Any, constructor: Any, linger: f
     """In a forked child: let go of what belongs to the parent."""
     for end in list(_parent_ends):
         end.close()
+    know(names_of_main())
     serve.main(sock, lifeline, constructor, linger)

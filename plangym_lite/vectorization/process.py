@@ -18,10 +18,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import cloudpickle
-
 from plangym_lite.errors import ClosedError, WorkerDiedError
-from plangym_lite.parcel import Parcel
+from plangym_lite.parcel import Parcel, dumps, names_of_main
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization import serve
 from plangym_lite.vectorization.channel import Channel, ChannelClosedError, LateError
@@ -98,6 +96,7 @@ class ExternalProcess(EnvironmentWorker):
         self.waiting: dict[int, Reply] = {}
         self._told = Told()
         self._child = Child(self._parcel, *self._how_to_start)
+        self._known = names_of_main() if self._how_to_start[0] == "fork" else self._parcel.named
         self._channel, self.why_dead = self._child.channel, None
         if wait_to_start:
             self.wait_start()
@@ -121,7 +120,7 @@ class ExternalProcess(EnvironmentWorker):
                 self.spec, self.observation_space, self.action_space = ready
                 self._what.pop(0, None)
                 if self._home is not None:
-                    payload = cloudpickle.dumps(("set_state", (self._home,), {}))
+                    payload = dumps(("set_state", (self._home,), {}), self._known)
                     self._send(channel, Message.CALL, "set_state", payload)
                 self._ready = ready
                 return channel.drop()
@@ -181,7 +180,7 @@ class ExternalProcess(EnvironmentWorker):
     # ---- requests -----------------------------------------------------------------------------
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
-        payload = cloudpickle.dumps((public(name), args, kwargs))
+        payload = dumps((public(name), args, kwargs), self._known)
         return self._request(Message.CALL, name, payload)
 
     def access(self, name: str) -> Any:
@@ -194,10 +193,11 @@ class ExternalProcess(EnvironmentWorker):
         self, block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None = None
     ) -> Promise:
         for name, args, fd in self._told.missing(block, queue):
-            payload = cloudpickle.dumps((name, args, {}))
+            payload = dumps((name, args, {}), self._known)
             self._request(Message.CALL, self.rows_name, payload, (fd,))
         name = "rollout_batch" if block.layout.form.steps else self.rows_name
-        return self._request(Message.CALL, name, rows_call(block, piece, left_over, queue))
+        payload = rows_call(block, piece, left_over, queue, self._known)
+        return self._request(Message.CALL, name, payload)
 
     def forget_block(self, number: int) -> None:
         if self._told.forget(number):

@@ -136,6 +136,34 @@ process.close()
     assert run_python("-c", code) == "True True True\n"
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_classes_stay_what_they_are_whatever_is_sent(method):
+    """An action of a class of the script; a result that only cloudpickle can carry."""
+    code = (
+        GAME
+        + """
+class Moved(Game):
+    action_space = Pieces()
+    count = 0
+    def step(self, action):
+        Moved.count += 1
+        same = action is Kind.ROOK and type(action) is type(self.kind)
+        info = {"n": Moved.count, "f": lambda: 7, "p": Piece()}
+        return np.zeros(1), float(same), False, False, info
+before = Piece.__eq__, Moved.step
+process = plangym_lite.ExternalProcess(Moved, start_method=METHOD)
+process.call("reset")()
+for n in (1, 2):
+    _, same, *_, info = process.call("step", Kind.ROOK)()
+    unmoved = before == (Piece.__eq__, Moved.step)
+    print(same, info["n"], info["f"](), type(info["p"]) is Piece, unmoved)
+process.close()
+print(Moved.count)
+""".replace("METHOD", repr(method))
+    )
+    assert run_python("-c", code) == "1.0 1 7 True True\n1.0 2 7 True True\n0\n"
+
+
 def test_names_that_the_script_no_longer_has():
     """A class that was defined anew: what the old one made is not taken for the new one's."""
     code = (
