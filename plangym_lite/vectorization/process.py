@@ -74,6 +74,7 @@ class ExternalProcess(EnvironmentWorker):
         self._ready: serve.Ready | None = None  # what the child said when its environment stood
         self._child: Any = None  # a Child, once started
         self._channel: Any = None  # the child's
+        self._known: dict[int, Any] = {}  # what the child knows by its name
         self._home: Any = None  # a fresh child is put into this state
         self._closed = False
         self.why_dead: str | None = None
