@@ -2,8 +2,8 @@
 
 The house, from the ground up; a file imports only from lower floors:
 
-    floor 0  errors.py  showing.py
-    floor 1  machine recipe transitions state_column splitting validation archive
+    floor 0  errors.py  showing.py  stable.py
+    floor 1  machine recipe reach parcel transitions state_column splitting validation archive
     floor 2  engine.py  batches.py  core.py
     floor 3  envs/  vectorization/  planners/  testing/     rooms without doors between them
     floor 4  registry.py

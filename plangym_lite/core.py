@@ -15,7 +15,7 @@ import numpy as np
 from plangym_lite.batches import Batches
 from plangym_lite.engine import AWAY, CLOSED, READY, TERMINATED, TRUNCATED
 from plangym_lite.errors import InvalidStateError
-from plangym_lite.recipe import Recipe
+from plangym_lite.recipe import Recipe, freeze
 from plangym_lite.showing import table
 from plangym_lite.transitions import Step, Transition
 from plangym_lite.validation import check_action, check_dt, check_state
@@ -39,7 +39,7 @@ class PlanEnv(Batches):
     def __new__(cls, *args: Any, **kwargs: Any) -> PlanEnv:
         """Record how the environment is made, whatever its class does in ``__init__``."""
         self = super().__new__(cls)
-        self._recipe = Recipe(cls, args, kwargs)
+        self._recipe = Recipe(cls, freeze(args), freeze(kwargs))
         return self
 
     def __init__(

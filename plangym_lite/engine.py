@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.errors import ClosedError, InvalidStateError
+from plangym_lite.stable import states_name
 from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row, write_steps
 
 __all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "Engine", "add_note"]
@@ -29,6 +30,7 @@ class Engine(ABC):
 
     STATE_IS_ARRAY: bool = True
     OBS_IS_ARRAY: bool = True
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
     SINGLETON: ClassVar[bool] = False  # at most one engine in a process
     is_trusted: bool = False  # known never to end its process: rows may run in the caller's
 
@@ -140,7 +142,13 @@ class Engine(ABC):
     def describe_states(self) -> str:
         """The fingerprint: one line, the same in every process. Add what else states need."""
         shape, dtype = self.state_layout() or ("of any size", "object")
-        return f"{type(self).__module__}.{type(self).__qualname__} states={dtype}{shape}"
+        return f"{states_name(type(self))} layout={self.layout} states={dtype}{shape}"
+
+    @property
+    def layout(self) -> str:
+        """The versions of how states are laid out, ``LAYOUT`` of each class that says so."""
+        versions = [vars(kind)["LAYOUT"] for kind in type(self).__mro__ if "LAYOUT" in vars(kind)]
+        return ".".join(map(str, versions))
 
     def draw_image(self) -> np.ndarray:
         """The picture of the engine's state."""

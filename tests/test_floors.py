@@ -22,8 +22,9 @@ MODULES = {
     for path in FILES
 }
 FLOORS = [
-    {"errors", "showing"},
-    {"machine", "transitions", "splitting", "validation", "recipe", "archive", "state_column"},
+    {"errors", "showing", "stable"},
+    {"machine", "transitions", "splitting", "validation", "recipe", "archive", "state_column"}
+    | {"reach", "parcel"},
     {"engine", "batches", "core"},
     {"envs", "vectorization", "planners", "testing"},
     {"registry"},
@@ -44,7 +45,7 @@ ENGINES = {
     "ray": ("vectorization/ray",),
     "stable_baselines3": ("vectorization/stable_baselines3",),
     "shimmy": (),
-    "pygame": (),
+    "pygame": ("envs/window",),
     "torch": (),
     "cv2": (),
 }
@@ -160,7 +161,7 @@ def test_the_cycle_test_sees_cycles():
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)
 def test_files_are_short(path):
-    assert len(path.read_text().splitlines()) <= 300
+    assert len(path.read_text().splitlines()) <= 400
 
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)

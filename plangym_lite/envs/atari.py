@@ -47,6 +47,8 @@ class AtariEnv(PlangymEnv):
             to ale-py.
     """
 
+    STATES_NAME: ClassVar[str] = "AtariEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("rgb", "grayscale", "palette", "ram")
     DEFAULT_OBS_TYPE: ClassVar[str] = "rgb"
 
@@ -94,7 +96,7 @@ class AtariEnv(PlangymEnv):
     # ---- building -----------------------------------------------------------------------------
 
     def make_gym_env(self) -> gym.Env:
-        if isinstance(self._make, str):
+        if not callable(self._make):  # an id, or the spec of one
             self._engine_kwargs = {
                 **self._engine_kwargs,
                 "obs_type": "grayscale" if self.obs_type == "palette" else self.obs_type,

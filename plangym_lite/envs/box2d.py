@@ -40,6 +40,8 @@ class Box2DEnv(PlangymEnv):
 
     _plays_only = True
     STATE_METHODS: ClassVar[tuple[str, ...]] = ("replay",)
+    STATES_NAME: ClassVar[str] = "Box2DEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
 
     def __init__(self, name: Any, *others: Any, n_live: int = 128, **engine_kwargs: Any) -> None:
         if n_live < 1:

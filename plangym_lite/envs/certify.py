@@ -40,7 +40,8 @@ from plangym_lite.envs.exam import (
 from plangym_lite.envs.own_globals import shared_kept, shared_seeded
 from plangym_lite.envs.snapshot import layers_of
 from plangym_lite.errors import NotCloneableError
-from plangym_lite.recipe import informed
+from plangym_lite.informed import informed
+from plangym_lite.recipe import original_of
 
 __all__ = ["Verdict", "refuse_the_same", "verdict_on"]
 
@@ -76,7 +77,7 @@ def verdict_on(env: Any) -> Verdict:
 
 def refuse_the_same(env: Any) -> None:
     """Raise if a callable returns one environment again and again."""
-    if isinstance(env._make, (str, type)):
+    if isinstance(env._make, (str, type, gym.envs.registration.EnvSpec)):
         return
     key = key_of(env)
     if key in OUTCOMES:
@@ -92,9 +93,10 @@ def refuse_the_same(env: Any) -> None:
 def key_of(env: Any) -> Any:
     """What is verified: classes and arguments, in order; ``None`` where that is no key."""
     options = env.clone_seeds, env.obs_type, env.state_choice, env._certify, env.STATE_IS_ARRAY
-    made_by = env._make
-    if isinstance(made_by, str) and made_by in gym.registry:
-        spec = gym.registry[made_by]
+    made_by, spec = original_of(env._make), env._spec_made
+    if isinstance(made_by, gym.envs.registration.EnvSpec):
+        made_by, spec = made_by.id, made_by
+    if spec is not None:
         made_by = made_by, spec.entry_point, spec.kwargs, spec.additional_wrappers
     layers = tuple(type(layer) for layer in layers_of(env._gym_env))
     others = env.remove_time_limit, env.render_mode, env._engine_kwargs, env._wrappers

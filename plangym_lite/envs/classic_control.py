@@ -10,7 +10,7 @@ variables matters: Acrobot is float32 until its first step, continuous MountainC
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -37,6 +37,9 @@ class ClassicControl(KernelEnv):
 
     Subclasses of them, and any user's wrappers, are saved by the generic snapshot instead.
     """
+
+    STATES_NAME: ClassVar[str] = "ClassicControl"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
 
     def adopt_layers(self) -> None:
         base = type(self._base)

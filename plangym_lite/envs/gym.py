@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.envs.registration import load_env_creator
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from PIL import Image
 
 from plangym_lite.core import PlanEnv
@@ -29,7 +29,8 @@ from plangym_lite.envs.providers import spec_of
 from plangym_lite.envs.replay import ReplayedEnv
 from plangym_lite.envs.snapshot import Snapshot, layers_of
 from plangym_lite.errors import InvalidStateError, NotCloneableError, StateOutgrownError
-from plangym_lite.recipe import take_findings
+from plangym_lite.informed import take_findings
+from plangym_lite.recipe import freeze
 from plangym_lite.transitions import copy_element
 
 __all__ = ["PlangymEnv", "to_grayscale"]
@@ -42,7 +43,8 @@ class PlangymEnv(PlanEnv):
     """Any Gymnasium environment as a :class:`~plangym_lite.core.PlanEnv`.
 
     Args:
-        name: a Gymnasium id, an environment class, or a callable that returns an environment.
+        name: a Gymnasium id or ``EnvSpec``, an environment class, or a callable that returns an
+            environment.
         frameskip: environment steps for each unit of ``dt``.
         autoreset: see :class:`~plangym_lite.core.PlanEnv`.
         wrappers: applied in order; each a callable ``wrapper(env)`` or a pair of such a callable
@@ -64,7 +66,10 @@ class PlangymEnv(PlanEnv):
         engine_kwargs: passed to ``gymnasium.make``, the class or the callable.
     """
 
+    STATES_NAME: ClassVar[str] = "PlangymEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
     _is_plain: bool = False  # the engine's own array is the whole state: no wrappers to save
+    _spec_made: EnvSpec | None = None  # of an id, as it was registered when it was first made
     _replayed: ReplayedEnv | None = None  # states are reached by playing
     _owns_globals: bool = False  # it draws from generators that all of Python shares
     _saved_by_engine: tuple[str, ...] = ()  # attributes of the base that the adapter sees to
@@ -80,7 +85,7 @@ class PlangymEnv(PlanEnv):
 
     def __init__(
         self,
-        name: str | Callable[..., gym.Env],
+        name: str | EnvSpec | Callable[..., gym.Env],
         frameskip: int = 1,
         autoreset: bool = True,
         wrappers: Iterable[Any] | None = None,
@@ -108,9 +113,9 @@ class PlangymEnv(PlanEnv):
             raise ValueError(f"render_mode must be rgb_array, human or None, got {render_mode!r}")
         if render_mode is None and (return_image or obs_type in ("rgb", "grayscale")):
             raise ValueError("images need render_mode='rgb_array', got render_mode=None")
-        self._make = name
-        self._wrappers = tuple(wrappers or ())
-        self._engine_kwargs = engine_kwargs
+        self._make = freeze(name)
+        self._wrappers = freeze(tuple(wrappers or ()))
+        self._engine_kwargs = freeze(engine_kwargs)
         self.remove_time_limit = remove_time_limit
         self.render_mode = render_mode
         self.obs_type = obs_type
@@ -120,6 +125,7 @@ class PlangymEnv(PlanEnv):
         self.state_choice = state_method
         self._certify = certify
         label = name if isinstance(name, str) else getattr(name, "__name__", repr(name))
+        label = name.id if isinstance(name, EnvSpec) else label
         super().__init__(label, frameskip, autoreset, delay_setup, return_image)
 
     @property
@@ -252,25 +258,28 @@ class PlangymEnv(PlanEnv):
     def make_gym_env(self) -> gym.Env:
         """The environment before the user's wrappers."""
         kwargs = dict(self._engine_kwargs)
-        if not isinstance(self._make, str):
+        if not isinstance(self._make, (str, EnvSpec)):
             if self.render_mode is not None and _takes(self._make, "render_mode"):
                 kwargs.setdefault("render_mode", self.render_mode)
             return self._make(**kwargs)
-        spec_of(self._make)  # in a worker nobody has imported what provides the id
+        made_by: Any = self._spec_made or self._make
+        if isinstance(made_by, str):  # in a worker nobody has imported what provides the id
+            self._spec_made = spec_of(made_by)
         if self.render_mode is not None and self._knows_render_mode():
             kwargs.setdefault("render_mode", self.render_mode)
         if self.remove_time_limit:
             kwargs.setdefault("max_episode_steps", -1)
-        return gym.make(self._make, disable_env_checker=True, **kwargs)
+        return gym.make(made_by, disable_env_checker=True, **kwargs)
 
     def _knows_render_mode(self) -> bool:
-        creator: Any = gym.spec(str(self._make)).entry_point
+        made_by: Any = self._spec_made or self._make
+        creator: Any = getattr(made_by, "entry_point", None)
         if isinstance(creator, str):
             creator = load_env_creator(creator)
         metadata = getattr(creator, "metadata", None)
-        return not isinstance(metadata, dict) or self.render_mode in metadata.get(
-            "render_modes", ()
-        )
+        if not isinstance(metadata, dict):
+            return _takes(creator, "render_mode", or_any=True)
+        return self.render_mode in metadata.get("render_modes", ())
 
     def adopt_layers(self) -> None:
         """Learn what the adapter needs of the layers, and whether the state is plain."""
@@ -381,7 +390,9 @@ class PlangymEnv(PlanEnv):
         self.STATE_IS_ARRAY, self._spec = False, None
 
     def describe_states(self) -> str:
-        options = self._engine_kwargs, self._wrappers, self.remove_time_limit, self.clone_seeds
+        made_by = self._spec_made and (self._spec_made.entry_point, self._spec_made.kwargs)
+        flags = self.remove_time_limit, self.clone_seeds
+        options = self._engine_kwargs, self._wrappers, *flags, made_by
         versions = " ".join(versions_of(self._base))
         if self._snapshot is not None and self._snapshot.simulations is not None:
             versions += "".join(f" model={int(tag):08x}" for tag in self._snapshot.simulations.tags)
@@ -429,9 +440,11 @@ def _apply_wrapper(env: gym.Env, wrapper: Any) -> gym.Env:
     return function(env, arguments)
 
 
-def _takes(function: Callable[..., Any], name: str) -> bool:
+def _takes(function: Callable[..., Any], name: str, or_any: bool = False) -> bool:
+    """Whether a function has a parameter of that name, ``or_any`` by ``**``."""
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         return False
-    return name in parameters
+    kinds = [parameter.kind for parameter in parameters.values()]
+    return name in parameters or (or_any and inspect.Parameter.VAR_KEYWORD in kinds)

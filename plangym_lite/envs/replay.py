@@ -23,6 +23,7 @@ from gymnasium import spaces
 from plangym_lite.envs.snapshot import Snapshot, layers_of
 from plangym_lite.envs.stand import Images, Root, Stand
 from plangym_lite.errors import InvalidStateError
+from plangym_lite.stable import register, stable_reduce
 from plangym_lite.transitions import ARRAY_SPACES
 
 __all__ = ["ReplayedEnv", "Root", "Trail"]
@@ -38,6 +39,12 @@ class Trail(NamedTuple):
     root: Root
     frames: bytes  # the actions, one after another
     ended: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return stable_reduce("Trail", *self)
+
+
+register("Trail", Trail)
 
 
 class ReplayedEnv(gym.Env):

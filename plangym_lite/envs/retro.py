@@ -54,6 +54,8 @@ class RetroEnv(PlangymEnv):
             ``scenario``, ``players`` and others.
     """
 
+    STATES_NAME: ClassVar[str] = "RetroEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
     SINGLETON: ClassVar[bool] = True
     STATE_METHODS: ClassVar[tuple[str, ...]] = ()
     _saved_by_engine = ("em", "data", *STAYS)

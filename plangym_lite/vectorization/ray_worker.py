@@ -20,6 +20,7 @@ import ray
 from ray.exceptions import RayError
 
 from plangym_lite.errors import ClosedError, WorkerDiedError
+from plangym_lite.parcel import Parcel
 from plangym_lite.transitions import Columns
 from plangym_lite.vectorization.columns import LeftOver, odd_leaves, put_columns
 from plangym_lite.vectorization.desk import RowsReply
@@ -64,7 +65,7 @@ class RayWorker(EnvironmentWorker):
     ) -> None:
         if not callable(constructor):
             raise TypeError(f"constructor must be callable, got {constructor!r}")
-        self._recipe = cloudpickle.dumps(constructor)
+        self._recipe = Parcel.of(constructor).pack()
         self._own = Connection() if connection is None else None
         self._connection: Any = connection or self._own
         self.options = dict(options or {})

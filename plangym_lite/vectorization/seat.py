@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 
 from plangym_lite.core import PlanEnv
@@ -18,17 +19,22 @@ from plangym_lite.errors import NotCloneableError
 from plangym_lite.recipe import Recipe
 from plangym_lite.transitions import BatchSpec, Columns, Rows, copy_element, write_row
 
-__all__ = ["Seat", "seat_recipes"]
+__all__ = ["Factory", "Seat", "seat_recipes"]
+
+Factory = Callable[[], Any] | str | EnvSpec
+"""Makes an environment; or, where all are such, the id or spec of one, for ``gymnasium.make``."""
 
 
-def seat_recipes(factories: Iterable[Callable[[], Any]], mode: AutoresetMode) -> list[Recipe]:
+def seat_recipes(factories: Iterable[Factory], mode: AutoresetMode) -> list[Recipe]:
     """What each worker calls to make its environment and put it on a seat.
 
     Raises:
-        TypeError: a factory cannot be called.
+        TypeError: a factory cannot be called, and they are not all ids or specs.
         ValueError: there is none.
     """
-    factories = list(factories)
+    factories = [factories] if isinstance(factories, str) else list(factories)
+    if all(isinstance(factory, (str, EnvSpec)) for factory in factories):
+        factories = [Recipe(gym.make, (name,)) for name in factories]
     for index, factory in enumerate(factories):
         if not callable(factory):
             raise TypeError(f"env factory {index} must be callable, got {factory!r}")
