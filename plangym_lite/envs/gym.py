@@ -16,6 +16,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import load_env_creator
 from PIL import Image
 
+from plangym_lite.answers import NUMBERS, as_info, as_reward, split_reset, split_step
 from plangym_lite.core import PlanEnv
 from plangym_lite.engine import RUNNING
 from plangym_lite.envs.certify import certify, measure_capacity
@@ -88,7 +89,7 @@ class PlangymEnv(PlanEnv):
         if render_mode is None and (return_image or obs_type in ("rgb", "grayscale")):
             raise ValueError("images need render_mode='rgb_array', got render_mode=None")
         self._make = name
-        self._wrappers = tuple(wrappers or ())
+        self._wrappers = _checked_wrappers(wrappers)
         self._engine_kwargs = engine_kwargs
         self.remove_time_limit = remove_time_limit
         self.render_mode = render_mode
@@ -190,15 +191,18 @@ class PlangymEnv(PlanEnv):
     # ---- running ------------------------------------------------------------------------------
 
     def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
-        self._obs, info = self._gym_env.reset(seed=seed, options=options)
-        return dict(info)
+        self._obs, info = split_reset(self._gym_env.reset(seed=seed, options=options), self)
+        return info
 
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
         step, total, n_step, over = self._gym_env.step, 0.0, 0, False
         while n_step < n_frames and not over:
-            obs, reward, terminated, truncated, info = step(action)
-            total, n_step, over = total + float(reward), n_step + 1, terminated or truncated
+            obs, reward, terminated, truncated, info = split_step(step(action), self)
+            earned = float(reward) if reward.__class__ in NUMBERS else as_reward(reward, self)
+            total, n_step, over = total + earned, n_step + 1, terminated or truncated
         self._obs = obs
+        if info.__class__ is not dict:
+            info = as_info(info, self)
         return total, bool(terminated), bool(truncated), {**info, "n_step": n_step}
 
     def current_obs(self) -> Any:
@@ -213,7 +217,7 @@ class PlangymEnv(PlanEnv):
         image = self._gym_env.render() if self.render_mode == "rgb_array" else None
         if not isinstance(image, np.ndarray):
             raise NotImplementedError(f"{self!r} draws no image (render_mode={self.render_mode!r})")
-        return image
+        return image.copy()  # some draw into an array that they keep
 
     def render(self) -> Any:
         self._settle()
@@ -279,6 +283,19 @@ class PlangymEnv(PlanEnv):
 def to_grayscale(image: np.ndarray) -> np.ndarray:
     """``[H, W, 3]`` uint8 to ``[H, W]`` uint8 luma."""
     return np.asarray(Image.fromarray(image).convert("L"))
+
+
+def _checked_wrappers(wrappers: Any) -> tuple[Any, ...]:
+    if callable(wrappers) or isinstance(wrappers, (str, dict)):
+        raise TypeError(f"wrappers must be a list, got {wrappers!r}: write wrappers=[{wrappers!r}]")
+    wrappers = tuple(wrappers or ())
+    for wrapper in wrappers:
+        is_pair = isinstance(wrapper, tuple) and len(wrapper) == 2
+        if not callable(wrapper[0] if is_pair else wrapper):
+            raise TypeError(
+                f"wrappers must hold callables or pairs (callable, arguments), got {wrapper!r}"
+            )
+    return wrappers
 
 
 def _apply_wrapper(env: gym.Env, wrapper: Any) -> gym.Env:
