@@ -100,7 +100,7 @@ def _copy_of(value: Any, kind: type, memo: dict[int, Any]) -> Any:
     if isinstance(value, tuple) and hasattr(kind, "_fields") and not hasattr(value, "__dict__"):
         return tuple.__new__(kind, (own_copy(part, memo) for part in value))
     if kind is set or kind is frozenset:
-        return kind(own_copy(part, memo) for part in value)  # type: ignore[call-arg]
+        return kind(own_copy(part, memo) for part in value)
     if isinstance(value, types.MappingProxyType):
         return types.MappingProxyType(own_copy(dict(value), memo))
     if _is_plain(kind):
@@ -136,7 +136,8 @@ def _is_plain(kind: type) -> bool:
 def _copy_of_object(value: Any, kind: type, memo: dict[int, Any]) -> Any:
     state = value.__reduce_ex__(4)[2]  # the attributes: a dict, or that and a dict of slots
     parts = state if isinstance(state, tuple) else (state,)
-    made = memo[id(value)] = object.__new__(kind)
+    made: Any = object.__new__(kind)
+    memo[id(value)] = made
     try:
         for attributes in parts:
             for name, part in (attributes or {}).items():

@@ -82,7 +82,7 @@ def check_actions(space: Any, actions: Any) -> Any:
 
 
 def check_sequences(space: Any, actions: Any) -> Any:
-    """``[B, T, ...]`` actions, or a list of ``B`` lists of ``T``; dtypes as in ``check_actions``."""
+    """``[B, T, ...]`` actions, or ``B`` lists of ``T``; dtypes as in ``check_actions``."""
     if isinstance(space, ARRAY_SPACES):
         array = _as_array(actions, "actions")
         if array.size == 0 and array.ndim <= 1:
@@ -134,8 +134,8 @@ def _nested_rows(space: Any, actions: Any) -> list[Any]:
 def _own_action(space: Any, action: Any) -> Any:
     """A nested action of your own; ``ValueError`` and the like if it is not in its space."""
     if isinstance(space, spaces.Dict):
-        if action.keys() != space.spaces.keys():
-            raise ValueError("other keys")
+        if not isinstance(action, dict) or action.keys() != space.spaces.keys():
+            raise ValueError("not a dict with its keys")
         return {key: _own_action(part, action[key]) for key, part in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
         if not isinstance(action, (tuple, list, np.ndarray)):

@@ -475,8 +475,8 @@ class TestMistakes:
             toy.step_batch([RIGHT] * 2, states)
 
     def test_a_missing_state(self, toy):
-        with pytest.raises(InvalidStateError, match="state 1 is None"):
-            toy.step_batch([RIGHT] * 2, [toy.get_state(), None])
+        with pytest.raises(InvalidStateError, match="state"):
+            toy.set_state(None)
 
     def test_a_state_of_right_shape_that_the_engine_refuses(self, toy):
         wrong = np.array([0.0, 99.0, 0.0, 0.0])

@@ -106,7 +106,7 @@ class KernelEnv(PlangymEnv):
         return repr(expected) == repr(got) and same_columns(one_by_one, together)
 
     def _random_actions(self, dtype: np.dtype) -> np.ndarray:
-        """Actions of that dtype, with all of its bits, a third of them beyond the space's bounds."""
+        """Actions that use all bits of that dtype; a third of them may be beyond the bounds."""
         space = copy.deepcopy(self.action_space)
         space.seed(0)
         actions = np.array([space.sample() for _ in range(TRIED_ROWS)]).astype(dtype)

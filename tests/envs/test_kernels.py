@@ -206,7 +206,7 @@ def test_too_few_rows_go_one_by_one():
     with make("CartPole-v1") as env:
         states, actions = collect_states(env, 7)
         env.step_batch(actions, states)
-        assert not env._is_trusted
+        assert not env._trusted
 
 
 def test_noise_goes_one_by_one():
