@@ -12,7 +12,7 @@ import numpy as np
 
 from plangym_lite.errors import InvalidStepError
 
-__all__ = ["NUMBERS", "as_info", "as_reward", "split_reset", "split_step"]
+__all__ = ["as_info", "as_reward", "no_info", "no_step", "split_reset"]
 
 NUMPY_NUMBERS = {
     kind
@@ -21,31 +21,27 @@ NUMPY_NUMBERS = {
     and not issubclass(kind, np.timedelta64)
 }
 NUMBERS = frozenset({float, int, bool, *NUMPY_NUMBERS})
-"""Types of rewards that ``float`` takes as they are."""
+"""Types that ``float`` takes as they are."""
 
 
-def split_step(answer: Any, env: Any) -> tuple[Any, Any, Any, Any, Any]:
-    """``(obs, reward, terminated, truncated, info)`` as ``env.step`` answered."""
-    try:
-        obs, reward, terminated, truncated, info = answer
-    except (TypeError, ValueError):
-        raise InvalidStepError(
-            f"step() of {env!r} returned {_described(answer)}, not the five values (obs, reward, "
-            "terminated, truncated, info): environments of the old gym need "
-            "shimmy.GymV21CompatibilityV0 or another wrapper"
-        ) from None
-    return obs, reward, terminated, truncated, info
+def no_step(answer: Any, env: Any) -> InvalidStepError:
+    """The error for a ``step`` that did not answer with five values."""
+    return InvalidStepError(
+        f"step() of {env!r} returned {_described(answer)}, not the five values (obs, reward, "
+        "terminated, truncated, info): environments of the old gym need "
+        "shimmy.GymV21CompatibilityV0 or another wrapper"
+    )
 
 
 def split_reset(answer: Any, env: Any) -> tuple[Any, dict[str, Any]]:
     """Observation and info as ``env.reset`` answered; the info in a dict of its own."""
-    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+    if type(answer) is not tuple or len(answer) != 2:
         raise InvalidStepError(
             f"reset() of {env!r} returned {_described(answer)}, not the two values (obs, info): "
             "environments of the old gym need shimmy.GymV21CompatibilityV0 or another wrapper"
         )
     obs, info = answer
-    return obs, dict(as_info(info, env, "reset"))
+    return obs, dict(info if type(info) is dict else as_info(info, env, "reset"))
 
 
 def as_reward(reward: Any, env: Any) -> float:
@@ -54,6 +50,8 @@ def as_reward(reward: Any, env: Any) -> float:
     Raises:
         InvalidStepError: it is no single number.
     """
+    if type(reward) in NUMBERS:
+        return float(reward)
     item = getattr(reward, "item", None)
     try:
         return float(reward if item is None else item())
@@ -72,11 +70,16 @@ def as_info(info: Any, env: Any, method: str = "step") -> Mapping[str, Any]:
         InvalidStepError: it is something else.
     """
     if not isinstance(info, Mapping):
-        raise InvalidStepError(
-            f"{method}() of {env!r} returned {_described(info)} for its info: return a dict, "
-            "which may be empty"
-        )
+        raise no_info(info, env, method)
     return info
+
+
+def no_info(info: Any, env: Any, method: str = "step") -> InvalidStepError:
+    """The error for an info that is no dict."""
+    return InvalidStepError(
+        f"{method}() of {env!r} returned {_described(info)} for its info: return a dict, "
+        "which may be empty"
+    )
 
 
 def _described(value: Any) -> str:

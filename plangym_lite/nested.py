@@ -18,7 +18,7 @@ from gymnasium import Env, spaces
 
 from plangym_lite.errors import InvalidStepError
 
-__all__ = ["ARRAY_SPACES", "copy_element", "fit_element", "own_copy", "own_info"]
+__all__ = ["ARRAY_SPACES", "ATOMS", "copy_element", "fit_element", "own_copy", "own_info"]
 
 ARRAY_SPACES: tuple[Any, ...] = (
     spaces.Box,
@@ -28,6 +28,7 @@ ARRAY_SPACES: tuple[Any, ...] = (
 )
 """Spaces whose elements are one array of fixed shape and dtype."""
 
+WHOLE = np.dtype(np.int64)
 NUMPY_SCALARS = {kind for kind in np.sctypeDict.values() if kind is not np.void}
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, range, *NUMPY_SCALARS})
 """Types whose values never change. A ``np.void`` may be a view of a row of a structured array."""
@@ -50,7 +51,7 @@ SHARED = (
 def own_info(info: dict[str, Any]) -> dict[str, Any]:
     """An info of your own. One that holds numbers and strings only costs next to nothing."""
     for value in info.values():
-        if value.__class__ not in ATOMS:
+        if type(value) not in ATOMS:
             memo: dict[int, Any] = {}
             return {key: own_copy(part, memo) for key, part in info.items()}
     return {**info}
@@ -66,7 +67,7 @@ def own_copy(value: Any, memo: dict[int, Any] | None = None) -> Any:
     environments, spaces, objects that free something when they are deleted (``__del__``), and what
     cannot be copied.
     """
-    kind = value.__class__
+    kind = type(value)
     if kind in ATOMS:
         return value
     memo = {} if memo is None else memo
@@ -158,6 +159,8 @@ def copy_element(space: Any, element: Any) -> Any:
         InvalidStepError: it is none of that space: see :func:`fit_element`.
     """
     if isinstance(space, ARRAY_SPACES):
+        if type(element) is int and space.dtype == WHOLE and not space.shape:
+            return np.int64(element)
         copied = np.array(_fit_array(space, element))
         return copied if copied.ndim else copied[()]
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
@@ -194,7 +197,7 @@ def _by_leaves(function: Any, space: Any, element: Any) -> Any:
 
 def _fit_array(space: Any, element: Any) -> np.ndarray:
     array = element
-    if element.__class__ is not np.ndarray:
+    if type(element) is not np.ndarray:
         try:
             array = np.asarray(element)
         except Exception as error:

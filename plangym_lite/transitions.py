@@ -121,7 +121,7 @@ class Form(NamedTuple):
     states: bool = True  # whether states come back
     steps: int | None = None  # T, the actions of a row of a rollout; None: a row is one step
     observs: str | None = "last"  # those of the "last" step or of "all" steps of a row; None
-    actions: np.dtype | str | None = None  # dtype of their column, or PICKLED; None: the space's
+    actions: str | None = None  # the dtype of their column, or PICKLED; None: the space's
 
 
 PICKLED = "pickled"

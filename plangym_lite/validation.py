@@ -25,6 +25,7 @@ __all__ = [
     "prepare_rows",
 ]
 
+SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 FEW = 32  # numbers that Python's own min and max take less time for than numpy's
 
 
@@ -141,6 +142,13 @@ def _own_action(space: Any, action: Any) -> Any:
         if not isinstance(action, (tuple, list, np.ndarray)):
             raise TypeError("not a tuple")
         return tuple(_own_action(*pair) for pair in zip(space, action, strict=True))
+    if isinstance(space, spaces.OneOf) and isinstance(action, tuple):
+        which, element = action
+        if not isinstance(which, (int, np.integer)) or not 0 <= which < len(space.spaces):
+            raise ValueError("no such part")
+        return which, _own_action(space.spaces[which], element)
+    if isinstance(space, spaces.Sequence) and not space.stack and isinstance(action, tuple):
+        return tuple(_own_action(space.feature_space, element) for element in action)
     if not isinstance(space, spaces.Box):
         if not space.contains(action):
             raise ValueError("not in its space")
@@ -157,6 +165,8 @@ def _own_action(space: Any, action: Any) -> Any:
 def _fit_box(space: Any, array: np.ndarray) -> np.ndarray:
     """Float32 and float64 as they are, but in this machine's byte order; else the space's dtype."""
     kind = array.dtype
+    if kind in (SINGLE, DOUBLE):
+        return array
     if kind.kind == "f" and kind.itemsize in (4, 8):
         return array.astype(kind.newbyteorder("="), copy=False)
     return array.astype(space.dtype, copy=False)

@@ -62,9 +62,11 @@ class ClassicControl(KernelEnv):
     def take_apart(self, states: np.ndarray) -> Block | None:
         columns = np.ascontiguousarray(states.T)
         flags = columns[[FLOAT32, HAS_EXTRA]]
-        if not all_among(columns[ENDED], range(4)) or not all_among(flags[0], (0, 1)):
+        if not all_among(columns[ENDED], range(4)):
             return None
-        if not all_among(flags[1], GIVENS):
+        if not all_among(flags, (0, 1)) and not (
+            all_among(flags[0], (0, 1)) and all_among(flags[1], GIVENS)
+        ):
             return None
         ended, elapsed = columns[[ENDED, ELAPSED]].astype(np.int64)
         return Block(ended, elapsed, [*columns[FLOAT32 : EXTRA + 1], *columns[VARIABLES:]])

@@ -16,7 +16,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import load_env_creator
 from PIL import Image
 
-from plangym_lite.answers import NUMBERS, as_info, as_reward, split_reset, split_step
+from plangym_lite.answers import as_reward, no_info, no_step, split_reset
 from plangym_lite.core import PlanEnv
 from plangym_lite.engine import RUNNING
 from plangym_lite.envs.certify import certify, measure_capacity
@@ -197,13 +197,20 @@ class PlangymEnv(PlanEnv):
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
         step, total, n_step, over = self._gym_env.step, 0.0, 0, False
         while n_step < n_frames and not over:
-            obs, reward, terminated, truncated, info = split_step(step(action), self)
-            earned = float(reward) if reward.__class__ in NUMBERS else as_reward(reward, self)
-            total, n_step, over = total + earned, n_step + 1, terminated or truncated
+            answer = step(action)
+            try:
+                obs, reward, terminated, truncated, info = answer
+            except (TypeError, ValueError):
+                raise no_step(answer, self) from None
+            if type(reward) is not float:
+                reward = as_reward(reward, self)
+            total, n_step, over = total + reward, n_step + 1, terminated or truncated
         self._obs = obs
-        if info.__class__ is not dict:
-            info = as_info(info, self)
-        return total, bool(terminated), bool(truncated), {**info, "n_step": n_step}
+        try:
+            info = {**info, "n_step": n_step}
+        except TypeError:
+            raise no_info(info, self) from None
+        return total, bool(terminated), bool(truncated), info
 
     def current_obs(self) -> Any:
         if self.obs_type == "rgb":

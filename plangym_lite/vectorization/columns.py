@@ -205,7 +205,7 @@ class BatchColumns:
 def form_of(form: Form, space: Any, actions: Any) -> Form:
     """The form of a batch with these checked actions, whose dtypes may not be the space's."""
     if isinstance(actions, np.ndarray):
-        return form if actions.dtype == space.dtype else form._replace(actions=actions.dtype)
+        return form if actions.dtype == space.dtype else form._replace(actions=actions.dtype.str)
     if form.steps is not None or not has_only_arrays(space):
         return form  # they have no column anyway
     if all(_has_dtypes(space, action) for action in actions):

@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 
-from plangym_lite.answers import NUMBERS, as_info, as_reward, split_reset, split_step
+from plangym_lite.answers import as_info, as_reward, no_step, split_reset
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import NotCloneableError
 from plangym_lite.nested import copy_element, fit_element, own_info
@@ -117,11 +117,15 @@ class Seat:
 
     def _step_plain(self, env: Any, action: Any, out: Columns) -> dict[str, Any]:
         """Step an environment that is no ``PlanEnv``."""
-        obs, reward, terminated, truncated, info = split_step(env.step(action), env)
+        answer = env.step(action)
+        try:
+            obs, reward, terminated, truncated, info = answer
+        except (TypeError, ValueError):
+            raise no_step(answer, env) from None
         self._obs = fit_element(self.observation_space, obs)
         self._ended = bool(terminated or truncated)
         write_row(out.observs, 0, self._obs)
-        out.rewards[0] = reward if reward.__class__ in NUMBERS else as_reward(reward, env)
+        out.rewards[0] = as_reward(reward, env)
         out.terminateds[0], out.truncateds[0] = terminated, truncated
         return own_info(info if info.__class__ is dict else dict(as_info(info, env)))
 
