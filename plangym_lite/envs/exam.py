@@ -20,6 +20,7 @@ from plangym_lite.envs.anchors import checksum_of
 from plangym_lite.envs.evidence import Noise, Tape, attempt, differences, noise_of, tokens_of
 from plangym_lite.envs.films import FILMS, mute
 from plangym_lite.envs.own_globals import draws_globally, global_numbers, shared_seeded
+from plangym_lite.envs.packing import CAPACITY_STEP, LENGTH_BYTES
 from plangym_lite.envs.snapshot import Snapshot, layers_of
 from plangym_lite.transitions import copy_element
 
@@ -30,7 +31,6 @@ EPISODES: tuple[tuple[int | None, int], ...] = ((0, 14), (1, 7), (None, 4))
 SAVED_AT = (3, 2)  # moves of the first two episodes after which a state is saved
 WANDERING = 5
 NUMBERS = 12345  # where the shared generators begin
-CAPACITY_STEP, LENGTH_BYTES = 64, 4
 LARGE_STATE = 1_000_000
 OUR_KEYS = ("n_step", "dt")  # of infos
 PATIENCE = 1.5  # seconds after which the plain run ends as early as it may

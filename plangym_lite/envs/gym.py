@@ -7,7 +7,6 @@ user's wrappers surround their engine, they come back here for the wrappers' par
 from __future__ import annotations
 
 import contextlib
-import inspect
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -15,19 +14,27 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.envs.registration import EnvSpec, load_env_creator
-from PIL import Image
+from gymnasium.envs.registration import EnvSpec
 
+from plangym_lite.answers import as_reward, no_info, no_step, split_reset
 from plangym_lite.core import PlanEnv
 from plangym_lite.engine import RUNNING
 from plangym_lite.envs.certify import Verdict, refuse_the_same, verdict_on
 from plangym_lite.envs.films import FILMS, mute, unmute
 from plangym_lite.envs.fingerprint import digest_of, versions_of
 from plangym_lite.envs.own_globals import OwnGlobals, shared_kept
+from plangym_lite.envs.packing import LENGTH_BYTES, pack, unpack
 from plangym_lite.envs.pickling import NotUnderstoodError
 from plangym_lite.envs.providers import spec_of
 from plangym_lite.envs.replay import ReplayedEnv
 from plangym_lite.envs.snapshot import Snapshot, layers_of
+from plangym_lite.envs.stack import (
+    apply_wrapper,
+    checked_wrappers,
+    knows_render_mode,
+    takes,
+    to_grayscale,
+)
 from plangym_lite.errors import InvalidStateError, NotCloneableError, StateOutgrownError
 from plangym_lite.informed import take_findings
 from plangym_lite.recipe import freeze
@@ -35,7 +42,6 @@ from plangym_lite.transitions import copy_element
 
 __all__ = ["PlangymEnv", "to_grayscale"]
 
-LENGTH_BYTES = 4
 STATELESS_WRAPPERS = (gym.wrappers.PassiveEnvChecker, gym.wrappers.OrderEnforcing)
 
 
@@ -114,7 +120,7 @@ class PlangymEnv(PlanEnv):
         if render_mode is None and (return_image or obs_type in ("rgb", "grayscale")):
             raise ValueError("images need render_mode='rgb_array', got render_mode=None")
         self._make = freeze(name)
-        self._wrappers = freeze(tuple(wrappers or ()))
+        self._wrappers = freeze(checked_wrappers(wrappers))
         self._engine_kwargs = freeze(engine_kwargs)
         self.remove_time_limit = remove_time_limit
         self.render_mode = render_mode
@@ -176,7 +182,7 @@ class PlangymEnv(PlanEnv):
         with shared_kept() if self._owns_globals else contextlib.nullcontext():
             env = self.make_gym_env()
             for wrapper in self._wrappers:
-                env = _apply_wrapper(env, wrapper)
+                env = apply_wrapper(env, wrapper)
             return env
 
     def make_plain(self) -> gym.Env:
@@ -259,27 +265,19 @@ class PlangymEnv(PlanEnv):
         """The environment before the user's wrappers."""
         kwargs = dict(self._engine_kwargs)
         if not isinstance(self._make, (str, EnvSpec)):
-            if self.render_mode is not None and _takes(self._make, "render_mode"):
+            if self.render_mode is not None and takes(self._make, "render_mode"):
                 kwargs.setdefault("render_mode", self.render_mode)
             return self._make(**kwargs)
         made_by: Any = self._spec_made or self._make
         if isinstance(made_by, str):  # in a worker nobody has imported what provides the id
             self._spec_made = spec_of(made_by)
-        if self.render_mode is not None and self._knows_render_mode():
+        if self.render_mode is not None and knows_render_mode(
+            self._spec_made or made_by, self.render_mode
+        ):
             kwargs.setdefault("render_mode", self.render_mode)
         if self.remove_time_limit:
             kwargs.setdefault("max_episode_steps", -1)
         return gym.make(made_by, disable_env_checker=True, **kwargs)
-
-    def _knows_render_mode(self) -> bool:
-        made_by: Any = self._spec_made or self._make
-        creator: Any = getattr(made_by, "entry_point", None)
-        if isinstance(creator, str):
-            creator = load_env_creator(creator)
-        metadata = getattr(creator, "metadata", None)
-        if not isinstance(metadata, dict):
-            return _takes(creator, "render_mode", or_any=True)
-        return self.render_mode in metadata.get("render_modes", ())
 
     def adopt_layers(self) -> None:
         """Learn what the adapter needs of the layers, and whether the state is plain."""
@@ -298,19 +296,29 @@ class PlangymEnv(PlanEnv):
     # ---- running ------------------------------------------------------------------------------
 
     def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
-        self._obs, info = self._gym_env.reset(seed=seed, options=options)
+        self._obs, info = split_reset(self._gym_env.reset(seed=seed, options=options), self)
         if not self._is_discovered:
             self._is_discovered = True
             self._snapshot.discover()
-        return dict(info)
+        return info
 
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
         step, total, n_step, over = self._gym_env.step, 0.0, 0, False
         while n_step < n_frames and not over:
-            obs, reward, terminated, truncated, info = step(action)
-            total, n_step, over = total + float(reward), n_step + 1, terminated or truncated
+            answer = step(action)
+            try:
+                obs, reward, terminated, truncated, info = answer
+            except (TypeError, ValueError):
+                raise no_step(answer, self) from None
+            if type(reward) is not float:
+                reward = as_reward(reward, self)
+            total, n_step, over = total + reward, n_step + 1, terminated or truncated
         self._obs = obs
-        return total, bool(terminated), bool(truncated), {**info, "n_step": n_step}
+        try:
+            info = {**info, "n_step": n_step}
+        except TypeError:
+            raise no_info(info, self) from None
+        return total, bool(terminated), bool(truncated), info
 
     def current_obs(self) -> Any:
         if self.obs_type == "rgb":
@@ -324,7 +332,7 @@ class PlangymEnv(PlanEnv):
         image = self._gym_env.render() if self.render_mode == "rgb_array" else None
         if not isinstance(image, np.ndarray):
             raise NotImplementedError(f"{self!r} draws no image (render_mode={self.render_mode!r})")
-        return image
+        return image.copy()  # some draw into an array that they keep
 
     def render(self) -> Any:
         self._settle()
@@ -352,21 +360,11 @@ class PlangymEnv(PlanEnv):
                 f"a state of {self!r} needs {len(data) + LENGTH_BYTES} bytes, more than "
                 f"state_capacity={self._capacity}: pass a larger one, or array_state=False"
             )
-        if out is None:
-            out = np.empty(self._capacity, np.uint8)
-        end = LENGTH_BYTES + len(data)
-        out[:LENGTH_BYTES] = np.frombuffer(len(data).to_bytes(LENGTH_BYTES, "little"), np.uint8)
-        out[LENGTH_BYTES:end] = np.frombuffer(data, np.uint8)
-        out[end:] = 0
-        return out
+        return pack(data, np.empty(self._capacity, np.uint8) if out is None else out)
 
     def load_state(self, state: Any) -> None:
         if isinstance(state, np.ndarray) and state.dtype == np.uint8:
-            data = state.tobytes()
-            end = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
-            if end > len(data):
-                raise InvalidStateError(f"not a state of {self!r}: {end} bytes in {len(data)}")
-            state = data[LENGTH_BYTES:end]
+            state = unpack(state, self)
         self.load_bytes(state)
 
     def save_home(self) -> Any:
@@ -422,29 +420,3 @@ class PlangymEnv(PlanEnv):
             self._ended, self._obs = self._snapshot.load(data, self.clone_seeds)
         except Exception as error:  # bytes that are no state can raise anything
             raise InvalidStateError(f"not a state of {self!r}: {error}") from error
-
-
-def to_grayscale(image: np.ndarray) -> np.ndarray:
-    """``[H, W, 3]`` uint8 to ``[H, W]`` uint8 luma."""
-    return np.asarray(Image.fromarray(image).convert("L"))
-
-
-def _apply_wrapper(env: gym.Env, wrapper: Any) -> gym.Env:
-    if not isinstance(wrapper, tuple):
-        return wrapper(env)
-    function, arguments = wrapper
-    if isinstance(arguments, dict):
-        return function(env, **arguments)
-    if isinstance(arguments, (list, tuple)):
-        return function(env, *arguments)
-    return function(env, arguments)
-
-
-def _takes(function: Callable[..., Any], name: str, or_any: bool = False) -> bool:
-    """Whether a function has a parameter of that name, ``or_any`` by ``**``."""
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return False
-    kinds = [parameter.kind for parameter in parameters.values()]
-    return name in parameters or (or_any and inspect.Parameter.VAR_KEYWORD in kinds)

@@ -238,8 +238,9 @@ class Reducers(dict[type, Callable[[Any], Any]]):
 
     def _foreign_view(self, value: np.ndarray, owner: Any) -> Any:
         """An array whose memory is not numpy's."""
-        if type(owner) is memoryview and owner.contiguous and len(owner) == len(owner.obj):
-            owner = owner.obj
+        if type(owner) is memoryview and owner.contiguous:
+            whole: Any = owner.obj
+            owner = whole if len(whole) == owner.nbytes else owner
         if type(owner) in (bytes, bytearray):
             start = _address(np.frombuffer(owner, np.uint8)) if len(owner) else _address(value)
             offset = _address(value) - start

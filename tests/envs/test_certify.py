@@ -212,7 +212,7 @@ def test_the_refusal_names_what_was_not_understood():
             super().__init__()
             self.lens = iter({1: 2})
 
-    with pytest.raises(NotCloneableError, match="it holds builtins.dict_keyiterator"):
+    with pytest.raises(NotCloneableError, match=r"it holds builtins\.dict_keyiterator"):
         make(Windowed)
 
 
