@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.engine import Engine, add_note
-from plangym_lite.errors import InvalidBatchError
+from plangym_lite.errors import InvalidBatchError, StateOutgrownError
 from plangym_lite.transitions import (
     BatchSpec,
     Form,
@@ -127,7 +127,11 @@ class Batches(Engine):
     def get_state(self) -> Any:
         """The current state, complete: a 1-D array of your own, or an opaque picklable value."""
         self._settle()
-        return self.save_state()
+        try:
+            return self.save_state()
+        except StateOutgrownError:
+            self.outgrow()
+            return self.save_state()
 
     @property
     def batch_spec(self) -> BatchSpec:
@@ -144,7 +148,12 @@ class Batches(Engine):
         if timeout is not None:
             raise ValueError("timeout= needs workers: nothing can stop an engine in this process")
         out = empty_columns(self.batch_spec, len(rows.dts), form)
-        return pack(self.batch_spec, out, self.make_transitions(rows, out))
+        try:
+            infos = self.make_transitions(rows, out)
+        except StateOutgrownError:
+            self.outgrow()
+            return self.run_rows(rows, form)
+        return pack(self.batch_spec, out, infos)
 
     def draw_images(self, states: Any) -> np.ndarray:
         """The pictures of checked states. Vectorized environments hand them to their workers."""

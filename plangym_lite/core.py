@@ -71,14 +71,14 @@ class PlanEnv(Batches):
 
         With ``seed`` the episode, and all that follow it, can be repeated.
         """
-        self._settle()
+        self._come_home()
         info = self._begin_episode(seed, options)
         obs = self.observe()
         return (self.get_state(), obs, info) if return_state else (obs, info)
 
     def seed(self, seed: int | None = None) -> list[int | None]:
         """Seed the next reset and ``sample_action``; return the seed in a list."""
-        self._settle()
+        self._come_home()
         self._next_seed = seed
         self.action_space.seed(seed)
         return [seed]
@@ -119,6 +119,7 @@ class PlanEnv(Batches):
             InvalidStateError: it is not a state of this environment.
         """
         self._ensure_setup()
+        self._begin_at_all()
         state = check_state(self.batch_spec, state)
         phase, self._phase = self._phase, READY
         try:
@@ -153,7 +154,7 @@ class PlanEnv(Batches):
         Without overrides it is in this environment's current state, with them freshly reset.
         """
         copy = self._recipe.replace(**overrides)()
-        if not overrides and self._phase in (READY, AWAY):
+        if not overrides and self._has_state():
             copy.set_state(self.get_state())
         return copy
 
@@ -194,8 +195,11 @@ class PlanEnv(Batches):
         except (NotImplementedError, RuntimeError):
             return None
 
+    def _has_state(self) -> bool:
+        return self._phase in (READY, AWAY) and self._has_begun
+
     def __reduce__(self) -> tuple[Any, ...]:
-        state = self.get_state() if self._phase in (READY, AWAY) else None
+        state = self.get_state() if self._has_state() else None
         return _rebuild, (self._recipe, state)
 
     def __enter__(self) -> Any:

@@ -43,6 +43,7 @@ class Engine(ABC):
     _next_seed: int | None = None
     _spec: BatchSpec | None = None
     _goes_on: bool = False  # whether another action of the same rollout follows this one
+    _has_begun: bool = True  # whether there is an episode, and so a current state
 
     # ---- what an adapter writes ---------------------------------------------------------------
 
@@ -86,6 +87,22 @@ class Engine(ABC):
     def load_state(self, state: Any) -> None:
         """Put the engine into ``state`` and set ``_ended``. Do not keep the array: copy."""
         raise self._missing("load_state")
+
+    def save_home(self) -> Any:
+        """The engine's state on leaving it for a batch, in whatever form is quickest."""
+        return self.save_state()
+
+    def load_home(self, state: Any) -> None:
+        """Put back what ``save_home`` gave."""
+        self.load_state(state)
+
+    def findings(self) -> Any:
+        """What was found out when this was made, for copies elsewhere; see ``recipe.Informed``."""
+        return None
+
+    def outgrow(self, quiet: bool = False) -> None:
+        """Go over to states without a bound, after a ``StateOutgrownError``."""
+        raise self._missing("outgrow")
 
     def state_layout(self) -> tuple[tuple[int, ...], np.dtype] | None:
         """Shape and dtype of a state; ``None`` if it is an opaque value."""
@@ -256,24 +273,36 @@ class Engine(ABC):
             seed = self._next_seed
         self._next_seed = None
         self._ended = RUNNING
+        self._has_begun = True
         return self.apply_reset(seed, options)
+
+    def _begin_at_all(self) -> None:
+        """Begin a first episode, where an engine waits with it until it is needed."""
+        if not self._has_begun:
+            self._begin_episode(None, None)
 
     def _leave_home(self) -> None:
         """Remember the current state once; the engine may then wander from row to row."""
         self._ensure_setup()
         if self._phase != AWAY:
-            self._home = self.save_state()
+            self._begin_at_all()
+            self._home = self.save_home()
             self._phase = AWAY
 
-    def _settle(self) -> None:
-        """Be set up and in the current state."""
+    def _come_home(self) -> None:
+        """Be set up, and not away in a batch."""
         if self._phase == READY:
             return
         self._ensure_setup()
         if self._phase == AWAY:
             self._phase = READY
-            self.load_state(self._home)
+            self.load_home(self._home)
             self._home = None
+
+    def _settle(self) -> None:
+        """Be set up and in the current state."""
+        self._come_home()
+        self._begin_at_all()
 
     def _ensure_setup(self) -> None:
         if self._phase == NEW:

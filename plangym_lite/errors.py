@@ -6,6 +6,7 @@
     ├── UnknownEnvironmentError (ValueError)   no environment of that name
     ├── NotCloneableError                      this environment's state cannot be saved exactly
     ├── InvalidStateError (ValueError)         not a state of this environment
+    │   └── StateOutgrownError                 it needs more bytes than an array of states has
     ├── InvalidBatchError (ValueError)         lengths, shapes or dtypes of a batch that do not fit
     ├── ClosedError (RuntimeError)             you closed it
     ├── AlreadySteppingError (RuntimeError)    a step was begun and its result not yet taken
@@ -32,6 +33,7 @@ __all__ = [
     "PlangymError",
     "ProtocolError",
     "RemoteError",
+    "StateOutgrownError",
     "UnknownEnvironmentError",
     "WorkerDiedError",
     "WorkerError",
@@ -52,6 +54,10 @@ class NotCloneableError(PlangymError):
 
 class InvalidStateError(PlangymError, ValueError):
     """The value is not a state of this environment."""
+
+
+class StateOutgrownError(InvalidStateError):
+    """A state needs more bytes than states were given. Environments deal with it themselves."""
 
 
 class InvalidBatchError(PlangymError, ValueError):

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 
 from plangym_lite.envs.box2d_image import WorldImages, are_exact
-from plangym_lite.envs.certify import certify_replay
 from plangym_lite.envs.gym import PlangymEnv
 
 __all__ = ["Box2DEnv"]
@@ -39,10 +38,13 @@ class Box2DEnv(PlangymEnv):
         n_live: how many states are kept in memory, to be stepped from without playing.
     """
 
+    _plays_only = True
+    STATE_METHODS: ClassVar[tuple[str, ...]] = ("replay",)
+
     def __init__(self, name: Any, *others: Any, n_live: int = 128, **engine_kwargs: Any) -> None:
         if n_live < 1:
             raise ValueError(f"n_live must be at least 1, got {n_live}")
-        self._n_live = n_live
+        self._n_live, self._sees_pixels = n_live, False
         super().__init__(name, *others, **engine_kwargs)
 
     def make_gym_env(self) -> gym.Env:
@@ -56,13 +58,14 @@ class Box2DEnv(PlangymEnv):
     def prepare_states(self) -> None:
         base = type(self._base)
         known = base.__module__.startswith(MODULE) and not self._wrappers
+        if not known:
+            super().prepare_states()
+            return
         self._sees_pixels = known and base.__name__ == "CarRacing"
         skip = SKIPS.get(base.__name__) if known else None
         images = WorldImages.of if known and self._can_have_images() else None
         n_live = self._n_live if known else 1
         self.use_replay(first=self._gym_env, n_live=n_live, skip=skip, images=images)
-        if self._certify and not known:
-            certify_replay(self)
 
     def _can_have_images(self) -> bool:
         """Whether images are exact here; looked at once in a process for each class."""

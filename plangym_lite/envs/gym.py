@@ -6,7 +6,9 @@ user's wrappers surround their engine, they come back here for the wrappers' par
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
@@ -18,18 +20,21 @@ from PIL import Image
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.engine import RUNNING
-from plangym_lite.envs.certify import certify, measure_capacity
+from plangym_lite.envs.certify import Verdict, refuse_the_same, verdict_on
+from plangym_lite.envs.films import FILMS, mute, unmute
 from plangym_lite.envs.fingerprint import digest_of, versions_of
+from plangym_lite.envs.own_globals import OwnGlobals, shared_kept
+from plangym_lite.envs.pickling import NotUnderstoodError
 from plangym_lite.envs.providers import spec_of
 from plangym_lite.envs.replay import ReplayedEnv
 from plangym_lite.envs.snapshot import Snapshot, layers_of
-from plangym_lite.errors import InvalidStateError
+from plangym_lite.errors import InvalidStateError, NotCloneableError, StateOutgrownError
+from plangym_lite.recipe import take_findings
 from plangym_lite.transitions import copy_element
 
 __all__ = ["PlangymEnv", "to_grayscale"]
 
 LENGTH_BYTES = 4
-CAPACITY_STEP = 64  # bytes
 STATELESS_WRAPPERS = (gym.wrappers.PassiveEnvChecker, gym.wrappers.OrderEnforcing)
 
 
@@ -51,6 +56,8 @@ class PlangymEnv(PlanEnv):
             running, so that a stochastic environment can be sampled from one state.
         state_capacity: bytes kept for a state; the default is twice what the first one needs.
         array_state: ``False``: states are ``bytes`` of whatever length they need.
+        state_method: ``"snapshot"`` or ``"replay"``; ``None``: the first of the two that is exact.
+            See the attribute of that name for what came of it.
         certify: make sure that states are exact when the environment is made. Where the snapshot
             is not, states become seeds and actions, which are played again (``replay.py``), and
             where that is not exact either, making it raises ``NotCloneableError``.
@@ -59,6 +66,13 @@ class PlangymEnv(PlanEnv):
 
     _is_plain: bool = False  # the engine's own array is the whole state: no wrappers to save
     _replayed: ReplayedEnv | None = None  # states are reached by playing
+    _owns_globals: bool = False  # it draws from generators that all of Python shares
+    _plays_only: bool = False  # a snapshot of its engine is out of the question
+    _snapshot: Any = None
+    _is_discovered: bool = True  # whether the snapshot has seen an episode begin
+    _image_shape: tuple[int, ...] | None = None  # where pictures are the observations
+    verdict: Verdict | None = None  # what an examination has found
+    STATE_METHODS: ClassVar[tuple[str, ...]] = ("snapshot", "replay")
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("coords", "rgb", "grayscale")
     DEFAULT_OBS_TYPE: ClassVar[str] = "coords"
 
@@ -77,9 +91,14 @@ class PlangymEnv(PlanEnv):
         clone_seeds: bool = True,
         state_capacity: int | None = None,
         array_state: bool = True,
+        state_method: str | None = None,
         certify: bool = True,
         **engine_kwargs: Any,
     ) -> None:
+        if state_method not in (None, *self.STATE_METHODS):
+            raise ValueError(
+                f"state_method must be None or one of {self.STATE_METHODS}, got {state_method!r}"
+            )
         obs_type = obs_type or self.DEFAULT_OBS_TYPE
         if obs_type not in self.OBS_TYPES:
             raise ValueError(f"obs_type must be one of {self.OBS_TYPES}, got {obs_type!r}")
@@ -95,7 +114,8 @@ class PlangymEnv(PlanEnv):
         self.obs_type = obs_type
         self.clone_seeds = clone_seeds
         self.STATE_IS_ARRAY = array_state
-        self._capacity = state_capacity
+        self._capacity, self._has_own_capacity = state_capacity, state_capacity is not None
+        self.state_choice = state_method
         self._certify = certify
         label = name if isinstance(name, str) else getattr(name, "__name__", repr(name))
         super().__init__(label, frameskip, autoreset, delay_setup, return_image)
@@ -109,46 +129,121 @@ class PlangymEnv(PlanEnv):
     # ---- building -----------------------------------------------------------------------------
 
     def build_engine(self) -> None:
-        self._gym_env = self.make_stack()
-        self._layers: list[Any] = layers_of(self._gym_env)
-        self._base: Any = self._layers[-1]
-        self.action_space = self._gym_env.action_space
-        self.observation_space = self._gym_env.observation_space
-        self.adopt_layers()
+        self._findings = take_findings()
+        self._adopt(self.make_stack())
         self.is_trusted = self._is_plain
-        if not self._is_plain:
+        if self._is_plain:
+            if self._findings is None:
+                refuse_the_same(self)
+        else:
             self.prepare_states()
         self._ended = RUNNING
-        self.apply_reset(int(np.random.SeedSequence().generate_state(1)[0]) >> 1, None)
+        self._has_begun = False
+        if self._is_plain or not self._can_wait():
+            self._begin_at_all()
         if self.obs_type != "coords" and self.DEFAULT_OBS_TYPE == "coords":
-            self.observation_space = spaces.Box(0, 255, self.current_obs().shape, np.uint8)
+            shape = self._image_shape or self.current_obs().shape
+            self.observation_space = spaces.Box(0, 255, shape, np.uint8)
         self.OBS_IS_ARRAY = isinstance(self.observation_space, spaces.Box)
+
+    def _adopt(self, env: gym.Env) -> None:
+        """Take an environment that was just built for the one to be stepped."""
+        if self._owns_globals:
+            env = OwnGlobals(env)
+        self._gym_env = env
+        self._layers: list[Any] = layers_of(env)
+        self._base: Any = self._layers[-1]
+        self._films = [layer for layer in self._layers if isinstance(layer, FILMS)]
+        self.action_space = env.action_space
+        self.observation_space = env.observation_space
+        self.adopt_layers()
+
+    def _can_wait(self) -> bool:
+        """Whether the first episode may begin when it is asked for, so that nothing counts twice."""
+        pictures = self.obs_type != "coords" and self.DEFAULT_OBS_TYPE == "coords"
+        return self._image_shape is not None or not pictures
 
     def make_stack(self) -> gym.Env:
         """A new environment inside the user's wrappers."""
-        env = self.make_gym_env()
-        for wrapper in self._wrappers:
-            env = _apply_wrapper(env, wrapper)
-        return env
+        with shared_kept() if self._owns_globals else contextlib.nullcontext():
+            env = self.make_gym_env()
+            for wrapper in self._wrappers:
+                env = _apply_wrapper(env, wrapper)
+            return env
+
+    def make_plain(self) -> gym.Env:
+        """The plain Gymnasium environment that this one must agree with, of none of our classes."""
+        return self.make_stack()
 
     def prepare_states(self) -> None:
         """Learn how states are saved, where they are not the engine's own array."""
-        self.apply_reset(0, None)  # seeded: every process finds the same
-        self._snapshot = Snapshot(self.snapshot_layers())
-        if self._certify and self.render_mode == "human":
-            certify(self)  # by examining another
-        if self._capacity is None and self.STATE_IS_ARRAY:
-            self._capacity = self._measure_capacity()
-        if self._certify and self.render_mode != "human":
-            certify(self)  # which leaves traces, in the first of a process only
+        self.take_verdict(self._findings or verdict_on(self))
+
+    def take_verdict(self, verdict: Verdict) -> None:
+        """Save states as an examination has found that they can be saved."""
+        if verdict.refusal:
+            self._gym_env.close()
+            raise NotCloneableError(verdict.refusal)
+        if verdict.shared_numbers and not self._owns_globals:
+            self._owns_globals = True
+            self._adopt(self._gym_env)
+        self.verdict, self._image_shape = verdict, verdict.image_shape
+        if verdict.played:
+            self.use_replay()
+            return
+        saved = [layer for layer in self.snapshot_layers() if layer not in self._films]
+        others = [layer for layer in self._layers if layer not in saved]
+        found = {"constants": verdict.constants, "fields": verdict.fields}
+        self._snapshot = Snapshot(saved, others, **found)  # type: ignore[arg-type]
+        self._is_discovered = False
+        self.STATE_IS_ARRAY = self.STATE_IS_ARRAY and verdict.capacity is not None
+        if self._capacity is None:
+            self._capacity = verdict.capacity
+
+    def findings(self) -> Any:
+        return Verdict() if self._is_plain else self.verdict
 
     def use_replay(self, **kwargs: Any) -> None:
         """From now on a state is a seed and actions; ``kwargs``: see :class:`ReplayedEnv`."""
         if not self.clone_seeds:
             raise ValueError("clone_seeds=False: states of seed and actions hold the generators")
-        self._replayed = ReplayedEnv(self.make_stack, keep_wrappers=bool(self._wrappers), **kwargs)
+        if self.state_choice == "snapshot":
+            raise ValueError(f"{self!r} cannot be saved as state_method='snapshot'")
+        known = (*STATELESS_WRAPPERS, gym.wrappers.TimeLimit)
+        gathers = any(type(layer) not in known for layer in self._layers[:-1])
+        kwargs = {"first": self._gym_env, "keep_wrappers": gathers, **kwargs}
+        self._replayed = ReplayedEnv(
+            self._make_another, keep_from_start=self._owns_globals, **kwargs
+        )
         self._gym_env = self._replayed
         self.STATE_IS_ARRAY = False
+
+    def _make_another(self) -> gym.Env:
+        env = self.make_stack()
+        if self._owns_globals:
+            env = OwnGlobals(env)
+        for layer in layers_of(env):
+            if isinstance(layer, FILMS):
+                mute(layer)
+        return env
+
+    @property
+    def _saves_itself(self) -> bool:
+        """Whether the adapter has a way of its own to save what is not plain."""
+        return type(self).save_bytes is not PlangymEnv.save_bytes
+
+    @property
+    def _holds_own_layers(self) -> bool:
+        """Whether there are layers of ours in the stack."""
+        return type(self).make_plain is not PlangymEnv.make_plain
+
+    @property
+    def state_method(self) -> str:
+        """How states are saved: by the ``"engine"``, as a ``"snapshot"``, or for ``"replay"``."""
+        self._ensure_setup()
+        if self._replayed is not None:
+            return "replay"
+        return "engine" if self._is_plain or self._saves_itself else "snapshot"
 
     def make_gym_env(self) -> gym.Env:
         """The environment before the user's wrappers."""
@@ -163,9 +258,6 @@ class PlangymEnv(PlanEnv):
         if self.remove_time_limit:
             kwargs.setdefault("max_episode_steps", -1)
         return gym.make(self._make, disable_env_checker=True, **kwargs)
-
-    def _measure_capacity(self) -> int:
-        return -(-(measure_capacity(self) + LENGTH_BYTES) // CAPACITY_STEP) * CAPACITY_STEP
 
     def _knows_render_mode(self) -> bool:
         creator: Any = gym.spec(str(self._make)).entry_point
@@ -185,12 +277,18 @@ class PlangymEnv(PlanEnv):
 
     def surrounded_only_by(self, *known: type) -> bool:
         """Whether all layers around the base are stateless ones or of a ``known`` type."""
-        return all(type(layer) in (*STATELESS_WRAPPERS, *known) for layer in self._layers[:-1])
+        known = (*STATELESS_WRAPPERS, *known)
+        return self.state_choice is None and all(
+            type(layer) in known for layer in self._layers[:-1]
+        )
 
     # ---- running ------------------------------------------------------------------------------
 
     def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
         self._obs, info = self._gym_env.reset(seed=seed, options=options)
+        if not self._is_discovered:
+            self._is_discovered = True
+            self._snapshot.discover()
         return dict(info)
 
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
@@ -224,13 +322,20 @@ class PlangymEnv(PlanEnv):
 
     # ---- the state ----------------------------------------------------------------------------
 
+    def state_layout(self) -> tuple[tuple[int, ...], np.dtype] | None:
+        if self._is_plain or not self.STATE_IS_ARRAY:
+            return super().state_layout()
+        assert self._capacity is not None
+        return (self._capacity,), np.dtype(np.uint8)
+
     def save_state(self, out: np.ndarray | None = None) -> Any:
         data = self.save_bytes()
         if not self.STATE_IS_ARRAY:
             return data
         assert self._capacity is not None
         if len(data) + LENGTH_BYTES > self._capacity:
-            raise InvalidStateError(
+            kind = InvalidStateError if self._has_own_capacity else StateOutgrownError
+            raise kind(
                 f"a state of {self!r} needs {len(data) + LENGTH_BYTES} bytes, more than "
                 f"state_capacity={self._capacity}: pass a larger one, or array_state=False"
             )
@@ -243,13 +348,33 @@ class PlangymEnv(PlanEnv):
         return out
 
     def load_state(self, state: Any) -> None:
-        if self.STATE_IS_ARRAY:
+        if isinstance(state, np.ndarray) and state.dtype == np.uint8:
             data = state.tobytes()
             end = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
             if end > len(data):
                 raise InvalidStateError(f"not a state of {self!r}: {end} bytes in {len(data)}")
             state = data[LENGTH_BYTES:end]
         self.load_bytes(state)
+
+    def save_home(self) -> Any:
+        for layer in self._films:
+            mute(layer)
+        return self.save_state() if self._is_plain else self.save_bytes()
+
+    def load_home(self, state: Any) -> None:
+        for layer in self._films if self._replayed is None else ():
+            unmute(layer)
+        self.load_state(state)
+
+    def outgrow(self, quiet: bool = False) -> None:
+        """From now on states are ``bytes`` of whatever length they need; arrays stay valid."""
+        if not quiet and self.STATE_IS_ARRAY:
+            warnings.warn(
+                f"a state of {self!r} needs more than {self._capacity} bytes: from now on states "
+                "are opaque values without a bound (STATE_IS_ARRAY is False)",
+                stacklevel=2,
+            )
+        self.STATE_IS_ARRAY, self._spec = False, None
 
     def describe_states(self) -> str:
         options = self._engine_kwargs, self._wrappers, self.remove_time_limit, self.clone_seeds
@@ -263,7 +388,13 @@ class PlangymEnv(PlanEnv):
         """The whole state as bytes; a :class:`Trail` where states are played."""
         if self._replayed is not None:
             return self._replayed.save(self._ended)
-        return self._snapshot.save((self._ended, self._obs))
+        try:
+            return self._snapshot.save((self._ended, self._obs))
+        except NotUnderstoodError as error:
+            raise NotCloneableError(
+                f"{self!r} holds something that no snapshot does, {error}: "
+                "pass state_method='replay'"
+            ) from error
 
     def load_bytes(self, data: Any) -> None:
         """Restore what ``save_bytes`` gave."""

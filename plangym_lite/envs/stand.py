@@ -32,6 +32,7 @@ class Stand:
         self.env, self.root = env, root
         self.frames = b""
         self.obs: Any = None
+        self.gathered: Any = None  # saves what the wrappers gather, where they do
         self.camera: Any = None  # takes images, if there can be any
         self.images: dict[bytes, tuple[Any, Any]] = {}  # by frames: image and observation
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -182,6 +183,14 @@ class BatchEnv:
             raise
         block.outstanding.clear()
         return gathering.finish(self._spec, block, may_lease)
+
+    def outgrow(self) -> None:
+        """States have no bound any more: blocks are laid out anew, without columns for them."""
+        self._ask("outgrow", dict.fromkeys(range(len(self)), (True,)))
+        self._spec = replace(self._spec, state_shape=None, state_dtype=None)
+        old, self._pool = self._pool, BlockPool(self._spec, self._pool.limit)
+        self._pool.on_drop = old.on_drop
+        old.close()
 
     def draw_images(self, states: Any) -> np.ndarray:
         """The pictures of checked states, at least one, ``[B, height, width, 3]``."""
