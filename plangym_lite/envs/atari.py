@@ -60,6 +60,7 @@ class AtariEnv(PlangymEnv):
 
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("rgb", "grayscale", "palette", "ram")
     DEFAULT_OBS_TYPE: ClassVar[str] = "rgb"
+    STATE_METHODS: ClassVar[tuple[str, ...]] = ()  # there is one way
     _is_bare: bool = False  # what is being built is the plain twin
 
     def __init__(
@@ -116,7 +117,9 @@ class AtariEnv(PlangymEnv):
 
     def make_gym_env(self) -> gym.Env:
         env = self._make_plain_game()
-        return with_palette(env) if self._is_palette and self._is_bare else self._adopt(env)
+        if self._is_palette and self._is_bare:
+            return with_palette(env)
+        return self._install_emulator(env)
 
     def _make_plain_game(self) -> gym.Env:
         """What Gymnasium makes of the options."""
@@ -151,7 +154,7 @@ class AtariEnv(PlangymEnv):
         finally:
             self._engine_kwargs = kept
 
-    def _adopt(self, env: gym.Env) -> gym.Env:
+    def _install_emulator(self, env: gym.Env) -> gym.Env:
         """Let the game run on an :class:`Emulator`, or as it is for ``make_plain``."""
         base: Any = env.unwrapped
         if not isinstance(self._make, str):

@@ -34,6 +34,7 @@ class EmulatorInterface(types.SimpleNamespace):
     def __init__(self, emulator: Emulator) -> None:
         super().__init__()
         self.emulator = emulator
+        self._picture = emulator.ale.getScreenDims()
         for name in dir(emulator.ale):
             if not name.startswith("_") and not hasattr(type(self), name):
                 setattr(self, name, getattr(emulator.ale, name))
@@ -123,15 +124,19 @@ class EmulatorInterface(types.SimpleNamespace):
 
     def getScreen(self, *buffer: np.ndarray) -> Any:
         """The picture in the console's own colours, [210, 160] uint8."""
-        return self._seen().getScreen(*buffer)
+        return _filled(self._seen().getScreen, self._picture, buffer)
 
     def getScreenRGB(self, *buffer: np.ndarray) -> Any:
         """The picture, [210, 160, 3] uint8."""
-        return self._seen().getScreenRGB(*buffer)
+        return _filled(self._seen().getScreenRGB, (*self._picture, 3), buffer)
 
     def getScreenGrayscale(self, *buffer: np.ndarray) -> Any:
         """The picture in gray, [210, 160] uint8."""
-        return self._seen().getScreenGrayscale(*buffer)
+        return _filled(self._seen().getScreenGrayscale, self._picture, buffer)
+
+    def getRAM(self, *buffer: np.ndarray) -> Any:
+        """The console's memory, [128] uint8."""
+        return _filled(self.emulator.ale.getRAM, (self.emulator.ale.getRAMSize(),), buffer)
 
     def saveScreenPNG(self, filename: str) -> None:
         """Write the picture into a file."""
@@ -147,3 +152,12 @@ class EmulatorInterface(types.SimpleNamespace):
 
 def _being_restored() -> EmulatorInterface:
     return _NOW[-1]
+
+
+def _filled(read: Any, shape: tuple[int, ...], buffer: tuple[np.ndarray, ...]) -> Any:
+    """What ``read`` writes, in memory that is numpy's own: ale-py's cannot be saved."""
+    if buffer:
+        return read(*buffer)
+    out = np.empty(shape, np.uint8)
+    read(out)
+    return out
