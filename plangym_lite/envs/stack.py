@@ -53,9 +53,11 @@ def takes(function: Callable[..., Any], name: str, or_any: bool = False) -> bool
     return name in parameters or (or_any and inspect.Parameter.VAR_KEYWORD in kinds)
 
 
-def knows_render_mode(spec: Any, mode: str) -> bool:
+def knows_render_mode(spec: Any, mode: str | None) -> bool:
     """Whether what an ``EnvSpec`` makes, as far as it tells, can be made with a render mode."""
     creator: Any = getattr(spec, "entry_point", None)
+    if mode is None:
+        return False
     if isinstance(creator, str):
         creator = load_env_creator(creator)
     metadata = getattr(creator, "metadata", None)
