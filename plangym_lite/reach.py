@@ -20,6 +20,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
+from plangym_lite.informed import Informed
 from plangym_lite.recipe import Recipe
 
 __all__ = ["LIBRARIES", "Reach", "top_of"]
@@ -156,6 +157,8 @@ class Reach:
     def _parts_of(self, thing: Any) -> Iterator[Any]:
         if isinstance(thing, Recipe):
             yield from (thing.target, thing.args, thing.kwargs)
+        elif isinstance(thing, Informed):
+            yield thing.recipe
         elif isinstance(thing, functools.partial):
             yield from (thing.func, thing.args, thing.keywords)
         elif isinstance(thing, (staticmethod, classmethod, types.MethodType)):
@@ -206,6 +209,8 @@ def _kinds_in(root: Any) -> Iterator[Any]:
     if isinstance(root, Recipe):
         for part in (root.target, *root.args, *(root.kwargs or {}).values()):
             yield from _kinds_in(part)
+    elif isinstance(root, Informed):
+        yield from _kinds_in(root.recipe)
     elif isinstance(root, functools.partial):
         yield from _kinds_in(root.func)
     elif isinstance(root, str):
