@@ -174,6 +174,11 @@ class PlanEnv(Batches):
         return self._name
 
     @property
+    def state_method(self) -> str:
+        """How states are saved: by the ``"engine"``, as a ``"snapshot"``, or for ``"replay"``."""
+        return "engine"
+
+    @property
     def unwrapped(self) -> PlanEnv:
         """The environment itself, behind any vectorization."""
         return self

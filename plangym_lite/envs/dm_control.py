@@ -39,7 +39,7 @@ from plangym_lite.envs.mujoco_memory import (
     copy_of_model,
     model_tag,
 )
-from plangym_lite.envs.pickling import Reducers
+from plangym_lite.envs.pickling import PROTOCOL, Pickler, Reducers
 from plangym_lite.envs.window import Window
 from plangym_lite.errors import InvalidStateError, NotCloneableError
 
@@ -72,6 +72,7 @@ class DMControlEnv(PlanEnv):
         environment_kwargs: for dm_control's environment.
         visualize_reward: colour bodies by reward.
         wrappers: must be empty: these are not Gymnasium's environments.
+        state_method: must be ``None``: there is one way.
         certify: taken as everywhere; there is nothing to examine.
     """
 
@@ -98,8 +99,11 @@ class DMControlEnv(PlanEnv):
         environment_kwargs: dict[str, Any] | None = None,
         visualize_reward: bool = False,
         wrappers: Iterable[Any] | None = None,
+        state_method: str | None = None,
         certify: bool = True,
     ) -> None:
+        if state_method is not None:
+            raise ValueError(f"dm_control has one way to save states, got {state_method!r}")
         if tuple(wrappers or ()):
             raise TypeError(
                 f"{name or domain_name}: dm_control takes no Gymnasium wrappers; inherit from "
@@ -262,8 +266,8 @@ class DMControlEnv(PlanEnv):
     def _task_bytes(self) -> bytes:
         attributes = {name: value for name, value in vars(self._task).items() if name != "_random"}
         buffer = io.BytesIO()
-        pickler = pickle.Pickler(buffer, 5)
-        pickler.dispatch_table = self._reducers
+        pickler = Pickler(buffer, PROTOCOL)
+        pickler.reducers = self._reducers
         try:
             pickler.dump(attributes)
             return buffer.getvalue()

@@ -255,7 +255,6 @@ class PlangymEnv(PlanEnv):
 
     @property
     def state_method(self) -> str:
-        """How states are saved: by the ``"engine"``, as a ``"snapshot"``, or for ``"replay"``."""
         self._ensure_setup()
         if self._replayed is not None:
             return "replay"

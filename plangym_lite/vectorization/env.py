@@ -204,6 +204,10 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         return self.plan_env.unwrapped
 
     @property
+    def state_method(self) -> str:
+        return self.unwrapped.state_method
+
+    @property
     def gym_env(self) -> Any:
         """The local copy's Gymnasium environment."""
         return self.unwrapped.gym_env  # type: ignore[attr-defined]
