@@ -113,7 +113,7 @@ class AtariEnv(PlangymEnv):
         """Gymnasium's own environment inside the same wrappers: what this one must agree with."""
         self._is_bare = True
         try:
-            return self.make_stack()
+            return super().make_plain()
         finally:
             self._is_bare = False
 

@@ -71,7 +71,7 @@ class Box2DEnv(PlangymEnv):
         """Gymnasium's own environment inside the same wrappers: what this one must agree with."""
         self._is_bare = True
         try:
-            return self.make_stack()
+            return super().make_plain()
         finally:
             self._is_bare = False
 

@@ -70,6 +70,7 @@ def verdict_on(env: Any) -> Verdict:
         if verdict.warning:
             warnings.warn(verdict.warning, stacklevel=2)
         if not verdict.refusal:
+            env._owns_globals = verdict.shared_numbers
             with _quiet():
                 env._adopt(env.make_stack())
     return verdict
@@ -123,10 +124,12 @@ def _examine(env: Any) -> Verdict:
         record = record_plain(env, env._gym_env)
         verdict, told = _first_exact(env, record)
         if told and env._certify:  # the environment itself may not have been built alike
-            with shared_seeded(NUMBERS):
-                first = env.make_plain()
-            record = record_plain(env, first)
-            verdict, told = _first_exact(env, record, noise_of_runs(env, record))
+            record = record_plain(env, None)
+            noise = noise_of_runs(env, record)
+            verdict, told = _first_exact(env, record, noise)
+            if told and any(noise) and not (record.problems or env._plays_only):
+                own, different = _try(env, record, record.findings, noise, with_itself=True)
+                verdict, told = (own, "") if not different else (verdict, told)
     if told and env._certify:
         if env.state_choice is not None and not env._saves_itself:
             raise ValueError(f"{told}: state_method={env.state_choice!r} cannot be had")
@@ -158,14 +161,22 @@ def _first_exact(env: Any, record: Record, noise: list[Noise] | None = None) -> 
 
 
 def _try(
-    env: Any, record: Record, findings: Verdict, noise: list[Noise] | None
+    env: Any,
+    record: Record,
+    findings: Verdict,
+    noise: list[Noise] | None,
+    with_itself: bool = False,
 ) -> tuple[Verdict, str]:
-    """Examine a twin of ``env`` that saves its states so; return what differed first."""
+    """Examine a twin of ``env`` that saves its states so; return what differed first.
+
+    Where the seed does not decide what happens, it can only be compared ``with_itself``.
+    """
     with shared_seeded(NUMBERS), informed(findings._replace(capacity=1 << 40)):
         twin = env._recipe.replace(delay_setup=False)()
     with contextlib.closing(twin):
         _check_is_new(env, twin._layers, record.layers)
-        return Exam(twin, record, noise or [{} for _ in record.tapes]).outcome(findings)
+        noise = noise or [{} for _ in record.tapes]
+        return Exam(twin, record, noise, with_itself).outcome(findings)
 
 
 def _check_is_new(env: Any, built: list[gym.Env], layers: list[gym.Env]) -> None:

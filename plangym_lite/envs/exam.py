@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import random
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -34,6 +35,7 @@ NUMBERS = 12345  # where the shared generators begin
 LARGE_STATE = 1_000_000
 OUR_KEYS = ("n_step", "dt")  # of infos
 PATIENCE = 1.5  # seconds after which the plain run ends as early as it may
+STIRRED = 20_000  # objects
 FEWEST_MOVES = 2  # after a state was saved
 
 
@@ -62,12 +64,23 @@ class Record(NamedTuple):
 
 def noise_of_runs(env: Any, record: Record) -> list[Noise]:
     """For each episode the places at which a second plain run differs from the one on record."""
-    with _closing(env.make_plain()) as other, shared_seeded(NUMBERS):
+    stirred = stir_memory()
+    with shared_seeded(NUMBERS), _closing(env.make_plain()) as other:
         tapes = _play_plain(other, _moves_made(record))
     return [
         {path: mask for path, mask in noise_of(*pair).items() if path.startswith(("obs", "info"))}
         for pair in zip(record.tapes, tapes, strict=True)
+        if stirred
     ]
+
+
+def stir_memory() -> list[Any]:
+    """Have objects that are made next lie elsewhere than the last time; keep what it returns.
+
+    What is walked in the order of its addresses, as sets of objects are, then comes in another.
+    """
+    many = [object() for _ in range(STIRRED)]
+    return random.Random(STIRRED).sample(many, STIRRED // 2)
 
 
 def record_afresh(env: Any, record: Record) -> Record:
@@ -75,7 +88,7 @@ def record_afresh(env: Any, record: Record) -> Record:
     moves, tapes = _moves_made(record), list(record.tapes)
     for number, (seed, _) in enumerate(EPISODES[: len(tapes)]):
         if seed is not None:
-            with _closing(env.make_plain()) as fresh, shared_seeded(NUMBERS):
+            with shared_seeded(NUMBERS), _closing(env.make_plain()) as fresh:
                 tapes[number] = _play_plain(fresh, moves[number : number + 1], first=number)[0]
     return record._replace(tapes=tapes)
 
@@ -85,37 +98,37 @@ def _moves_made(record: Record) -> list[list[Any]]:
     return [actions[: len(tape) - 1] for actions, tape in pairs]
 
 
-def record_plain(env: Any, first: gym.Env) -> Record:
-    """Play the environment that was built first, which ends it."""
-    if env._holds_own_layers:
+def record_plain(env: Any, first: gym.Env | None) -> Record:
+    """Play the environment that was built first, which ends it; or else one that is built now."""
+    if first is not None and env._holds_own_layers:
         first.close()
-        with shared_seeded(NUMBERS):
-            first = env.make_plain()
-    layers = layers_of(first)
-    mute_films(first)
-    with shared_seeded(NUMBERS):
-        before = global_numbers()
-        snapshot, problems = None, []
-        if not env._saves_itself:
-            snapshot = Snapshot(*_saved_and_films(layers))
-            problems = snapshot.problems()
-            checksums = [checksum_of(array) for array in snapshot.large]
-            models = snapshot.simulations.models() if snapshot.simulations else []
-        draw = _sampler(first.action_space)
-        actions = [[draw() for _ in range(moves)] for _, moves in EPISODES]
+        first = None
+    with shared_seeded(NUMBERS), _closing(first or env.make_plain()) as plain:
+        return _record(plain, not env._saves_itself, global_numbers())
 
-        def look() -> None:
-            if snapshot is not None:
-                snapshot.discover()
-                problems.extend(snapshot.problems())
 
-        tapes = _play_plain(first, actions, look, patience=PATIENCE)
-        findings = Verdict(shared_numbers=global_numbers() != before or draws_globally(layers))
+def _record(plain: gym.Env, watched: bool, numbers: Any) -> Record:
+    """What a plain environment gives, and how it may be saved if it is ``watched``."""
+    layers, problems = layers_of(plain), []
+    snapshot = Snapshot(*_saved_and_films(layers)) if watched else None
+    if snapshot is not None:
+        problems = snapshot.problems()
+        checksums = [checksum_of(array) for array in snapshot.large]
+        models = snapshot.simulations.models() if snapshot.simulations else []
+    draw = _sampler(plain.action_space)
+    actions = [[draw() for _ in range(moves)] for _, moves in EPISODES]
+
+    def look() -> None:
         if snapshot is not None:
-            findings = findings._replace(constants=snapshot.unchanging(checksums))
-            if snapshot.simulations:
-                findings = findings._replace(fields=snapshot.simulations.changed(models))
-    first.close()
+            snapshot.discover()
+            problems.extend(snapshot.problems())
+
+    tapes = _play_plain(plain, actions, look, patience=PATIENCE)
+    findings = Verdict(shared_numbers=global_numbers() != numbers or draws_globally(layers))
+    if snapshot is not None:
+        findings = findings._replace(constants=snapshot.unchanging(checksums))
+        if snapshot.simulations:
+            findings = findings._replace(fields=snapshot.simulations.changed(models))
     return Record(tapes, actions, layers, sorted(set(problems)), findings)
 
 
@@ -178,8 +191,11 @@ def _sampler(space: Any) -> Callable[[], Any]:
 class Exam:
     """A twin is played as the plain environment was, saved, led elsewhere and restored."""
 
-    def __init__(self, twin: Any, record: Record, noise: list[Noise]) -> None:
+    def __init__(
+        self, twin: Any, record: Record, noise: list[Noise], with_itself: bool = False
+    ) -> None:
         self.twin, self.record, self.noise = twin, record, noise
+        self.with_itself = with_itself
         self.sizes = [0]
         self.shape: tuple[int, ...] | None = None
         self.found: dict[str, str] = {}
@@ -200,7 +216,7 @@ class Exam:
             found = found._replace(capacity=None)
         elif max(self.sizes) > LARGE_STATE and not twin._saves_itself:
             found = found._replace(warning=_what_is_large(twin, max(self.sizes)))
-        if self._noisy():
+        if self._noisy() and not self.with_itself:
             places = ", ".join(self._noisy())
             found = found._replace(
                 warning=f"two equal runs of {twin!r} differ in parts of {places}: "
@@ -216,20 +232,26 @@ class Exam:
         plan = list(zip(EPISODES, actions, tapes, (*SAVED_AT, None), strict=False))
         if self.twin._replayed is not None:
             plan = [part for part in plan if part[0][0] is not None]
-        saved = [self._play(number, *part) for number, part in enumerate(plan)]
+        played = [self._play(number, *part) for number, part in enumerate(plan)]
         shown = False
-        for number in range(min(len(SAVED_AT), len(plan))):
-            state, at = saved[number], min(SAVED_AT[number], len(tapes[number]) - 1)
+        for number, (state, own) in enumerate(played[: len(SAVED_AT)]):
             if self.found:
                 return
+            at = min(SAVED_AT[number], len(tapes[number]) - 1)
             rest, expected = actions[number][at:], tapes[number][at:]
             expected = [_only_obs(expected[0]), *expected[1:]]
+            noise = self.noise[number]
+            if self.with_itself:
+                expected, noise = own, {}
             self._wander()
             without = self._tape(rest, len(expected))
-            shown |= bool(differences(expected, without, self.noise[number]))
+            shown |= bool(differences(expected, without, noise))
+            stirred = stir_memory() if self.twin._replayed is not None else None
             self.twin.load_bytes(state)
             got = self._tape(rest, len(expected))
-            self._compare(number, expected, got, f"restored after {at} moves")
+            del stirred
+            for path, text in differences(expected, got, noise).items():
+                self.found.setdefault(path, f"restored after {at} moves, {text}")
         if not shown and self._noisy():
             self.found["obs"] = "two equal runs differ in it, and nothing else shows the state"
 
@@ -242,19 +264,18 @@ class Exam:
     def _play(
         self, number: int, start: tuple[int | None, int], moves: Any, tape: Tape, at: int | None
     ) -> Any:
-        """Play an episode from its seed, and compare; return the state after some moves."""
+        """Play an episode, and compare; return the state after some moves, and what followed it."""
         entry = _entry(lambda: self._reset(start[0]))
-        self._compare(number, tape[:1], [entry], "played from the seed")
+        self._compare(number, tape[:1], [entry])
         if "raised" in entry:
-            return None
+            return None, []
         self._save()
         before = min(at or 0, len(tape) - 1)
         first = self._tape(moves, before + 1, saving=True)
         state = self._save()
         second = self._tape(moves[before:], len(tape) - before, saving=True)
-        got = [entry, *first[1:], *second[1:]]
-        self._compare(number, tape, got, "played from the seed")
-        return state
+        self._compare(number, tape, [entry, *first[1:], *second[1:]])
+        return state, second
 
     def _reset(self, seed: int | None) -> dict[str, Any]:
         info = self.twin._begin_episode(seed, None)
@@ -289,9 +310,13 @@ class Exam:
             self.sizes.append(len(state))
         return state
 
-    def _compare(self, number: int, expected: Tape, got: Tape, when: str) -> None:
+    def _compare(self, number: int, expected: Tape, got: Tape) -> None:
+        """Compare with what the plain environment gave, where the seed decides it."""
+        if self.with_itself:
+            got = [entry for entry in got if "raised" in entry]
+            expected = [entry for entry in expected if "raised" in entry]
         for path, text in differences(expected, got, self.noise[number]).items():
-            self.found.setdefault(path, f"{when}, {text}")
+            self.found.setdefault(path, f"played from the seed, {text}")
 
 
 def _only_obs(entry: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ user's wrappers surround their engine, they come back here for the wrappers' par
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -32,12 +31,13 @@ from plangym_lite.envs.stack import (
     apply_wrapper,
     checked_wrappers,
     knows_render_mode,
+    take_over,
     takes,
     to_grayscale,
 )
 from plangym_lite.errors import InvalidStateError, NotCloneableError, StateOutgrownError
 from plangym_lite.informed import take_findings
-from plangym_lite.recipe import freeze
+from plangym_lite.recipe import freeze, original_of
 from plangym_lite.transitions import copy_element
 
 __all__ = ["PlangymEnv", "to_grayscale"]
@@ -162,8 +162,6 @@ class PlangymEnv(PlanEnv):
 
     def _adopt(self, env: gym.Env) -> None:
         """Take an environment that was just built for the one to be stepped."""
-        if self._owns_globals:
-            env = OwnGlobals(env)
         self._gym_env = env
         self._layers: list[Any] = layers_of(env)
         self._base: Any = self._layers[-1]
@@ -179,15 +177,20 @@ class PlangymEnv(PlanEnv):
 
     def make_stack(self) -> gym.Env:
         """A new environment inside the user's wrappers."""
-        with shared_kept() if self._owns_globals else contextlib.nullcontext():
-            env = self.make_gym_env()
-            for wrapper in self._wrappers:
-                env = apply_wrapper(env, wrapper)
-            return env
+        if not self._owns_globals:
+            return self.wrap(self.make_gym_env())
+        with shared_kept():
+            return OwnGlobals(self.wrap(self.make_gym_env()))
+
+    def wrap(self, env: gym.Env) -> gym.Env:
+        """Put the user's wrappers around an environment."""
+        for wrapper in self._wrappers:
+            env = apply_wrapper(env, wrapper)
+        return env
 
     def make_plain(self) -> gym.Env:
         """The plain Gymnasium environment that this one must agree with, of none of our classes."""
-        return self.make_stack()
+        return self.wrap(self.make_gym_env())
 
     def prepare_states(self) -> None:
         """Learn how states are saved, where they are not the engine's own array."""
@@ -200,7 +203,7 @@ class PlangymEnv(PlanEnv):
             raise NotCloneableError(verdict.refusal)
         if verdict.shared_numbers and not self._owns_globals:
             self._owns_globals = True
-            self._adopt(self._gym_env)
+            self._adopt(OwnGlobals(self._gym_env))
         self.verdict, self._image_shape = verdict, verdict.image_shape
         if verdict.played:
             self.use_replay()
@@ -236,8 +239,6 @@ class PlangymEnv(PlanEnv):
 
     def _make_another(self) -> gym.Env:
         env = self.make_stack()
-        if self._owns_globals:
-            env = OwnGlobals(env)
         for layer in layers_of(env):
             if isinstance(layer, FILMS):
                 mute(layer)
@@ -266,7 +267,8 @@ class PlangymEnv(PlanEnv):
         if not isinstance(self._make, (str, EnvSpec)):
             if self.render_mode is not None and takes(self._make, "render_mode"):
                 kwargs.setdefault("render_mode", self.render_mode)
-            return self._make(**kwargs)
+            built = take_over(original_of(self._make), kwargs)
+            return self._make(**kwargs) if built is None else built
         made_by: Any = self._spec_made or self._make
         if isinstance(made_by, str):  # in a worker nobody has imported what provides the id
             self._spec_made = spec_of(made_by)

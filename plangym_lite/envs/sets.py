@@ -33,7 +33,8 @@ def walk_otherwise(roots: Iterable[Any]) -> tuple[bool, bool]:
         if isinstance(value, (set, frozenset)) and len(value) > 1:
             found = True
             order = list(value)
-            if list(set(order)) != order:
+            by_address = any(type(part).__hash__ is object.__hash__ for part in order)
+            if by_address or list(set(order)) != order:
                 return True, True
         if isinstance(value, (*CLOSED_KINDS, gym.Space, gym.Env)):
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,17 @@ import numpy as np
 from gymnasium.envs.registration import load_env_creator
 from PIL import Image
 
-__all__ = ["apply_wrapper", "checked_wrappers", "knows_render_mode", "takes", "to_grayscale"]
+__all__ = [
+    "apply_wrapper",
+    "checked_wrappers",
+    "hand_over",
+    "knows_render_mode",
+    "take_over",
+    "takes",
+    "to_grayscale",
+]
+
+_handed = threading.local()
 
 
 def to_grayscale(image: np.ndarray) -> np.ndarray:
@@ -30,6 +41,25 @@ def checked_wrappers(wrappers: Any) -> tuple[Any, ...]:
                 f"wrappers must hold callables or pairs (callable, arguments), got {wrapper!r}"
             )
     return wrappers
+
+
+def hand_over(maker: Any, kwargs: dict[str, Any], env: Any) -> None:
+    """Keep what a callable built, for whoever asks it for the same next."""
+    _handed.over = maker, kwargs, env
+
+
+def take_over(maker: Any, kwargs: dict[str, Any] | None) -> Any:
+    """What was handed over, if it is of that callable and was made alike; ``None``: nothing.
+
+    What nobody can use is closed: with ``kwargs=None``, whatever it is.
+    """
+    handed, _handed.over = getattr(_handed, "over", None), None
+    if handed is None:
+        return None
+    if handed[0] is maker and handed[1] == kwargs:
+        return handed[2]
+    handed[2].close()
+    return None
 
 
 def apply_wrapper(env: gym.Env, wrapper: Any) -> gym.Env:
