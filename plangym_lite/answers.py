@@ -5,14 +5,14 @@ The usual answer passes at next to no cost: callers look at its type first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from plangym_lite.errors import InvalidStepError
 
-__all__ = ["as_info", "as_reward", "no_info", "no_step", "split_reset"]
+__all__ = ["as_info", "as_reward", "no_info", "no_step", "run_frames", "split_reset"]
 
 NUMPY_NUMBERS = {
     kind
@@ -22,6 +22,33 @@ NUMPY_NUMBERS = {
 }
 NUMBERS = frozenset({float, int, bool, *NUMPY_NUMBERS})
 """Types that ``float`` takes as they are."""
+
+
+def run_frames(
+    step: Callable[[Any], Any], action: Any, n_frames: int, env: Any
+) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    """Hold an action for some frames, fewer if the episode ends.
+
+    Returns the last observation, the sum of rewards, the flags and the last info.
+
+    Raises:
+        InvalidStepError: a step answered with something else than five values of their kinds.
+    """
+    total, n_step, over = 0.0, 0, False
+    while n_step < n_frames and not over:
+        answer = step(action)
+        try:
+            obs, reward, terminated, truncated, info = answer
+        except (TypeError, ValueError):
+            raise no_step(answer, env) from None
+        if type(reward) is not float:
+            reward = as_reward(reward, env)
+        total, n_step, over = total + reward, n_step + 1, terminated or truncated
+    try:
+        info = {**info, "n_step": n_step}
+    except TypeError:
+        raise no_info(info, env) from None
+    return obs, total, bool(terminated), bool(truncated), info
 
 
 def no_step(answer: Any, env: Any) -> InvalidStepError:

@@ -34,8 +34,21 @@ RETRO_NAME = re.compile(r"\w+-[A-Z]\w+(-v\d+)?")
 """What the games of stable-retro look like: ``Airstriker-Genesis-v0``."""
 
 OPTIONS_OF_ADAPTERS = frozenset(
-    "episodic_life mode difficulty repeat_action_probability full_action_space n_live "
-    "start_method start_serially start_timeout flatten blocking shared_limit use_caller".split()
+    [
+        "episodic_life",
+        "mode",
+        "difficulty",
+        "repeat_action_probability",
+        "full_action_space",
+        "n_live",
+        "start_method",
+        "start_serially",
+        "start_timeout",
+        "flatten",
+        "blocking",
+        "shared_limit",
+        "use_caller",
+    ]
 )
 """What adapters and vectorized environments take beside the options of ``PlangymEnv``."""
 

@@ -148,9 +148,9 @@ class AtariEnv(PlangymEnv):
         raise failure
 
     @contextlib.contextmanager
-    def _engine_options(self, **more: Any) -> Iterator[None]:
+    def _engine_options(self, **engine_kwargs: Any) -> Iterator[None]:
         kept = self._engine_kwargs
-        self._engine_kwargs = {**kept, **more}
+        self._engine_kwargs = {**kept, **engine_kwargs}
         try:
             yield
         finally:

@@ -1,7 +1,6 @@
 """PlangymEnv: any Gymnasium environment, saved by the generic snapshot.
 
-The adapters of particular engines inherit from it and replace how the state is saved. Where a
-user's wrappers surround their engine, they come back here for the wrappers' part.
+The adapters of particular engines inherit from it and replace how the state is saved.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
-from plangym_lite.answers import as_reward, no_info, no_step, split_reset
+from plangym_lite.answers import run_frames, split_reset
 from plangym_lite.core import PlanEnv
 from plangym_lite.engine import RUNNING
 from plangym_lite.envs.certify import Verdict, refuse_the_same, verdict_on
@@ -29,6 +28,7 @@ from plangym_lite.envs.replay import ReplayedEnv
 from plangym_lite.envs.snapshot import Snapshot, layers_of
 from plangym_lite.envs.stack import (
     apply_wrapper,
+    check_options,
     checked_wrappers,
     knows_render_mode,
     take_over,
@@ -62,7 +62,7 @@ class PlangymEnv(PlanEnv):
         return_image: put the image after each step in ``info["rgb"]``.
         clone_seeds: whether the random generators are part of the state. ``False`` leaves them
             running, so that a stochastic environment can be sampled from one state.
-        state_capacity: bytes kept for a state; the default is twice what the first one needs.
+        state_capacity: bytes kept for a state; the default is twice what was seen when it was made.
         array_state: ``False``: states are ``bytes`` of whatever length they need.
         state_method: ``"snapshot"`` or ``"replay"``; ``None``: the first of the two that is exact.
             See the attribute of that name for what came of it.
@@ -108,17 +108,8 @@ class PlangymEnv(PlanEnv):
         certify: bool = True,
         **engine_kwargs: Any,
     ) -> None:
-        if state_method not in (None, *self.STATE_METHODS):
-            raise ValueError(
-                f"state_method must be None or one of {self.STATE_METHODS}, got {state_method!r}"
-            )
         obs_type = obs_type or self.DEFAULT_OBS_TYPE
-        if obs_type not in self.OBS_TYPES:
-            raise ValueError(f"obs_type must be one of {self.OBS_TYPES}, got {obs_type!r}")
-        if render_mode not in (None, "rgb_array", "human"):
-            raise ValueError(f"render_mode must be rgb_array, human or None, got {render_mode!r}")
-        if render_mode is None and (return_image or obs_type in ("rgb", "grayscale")):
-            raise ValueError("images need render_mode='rgb_array', got render_mode=None")
+        check_options(self, state_method, obs_type, render_mode, return_image)
         self._make = freeze(name)
         self._wrappers = freeze(checked_wrappers(wrappers))
         self._engine_kwargs = freeze(engine_kwargs)
@@ -304,22 +295,8 @@ class PlangymEnv(PlanEnv):
         return info
 
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
-        step, total, n_step, over = self._gym_env.step, 0.0, 0, False
-        while n_step < n_frames and not over:
-            answer = step(action)
-            try:
-                obs, reward, terminated, truncated, info = answer
-            except (TypeError, ValueError):
-                raise no_step(answer, self) from None
-            if type(reward) is not float:
-                reward = as_reward(reward, self)
-            total, n_step, over = total + reward, n_step + 1, terminated or truncated
-        self._obs = obs
-        try:
-            info = {**info, "n_step": n_step}
-        except TypeError:
-            raise no_info(info, self) from None
-        return total, bool(terminated), bool(truncated), info
+        self._obs, *answer = run_frames(self._gym_env.step, action, n_frames, self)
+        return tuple(answer)  # type: ignore[return-value]
 
     def current_obs(self) -> Any:
         if self.obs_type == "rgb":

@@ -117,7 +117,7 @@ def _asks(function: types.FunctionType) -> bool:
         return any(_draws(known.get(name)) for name in code.co_names)
     steps = [step for step in dis.get_instructions(function) if step.opname != "CACHE"]
     for step, after, last in zip(steps, steps[1:], [*steps[2:], None], strict=False):
-        if not step.opname.startswith("LOAD_") or step.argval not in shared:
+        if step.opname not in ("LOAD_GLOBAL", "LOAD_NAME") or step.argval not in shared:
             continue
         if known[step.argval] is np:
             if after.argval == "random" and last and last.argval not in ITS_OWN_GENERATORS:

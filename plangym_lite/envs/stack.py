@@ -14,6 +14,7 @@ from PIL import Image
 
 __all__ = [
     "apply_wrapper",
+    "check_options",
     "checked_wrappers",
     "hand_over",
     "knows_render_mode",
@@ -41,6 +42,21 @@ def checked_wrappers(wrappers: Any) -> tuple[Any, ...]:
                 f"wrappers must hold callables or pairs (callable, arguments), got {wrapper!r}"
             )
     return wrappers
+
+
+def check_options(
+    adapter: Any, state_method: str | None, obs_type: str, render_mode: str | None, images: bool
+) -> None:
+    """Raise ``ValueError`` for options that are not there, or exclude each other."""
+    methods = adapter.STATE_METHODS
+    if state_method not in (None, *methods):
+        raise ValueError(f"state_method must be None or one of {methods}, got {state_method!r}")
+    if obs_type not in adapter.OBS_TYPES:
+        raise ValueError(f"obs_type must be one of {adapter.OBS_TYPES}, got {obs_type!r}")
+    if render_mode not in (None, "rgb_array", "human"):
+        raise ValueError(f"render_mode must be rgb_array, human or None, got {render_mode!r}")
+    if render_mode is None and (images or obs_type in ("rgb", "grayscale")):
+        raise ValueError("images need render_mode='rgb_array', got render_mode=None")
 
 
 def hand_over(maker: Any, kwargs: dict[str, Any], env: Any) -> None:
