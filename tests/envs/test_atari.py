@@ -99,13 +99,13 @@ class TestBesideGymnasium:
             walk_beside(raw, env, episodes=3, steps=60)
         raw.close()
 
-    @pytest.mark.parametrize(("frameskip", "episodes"), [(1, 3), (4, 1)])
-    def test_sticky_actions_are_the_consoles_own(self, frameskip, episodes):
-        """Gymnasium goes on drawing for the frames it skips after an end: one episode there."""
+    @pytest.mark.parametrize("frameskip", [1, 4])
+    def test_sticky_actions_are_the_consoles_own(self, frameskip):
+        """Gymnasium goes on drawing for the frames that it skips after an end; so does this."""
         options = {"frameskip": frameskip, "repeat_action_probability": 0.25, "obs_type": "ram"}
         raw = raw_env("Breakout", **options)
         with make("ALE/Breakout-v5", **options) as env:
-            walk_beside(raw, env, episodes, steps=900 // frameskip)
+            walk_beside(raw, env, episodes=3, steps=900 // frameskip)
         raw.close()
 
     def test_random_frameskip_is_gymnasiums(self):
@@ -116,9 +116,12 @@ class TestBesideGymnasium:
         assert lengths == {2, 3, 4}
         raw.close()
 
-    def test_continuous_actions(self):
-        raw = raw_env("Breakout", continuous=True, obs_type="ram")
-        with make("ALE/Breakout-v5", continuous=True, frameskip=1, obs_type="ram") as env:
+    @pytest.mark.parametrize("sticky", [0.0, 0.25])
+    def test_continuous_actions(self, sticky):
+        """The paddle's strength sticks with the action."""
+        options = {"continuous": True, "obs_type": "ram", "repeat_action_probability": sticky}
+        raw = raw_env("Breakout", **options)
+        with make("ALE/Breakout-v5", frameskip=1, **options) as env:
             walk_beside(raw, env, episodes=1, steps=80)
         raw.close()
 
