@@ -55,7 +55,7 @@ def twin_of(env: Any, plain: Callable[[], Any] | None = None) -> Twin | None:
     make = plain or getattr(env, "make_plain", None) or _own_stack(env)
     sees = _what_it_sees(env)
     if make is not None:
-        return Twin(make, env.frameskip, sees)
+        return Twin(make, _frames_of(env) if plain is None else env.frameskip, sees)
     if {"domain_name", "task_name", "_load_kwargs"} <= vars(env).keys():
         limited, task = not env.remove_time_limit, (env.domain_name, env.task_name)
         return Twin(lambda: SuiteTask(*task, limited, env._load_kwargs), env.frameskip, sees)
@@ -68,6 +68,12 @@ def _own_stack(env: Any) -> Callable[[], Any] | None:
 
     own = isinstance(env, PlangymEnv) and type(env).make_gym_env is PlangymEnv.make_gym_env
     return env.make_stack if own else None
+
+
+def _frames_of(env: Any) -> int:
+    """Plain steps for each unit of ``dt``; Gymnasium's Atari ids skip frames in their steps."""
+    skips = any(kind.__module__.startswith("plangym_lite.envs.atari") for kind in type(env).__mro__)
+    return 1 if skips and isinstance(env._make, str) else env.frameskip
 
 
 def _what_it_sees(env: Any) -> str:
