@@ -181,7 +181,7 @@ def _entries_of(env: PlanEnv, out: Any, keeper: Keeper, where: str) -> list[Entr
     """The rows of a batch; it is held on to."""
     keeper.keep(where, "obs", out.observs)
     keeper.keep(where, "info", out.infos)
-    keeper.keep_state(where, out.states)
+    keeper.sum(where, "state", out.states)
     return [
         Entry(
             row_of(env.observation_space, out.observs, row),

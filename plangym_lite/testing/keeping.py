@@ -15,26 +15,30 @@ from plangym_lite.testing.comparing import Difference, differences
 
 __all__ = ["Keeper", "OwnNumbers", "copy_of"]
 
+LARGE = 1 << 16  # bytes
 ATOMS = (int, float, complex, str, bytes, bool, type(None), np.generic)
 
 
-def copy_of(value: Any) -> Any:
+def copy_of(value: Any, large: list[np.ndarray] | None = None) -> Any:
     """A copy that shares no array, list or dict with ``value``, at any depth.
 
-    What cannot be copied is the thing itself.
+    What cannot be copied is the thing itself. So are large arrays if there is a list for them.
     """
     if isinstance(value, ATOMS):
         return value
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        return value.copy()
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        if large is None or value.nbytes < LARGE:
+            return value.copy()
+        large.append(value)
+        return value
     if type(value) is dict:
-        return {key: copy_of(part) for key, part in value.items()}
+        return {key: copy_of(part, large) for key, part in value.items()}
     if type(value) is list:
-        return [copy_of(part) for part in value]
+        return [copy_of(part, large) for part in value]
     if type(value) is tuple:
-        return tuple(copy_of(part) for part in value)
+        return tuple(copy_of(part, large) for part in value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(copy_of(part) for part in value))
+        return type(value)(*(copy_of(part, large) for part in value))
     try:
         return copy.deepcopy(value)
     except Exception:  # a foreign __deepcopy__ or __reduce__ may raise anything
@@ -42,24 +46,32 @@ def copy_of(value: Any) -> Any:
 
 
 class Keeper:
-    """Holds what came back by reference, and beside it a copy of the moment when it came."""
+    """Holds what came back by reference, and beside it a copy of the moment when it came.
+
+    Of states and of large arrays it is a checksum.
+    """
 
     def __init__(self) -> None:
         self._held: list[tuple[str, str, Any, Any]] = []
-        self._states: list[tuple[str, Any, int]] = []
+        self._summed: list[tuple[str, str, Any, int]] = []
 
     def keep(self, where: str, what: str, value: Any) -> Any:
         """Hold ``value``, an ``"obs"`` or an ``"info"``; return the copy."""
-        kept = copy_of(value)
-        if not isinstance(value, ATOMS):
+        if isinstance(value, ATOMS):
+            return value
+        large: list[np.ndarray] = []
+        kept = copy_of(value, large)
+        if kept is not value:
             self._held.append((where, what, value, kept))
+        for array in large:
+            self.sum(where, what, array)
         return kept
 
-    def keep_state(self, where: str, state: Any) -> None:
-        """Hold a state, of which only a checksum is kept."""
-        checksum = _checksum(state)
+    def sum(self, where: str, what: str, value: Any) -> None:
+        """Hold an array or a state, of which only a checksum is kept."""
+        checksum = _checksum(value)
         if checksum is not None:
-            self._states.append((where, state, checksum))
+            self._summed.append((where, what, value, checksum))
 
     def check(self) -> None:
         """Raise :class:`Difference` if anything that is held has changed."""
@@ -68,17 +80,17 @@ class Keeper:
                 # what does not even equal its own copy tells nothing
                 if path not in dict(differences(copy_of(value), value, what)):
                     raise Difference(f"a held {what} changed: {where}: {path}: {text}")
-        for where, state, checksum in self._states:
-            if _checksum(state) != checksum:
-                raise Difference(f"a held state changed: {where}")
+        for where, what, value, checksum in self._summed:
+            if _checksum(value) != checksum:
+                raise Difference(f"a held {what} changed: {where}")
 
 
-def _checksum(state: Any) -> int | None:
-    """A number that changes with the state; ``None``: nothing can be told of it."""
-    if isinstance(state, np.ndarray) and state.dtype != object:
-        return zlib.crc32(np.ascontiguousarray(state).reshape(-1).view(np.uint8).data)
+def _checksum(value: Any) -> int | None:
+    """A number that changes with the value; ``None``: nothing can be told of it."""
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
     try:
-        return zlib.crc32(pickle.dumps(state))
+        return zlib.crc32(pickle.dumps(value))
     except Exception:  # a foreign __reduce__ may raise anything
         return None
 

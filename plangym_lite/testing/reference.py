@@ -108,8 +108,7 @@ def make_reference(
     with OwnNumbers(), make_env() as env:
         keeper = Keeper()
         compares_states = bool(getattr(env, "_is_plain", env.STATE_IS_ARRAY))
-        draws_images = _draws_images(env)
-        images = frozenset(stop + k for stop in depths for k in IMAGES if draws_images)
+        images = frozenset(stop + k for stop in depths for k in IMAGES if begun.draws_images)
         told: dict[str, Any] = {"images": images, "saving": True}
         if verdict.repeatable:
             saved = follow(env, options.seed, walk.moves, keeper, **told)
@@ -127,7 +126,7 @@ def make_reference(
         length=options.length,
         repeatable=verdict.repeatable,
         compares_states=compares_states,
-        draws_images=draws_images,
+        draws_images=begun.draws_images,
         noise=verdict.noise,
         notes=verdict.notes,
         unshown=verdict.unshown,
@@ -150,9 +149,10 @@ def _explore_first(
         route = options.route(twin is not None and is_played(env))
         walk = explore(env, route, keeper)
         found = env.observation_space, env.action_space
+        draws_images = _draws_images(env)  # after the walk: before a reset nothing may be asked
         keeper.check()
     keeper.check()
-    return Begun(walk, route, twin, found)
+    return Begun(walk, route, twin, found, draws_images)
 
 
 def is_played(env: Any) -> bool:

@@ -29,6 +29,7 @@ class Begun(NamedTuple):
     route: Route
     twin: Twin | None
     spaces: tuple[Any, Any]
+    draws_images: bool
 
 
 class Verdict(NamedTuple):

@@ -209,7 +209,7 @@ def _complete(
     image = keeper.keep(where, "image", env.get_image()) if drawing else None
     state = env.get_state() if saving else None
     if saving:
-        keeper.keep_state(where, state)
+        keeper.sum(where, "state", state)
     return entry._replace(image=image, state=state)
 
 
