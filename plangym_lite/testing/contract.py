@@ -51,6 +51,7 @@ from typing import Any, ClassVar
 from plangym_lite.core import PlanEnv
 from plangym_lite.testing.checks import Contract
 from plangym_lite.testing.comparing import Difference, size_of
+from plangym_lite.testing.keeping import OwnNumbers
 from plangym_lite.testing.reference import Options
 
 __all__ = ["ContractSuite", "Report", "check_exact"]
@@ -112,8 +113,13 @@ def check_exact(
     """
     options = Options(seed, tuple(sorted(depths)), length, reach, wide_actions, plain)
     contract = Contract(make_env, options, n_workers=n_workers, timeout=timeout)
-    first = contract.begin()
-    report = Report(name or first.name)
+    with OwnNumbers():  # the caller's generators stay where they are
+        first = contract.begin()
+        return _report(contract, name or first.name)
+
+
+def _report(contract: Contract, name: str) -> Report:
+    report = Report(name)
     try:
         state = contract.reference.saved[0].state
         contract.judge.at = "pickling a state"

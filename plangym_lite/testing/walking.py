@@ -41,6 +41,7 @@ __all__ = [
 
 FEW = 10  # moves after the last reset, where it is compared only with itself
 WIDE_EVERY = 10  # so many moves with float32 actions, then so many with float64
+FAR = 1e30  # where a Box has no bound
 TWICE_EVERY, TWICE_AT = 8, 6  # moves that take dt=2
 
 
@@ -157,8 +158,11 @@ def _widened(space: Any, action: Any) -> Any:
     """An action of a float32 Box as float64: a bit further inside, where no float32 is."""
     if not isinstance(space, spaces.Box) or space.dtype != np.float32:
         return action
-    low, high = (np.nan_to_num(bound.astype(np.float64)) for bound in (space.low, space.high))
-    inside = np.clip(low / 2 + high / 2, space.low, space.high).astype(np.float32)
+    low, high = (
+        np.nan_to_num(bound.astype(np.float64), posinf=FAR, neginf=-FAR)
+        for bound in (space.low, space.high)
+    )
+    inside = (low / 2 + high / 2).astype(np.float32)
     near = np.nextafter(action, inside).astype(np.float64)
     return action + 0.3 * (near - action)
 
