@@ -130,7 +130,7 @@ class Contract:
         """``set_state(get_state())`` on the way is a no-op."""
         reference = self.reference
         stops, moves, check = reference.depths, reference.moves, "set_state(get_state())"
-        with self._made(check) as (env, keeper):
+        with OwnNumbers(), self._made(check) as (env, keeper):
             env.reset(return_state=False, seed=self.options.seed)
             if not reference.repeatable:
                 env.set_state(reference.saved[0].state)

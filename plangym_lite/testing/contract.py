@@ -113,7 +113,7 @@ def check_exact(
     """
     options = Options(seed, tuple(sorted(depths)), length, reach, wide_actions, plain)
     contract = Contract(make_env, options, n_workers=n_workers, timeout=timeout)
-    with OwnNumbers():  # the caller's generators stay where they are
+    with OwnNumbers(1):  # the caller's stay where they are; and not those of the walk
         first = contract.begin()
         return _report(contract, name or first.name)
 

@@ -25,10 +25,6 @@ from tests.testing.holder import (
     Walk,
 )
 
-ACTIONS_KEEP_THEIR_BITS = pytest.mark.xfail(
-    strict=True, reason="PlanEnv casts actions to the dtype of their space"
-)
-
 
 def stack():
     return Counted(Doubled(Walk()))
@@ -68,7 +64,6 @@ class TestHonest:
     def test_through_workers(self):
         assert is_exact(Holder, stack, n_workers=2) == []
 
-    @ACTIONS_KEEP_THEIR_BITS
     def test_wide_actions(self):
         is_exact(Holder, Pushed)
 
