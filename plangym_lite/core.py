@@ -15,7 +15,8 @@ import numpy as np
 from plangym_lite.batches import Batches
 from plangym_lite.engine import AWAY, CLOSED, READY, TERMINATED, TRUNCATED
 from plangym_lite.errors import InvalidStateError
-from plangym_lite.recipe import Recipe
+from plangym_lite.nested import own_info
+from plangym_lite.recipe import Recipe, freeze
 from plangym_lite.showing import table
 from plangym_lite.transitions import Step, Transition
 from plangym_lite.validation import check_action, check_dt, check_state
@@ -31,7 +32,7 @@ class PlanEnv(Batches):
         frameskip: simulator steps for each unit of ``dt``.
         autoreset: whether ``step`` without a state resets an ended episode first.
         delay_setup: build the engine at first use, not now.
-        return_image: put the image after each step in ``info["rgb"]``.
+        return_image: put the image after each step, and after a reset, in ``info["rgb"]``.
     """
 
     _recipe: Recipe
@@ -39,7 +40,7 @@ class PlanEnv(Batches):
     def __new__(cls, *args: Any, **kwargs: Any) -> PlanEnv:
         """Record how the environment is made, whatever its class does in ``__init__``."""
         self = super().__new__(cls)
-        self._recipe = Recipe(cls, args, kwargs)
+        self._recipe = Recipe(cls, freeze(args), freeze(kwargs))
         return self
 
     def __init__(
@@ -71,14 +72,16 @@ class PlanEnv(Batches):
 
         With ``seed`` the episode, and all that follow it, can be repeated.
         """
-        self._settle()
-        info = self._begin_episode(seed, options)
+        self._come_home()
+        info = own_info(self._begin_episode(seed, options))
+        if self.return_image:
+            info["rgb"] = self.draw_image()
         obs = self.observe()
         return (self.get_state(), obs, info) if return_state else (obs, info)
 
     def seed(self, seed: int | None = None) -> list[int | None]:
         """Seed the next reset and ``sample_action``; return the seed in a list."""
-        self._settle()
+        self._come_home()
         self._next_seed = seed
         self.action_space.seed(seed)
         return [seed]
@@ -89,7 +92,7 @@ class PlanEnv(Batches):
         """Apply ``action`` for ``dt * frameskip`` simulator steps and stay where that leads.
 
         Args:
-            action: an element of ``action_space``.
+            action: an element of ``action_space``; dtypes as in ``step_batch``.
             state: start from this state; ``None``: from the current one. If that one has ended,
                 a new episode starts first (``autoreset=True``), or nothing moves.
             dt: units of ``frameskip``, at least 1. The run stops at the end of the episode.
@@ -119,6 +122,7 @@ class PlanEnv(Batches):
             InvalidStateError: it is not a state of this environment.
         """
         self._ensure_setup()
+        self._begin_at_all()
         state = check_state(self.batch_spec, state)
         phase, self._phase = self._phase, READY
         try:
@@ -153,7 +157,7 @@ class PlanEnv(Batches):
         Without overrides it is in this environment's current state, with them freshly reset.
         """
         copy = self._recipe.replace(**overrides)()
-        if not overrides and self._phase in (READY, AWAY):
+        if not overrides and self._has_state():
             copy.set_state(self.get_state())
         return copy
 
@@ -194,8 +198,11 @@ class PlanEnv(Batches):
         except (NotImplementedError, RuntimeError):
             return None
 
+    def _has_state(self) -> bool:
+        return self._phase in (READY, AWAY) and self._has_begun
+
     def __reduce__(self) -> tuple[Any, ...]:
-        state = self.get_state() if self._phase in (READY, AWAY) else None
+        state = self.get_state() if self._has_state() else None
         return _rebuild, (self._recipe, state)
 
     def __enter__(self) -> Any:

@@ -13,6 +13,8 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.errors import ClosedError, InvalidStateError
+from plangym_lite.nested import ATOMS, own_info
+from plangym_lite.stable import states_name
 from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row, write_steps
 
 __all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "Engine", "add_note"]
@@ -29,6 +31,7 @@ class Engine(ABC):
 
     STATE_IS_ARRAY: bool = True
     OBS_IS_ARRAY: bool = True
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
     SINGLETON: ClassVar[bool] = False  # at most one engine in a process
     is_trusted: bool = False  # known never to end its process: rows may run in the caller's
 
@@ -43,6 +46,7 @@ class Engine(ABC):
     _next_seed: int | None = None
     _spec: BatchSpec | None = None
     _goes_on: bool = False  # whether another action of the same rollout follows this one
+    _has_begun: bool = True  # whether there is an episode, and so a current state
 
     # ---- what an adapter writes ---------------------------------------------------------------
 
@@ -63,8 +67,9 @@ class Engine(ABC):
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
         """Run ``n_frames`` simulator steps, fewer if the episode ends.
 
-        Returns ``(sum of rewards, terminated, truncated, info)``; ``info["n_step"]`` is the
-        number of frames run. No observation needs building for the frames between.
+        Returns ``(sum of rewards, terminated, truncated, info)``. The info is a new dict, but what
+        it holds may be the engine's; ``info["n_step"]`` is the number of frames run. No observation
+        needs building for the frames between.
         """
         raise self._missing("advance")
 
@@ -86,6 +91,22 @@ class Engine(ABC):
     def load_state(self, state: Any) -> None:
         """Put the engine into ``state`` and set ``_ended``. Do not keep the array: copy."""
         raise self._missing("load_state")
+
+    def save_home(self) -> Any:
+        """The engine's state on leaving it for a batch, in whatever form is quickest."""
+        return self.save_state()
+
+    def load_home(self, state: Any) -> None:
+        """Put back what ``save_home`` gave."""
+        self.load_state(state)
+
+    def findings(self) -> Any:
+        """What was found out when this was made, for copies elsewhere; see ``recipe.Informed``."""
+        return None
+
+    def outgrow(self, quiet: bool = False) -> None:
+        """Go over to states without a bound, after a ``StateOutgrownError``."""
+        raise self._missing("outgrow")
 
     def state_layout(self) -> tuple[tuple[int, ...], np.dtype] | None:
         """Shape and dtype of a state; ``None`` if it is an opaque value."""
@@ -123,7 +144,13 @@ class Engine(ABC):
     def describe_states(self) -> str:
         """The fingerprint: one line, the same in every process. Add what else states need."""
         shape, dtype = self.state_layout() or ("of any size", "object")
-        return f"{type(self).__module__}.{type(self).__qualname__} states={dtype}{shape}"
+        return f"{states_name(type(self))} layout={self.layout} states={dtype}{shape}"
+
+    @property
+    def layout(self) -> str:
+        """The versions of how states are laid out, ``LAYOUT`` of each class that says so."""
+        versions = [vars(kind)["LAYOUT"] for kind in type(self).__mro__ if "LAYOUT" in vars(kind)]
+        return ".".join(map(str, versions))
 
     def draw_image(self) -> np.ndarray:
         """The picture of the engine's state."""
@@ -205,8 +232,9 @@ class Engine(ABC):
         elif out.observs is not None:
             self._write_obs_at(out.observs, row)
         out.lengths[row] = length  # type: ignore[index]
+        info = self._complete(info, dt)
         info["n_step"] = n_step
-        return self._complete(info, dt)
+        return info
 
     def _write_obs_at(self, observs: Any, row: int) -> None:
         if isinstance(observs, np.ndarray):
@@ -246,6 +274,12 @@ class Engine(ABC):
         return reward, info
 
     def _complete(self, info: dict[str, Any], dt: int) -> dict[str, Any]:
+        """What a row tells, of your own: the engine goes on with whatever the info showed."""
+        if len(info) > 1:  # more than n_step
+            for value in info.values():
+                if type(value) not in ATOMS:
+                    info = own_info(info)
+                    break
         info["dt"] = dt
         if self.return_image:
             info["rgb"] = self.draw_image()
@@ -256,24 +290,36 @@ class Engine(ABC):
             seed = self._next_seed
         self._next_seed = None
         self._ended = RUNNING
+        self._has_begun = True
         return self.apply_reset(seed, options)
+
+    def _begin_at_all(self) -> None:
+        """Begin a first episode, where an engine waits with it until it is needed."""
+        if not self._has_begun:
+            self._begin_episode(None, None)
 
     def _leave_home(self) -> None:
         """Remember the current state once; the engine may then wander from row to row."""
         self._ensure_setup()
         if self._phase != AWAY:
-            self._home = self.save_state()
+            self._begin_at_all()
+            self._home = self.save_home()
             self._phase = AWAY
 
-    def _settle(self) -> None:
-        """Be set up and in the current state."""
+    def _come_home(self) -> None:
+        """Be set up, and not away in a batch."""
         if self._phase == READY:
             return
         self._ensure_setup()
         if self._phase == AWAY:
             self._phase = READY
-            self.load_state(self._home)
+            self.load_home(self._home)
             self._home = None
+
+    def _settle(self) -> None:
+        """Be set up and in the current state."""
+        self._come_home()
+        self._begin_at_all()
 
     def _ensure_setup(self) -> None:
         if self._phase == NEW:

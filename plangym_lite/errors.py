@@ -6,7 +6,9 @@
     ├── UnknownEnvironmentError (ValueError)   no environment of that name
     ├── NotCloneableError                      this environment's state cannot be saved exactly
     ├── InvalidStateError (ValueError)         not a state of this environment
+    │   └── StateOutgrownError                 it needs more bytes than an array of states has
     ├── InvalidBatchError (ValueError)         lengths, shapes or dtypes of a batch that do not fit
+    ├── InvalidStepError (TypeError, ValueError)  an environment answered what is no step
     ├── ClosedError (RuntimeError)             you closed it
     ├── AlreadySteppingError (RuntimeError)    a step was begun and its result not yet taken
     ├── NotSteppingError (RuntimeError)        no step was begun whose result could be taken
@@ -27,11 +29,13 @@ __all__ = [
     "ClosedError",
     "InvalidBatchError",
     "InvalidStateError",
+    "InvalidStepError",
     "NotCloneableError",
     "NotSteppingError",
     "PlangymError",
     "ProtocolError",
     "RemoteError",
+    "StateOutgrownError",
     "UnknownEnvironmentError",
     "WorkerDiedError",
     "WorkerError",
@@ -54,8 +58,16 @@ class InvalidStateError(PlangymError, ValueError):
     """The value is not a state of this environment."""
 
 
+class StateOutgrownError(InvalidStateError):
+    """A state needs more bytes than states were given. Environments deal with it themselves."""
+
+
 class InvalidBatchError(PlangymError, ValueError):
     """The actions, states or dt of a batch do not fit each other or the environment."""
+
+
+class InvalidStepError(PlangymError, TypeError, ValueError):
+    """The environment's ``step`` or ``reset`` gave what Gymnasium's interface does not allow."""
 
 
 class ClosedError(PlangymError, RuntimeError):

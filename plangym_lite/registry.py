@@ -16,7 +16,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.envs.registration import load_env_creator
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.envs.gym import PlangymEnv
@@ -72,7 +72,7 @@ _ADAPTERS = {
 
 
 def make(
-    name: str | Callable[..., Any] | None = None,
+    name: str | EnvSpec | Callable[..., Any] | None = None,
     n_workers: int | str | None = None,
     ray: bool = False,
     **engine_kwargs: Any,
@@ -80,9 +80,10 @@ def make(
     """Make an environment that can be stepped from any saved state.
 
     Args:
-        name: a Gymnasium id; a task of dm_control (``"cartpole-balance"``, or ``domain_name=`` and
-            ``task_name=`` instead of a name); a game of stable-retro; a ``PlanEnv`` or
-            ``gymnasium.Env`` class; or a callable that returns such an environment.
+        name: a Gymnasium id, ``"module:Id-v0"`` if a module must be imported for it, or an
+            ``EnvSpec``; a task of dm_control (``"cartpole-balance"``, or the domain with
+            ``task_name=``, or ``domain_name=`` and ``task_name=``); a game of stable-retro; a
+            ``PlanEnv`` or ``gymnasium.Env`` class; or a callable that returns such an environment.
         n_workers: ``None``: no workers. A number: that many processes share every ``step_batch``.
             ``"auto"``: as many as there are usable cores.
         ray: run the workers on a Ray cluster, ``n_workers=None`` meaning ``"auto"``. What
@@ -94,8 +95,8 @@ def make(
         NotCloneableError: the environment's state cannot be saved exactly.
         ImportError: ``ray=True``, but Ray is not installed.
     """
-    if name is None:
-        name = _suite_name(**engine_kwargs)
+    if name is None or ("task_name" in engine_kwargs and _is_domain(name)):
+        name = _suite_name(**{"domain_name": name, **engine_kwargs})
         engine_kwargs = {
             key: value
             for key, value in engine_kwargs.items()
@@ -122,8 +123,10 @@ def _ray_env() -> Any:
     return importlib.import_module("plangym_lite.vectorization.ray").RayEnv
 
 
-def adapter_for(name: str | Callable[..., Any]) -> tuple[Callable[..., PlanEnv], bool]:
+def adapter_for(name: str | EnvSpec | Callable[..., Any]) -> tuple[Callable[..., PlanEnv], bool]:
     """The adapter for what ``name`` stands for, and whether it wants to be told the name."""
+    if isinstance(name, EnvSpec):
+        return _adapter_of_spec(name, name), True
     if isinstance(name, str):
         suite = _suite() if SUITE_NAME.fullmatch(name) else None
         if suite is not None and (suite.task_of(name) or _is_composers(name)):
@@ -131,11 +134,7 @@ def adapter_for(name: str | Callable[..., Any]) -> tuple[Callable[..., PlanEnv],
         retro = _retro() if RETRO_NAME.fullmatch(name) else None
         if retro is not None and retro.is_game(name):
             return retro.RetroEnv, True
-        creator: Any = find_spec(name).entry_point
-        if isinstance(creator, str):
-            creator = load_env_creator(creator)
-        made = creator if isinstance(creator, type) else _type_made_by(lambda: gym.make(name))
-        return _adapter_of(made), True
+        return _adapter_of_spec(find_spec(name), name), True
     if isinstance(name, type):
         if issubclass(name, PlanEnv):
             return name, False
@@ -160,8 +159,15 @@ def register_adapter(engine: str | type, adapter: str | type[PlanEnv]) -> None:
 
 
 def find_spec(name: str) -> Any:
-    """Gymnasium's spec of an id, importing the packages that may provide it."""
-    spec = spec_of(name)
+    """Gymnasium's spec of an id, importing the packages that may provide it.
+
+    Raises:
+        UnknownEnvironmentError: nothing has that name.
+    """
+    try:
+        spec = spec_of(name)
+    except ModuleNotFoundError as error:
+        raise UnknownEnvironmentError(f"no environment is called {name!r}: {error}") from error
     if spec is not None:
         return spec
     suite_like = SUITE_NAME.fullmatch(name)
@@ -174,12 +180,28 @@ def find_spec(name: str) -> Any:
     raise UnknownEnvironmentError(f"no environment is called {name!r}{hint}")
 
 
+def _is_domain(name: Any) -> bool:
+    """Whether a name can be that of a domain of dm_control."""
+    suite = _suite()
+    if suite is not None:
+        return name in {domain for domain, _ in suite.TASKS.values()}
+    return isinstance(name, str) and name.isidentifier() and name not in gym.registry
+
+
 def _suite_name(**engine_kwargs: Any) -> str:
     """The name of a task of dm_control, from its two parts."""
     domain, task = engine_kwargs.get("domain_name"), engine_kwargs.get("task_name")
     if not isinstance(domain, str) or not isinstance(task, str):
         raise TypeError("make needs a name, or domain_name= and task_name= of a dm_control task")
     return f"{domain}-{task}"
+
+
+def _adapter_of_spec(spec: EnvSpec, name: str | EnvSpec) -> type[PlanEnv]:
+    creator: Any = spec.entry_point
+    if isinstance(creator, str):
+        creator = load_env_creator(creator)
+    made = creator if isinstance(creator, type) else _type_made_by(lambda: gym.make(name))
+    return _adapter_of(made)
 
 
 def _is_composers(name: str) -> bool:

@@ -1,30 +1,39 @@
 """AtariEnv: the games of the Arcade Learning Environment, on one :class:`Emulator`.
 
 Without wrappers the emulator is driven directly: no observation is built for skipped frames. With
-a user's wrappers the same emulator sits at the bottom of Gymnasium's stack as one more layer.
+wrappers, a user's or those inside a callable, Gymnasium's stack runs as it was built, on the same
+emulator: it takes the place of ale-py's interface (emulator_layer.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import ale_py
 import gymnasium as gym
 import numpy as np
 
+from plangym_lite.envs.atari_game import (
+    check_modes,
+    choose_modes,
+    decode_action,
+    is_bare_game,
+    run_drawn,
+    use_emulator,
+    with_palette,
+)
 from plangym_lite.envs.emulator import Emulator
-from plangym_lite.envs.emulator_layer import EmulatorLayer
 from plangym_lite.envs.fingerprint import digest_of
 from plangym_lite.envs.generators import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.gym import PlangymEnv
-from plangym_lite.envs.snapshot import layers_of
 from plangym_lite.errors import InvalidStateError, NotCloneableError
+from plangym_lite.transitions import copy_element
 
 __all__ = ["AtariEnv"]
 
 FEW_FRAMES, MANY_FRAMES = 16, 1 << 60  # to be run again should a rollout end too soon
-
 gym.register_envs(ale_py)
 
 
@@ -35,10 +44,12 @@ class AtariEnv(PlangymEnv):
         name: a Gymnasium id such as ``"ALE/MsPacman-v5"``. The id names the game; the options
             below, not the id's own, say how it is played.
         frameskip: frames for each unit of ``dt``, 5 by default; a pair ``(low, high)`` draws the
-            number, from ``low`` to ``high - 1``, for each unit.
+            number, from ``low`` to ``high - 1``, for each unit. They are skipped below any wrapper,
+            as by ``gymnasium.make``. Of a callable: steps of what it returns, 1 by default.
         episodic_life: losing a life ends the episode.
         obs_type: ``"rgb"`` [210, 160, 3], ``"grayscale"`` [210, 160], ``"palette"`` [210, 160] (the
-            console's own numbers of its 128 colours, all even) or ``"ram"`` [128], uint8.
+            console's own numbers of its 128 colours, all even) or ``"ram"`` [128], uint8: what the
+            game gives to the wrappers. What comes back is the outermost wrapper's.
         mode: the game's variant; ``None``: the game's default.
         difficulty: ``None``: the game's default.
         repeat_action_probability: sticky actions (Machado et al., 2018).
@@ -47,8 +58,12 @@ class AtariEnv(PlangymEnv):
             to ale-py.
     """
 
+    STATES_NAME: ClassVar[str] = "AtariEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("rgb", "grayscale", "palette", "ram")
     DEFAULT_OBS_TYPE: ClassVar[str] = "rgb"
+    STATE_METHODS: ClassVar[tuple[str, ...]] = ()  # there is one way
+    _is_bare: bool = False  # what is being built is the plain twin
 
     def __init__(
         self,
@@ -80,7 +95,8 @@ class AtariEnv(PlangymEnv):
         self.episodic_life = episodic_life
         self.repeat_action_probability = repeat_action_probability
         self.full_action_space = full_action_space
-        self._mode, self._difficulty = mode, difficulty
+        self._modes = mode, difficulty
+        self._obs_type_given, self._is_palette = obs_type is not None, obs_type == "palette"
         super().__init__(
             name,
             1 if self._frame_range else frameskip,  # type: ignore[arg-type]
@@ -93,55 +109,93 @@ class AtariEnv(PlangymEnv):
 
     # ---- building -----------------------------------------------------------------------------
 
+    def make_plain(self) -> gym.Env:
+        """Gymnasium's own environment inside the same wrappers: what this one must agree with."""
+        self._is_bare = True
+        try:
+            return self.make_stack()
+        finally:
+            self._is_bare = False
+
     def make_gym_env(self) -> gym.Env:
-        if isinstance(self._make, str):
-            self._engine_kwargs = {
-                **self._engine_kwargs,
-                "obs_type": "grayscale" if self.obs_type == "palette" else self.obs_type,
-                "frameskip": 1,
-                "repeat_action_probability": self.repeat_action_probability,
-                "full_action_space": self.full_action_space,
-            }
-        env = super().make_gym_env()
+        env = self._make_plain_game()
+        if self._is_palette and self._is_bare:
+            return with_palette(env)
+        return self._install_emulator(env)
+
+    def _make_plain_game(self) -> gym.Env:
+        """What Gymnasium makes of the options."""
+        if callable(self._make):
+            return super().make_gym_env()
+        self._engine_kwargs = {
+            **self._engine_kwargs,
+            "obs_type": "grayscale" if self._is_palette else self.obs_type,
+            "frameskip": 1,  # any number has the same states
+            "repeat_action_probability": self.repeat_action_probability,
+            "full_action_space": self.full_action_space,
+        }
+        modes = zip(("mode", "difficulty"), self._modes, strict=True)
+        asked = {name: value for name, value in modes if value is not None}
+        skip = self._frame_range or self.frameskip
+        with self._engine_options(**asked, frameskip=skip):
+            try:
+                return super().make_gym_env()
+            except RuntimeError as error:
+                failure = error
+        with self._engine_options(frameskip=skip):
+            env = super().make_gym_env()
+        check_modes(env.unwrapped, self._modes, self._name)
+        raise failure
+
+    @contextlib.contextmanager
+    def _engine_options(self, **more: Any) -> Iterator[None]:
+        kept = self._engine_kwargs
+        self._engine_kwargs = {**kept, **more}
+        try:
+            yield
+        finally:
+            self._engine_kwargs = kept
+
+    def _install_emulator(self, env: gym.Env) -> gym.Env:
+        """Let the game run on an :class:`Emulator`, or as it is for ``make_plain``."""
         base: Any = env.unwrapped
-        self._is_palette = self.obs_type == "palette"  # which Gymnasium does not know
-        if not self._is_palette:
-            self.obs_type = base._obs_type
-        _check_option("mode", self._mode, base.ale.getAvailableModes(), self._name)
-        _check_option(
-            "difficulty", self._difficulty, base.ale.getAvailableDifficulties(), self._name
-        )
-        self.repeat_action_probability = base.ale.getFloat("repeat_action_probability")
-        base.ale.setFloat("repeat_action_probability", 0.0)  # the Emulator draws them
-        if self._mode is not None:
-            base._game_mode = self._mode
-        if self._difficulty is not None:
-            base._game_difficulty = self._difficulty
-        if self.repeat_action_probability or (self._mode, self._difficulty) != (None, None):
-            base.load_game()
-        pictures = self.obs_type != "ram" or self.return_image
-        self.emulator = Emulator(base.ale, base._game, self.repeat_action_probability, pictures)
-        if pictures and not self.emulator.has_picture:
+        if callable(self._make):
+            self._tell_callable(base)
+            self.repeat_action_probability = base.ale.getFloat("repeat_action_probability")
+        if self._is_bare:
+            return env
+        wanted = self.obs_type != "ram" or self.return_image
+        pictures = wanted or bool(self._wrappers) or not is_bare_game(env)
+        emulator = use_emulator(env, pictures)
+        if wanted and not emulator.has_picture:
             env.close()
             raise NotCloneableError(
                 f"{self._name} leaves its picture alone while it thinks, so that no state can "
                 "tell it: use obs_type='ram' and no images"
             )
-        layers: list[Any] = layers_of(env)
-        layer = EmulatorLayer(base, self.emulator)
-        if env is base:
-            return layer
-        layers[-2].env = layer
         return env
 
-    def snapshot_layers(self) -> list[gym.Env]:
-        return self._layers[:-1]
+    def _tell_callable(self, base: Any) -> None:
+        """Options for a game that a callable made."""
+        if base.sound_obs:
+            raise NotCloneableError(f"{self._name}: the sound is not in the emulator's state")
+        if not self._is_palette:
+            if self._obs_type_given and self.obs_type != base._obs_type:
+                raise ValueError(
+                    f"{self._name} gives {base._obs_type!r} observations, not {self.obs_type!r}: "
+                    "say obs_type inside the callable"
+                )
+            self.obs_type = base._obs_type
+        check_modes(base, self._modes, self._name)
+        choose_modes(base, self._modes)
 
     def adopt_layers(self) -> None:
-        self._ale = self._base.ale
-        self._layer: Any = self._layers[-2]
+        self.emulator: Emulator = self._base.ale.emulator
+        self._ale = self.emulator.ale
         self._is_plain = (
-            self.STATE_IS_ARRAY and self._layer.skip == 1 and self.surrounded_only_by(EmulatorLayer)
+            self.STATE_IS_ARRAY
+            and is_bare_game(self._gym_env)
+            and (not callable(self._make) or self._base._frameskip == 1)
         )
         self._generator = GeneratorMemory()
         if self._is_palette and not self._is_plain:
@@ -151,10 +205,10 @@ class AtariEnv(PlangymEnv):
     # ---- what only Atari has ------------------------------------------------------------------
 
     @property
-    def ale(self) -> ale_py.ALEInterface:
+    def ale(self) -> Any:
         """The interface of ale-py, in the current state."""
         self._settle()
-        return self._ale
+        return self._base.ale
 
     @property
     def n_actions(self) -> int:
@@ -180,21 +234,24 @@ class AtariEnv(PlangymEnv):
 
     def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
         info = super().apply_reset(seed, options)
-        self._obs = None
+        self._obs = None if self._is_plain else copy_element(self.observation_space, self._obs)
         return info
 
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
-        if self._frame_range:
-            draw = self._base.np_random.integers
-            n_frames = sum(int(draw(*self._frame_range)) for _ in range(n_frames))
-        ale, lives = self._ale, self._ale.lives()
         if not self._is_plain:
-            return self._advance_wrapped(action, n_frames, lives)
-        command, strength = self._layer.decode(action)
+            return self._advance_wrapped(action, n_frames)
+        ale, lives = self._ale, self._ale.lives()
+        command, strength = decode_action(self._base, action)
         floor = lives if self.episodic_life else 0
         may_end = lives <= 1 or floor  # then the state here may well be the one that is saved
         rerun = (FEW_FRAMES if may_end else MANY_FRAMES) if self._goes_on else 0
-        reward, n_step = self.emulator.run(command, n_frames, floor, strength, rerun)
+        if self._frame_range:
+            held = command, strength, floor
+            reward, n_step = run_drawn(self.emulator, self._base, self._frame_range, n_frames, held)
+        else:
+            reward, n_step = self.emulator.run(command, n_frames, floor, strength, rerun)
+            if n_step < n_frames:
+                self.emulator.skip_draws(-n_step % self.frameskip)
         left = ale.lives()
         info = {
             "lives": left,
@@ -207,26 +264,37 @@ class AtariEnv(PlangymEnv):
         return float(reward), over, ale.game_truncated(), info
 
     def _advance_wrapped(
-        self, action: Any, n_frames: int, lives: int
+        self, action: Any, n_frames: int
     ) -> tuple[float, bool, bool, dict[str, Any]]:
-        total, n_step, lost = 0.0, 0, False
-        while n_step < n_frames:
-            reward, over, truncated, info = super().advance(action, 1)
-            total, n_step, lost = total + reward, n_step + 1, self._ale.lives() < lives
-            over = over or (self.episodic_life and lost)
+        """Step the stack, which skips its frames by itself, once for each unit of ``dt``."""
+        ale, is_id = self._ale, not callable(self._make)
+        lives, lost, total, n_step, over = ale.lives(), False, 0.0, 0, False
+        if self._frame_range and not is_id:
+            n_frames = sum(
+                int(self._base.np_random.integers(*self._frame_range)) for _ in range(n_frames)
+            )
+        for _ in range(n_frames // self.frameskip if is_id else n_frames):
+            frame = ale.getFrameNumber()
+            obs, reward, over, truncated, info = self._gym_env.step(action)
+            most = self._base._frameskip if is_id else 1
+            most = most[1] - 1 if isinstance(most, tuple) else most
+            n_step += max(1, min(ale.getFrameNumber() - frame, most))
+            total, lost = total + float(reward), ale.lives() < lives
+            over = bool(over) or (self.episodic_life and lost)
             if over or truncated:
                 break
-        return total, over, truncated, {**info, "lost_life": lost, "n_step": n_step}
+        self._obs = copy_element(self.observation_space, obs)
+        return total, over, bool(truncated), {**info, "lost_life": lost, "n_step": n_step}
 
     # ---- observations and images --------------------------------------------------------------
 
     def current_obs(self) -> Any:
-        if not self._is_plain and self._obs is not None:
-            return super().current_obs()
-        if self._is_palette:
-            self.emulator.refresh_picture()
-            return self._ale.getScreen()
-        return self._layer.read()
+        if not self._is_plain:
+            return copy_element(self.observation_space, self._obs)
+        if self.obs_type == "ram":
+            return self._ale.getRAM()
+        self.emulator.refresh_picture()
+        return self._screen_reader()()
 
     def write_obs(self, out: np.ndarray) -> None:
         if not self._is_plain:
@@ -235,17 +303,22 @@ class AtariEnv(PlangymEnv):
             self._ale.getRAM(out)
         else:
             self.emulator.refresh_picture()
-            read = {"rgb": self._ale.getScreenRGB, "grayscale": self._ale.getScreenGrayscale}
-            read.get(self.obs_type, self._ale.getScreen)(out)
+            self._screen_reader()(out)
+
+    def _screen_reader(self) -> Any:
+        read = {"rgb": self._ale.getScreenRGB, "grayscale": self._ale.getScreenGrayscale}
+        return read.get(self.obs_type, self._ale.getScreen)
 
     def draw_image(self) -> np.ndarray:
         if not self.emulator.has_picture:
             raise NotImplementedError(f"{self._name} has no picture that a state could tell")
         self.emulator.refresh_picture()
+        if not self._is_plain and self._gym_env.render_mode == "rgb_array":
+            return super().draw_image()
         return self._ale.getScreenRGB()
 
     def describe_states(self) -> str:
-        options = self._mode, self._difficulty, self.episodic_life, self._frame_range
+        options = *self._modes, self.episodic_life, self._frame_range
         rom = self.emulator.game_hash.decode()
         return f"{super().describe_states()} played={digest_of(options)} rom={rom}"
 
@@ -277,21 +350,12 @@ class AtariEnv(PlangymEnv):
     def save_bytes(self) -> bytes:
         console = np.empty(self.emulator.size, np.uint8)
         self.emulator.save(console, self._ended)
-        words = np.empty(GENERATOR_WORDS, np.uint32)
-        self._generator.save(self._base.np_random, words)
-        return console.tobytes() + words.tobytes() + super().save_bytes()
+        return console.tobytes() + super().save_bytes()
 
     def load_bytes(self, data: bytes) -> None:
-        end = self.emulator.size + 4 * GENERATOR_WORDS
-        if len(data) < end:
+        size = self.emulator.size
+        if len(data) <= size:
             raise InvalidStateError(f"not a state of {self!r}: only {len(data)} bytes")
-        super().load_bytes(data[end:])
-        self.emulator.load(data[: self.emulator.size], self.clone_seeds)
-        if self.clone_seeds:
-            words = np.frombuffer(data[self.emulator.size : end], np.uint32)
-            self._generator.load(words, self._base.np_random)
-
-
-def _check_option(option: str, value: int | None, available: list[int], name: str) -> None:
-    if value is not None and value not in available:
-        raise ValueError(f"{name} has no {option} {value}: choose one of {list(available)}")
+        with self._base.ale.restoring():
+            super().load_bytes(data[size:])
+        self.emulator.load(data[:size], self.clone_seeds)

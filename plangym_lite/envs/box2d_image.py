@@ -24,7 +24,8 @@ import gymnasium as gym
 import numpy as np
 
 from plangym_lite.envs.box2d_attributes import load_attributes, save_attributes
-from plangym_lite.envs.snapshot import layers_of
+from plangym_lite.envs.box2d_picture import foreign_layers
+from plangym_lite.envs.snapshot import Snapshot, layers_of
 
 __all__ = ["WorldImages", "are_exact"]
 
@@ -60,7 +61,7 @@ class Image(NamedTuple):
     tail: bytes  # of b2World
     nodes: bytes
     moved: bytes
-    layers: list[dict[str, Any]]  # attributes of the wrappers
+    layers: Any  # of the wrappers
     attributes: Any  # of the environment
 
 
@@ -75,6 +76,8 @@ class WorldImages:
         layers: list[Any] = layers_of(env)
         *self._wrappers, base = layers
         self._base = base
+        foreign = foreign_layers(self._wrappers)
+        self._layers = Snapshot(self._wrappers, [base]) if foreign else _Counters(self._wrappers)
         self._world: Any = base.world  # its memory must not go
         self._address = int(self._world.this)
         self._chunks: list[tuple[int, int]] = []  # address and block size
@@ -97,7 +100,7 @@ class WorldImages:
             tail,
             ctypes.string_at(address, capacity * NODE_BYTES),
             ctypes.string_at(buffer, moved * MOVED_BYTES),
-            [{k: v for k, v in vars(layer).items() if k != "env"} for layer in self._wrappers],
+            self._layers.save(),
             save_attributes(self._base),
         )
 
@@ -111,8 +114,7 @@ class WorldImages:
             _free_all(address, size, head)
         ctypes.memmove(self._address + FREE_LISTS.start, bytes(head), len(head))
         self._load_fields(image)
-        for layer, attributes in zip(self._wrappers, image.layers, strict=True):
-            vars(layer).update(attributes)
+        self._layers.load(image.layers)
         load_attributes(self._base, image.attributes)
 
     def _load_fields(self, image: Image) -> None:
@@ -137,6 +139,21 @@ class WorldImages:
         for index in range(len(self._chunks), count):
             size, address = struct.unpack("<ixxxxQ", ctypes.string_at(table + 16 * index, 16))
             self._chunks.append((address, size))
+
+
+class _Counters:
+    """Saves layers whose attributes are numbers."""
+
+    def __init__(self, layers: list[Any]) -> None:
+        self._attributes = [vars(layer) for layer in layers]
+
+    def save(self) -> list[dict[str, Any]]:
+        return [attributes.copy() for attributes in self._attributes]
+
+    def load(self, saved: list[dict[str, Any]]) -> None:
+        for attributes, before in zip(self._attributes, saved, strict=True):
+            attributes.clear()
+            attributes.update(before)
 
 
 def are_exact(env: gym.Env) -> bool:

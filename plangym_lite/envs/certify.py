@@ -1,264 +1,184 @@
-"""Certification: the states of an environment that nobody knows are exact, or it is not made.
+"""Verification: the states of an environment that nobody knows are exact, or it is not made.
 
-An exam is short: play a few seeded moves, save, play on and note what happens, wander through
-other episodes, restore, and play the same again. What differs then may be a clock, which differs
-between two new environments of one seed as well; anything else is a state that was not restored.
+The judge is the environment itself, as Gymnasium builds and steps it. It is played from a seed and
+what it gives is recorded. Then ours is played alike, saved on the way, led elsewhere, restored, and
+played on; what differs from the record was not restored, or was wrong from the start.
 
 ::
 
-    the snapshot passes the exam ──yes──> states are snapshots
+    everything reachable is understood, and the snapshot passes ──yes──> states are snapshots
             │ no
-    replay passes the exam ───────yes──> states are seeds and actions
+    replay passes ──────────────────────────────────────────────yes──> states are seeds and actions
             │ no
     NotCloneableError, saying what differed first
 
-The outcome is remembered for the process: each id with its options is examined once.
+Every environment that is played here is closed before the next one is built, because to close one
+may end what others draw with. The one that the user gets was never played. The outcome is kept for
+the process, by what was verified: the classes of all layers and how they were made.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
-import random
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 
-from plangym_lite.engine import RUNNING
-from plangym_lite.envs.evidence import Tape, attempt, differences, tokens_of
+from plangym_lite.envs.evidence import Noise
+from plangym_lite.envs.exam import (
+    NUMBERS,
+    Exam,
+    Record,
+    Verdict,
+    noise_of_runs,
+    record_afresh,
+    record_plain,
+)
+from plangym_lite.envs.own_globals import shared_kept, shared_seeded
+from plangym_lite.envs.snapshot import layers_of
 from plangym_lite.errors import NotCloneableError
+from plangym_lite.informed import informed
+from plangym_lite.recipe import original_of
 
-__all__ = ["certify", "certify_replay", "measure_capacity"]
+__all__ = ["Verdict", "refuse_the_same", "verdict_on"]
 
-BEFORE, MOVES, RESET_AT, WANDERING = 3, 12, 8, 5
-PROBING = 8  # moves in search of the largest state
-REMEMBERED = 1000
-OUTCOMES: OrderedDict[Any, tuple[bool, str]] = OrderedDict()
-"""By recipe: whether states are played, and why the environment is refused."""
-
-
-def certify(env: Any) -> None:
-    """Let ``env``, just built and reset, keep its snapshot, turn to replay, or be refused."""
-    if env.render_mode != "human":
-        _remember(env, _climb)
-        return
-    twin = env._recipe.replace(render_mode="rgb_array", delay_setup=False)()  # opens no window
-    twin.close()
-    if twin._replayed is not None:
-        _turn_to_replay(env)
+REMEMBERED = 256
+OUTCOMES: OrderedDict[Any, Verdict] = OrderedDict()
+"""What was verified, by key."""
 
 
-def certify_replay(env: Any) -> None:
-    """The same for an environment whose states are played in any case."""
-    _remember(env, _examine_replay)
+def verdict_on(env: Any) -> Verdict:
+    """How the states of ``env``, just built, are saved.
 
-
-def measure_capacity(env: Any) -> int:
-    """Twice the bytes that the largest state of a short, seeded walk needs.
-
-    Everywhere the same, if nothing was restored before: what a pickle makes once or twice depends
-    on it. 0 where states cannot be saved, which certification will tell.
+    If it was examined for that, ``env`` holds another Gymnasium environment afterwards.
     """
-    with _as_it_is(env):
-        start = attempt(env.save_bytes)[0] if env._certify else env.save_bytes()
-        if start is None:
-            return 0
-        draw, largest = _sampler(env), len(start)
-        for _ in range(PROBING):
-            if env._ended or attempt(lambda: env._transition(draw(), 1))[1]:
-                break
-            largest = max(largest, len(attempt(env.save_bytes)[0] or b""))
-        if env._certify:
-            attempt(lambda: env.load_bytes(start))
-    return 2 * largest
+    if env.render_mode == "human":  # opens no window
+        recipe = env._recipe.replace(render_mode="rgb_array", delay_setup=False)
+        with contextlib.closing(recipe()) as twin:
+            return twin.verdict
+    key = key_of(env)
+    verdict = OUTCOMES.get(key) if key is not None else None
+    if verdict is None:
+        verdict = _examine(env)
+        if key is not None:
+            OUTCOMES[key] = verdict
+            while len(OUTCOMES) > REMEMBERED:
+                OUTCOMES.popitem(last=False)
+        if verdict.warning:
+            warnings.warn(verdict.warning, stacklevel=2)
+        if not verdict.refusal:
+            with _quiet():
+                env._adopt(env.make_stack())
+    return verdict
 
 
-def _remember(env: Any, examine: Callable[[Any], tuple[bool, str]]) -> None:
-    key = _frozen(env._recipe)
-    known = OUTCOMES.get(key) if key is not None else None
-    played, refusal = examine(env) if known is None else known
-    if key is not None and known is None:
-        OUTCOMES[key] = played, refusal
-        while len(OUTCOMES) > REMEMBERED:
-            OUTCOMES.popitem(last=False)
-    if refusal:
-        raise NotCloneableError(refusal)
-    if played and env._replayed is None:
-        _turn_to_replay(env)
+def refuse_the_same(env: Any) -> None:
+    """Raise if a callable returns one environment again and again."""
+    if isinstance(env._make, (str, type, gym.envs.registration.EnvSpec)):
+        return
+    key = key_of(env)
+    if key in OUTCOMES:
+        return
+    with _quiet():
+        other = env.make_stack()
+    _check_is_new(env, layers_of(other), layers_of(env._gym_env))
+    other.close()
+    if key is not None:
+        OUTCOMES[key] = Verdict()
 
 
-def _climb(env: Any) -> tuple[bool, str]:
-    with _as_it_is(env) as options:
-        start = attempt(env.save_bytes)[0]
-        different = _exam(env)
-        if not different and start is not None:
-            env.load_bytes(start)  # wrappers that count forget the exam
-            return False, ""
-        noise = _noise(env)
-        if all(path in noise for path in different):
-            env.load_bytes(start)
-            _warn(env, noise)
-            return False, ""
-        told = f"{env!r} is not restored exactly by a snapshot: {_first(different, noise)}"
-        own = type(env).save_bytes.__module__ != type(env).use_replay.__module__
-        if own or not options["clone_seeds"]:  # adapters that save by themselves do not replay
-            return False, told + _advice(env)
-        _turn_to_replay(env)
-        played, refusal = _examine_replay(env, noise)
-        return played, refusal and f"{told}; nor by playing again from the seed: {refusal}"
+def key_of(env: Any) -> Any:
+    """What is verified: classes and arguments, in order; ``None`` where that is no key."""
+    options = env.clone_seeds, env.obs_type, env.state_choice, env._certify, env.STATE_IS_ARRAY
+    made_by, spec = original_of(env._make), env._spec_made
+    if isinstance(made_by, gym.envs.registration.EnvSpec):
+        made_by, spec = made_by.id, made_by
+    if spec is not None:
+        made_by = made_by, spec.entry_point, spec.kwargs, spec.additional_wrappers
+    layers = tuple(type(layer) for layer in layers_of(env._gym_env))
+    others = env.remove_time_limit, env.render_mode, env._engine_kwargs, env._wrappers
+    try:
+        return _frozen((type(env), made_by, layers, options, others))
+    except TypeError:  # unhashable: examined each time
+        return None
 
 
-def _examine_replay(env: Any, noise: frozenset[str] | None = None) -> tuple[bool, str]:
-    with _as_it_is(env):
-        different = _exam(env)
-        if different and noise is None:
-            noise = _noise(env)
-        noise = frozenset(path for path in noise or () if path.startswith("info"))
-        if all(path in noise for path in different):
-            return True, ""
-        return True, _first(different, noise) + _advice(env)
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return "dict", *((key, _frozen(part)) for key, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return type(value), *(_frozen(part) for part in value)
+    hash(value)
+    return type(value), value
 
 
-def _warn(env: Any, noise: frozenset[str]) -> None:
-    """An info may tell the time; if observations do, exactness ends there, and is said to."""
-    seen = sorted(path for path in noise if not path.startswith("info"))
-    if seen:
-        text = f"{env!r}: new environments of one seed differ in {', '.join(seen)}: no state can"
-        warnings.warn(f"{text} hold what that depends on (a clock, a global?)", stacklevel=2)
+# ---- the ladder ---------------------------------------------------------------------------------
 
 
-def _turn_to_replay(env: Any) -> None:
-    old = env._gym_env
-    env.use_replay()
-    old.close()
+def _examine(env: Any) -> Verdict:
+    with _quiet(), shared_kept():
+        record = record_plain(env, env._gym_env)
+        verdict, told = _first_exact(env, record)
+        if told and env._certify:  # the environment itself may not have been built alike
+            with shared_seeded(NUMBERS):
+                first = env.make_plain()
+            record = record_plain(env, first)
+            verdict, told = _first_exact(env, record, noise_of_runs(env, record))
+    if told and env._certify:
+        if env.state_choice is not None and not env._saves_itself:
+            raise ValueError(f"{told}: state_method={env.state_choice!r} cannot be had")
+        return Verdict(refusal=f"{told}. Pass certify=False to use it all the same")
+    return verdict
 
 
-def _first(different: dict[str, str], noise: frozenset[str]) -> str:
-    return next(f"{path}: {text}" for path, text in different.items() if path not in noise)
+def _first_exact(env: Any, record: Record, noise: list[Noise] | None = None) -> tuple[Verdict, str]:
+    """The first way down the ladder that is exact; or else the last, and why not."""
+    told, verdict = f"{env!r} is not restored exactly by a snapshot: ", record.findings
+    if env.state_choice == "replay" or env._plays_only:
+        told = f"{env!r}: "
+    elif record.problems and not env._saves_itself:
+        told += f"it holds {', '.join(record.problems)}"
+    else:
+        verdict, different = _try(env, record, record.findings, noise)
+        if not different or not env._certify:
+            return verdict, ""
+        told += different
+    if env._saves_itself or env.state_choice == "snapshot":
+        return verdict, told
+    if not env.clone_seeds:
+        return verdict, f"{told}, and clone_seeds=False needs a snapshot"
+    findings = record.findings._replace(played=True)
+    verdict, different = _try(env, record, findings, noise)
+    if different and noise is not None:  # simulators may carry traces of one episode into the next
+        verdict, different = _try(env, record_afresh(env, record), findings, noise)
+    return verdict, different and f"{told}; nor by playing again from the seed: {different}"
 
 
-def _advice(env: Any) -> str:
-    snapshot = getattr(env, "_snapshot", None)
-    names = sorted(set().union(*snapshot.left_out)) if snapshot is not None else []
-    left_out = f". Left out of the snapshot: {', '.join(names)}" if names else ""
-    return f"{left_out}. Pass certify=False to use it all the same"
+def _try(
+    env: Any, record: Record, findings: Verdict, noise: list[Noise] | None
+) -> tuple[Verdict, str]:
+    """Examine a twin of ``env`` that saves its states so; return what differed first."""
+    with shared_seeded(NUMBERS), informed(findings._replace(capacity=1 << 40)):
+        twin = env._recipe.replace(delay_setup=False)()
+    with contextlib.closing(twin):
+        _check_is_new(env, twin._layers, record.layers)
+        return Exam(twin, record, noise or [{} for _ in record.tapes]).outcome(findings)
 
 
-# ---- the exam -----------------------------------------------------------------------------------
-
-
-def _exam(env: Any) -> dict[str, str]:
-    """The paths that differ after a restore, and how."""
-    draw = _sampler(env)
-    env._begin_episode(0, None)
-    _play(env, [draw() for _ in range(BEFORE)])
-    saved, error = attempt(env.save_bytes)
-    if error:
-        return {"saving": error}
-    actions = [draw() for _ in range(MOVES)]
-    expected = [_seen(env), *_play(env, actions)]
-    env._begin_episode(1, None)
-    _play(env, [draw() for _ in range(WANDERING)])
-    _, error = attempt(lambda: env.load_bytes(saved))
-    if error:
-        return {"restoring": error}
-    return differences(expected, [_seen(env), *_play(env, actions)])
-
-
-def _play(env: Any, actions: list[Any]) -> Tape:
-    """Make the moves; an ended episode, and one move in between, is an unseeded reset."""
-
-    def move(number: int, action: Any) -> dict[str, Any]:
-        if env._ended or number == RESET_AT:
-            info, reward = env._begin_episode(None, None), 0.0
-        else:
-            reward, info = env._transition(action, 1)
-            info = {key: value for key, value in info.items() if key not in ("n_step", "dt")}
-        return {**_seen(env), **tokens_of(reward, "reward"), **tokens_of(info, "info")}
-
-    return _tape(move, actions)
-
-
-def _tape(move: Callable[[int, Any], dict[str, Any]], actions: list[Any]) -> Tape:
-    tape: Tape = []
-    for number, action in enumerate(actions):
-        tokens, error = attempt(lambda k=number, a=action: move(k, a))  # type: ignore[misc]
-        tape.append(tokens if tokens is not None else {"raised": error})
-        if error:
-            break
-    return tape
-
-
-def _seen(env: Any) -> dict[str, Any]:
-    return {**tokens_of(env.current_obs(), "obs"), "ended": env._ended}
-
-
-def _noise(env: Any) -> frozenset[str]:
-    """What two new environments of one seed do not agree on."""
-    tapes = []
-    for _ in range(2):
-        random.seed(0)
-        np.random.seed(0)
-        fresh = env.make_stack()
-        draw = _sampler(fresh)
-        ended = False
-
-        def move(number: int, action: Any, fresh: gym.Env = fresh) -> dict[str, Any]:
-            nonlocal ended
-            if ended or number in (0, 1 + BEFORE + RESET_AT):
-                (obs, info), reward, ended = fresh.reset(seed=None if number else 0), 0.0, False
-            else:
-                obs, reward, terminated, truncated, info = fresh.step(action)  # type: ignore
-                ended = bool(terminated or truncated)
-            seen = {**tokens_of(obs, "obs"), "ended": ended}
-            return {**seen, **tokens_of(float(reward), "reward"), **tokens_of(info, "info")}
-
-        tapes.append(_tape(move, [draw() for _ in range(1 + BEFORE + MOVES)]))
-        fresh.close()
-    return frozenset(differences(*tapes))
-
-
-def _sampler(env: Any) -> Callable[[], Any]:
-    space = copy.deepcopy(env.action_space)
-    space.seed(0)
-    return space.sample
+def _check_is_new(env: Any, built: list[gym.Env], layers: list[gym.Env]) -> None:
+    if {id(layer) for layer in layers} & {id(layer) for layer in built}:
+        raise NotCloneableError(
+            f"{env!r} returned the same environment twice: give a callable that builds a new one "
+            "each time"
+        )
 
 
 @contextlib.contextmanager
-def _as_it_is(env: Any) -> Iterator[dict[str, Any]]:
-    """Generators restored, no images; afterwards everything, Python's generators too, as before."""
-    numbers = random.getstate(), np.random.get_state()
-    names = ("clone_seeds", "obs_type", "return_image", "frameskip")
-    options = {name: getattr(env, name) for name in names}
-    env.clone_seeds, env.return_image, env.frameskip = True, False, 1
-    if env.DEFAULT_OBS_TYPE == "coords":
-        env.obs_type = "coords"
-    try:
-        yield options
-    finally:
-        random.setstate(numbers[0])
-        np.random.set_state(numbers[1])
-        for name, value in options.items():
-            setattr(env, name, value)
-        env._ended = RUNNING
-
-
-def _frozen(recipe: Any) -> Any:
-    """A recipe as a key; ``None`` where it cannot be one."""
-
-    def freeze(value: Any) -> Any:
-        if isinstance(value, dict):
-            return tuple((key, freeze(part)) for key, part in sorted(value.items()))
-        if isinstance(value, (list, tuple)):
-            return type(value).__name__, *(freeze(part) for part in value)
-        hash(value)
-        return type(value), value
-
-    try:
-        return freeze((recipe.target, recipe.args, recipe.kwargs or {}))
-    except TypeError:  # unhashable: examined each time
-        return None
+def _quiet() -> Iterator[None]:
+    """What is built and played for an examination was announced when it was built first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

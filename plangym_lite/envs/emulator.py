@@ -16,22 +16,18 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import ale_py
 import numpy as np
 
 from plangym_lite.envs.console import MT_WORDS, Console, put_generator
+from plangym_lite.envs.emulator_past import AT_STATE, BEFORE_RESET, EMPTY, PAST, Held, Past
 from plangym_lite.errors import InvalidStateError
 
 __all__ = ["Emulator"]
 
 HEADER = struct.Struct("<IBBBBI")  # tag, ended, number of pasts, sticky action, unused, draws
-PAST = struct.Struct("<BxxxIIIfIIf")  # kind, draws, twice (action, frames, paddle strength)
-AT_STATE, BEFORE_RESET = 0, 1  # kinds of past
-Held = tuple[int, int, float]  # an action, for how many frames, with what paddle strength
-NOTHING: Held = (0, 0, 0.0)
-EMPTY = bytes(PAST.size)
 LONG_PICTURE_GAMES = frozenset({"qbert", "tetris", "video_checkers", "yars_revenge"})
 """Games whose first pictures after a restore still show what was there before."""
 LONG_RESET_GAMES = frozenset({"amidar", "koolaid", "trondead"})
@@ -39,29 +35,8 @@ LONG_RESET_GAMES = frozenset({"amidar", "koolaid", "trondead"})
 NO_PICTURE_GAMES = frozenset({"tic_tac_toe_3d"})
 """Games that leave their picture alone for as long as they think: no state can tell it."""
 ENOUGH_FRAMES = 5  # after which nothing of what was there before is seen
-
-
-class Past(NamedTuple):
-    """A moment before this one, and what was done then, as it stands in a state."""
-
-    core: bytes
-    entry: bytes  # a PAST
-
-    @classmethod
-    def of(cls, core: bytes, kind: int, draws: int = 0, *actions: Held) -> Past:
-        """``kind`` BEFORE_RESET: a reset came first, its generator after ``draws`` draws."""
-        first, second = (*actions, NOTHING, NOTHING)[:2]
-        return cls(core, PAST.pack(kind, draws, *first, *second))
-
-    def read(self) -> tuple[int, int, tuple[Held, Held]]:
-        """Kind, draws, and the two actions held."""
-        kind, draws, *held = PAST.unpack(self.entry)
-        return kind, draws, (tuple(held[:3]), tuple(held[3:]))
-
-    @property
-    def n_frames(self) -> int:
-        """Frames from there to the next moment."""
-        return sum(held[1] for held in self.read()[2])
+STICKY = struct.Struct("<If")  # place in the sticky generator, paddle strength that sticks
+LONGEST_HOLD = 8  # frames of one action, run singly, that are brought back together
 
 
 class Emulator(Console):
@@ -83,16 +58,17 @@ class Emulator(Console):
         self._depth = ENOUGH_FRAMES if game in LONG_PICTURE_GAMES | LONG_RESET_GAMES else 1
         self._always_replays = pictures and game in LONG_PICTURE_GAMES
         self._replays_resets = pictures and game in LONG_RESET_GAMES
-        self.last_action = 0  # the action that sticks
+        self.last_action, self.last_strength = 0, 1.0  # what sticks
         self._pasts: list[Past] = []  # oldest first, at most _depth
         self._trail: list[tuple[Held, ...]] = []  # what was run since, without looking back
         self._behind = 0  # frames since the last past
+        self._held: tuple[int, float] | None = None  # action and strength that may be held on
         self._loaded: bytes | None = None  # the state just restored, until something runs
         self._picture_is_old = False  # whether the screen shows what was before the restore
         self._core_at = HEADER.size + self._depth * PAST.size
         self._pasts_at = self._core_at + self.core_size
         self._sticky_at = self._pasts_at + self._depth * self.core_size
-        self.size = self._sticky_at + (4 * (MT_WORDS + 1) if sticky else 0)
+        self.size = self._sticky_at + (4 * MT_WORDS + STICKY.size if sticky else 0)
         options = (ale_py.__version__, self.game_hash, sticky, self.size)
         self._tag = zlib.crc32(repr(options).encode())
 
@@ -100,12 +76,24 @@ class Emulator(Console):
         """Reset the console, after loading the game anew by ``reload()`` if that is given."""
         if reload is not None:
             reload()
-            self._core = None
-            self._reload_generators()
+            self.reload()
+        self._held = None
         self._pasts = [Past.of(self.core(), BEFORE_RESET, self._draws)]
         self._reset_from(self.core(), self._draws)
-        self.last_action, self._loaded, self._picture_is_old = 0, None, False
+        self.last_action, self.last_strength = 0, 1.0
+        self._loaded, self._picture_is_old = None, False
         self._trail = []
+
+    def reload(self) -> None:
+        """Learn what there is to know of a game that was just loaded anew."""
+        self.forget()
+        self._reload_generators()
+
+    def forget(self, pasts: bool = False) -> None:
+        """The console was moved by somebody else; with ``pasts``, to another moment."""
+        self._core = self._loaded = self._held = None
+        if pasts:
+            self._pasts, self._trail = [], []
 
     # ---- running ------------------------------------------------------------------------------
 
@@ -124,6 +112,7 @@ class Emulator(Console):
         so many frames, and the ``n_frames``, are run once more.
         """
         before = None if self._behind < rerun and self._can_look_back() else self.core()
+        self._held = None
         self._core = before if self._rounds else None
         self._loaded, self._picture_is_old = None, False
         if self.sticky:
@@ -146,19 +135,57 @@ class Emulator(Console):
         stop_below_lives: int,
         strength: float,
     ) -> tuple[int, int]:
-        limit, sticking, total, frames, stuck = self.sticky * 2**32, self.last_action, 0, 0, 0
+        limit, total, frames, stuck = self.sticky * 2**32, 0, 0, 0
+        sticking, its_strength = self.last_action, self.last_strength
         while frames < n_frames:
             if not self.mt.random_raw(2)[0] < limit:  # the second draw is for player B
-                self.last_action = wanted
+                self.last_action, self.last_strength = wanted, strength
             elif stuck == frames:
                 stuck += 1
-            total += self.frame(self.last_action, strength)
+            total += self.frame(self.last_action, self.last_strength)
             frames += 1
             if self.ale.game_over() or (stop_below_lives and self.ale.lives() < stop_below_lives):
                 break
-        held = (sticking, stuck, strength), (wanted, frames - stuck, strength)
+        held = (sticking, stuck, its_strength), (wanted, frames - stuck, strength)
         self._remember(before, *held)
         return total, frames
+
+    def skip_draws(self, n_frames: int) -> None:
+        """Draw for frames that are not run: as ale-py does for those after the game is over."""
+        if self.sticky and n_frames:
+            self.mt.random_raw(2 * n_frames, output=False)
+
+    def act(self, action: Any, strength: float = 1.0) -> int:
+        """Run one frame as ale-py does, nothing once the game is over; return the reward.
+
+        Frames of one action, one after another, are brought back as one run.
+        """
+        if self.ale.game_over():
+            self.skip_draws(1)
+            return 0
+        held = action.value, strength
+        if self._held != held or self._behind >= LONGEST_HOLD:
+            reward, _ = self.run(action, 1, 0, strength)
+            self._held = None if self._rounds else held
+            return reward
+        past = self._pasts[-1]
+        kind, draws, (first, second) = past.read()
+        self._core = None
+        if not self.sticky:
+            first = first[0], first[1] + 1, strength
+            reward = self.frame(action, strength)
+        else:
+            if not self.mt.random_raw(2)[0] < self.sticky * 2**32:
+                self.last_action, self.last_strength = held
+                second = second[0], second[1] + 1, strength
+            elif second[1]:
+                second = second[0], second[1] + 1, strength
+            else:
+                first = first[0], first[1] + 1, first[2]
+            reward = self.frame(self.last_action, self.last_strength)
+        self._pasts[-1] = Past.of(past.core, kind, draws, first, second)
+        self._behind += 1
+        return reward
 
     def _can_look_back(self) -> bool:
         """Whether the moment before the next run could be found again from an earlier one."""
@@ -210,8 +237,9 @@ class Emulator(Console):
         view[: self._sticky_at] = b"".join(parts).ljust(self._sticky_at, b"\0")
         if self.sticky:
             state = self.mt.state["state"]
-            out[self._sticky_at : self.size - 4] = state["key"].view(np.uint8)
-            struct.pack_into("<I", view, self.size - 4, state["pos"])
+            end = self.size - STICKY.size
+            out[self._sticky_at : end] = state["key"].view(np.uint8)
+            STICKY.pack_into(view, end, state["pos"], self.last_strength)
 
     def load(self, state: bytes, generators: bool = True) -> int:
         """Restore what ``save`` wrote; return its ``ended``."""
@@ -223,12 +251,15 @@ class Emulator(Console):
         self._pasts, self._trail = [self._read_past(state, row) for row in range(n_pasts)], []
         before = self._pasts[-1].core if self._pasts else None
         self._put(state[self._core_at : self._pasts_at], before)
-        self.last_action, self._draws = last_action, draws
+        self.last_action, self._draws, self._held = last_action, draws, None
         self._loaded = state[: self.size] if generators else None
         self._picture_is_old = True
-        if self.sticky and generators:
-            words = np.frombuffer(state[self._sticky_at : self.size], "<u4")
-            put_generator(self.mt, words[:MT_WORDS], int(words[MT_WORDS]))
+        if self.sticky:
+            end = self.size - STICKY.size
+            place, self.last_strength = STICKY.unpack_from(state, end)
+            if generators:
+                words = np.frombuffer(state[self._sticky_at : end], "<u4")
+                put_generator(self.mt, words, place)
         if self._always_replays or (self._replays_resets and self._shows_a_reset()):
             self.refresh_picture()
         return ended

@@ -1,4 +1,9 @@
-"""What an exam of :mod:`.certify` sees, as tokens that can be kept and compared bit for bit."""
+"""What an examination sees, as tokens that can be kept and compared bit for bit.
+
+A *tape* is what was seen after each move. Two tapes are compared place by place: a place is one
+element of an array, or a leaf that is no array. Places at which two equal runs of the environment
+itself differ are *noise*, and excuse nothing but themselves.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Tape", "attempt", "differences", "tokens_of"]
+__all__ = ["Noise", "Tape", "attempt", "differences", "noise_of", "tokens_of"]
 
 CLOCK = "info['episode']['t']"
 """What Gymnasium's RecordEpisodeStatistics reads from a clock."""
 
 Tape = list[dict[str, Any]]
 """What was seen after each move: tokens by their path."""
+
+Noise = dict[str, Any]
+"""By path: a mask of the elements that are noise; ``None``: all of it is."""
 
 
 def attempt(function: Callable[[], Any]) -> tuple[Any, str]:
@@ -31,11 +39,10 @@ def tokens_of(value: Any, path: str) -> dict[str, Any]:
         parts = [(f"{path}[{key!r}]", part) for key, part in value.items()]
     elif isinstance(value, (list, tuple)):
         parts = [(f"{path}[{index}]", part) for index, part in enumerate(value)]
-    elif isinstance(value, (np.ndarray, np.generic, float)):
-        array = np.asarray(value)
-        if array.dtype.hasobject:
-            return {path: repr(value)}
-        return {path: (type(value), array.shape, array.dtype, array.tobytes())}
+    elif isinstance(value, np.ndarray):
+        return {path: repr(value) if value.dtype.hasobject else np.array(value)}
+    elif isinstance(value, (np.generic, float)):
+        return {path: (type(value), np.asarray(value).tobytes(), repr(value))}
     elif isinstance(value, (int, str, bytes, bool, type(None))):
         return {path: value}
     else:
@@ -44,21 +51,77 @@ def tokens_of(value: Any, path: str) -> dict[str, Any]:
     return {name: token for key, part in parts for name, token in tokens_of(part, key).items()}
 
 
-def differences(expected: Tape, got: Tape) -> dict[str, str]:
-    """How two tapes differ, by path; the first difference of each, in order."""
+def differences(expected: Tape, got: Tape, noise: Noise | None = None) -> dict[str, str]:
+    """How a tape differs from the expected one, by path; the first difference of each, in order.
+
+    What stands only in ``got`` does not count: our infos have entries of their own.
+    """
     found: dict[str, str] = {}
-    if len(expected) != len(got):
-        found["moves"] = f"{len(expected)} before, {len(got)} after"
     for step, (one, other) in enumerate(zip(expected, got, strict=False)):
-        for path in [*one, *(path for path in other if path not in one)]:
-            if path not in found and path != CLOCK and one.get(path) != other.get(path):
-                told = _told(one.get(path)), _told(other.get(path))
-                found[path] = f"step {step}: {told[0]} before, {told[1]} after"
+        for path in one:
+            if path in found or path == CLOCK:
+                continue
+            excused = (noise or {}).get(path, False)
+            if excused is None:
+                continue
+            text = _difference(one[path], other.get(path, "(missing)"), excused)
+            if text:
+                found[path] = f"step {step}: {text}"
+        if "raised" in other and "raised" not in one:
+            return {"an error": f"step {step}: {other['raised']}"}
+    if len(expected) != len(got):
+        found["moves"] = f"{len(expected)} expected, {len(got)} seen"
     return found
 
 
+def noise_of(one: Tape, other: Tape) -> Noise:
+    """The places at which two equal runs differ."""
+    noise: Noise = {}
+    for first, second in zip(one, other, strict=False):
+        for path in [*first, *(path for path in second if path not in first)]:
+            pair = first.get(path), second.get(path)
+            if noise.get(path, False) is None or path == CLOCK or not _difference(*pair, False):
+                continue
+            if not _are_alike(*pair):
+                noise[path] = None
+            elif path not in noise or noise[path].shape == pair[0].shape:  # type: ignore[union-attr]
+                noise[path] = noise.get(path, False) | _unlike(*pair)
+            else:
+                noise[path] = None
+    return noise
+
+
+def _are_alike(one: Any, other: Any) -> bool:
+    """Whether both are arrays of one shape and dtype."""
+    arrays = isinstance(one, np.ndarray) and isinstance(other, np.ndarray)
+    return arrays and (one.shape, one.dtype) == (other.shape, other.dtype)
+
+
+def _unlike(one: Any, other: Any) -> np.ndarray:
+    """Where two arrays of one shape differ in their bits."""
+    bits = [
+        np.ascontiguousarray(each).reshape(-1).view(np.uint8).reshape(*each.shape, -1)
+        for each in (one, other)
+    ]
+    return (bits[0] != bits[1]).any(-1)
+
+
+def _difference(one: Any, other: Any, excused: Any) -> str:
+    if _are_alike(one, other):
+        if one.tobytes() == other.tobytes():
+            return ""
+        unlike = _unlike(one, other)
+        if excused is not False and excused.shape == unlike.shape:
+            unlike &= ~excused
+        if not unlike.any():
+            return ""
+    elif not isinstance(one, np.ndarray) and not isinstance(other, np.ndarray) and one == other:
+        return ""
+    return f"{_told(one)} expected, {_told(other)} seen"
+
+
 def _told(token: Any) -> str:
-    if isinstance(token, tuple) and len(token) == 4:
-        token = np.frombuffer(token[3], token[2]).reshape(token[1]).tolist()
-    text = " ".join(repr(token).split())
+    if isinstance(token, tuple) and len(token) == 3:
+        token = token[2]
+    text = " ".join(str(token.tolist() if isinstance(token, np.ndarray) else token).split())
     return text if len(text) <= 60 else text[:57] + "..."

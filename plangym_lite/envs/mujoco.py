@@ -11,7 +11,7 @@ state is uint8.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import mujoco
@@ -47,17 +47,25 @@ class MujocoEnv(KernelEnv):
     Pictures need a way to draw: set ``MUJOCO_GL=egl`` (or ``osmesa``) where there is no display.
     """
 
+    STATES_NAME: ClassVar[str] = "MujocoEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
+
     # ---- building -----------------------------------------------------------------------------
 
     def adopt_layers(self) -> None:
         base = self._base
-        self._is_own = type(base).__module__.startswith(OWN_MODULES)
         self._is_plain = (
-            self.STATE_IS_ARRAY and self._is_own and self.surrounded_only_by(gym.wrappers.TimeLimit)
+            self.STATE_IS_ARRAY
+            and type(base).__module__.startswith(OWN_MODULES)
+            and self.surrounded_only_by(gym.wrappers.TimeLimit)
         )
         self._limits: list[Any] = [
             layer for layer in self._layers if isinstance(layer, gym.wrappers.TimeLimit)
         ]
+        self._camera: Any = None
+        if not self._is_plain:
+            self.use_kernel(None, [])
+            return
         self._generator = GeneratorMemory(GENERATOR.start)
         attributes, fields = self._probe()
         label = f"{type(base).__module__}.{type(base).__qualname__}"
@@ -70,11 +78,9 @@ class MujocoEnv(KernelEnv):
             start += np.size(value)
         self._simulation_part = slice(start, start + self._memory.size)
         self._obs: Any = None
-        self._camera: Any = None
-        self._told: Any = None  # the snapshot that knows of the simulation
         kernel = KERNELS.get(label)
         qpos, qvel = self._memory.columns_of("qpos"), self._memory.columns_of("qvel")
-        if kernel and qpos and qvel and self._is_plain and not self._parts:
+        if kernel and qpos and qvel and not self._parts:
             self.use_kernel(kernel(base, self._memory, qpos, qvel), self._limits)
 
     def _probe(self) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -96,10 +102,6 @@ class MujocoEnv(KernelEnv):
                     if name not in first or not np.array_equal(first[name], value):
                         changed[name] = value
         return changed, changed_fields(base.model, model)
-
-    def _measure_capacity(self) -> int:
-        largest = super()._measure_capacity() - 8 * self._memory.size  # that part does not grow
-        return largest + (0 if self._is_own else self._memory.size_of_contacts())
 
     # ---- many rows at once --------------------------------------------------------------------
 
@@ -203,41 +205,8 @@ class MujocoEnv(KernelEnv):
         self._obs = None
 
     def describe_states(self) -> str:
-        return f"{super().describe_states()} model={int(self._tag):08x}"
-
-    def save_bytes(self) -> Any:
-        if self._replayed is not None:
-            return super().save_bytes()
-        self._keep_simulation()
-        row = np.empty(2 + self._memory.size)
-        row[0] = self._tag
-        self._memory.save(row[2:])
-        contacts = b"" if self._is_own else self._memory.save_contacts()
-        row[1] = len(contacts)
-        return row.tobytes() + contacts + super().save_bytes()
-
-    def load_bytes(self, data: Any) -> None:
-        if self._replayed is not None:
-            super().load_bytes(data)
-            return
-        self._keep_simulation()
-        end = 8 * (2 + self._memory.size)
-        row = np.frombuffer(data[:end]) if len(data) > end else np.zeros(1)
-        if row[0] != self._tag:
-            raise InvalidStateError(f"not a state of {self!r}: it is of another model")
-        middle = end + int(row[1])
-        super().load_bytes(data[middle:])
-        self._memory.load(row[2:])
-        if not self._is_own:
-            self._memory.load_contacts(data[end:middle])
-
-    def _keep_simulation(self) -> None:
-        """Model and data stay with the environment, wherever its attributes lead to them."""
-        self._memory.check(self._base.data)
-        if self._told is not self._snapshot:
-            self._told = self._snapshot
-            for name in ("model", "data"):
-                self._snapshot.keep(len(self._layers) - 1, name)
+        described = super().describe_states()
+        return f"{described} model={int(self._tag):08x}" if self._is_plain else described
 
 
 def _middle_of(base: Any) -> np.ndarray:

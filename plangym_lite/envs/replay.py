@@ -23,11 +23,13 @@ from gymnasium import spaces
 from plangym_lite.envs.snapshot import Snapshot, layers_of
 from plangym_lite.envs.stand import Images, Root, Stand
 from plangym_lite.errors import InvalidStateError
+from plangym_lite.stable import register, stable_reduce
 from plangym_lite.transitions import ARRAY_SPACES
 
 __all__ = ["ReplayedEnv", "Root", "Trail"]
 
 
+FLOATS = frozenset("efd")  # half, single and double, as numpy writes them
 MOST_WORLDS = 16  # environments kept beside images
 
 
@@ -38,6 +40,12 @@ class Trail(NamedTuple):
     frames: bytes  # the actions, one after another
     ended: int
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return stable_reduce("Trail", *self)
+
+
+register("Trail", Trail)
+
 
 class ReplayedEnv(gym.Env):
     """Looks like the environment that ``build`` returns, and can be put into any ``Trail``.
@@ -46,6 +54,7 @@ class ReplayedEnv(gym.Env):
         build: makes a new environment, wrappers included.
         first: one that was just built and never used.
         keep_wrappers: whether wrappers carry something over from one episode to the next.
+        keep_from_start: whether they bring something into the first episode, too.
         n_live: how many states are kept, as environments or as images. Environments must not
             share anything if it is over 1.
         skip: plays many frames without drawing what nobody sees: ``skip(env, actions)`` returns
@@ -59,15 +68,18 @@ class ReplayedEnv(gym.Env):
         first: gym.Env | None = None,
         *,
         keep_wrappers: bool = False,
+        keep_from_start: bool = False,
         n_live: int = 1,
         skip: Callable[[gym.Env, Iterator[Any]], Any] | None = None,
         images: Callable[[gym.Env], Images | None] | None = None,
     ) -> None:
-        self._build, self._keep_wrappers, self._n_live = build, keep_wrappers, n_live
+        self._build, self._n_live = build, n_live
+        self._keep_wrappers, self._keep_from_start = keep_wrappers, keep_from_start
         self._skip, self._images_of = skip or _play, images
         self._taken: OrderedDict[tuple[int, bytes], Stand] = OrderedDict()  # last used comes last
         self._live: list[Stand] = []  # the one used last comes last
         self._next: gym.Env | None = first or build()  # for the next episode
+        self._gathered: Any = self._snapshot_of_wrappers(self._next)  # of that one
         self.action_space = self._next.action_space
         self.observation_space = self._next.observation_space
         self._stand: Stand | None = None  # stands in the current state, unless None
@@ -192,13 +204,18 @@ class ReplayedEnv(gym.Env):
 
     def _begin(self, root: Root) -> dict[str, Any]:
         """Begin the episode in a new environment, the last of the live ones."""
-        env, self._next = self._next or self._build(), None
-        if root.wrappers is not None:
-            _snapshot_of_wrappers(env).load(root.wrappers)
         most = self._n_live if self._images_of is None else min(self._n_live, MOST_WORLDS)
-        while len(self._live) >= most:
+        while len(self._live) >= most:  # before another is built: to close may end what they share
             self._forget(self._live[0])
+        env, self._next = self._next, None
+        gathered, self._gathered = self._gathered, None
+        if env is None:
+            env = self._build()
+            gathered = self._snapshot_of_wrappers(env)
+        if root.wrappers is not None:
+            gathered.load(root.wrappers)
         stand = Stand(env, root)
+        stand.gathered = gathered
         options = None if root.options is None else pickle.loads(root.options)
         stand.obs, info = env.reset(seed=root.seed, options=options)
         self._live.append(stand)
@@ -216,14 +233,16 @@ class ReplayedEnv(gym.Env):
         stand.env.close()
 
     def _wrapper_state(self) -> bytes | None:
-        if not self._keep_wrappers or self._root is None:
+        """What the wrappers bring into the episode that comes next."""
+        if not self._keep_wrappers:
             return None
-        return _snapshot_of_wrappers(self._ready().env).save()
+        if self._root is not None:
+            return self._ready().gathered.save()
+        return self._gathered.save() if self._keep_from_start else None
 
-
-def _snapshot_of_wrappers(env: gym.Env) -> Snapshot:
-    *wrappers, base = layers_of(env)
-    return Snapshot(wrappers, [base])
+    def _snapshot_of_wrappers(self, env: gym.Env) -> Snapshot | None:
+        *wrappers, base = layers_of(env)
+        return Snapshot(wrappers, [base]) if self._keep_wrappers and wrappers else None
 
 
 def _play(env: gym.Env, actions: Iterator[Any]) -> Any:
@@ -240,9 +259,18 @@ def _is_short(space: Any) -> bool:
 
 
 def _to_bytes(space: Any, action: Any) -> bytes:
-    """An action as bytes; those of several actions in a row can be told apart."""
+    """An action as bytes; those of several actions in a row can be told apart.
+
+    Elements of a ``Box`` keep the dtype that they were given in: a byte says which it is.
+    """
     if _is_short(space):
         return bytes((int(action) - int(space.start),))
+    if isinstance(space, spaces.Box):
+        array = np.asarray(action)
+        kind: str = array.dtype.char
+        if kind not in FLOATS or space.dtype.kind != "f":
+            array, kind = array.astype(space.dtype), " "
+        return kind.encode() + array.tobytes()
     if isinstance(space, ARRAY_SPACES):
         return np.asarray(action, space.dtype).tobytes()
     return pickle.dumps(action)
@@ -252,6 +280,8 @@ def _actions_in(space: Any, frames: bytes) -> Iterator[Any]:
     if _is_short(space):
         for number in frames:
             yield space.dtype.type(number + space.start)
+    elif isinstance(space, spaces.Box):
+        yield from _boxes_in(space, frames)
     elif isinstance(space, ARRAY_SPACES):
         shape: Any = space.shape
         for action in np.frombuffer(frames, space.dtype).reshape(-1, *shape):
@@ -260,3 +290,14 @@ def _actions_in(space: Any, frames: bytes) -> Iterator[Any]:
         stream = io.BytesIO(frames)
         while stream.tell() < len(frames):
             yield pickle.load(stream)
+
+
+def _boxes_in(space: spaces.Box, frames: bytes) -> Iterator[Any]:
+    size, at = int(np.prod(space.shape, dtype=int)), 0
+    while at < len(frames):
+        kind = frames[at : at + 1].decode()
+        dtype = space.dtype if kind == " " else np.dtype(kind)
+        end = at + 1 + size * dtype.itemsize
+        action = np.frombuffer(frames[at + 1 : end], dtype).reshape(space.shape)
+        yield action.copy() if space.shape else action[()]
+        at = end

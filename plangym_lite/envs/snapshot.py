@@ -1,47 +1,50 @@
-"""The generic snapshot: save and restore any pure-Python environment, layer by layer.
+"""The generic snapshot: save and restore an environment that is written in Python.
 
 A Gymnasium environment is a stack of wrappers around a base. What changes while it runs are the
-attributes of those layers and the numpy generators they hold. A snapshot pickles all of it in one
-go, so that what two layers share stays shared. Inside that pickle
+attributes of those layers and of the objects that they lead to. A snapshot pickles all of it in one
+go (:mod:`.pickling` says how), so that what is shared stays shared, and puts it back in place: the
+layers, and whatever else must keep its identity, stay the objects that they are.
 
-- layers and spaces travel as references: they stay with the environment that is restored;
-- numpy Generators travel as the integers of their bit generator;
-- other environments, and whatever hides behind ``EzPickle``, travel as class and ``__dict__``,
-  because their own pickling hands back a fresh, un-reset environment without a word.
-
-Functions, modules, windows and what cannot be pickled stay with the target; ``left_out`` names
-them. State that lives in C objects, closures, globals, files or clocks is out of reach.
+What the snapshot does not understand it does not leave out: ``problems`` names it before anything
+is saved, and ``save`` raises. Only windows and pictures that came up by drawing stay behind.
+State that lives in class attributes, globals, files or clocks is out of reach.
 """
 
 from __future__ import annotations
 
 import io
-import pickle
-import types
-from collections.abc import Sequence
+import random
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 
-from plangym_lite.envs.pickling import GENERATOR, LOOKUP, Reducers, Unpickler
+from plangym_lite import pickled
+from plangym_lite.envs.anchors import (
+    action_spaces,
+    checksum_of,
+    content_of,
+    has_attributes,
+    put_back,
+    space_words,
+    words_to_spaces,
+)
+from plangym_lite.envs.pickling import (
+    PROTOCOL,
+    DisplayError,
+    NotUnderstoodError,
+    Pickler,
+    Reducers,
+    Unpickler,
+)
+from plangym_lite.envs.sets import walk_otherwise
+from plangym_lite.errors import InvalidStateError
 
 __all__ = ["Snapshot", "layers_of"]
 
-CONSTANT_NAMES = frozenset(
-    {"env", "spec", "metadata", "_metadata", "_cached_spec", "_saved_kwargs"}
-    | {"observation_space", "action_space", "_observation_space", "_action_space"}
-    | {"_ezpickle_args", "_ezpickle_kwargs"}
-)
-"""Attributes that describe an environment and do not change while it runs."""
-
-SCREEN_NAMES = frozenset(
-    ("screen", "surf", "clock", "window", "viewer", "isopen", "mujoco_renderer")
-)
-"""Attributes that hold windows and renderers."""
-
-STAYING_TYPES = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, spaces.Space)
+NOTHING: set[str] = set()
+MOST_ROUNDS = 20  # of discovering what stays
 
 
 def layers_of(env: gym.Env) -> list[gym.Env]:
@@ -58,34 +61,175 @@ class Snapshot:
     Args:
         layers: the layers, outermost first.
         below: layers that are not saved, though what is saved may refer to them.
+        constants: which of the large arrays that are there from the start never change.
+        fields: for each MuJoCo simulation the arrays of its model that change.
+        leaving: attributes of the last layer that are not saved, because somebody else does.
     """
 
-    def __init__(self, layers: list[gym.Env], below: Sequence[gym.Env] = ()) -> None:
-        self.layers = layers
-        self._below = below
-        self.left_out: list[set[str]] = [set() for _ in layers]
-        self._first_names = [frozenset(layer.__dict__) for layer in layers]
-        self._spaces = list(
-            {id(layer.action_space): layer.action_space for layer in layers}.values()
-        )
-        self._generators: list[np.random.Generator] = []
-        self._restore_generators = True
-        self._places: dict[tuple[int, str | None], Any] = {}
+    def __init__(
+        self,
+        layers: Sequence[gym.Env],
+        below: Sequence[gym.Env] = (),
+        *,
+        constants: Sequence[int] = (),
+        fields: tuple[tuple[str, ...], ...] = (),
+        leaving: Iterable[str] = (),
+    ) -> None:
+        self.left_out: dict[int, set[str]] = {}  # by anchor: attributes that only show
         self._reducers = Reducers()
-        self._references = self._reducers.references
-        self._globals: dict[tuple[str, str], Any] = {
-            (LOOKUP.__module__, LOOKUP.__name__): self.lookup,
-            (GENERATOR.__module__, GENERATOR.__name__): self.generator,
+        self._fields = fields
+        for layer in (*layers, *below):
+            self._reducers.anchor(layer)
+        self._n_layers, self._below = len(layers), set(range(len(layers), len(layers) + len(below)))
+        if leaving:
+            self.left_out[len(layers) - 1] = set(leaving)
+        self._has_sets = False
+        self._generators: list[Any] = []
+        self._restore_generators = True
+        self._globals = {
+            (pickled.__name__, made.__name__): mine
+            for made, mine in (
+                (pickled.lookup, self._lookup),
+                (pickled.generator, self._generator),
+                (pickled.random_numbers, self._random_numbers),
+                (pickled.simulated, self._simulated),
+            )
         }
-        self._probe()
+        self.discover()
+        self.large = list(self._reducers.large)  # arrays that were there from the start
+        self.constants = [self.large[number] for number in constants if number < len(self.large)]
+        for array in self.constants:
+            self._reducers.anchor(array)
+
+    # ---- finding out ----------------------------------------------------------------------------
+
+    def discover(self) -> None:
+        """Find what stays with the environment, and what is not understood, as it is now."""
+        reducers = self._reducers
+        reducers.discovering, reducers.problems, reducers.large = True, {}, []
+        self._action_spaces = list(action_spaces(self._layers()))
+        try:
+            for _ in range(MOST_ROUNDS):
+                known = len(reducers.anchors)
+                reducers.large = []
+                try:
+                    self._pickle(self._contents())
+                except Exception as error:  # whatever a foreign __reduce__ raises
+                    reducers.problems[type(error)] = False
+                    break
+                if len(reducers.anchors) == known:
+                    break
+            self._learn_simulations()
+            self._has_sets |= self._walk_sets()[0]
+        finally:
+            reducers.discovering = False
+
+    def problems(self) -> list[str]:
+        """What no snapshot would hold of it; to be asked before a picture is drawn."""
+        found = [f"{kind.__module__}.{kind.__qualname__}" for kind in self._reducers.problems]
+        if self._has_sets and self._walk_sets()[1]:
+            found.append("a set that would come back in another order")
+        return sorted(found)
+
+    def unchanging(self, before: Sequence[int]) -> tuple[int, ...]:
+        """Which of the large arrays that were there from the start are there, and as they were."""
+        present = {id(array) for array in self._reducers.large}
+        pairs = zip(self.large, before, strict=True)
+        return tuple(
+            number
+            for number, (array, checksum) in enumerate(pairs)
+            if id(array) in present and checksum_of(array) == checksum
+        )
+
+    def _learn_simulations(self) -> None:
+        if self._reducers.simulations is None:
+            if not any(type(each).__module__.startswith("mujoco.") for each in self._anchors):
+                return
+            from plangym_lite.envs.simulations import Simulations
+
+            self._reducers.simulations = Simulations(self._anchors, self._fields)
+        self._reducers.simulations.learn()
+
+    @property
+    def simulations(self) -> Any:
+        """The MuJoCo simulations found; ``None``: there are none."""
+        return self._reducers.simulations
+
+    @property
+    def _anchors(self) -> list[Any]:
+        return self._reducers.anchors
+
+    def _layers(self) -> list[gym.Env]:
+        return self._anchors[: self._n_layers]
+
+    # ---- saving ---------------------------------------------------------------------------------
 
     def save(self, extra: Any = None) -> bytes:
-        """The layers' state, and ``extra`` with it, as one pickle."""
+        """The layers' state, and ``extra`` with it, as one pickle.
+
+        Raises:
+            NotUnderstoodError: there is something that no snapshot holds.
+        """
+        if self._has_sets and self._walk_sets()[1]:
+            raise NotUnderstoodError("a set would come back in another order")
         try:
             return self._pickle(self._everything(extra))
-        except (pickle.PicklingError, TypeError, AttributeError):
-            self._probe()  # an attribute that was not there before
+        except DisplayError:
+            self._leave_out_displays()
             return self._pickle(self._everything(extra))
+
+    def _everything(self, extra: Any) -> tuple[Any, ...]:
+        simulated = None if self.simulations is None else self.simulations.save()
+        spaces = b"".join(space_words(space) for space in self._action_spaces)
+        left_out = self.left_out or None
+        return self._contents(), spaces, simulated, left_out, extra
+
+    def _contents(self) -> list[Any]:
+        return [
+            None
+            if number in self._below
+            else content_of(anchor, self.left_out.get(number, NOTHING))
+            for number, anchor in enumerate(self._anchors)
+        ]
+
+    def sizes(self) -> list[tuple[str, int]]:
+        """Attributes and how many bytes each would take by itself, the largest first."""
+        found = [
+            (f"{type(anchor).__name__}.{name}", len(self._pickle(value)))
+            for number, anchor in enumerate(self._anchors)
+            if number not in self._below and has_attributes(anchor)
+            for name, value in vars(anchor).items()
+        ]
+        return sorted(found, key=lambda part: -part[1])
+
+    def _leave_out_displays(self) -> None:
+        """Attributes that came up by drawing stay where they are."""
+        for number, anchor in enumerate(self._anchors):
+            if number in self._below or not has_attributes(anchor):
+                continue
+            for name, value in vars(anchor).items():
+                try:
+                    if name not in self.left_out.get(number, ()):
+                        self._pickle(value)
+                except DisplayError:
+                    self.left_out.setdefault(number, set()).add(name)
+
+    def _pickle(self, value: Any) -> bytes:
+        buffer = io.BytesIO()
+        pickler = Pickler(buffer, PROTOCOL)
+        pickler.reducers = self._reducers
+        self._reducers.generators = []
+        try:
+            pickler.dump(value)
+        except RecursionError as error:
+            raise RecursionError("objects that lead to each other too deeply") from error
+        return buffer.getvalue()
+
+    def _walk_sets(self) -> tuple[bool, bool]:
+        """Whether there are sets, and whether one would come back in another order."""
+        return walk_otherwise([vars(each) for each in self._anchors if has_attributes(each)])
+
+    # ---- restoring ------------------------------------------------------------------------------
 
     def load(self, data: bytes | memoryview, generators: bool = True) -> Any:
         """Restore what ``save`` saved, in place; return its ``extra``.
@@ -98,90 +242,71 @@ class Snapshot:
             self._generators = self._reducers.generators
         unpickler = Unpickler(io.BytesIO(data))
         unpickler.known = self._globals
-        attributes, space_generators, extra = unpickler.load()
-        stay = zip(self.left_out, self._staying, strict=True)
-        for layer, saved, (left_out, staying) in zip(self.layers, attributes, stay, strict=True):
-            present = layer.__dict__
-            for name in [name for name in present if name not in saved and name not in staying]:
-                del present[name]  # born since
-            for name in left_out and left_out & saved.keys():  # a window where there was none yet
-                del saved[name]
-            present.update(saved)
-        for space, generator in zip(self._spaces, space_generators, strict=True):
-            if generator is not None:
-                space._np_random = generator
+        contents, words, simulated, left_out, extra = unpickler.load()
+        if len(contents) != len(self._anchors):
+            raise InvalidStateError(f"{len(contents)} parts instead of {len(self._anchors)}")
+        if simulated is not None:
+            self.simulations.check(simulated)
+        for number, content in enumerate(contents):
+            if content is not None:
+                skipped = self.left_out.get(number, set()) | (left_out or {}).get(number, set())
+                put_back(self._anchors[number], content, skipped)
+        if simulated is not None:
+            self.simulations.load(simulated)
+        if generators:
+            words_to_spaces(words, self._action_spaces)
         return extra
 
-    def keep(self, layer: int, name: str) -> None:
-        """An attribute of a layer stays with the target, wherever other attributes lead to it."""
-        self._refer(getattr(self.layers[layer], name), (layer, name))
+    # ---- what the names in a pickle mean --------------------------------------------------------
 
-    def _everything(self, extra: Any) -> tuple[Any, ...]:
-        return self._attributes(), [space._np_random for space in self._spaces], extra
+    def _lookup(self, index: int) -> Any:
+        return self._anchors[index]
 
-    def _pickle(self, value: Any) -> bytes:
-        buffer = io.BytesIO()
-        pickler = pickle.Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL)
-        pickler.dispatch_table = self._reducers
-        self._reducers.generators = []
-        pickler.dump(value)
-        return buffer.getvalue()
+    def _simulated(self, *place: Any) -> np.ndarray:
+        return self.simulations.view(*place)
 
-    def _attributes(self) -> list[dict[str, Any]]:
-        return [
-            {name: value for name, value in layer.__dict__.items() if name not in skipped}
-            for layer, skipped in zip(self.layers, self._skipped, strict=True)
-        ]
-
-    def _probe(self) -> None:
-        """Find what stays with the target, and what can be referred to."""
-        for index, layer in enumerate([*self.layers, *self._below]):
-            self._refer(layer, (index, None))
-            for name in ("action_space", "observation_space"):
-                self._refer(getattr(layer, name), (index, name))
-            for name, value in layer.__dict__.items():
-                if isinstance(value, spaces.Space):
-                    self._refer(value, (index, name))
-        self._remember_names()
-        for attributes, left_out in zip(self._attributes(), self.left_out, strict=True):
-            for name, value in attributes.items():
-                if isinstance(value, STAYING_TYPES) or not self._can_be_pickled(value):
-                    left_out.add(name)
-        self._remember_names()
-
-    def _remember_names(self) -> None:
-        """Of each layer: the names not saved, and the names that are not deleted either."""
-        self._skipped = [CONSTANT_NAMES | SCREEN_NAMES | left_out for left_out in self.left_out]
-        self._staying = [
-            skipped | first for skipped, first in zip(self._skipped, self._first_names, strict=True)
-        ]
-
-    def _refer(self, value: Any, place: tuple[int, str | None]) -> None:
-        self._references.setdefault(id(value), place)
-        self._reducers.look_up(type(value))
-        self._places[place] = value
-
-    def _can_be_pickled(self, value: Any) -> bool:
-        try:
-            self._pickle(value)
-        except Exception:  # whatever a foreign __reduce__ raises: it cannot be pickled
-            return False
-        return True
-
-    def lookup(self, index: int, name: str | None) -> Any:
-        """The layer or space that a reference in a pickle means here."""
-        return self._places[index, name]
-
-    def generator(self, slot: int, numbers: tuple[int, ...]) -> np.random.Generator:
-        """The ``slot``-th generator of a pickle; one object is reused for every restore."""
+    def _in_slot(self, slot: int, make: Any, fits: Any) -> Any:
         while len(self._generators) <= slot:
-            self._generators.append(np.random.default_rng(0))
-        if self._restore_generators:
-            state, inc, has_uint32, uinteger = numbers
-            self._generators[slot].bit_generator.state = {
-                "bit_generator": "PCG64",
-                "state": {"state": state, "inc": inc},
+            self._generators.append(None)
+        if not fits(self._generators[slot]):
+            self._generators[slot] = make()
+        return self._generators[slot]
+
+    def _generator(self, slot: int, kind: str, state: Any, origin: Any) -> np.random.Generator:
+        """The ``slot``-th generator of a pickle; one object is reused for every restore."""
+        if not self._restore_generators and slot < len(self._generators):
+            return self._generators[slot]
+
+        def make() -> np.random.Generator:
+            seed = 0 if origin is None else pickled.sequence(*origin)
+            return np.random.Generator(getattr(np.random, kind)(seed))
+
+        found = self._in_slot(slot, make, lambda present: _came_from(present, kind, origin))
+        if kind == "PCG64":
+            number, inc, has_uint32, uinteger = state
+            state = {
+                "bit_generator": kind,
+                "state": {"state": number, "inc": inc},
                 "has_uint32": has_uint32,
                 "uinteger": uinteger,
             }
-        return self._generators[slot]
+        found.bit_generator.state = state
+        return found
+
+    def _random_numbers(self, slot: int, kind: str, state: Any) -> Any:
+        if not self._restore_generators and slot < len(self._generators):
+            return self._generators[slot]
+        wanted: Any = np.random.RandomState if kind == "RandomState" else random.Random
+        found = self._in_slot(slot, lambda: wanted(0), lambda present: type(present) is wanted)
+        (found.set_state if kind == "RandomState" else found.setstate)(state)
+        return found
+
+
+def _came_from(present: Any, kind: str, origin: Any) -> bool:
+    """Whether a generator is of a kind and would spawn as one of that origin."""
+    if type(present) is not np.random.Generator or type(present.bit_generator).__name__ != kind:
+        return False
+    seed: Any = getattr(present.bit_generator, "seed_seq", None)
+    if origin is None or type(seed) is not np.random.SeedSequence:
+        return origin is None
+    return origin == (seed.entropy, seed.spawn_key, seed.pool_size, seed.n_children_spawned)

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
 
+from plangym_lite.stable import register, stable_reduce
+
 __all__ = ["Images", "Root", "Stand"]
 
 
@@ -15,6 +17,12 @@ class Root(NamedTuple):
     seed: int
     options: bytes | None  # pickled
     wrappers: bytes | None  # what the wrappers around the engine had gathered before
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return stable_reduce("Root", *self)
+
+
+register("Root", Root)
 
 
 class Images(Protocol):
@@ -32,6 +40,7 @@ class Stand:
         self.env, self.root = env, root
         self.frames = b""
         self.obs: Any = None
+        self.gathered: Any = None  # saves what the wrappers gather, where they do
         self.camera: Any = None  # takes images, if there can be any
         self.images: dict[bytes, tuple[Any, Any]] = {}  # by frames: image and observation
 

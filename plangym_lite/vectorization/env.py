@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.errors import InvalidBatchError
-from plangym_lite.recipe import Recipe
+from plangym_lite.errors import InvalidBatchError, StateOutgrownError
+from plangym_lite.informed import Informed
+from plangym_lite.recipe import Recipe, freeze
 from plangym_lite.splitting import split_similar_chunks
 from plangym_lite.transitions import (
+    BatchSpec,
     Form,
     Rows,
     Step,
@@ -46,7 +48,6 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     """
 
     plan_env: PlanEnv
-    batch_env: BatchEnv
 
     def __init__(
         self,
@@ -68,13 +69,14 @@ class VectorizedEnv(HasSpecs, PlanEnv):
             raise ValueError(f"n_workers must be at least 1, got {n_workers}")
         given = {"name": name, "frameskip": frameskip, "autoreset": autoreset}
         given = {key: value for key, value in given.items() if value is not None}
-        self._env_recipe = Recipe(env_class, (), {**given, **engine_kwargs})
+        self._env_recipe = Recipe(freeze(env_class), (), freeze({**given, **engine_kwargs}))
         self.n_workers = int(n_workers)
         self.blocking = blocking
         self._shared_limit = shared_limit
         self._use_caller = use_caller
         self.SINGLETON = getattr(env_class, "SINGLETON", False)  # type: ignore[misc]
-        label = name if isinstance(name, str) else getattr(name or env_class, "__name__", "?")
+        label = name if isinstance(name, str) else getattr(name or env_class, "__name__", None)
+        label = label or str(getattr(name, "id", "?"))  # of an EnvSpec
         super().__init__(label, 1, True, delay_setup)
 
     @abstractmethod
@@ -82,18 +84,33 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         """Start the workers."""
 
     def build_engine(self) -> None:
-        """Start the workers, then make the local copy, last for the sake of singletons."""
-        self.batch_env = self.make_batch_env(self._worker_recipe())
-        try:
+        """Make the local copy and start the workers; the other way round for singletons.
+
+        What the local copy has found out the workers are told.
+        """
+        if not self.SINGLETON:
             self.plan_env = self._env_recipe()
+        findings = None if self.SINGLETON else self.plan_env.findings()
+        self._constructor = Informed(self._worker_recipe(), findings)
+        try:
+            self._batch_env = self.make_batch_env(self._constructor)
+        except BaseException:
+            if not self.SINGLETON:
+                self.plan_env.close()
+            raise
+        try:
+            if self.SINGLETON:
+                self.plan_env = self._env_recipe()
             self._check_local_copy()
-            self.batch_env.sync_states(self.plan_env.get_state())
             trusted = self.plan_env.is_trusted
             if trusted if self._use_caller is None else self._use_caller:
-                self.batch_env.employ_caller(self.plan_env)
+                self._batch_env.employ_caller(self.plan_env)
         except BaseException:
-            self.batch_env.close()
+            self._batch_env.close()
             raise
+        self._is_synced = False
+        if self.plan_env._has_begun:
+            self._sync_at_last()
         self.frameskip, self.autoreset = self.plan_env.frameskip, self.plan_env.autoreset
         self.return_image = self.plan_env.return_image
         self.STATE_IS_ARRAY = self.plan_env.STATE_IS_ARRAY
@@ -102,8 +119,40 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self.action_space = self.plan_env.action_space
         self._spec = self.plan_env.batch_spec
 
+    def _sync_at_last(self) -> None:
+        """Tell the workers where the local copy is, if that was put off until an episode begins."""
+        if not self._is_synced:
+            self._is_synced = True
+            self._batch_env.sync_states(self.plan_env.get_state())
+
+    @property
+    def batch_env(self) -> BatchEnv:
+        """The workers, in the state of the local copy as of the last reset or ``sync_states``."""
+        self._ensure_setup()
+        self._sync_at_last()
+        return self._batch_env
+
+    @property
+    def batch_spec(self) -> BatchSpec:
+        self._ensure_setup()
+        spec = self.plan_env.batch_spec
+        if spec is not self._spec:
+            self._spec, self.STATE_IS_ARRAY = spec, self.plan_env.STATE_IS_ARRAY
+            if not self.STATE_IS_ARRAY:
+                self._outgrow_workers()
+        return spec
+
+    def outgrow(self, quiet: bool = False) -> None:
+        self.plan_env.outgrow(quiet)
+        self._spec, self.STATE_IS_ARRAY = self.plan_env.batch_spec, False
+        self._outgrow_workers()
+
+    def _outgrow_workers(self) -> None:
+        self._constructor.findings = self.plan_env.findings()  # of workers that come later
+        self._batch_env.outgrow()
+
     def _check_local_copy(self) -> None:
-        local, remote = self.plan_env.batch_spec, self.batch_env.batch_spec
+        local, remote = self.plan_env.batch_spec, self._batch_env.batch_spec
         if not local.agrees_with(remote):
             self.plan_env.close()
             raise ValueError(
@@ -121,21 +170,30 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     ) -> None:
         """Put every worker and the local copy into ``state``; ``None``: the local copy's."""
         self._ensure_setup()
+        self._is_synced = True
         if state is None:
             state = self.plan_env.get_state()
         else:
             self.plan_env.set_state(state)
-        self.batch_env.sync_states(state, blocking, timeout)
+        self._sync(state, blocking, timeout)
+
+    def _sync(self, state: Any, blocking: bool = False, timeout: float | None = None) -> None:
+        self._is_synced = self.batch_spec is not None
+        self._batch_env.sync_states(state, blocking, timeout)
 
     @property
     def steps_together(self) -> bool:
         return self.batch_spec.together
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
-        return self.batch_env.run(rows, form, timeout)
+        try:
+            return self._batch_env.run(rows, form, timeout)
+        except StateOutgrownError:
+            self.outgrow()
+            return self._batch_env.run(rows, form, timeout)
 
     def draw_images(self, states: Any) -> np.ndarray:
-        return (self.batch_env if len(states) else self.plan_env).draw_images(states)
+        return (self._batch_env if len(states) else self.plan_env).draw_images(states)
 
     # ---- answered by the local copy -----------------------------------------------------------
 
@@ -162,7 +220,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self._ensure_setup()
         check_timeout(timeout)
         state, obs, info = self.plan_env.reset(seed=seed, options=options)
-        self.batch_env.sync_states(state, blocking=timeout is not None, timeout=timeout)
+        self._sync(state, blocking=timeout is not None, timeout=timeout)
         return (state, obs, info) if return_state else (obs, info)
 
     def seed(self, seed: int | None = None) -> list[int | None]:
@@ -182,7 +240,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     def set_state(self, state: Any) -> None:
         self._ensure_setup()
         self.plan_env.set_state(state)
-        self.batch_env.sync_states(state, blocking=False)
+        self._sync(state)
 
     def observe(self) -> Any:
         self._ensure_setup()
@@ -202,7 +260,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         super().close()
 
     def close_engine(self) -> None:
-        self.batch_env.close(self._close_timeout)
+        self._batch_env.close(self._close_timeout)
         self.plan_env.close()
 
     split_similar_chunks = staticmethod(split_similar_chunks)

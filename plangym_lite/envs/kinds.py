@@ -1,0 +1,100 @@
+"""Which kinds of object a snapshot understands, decided by type and never by name.
+
+An object is understood if everything that may change in it can be seen from Python: the attributes
+and slots of a class written in Python, containers, numbers, arrays, generators. Whatever a compiled
+module keeps to itself (the contacts of a physics engine, a compiled model, an iterator half way
+through) is not, however well it can be pickled.
+"""
+
+from __future__ import annotations
+
+import array
+import collections
+import datetime
+import decimal
+import enum
+import functools
+import logging
+import operator
+import pathlib
+import re
+import struct
+import types
+import uuid
+from typing import Any
+
+import numpy as np
+
+__all__ = ["is_display", "is_understood", "slots_of", "stays"]
+
+POINTER = struct.calcsize("P")
+HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement, or as if
+
+PICKLED_WHOLE: tuple[type, ...] = (
+    *(int, float, complex, bool, str, bytes, bytearray, list, tuple, dict, set, frozenset),
+    *(range, slice, type(None), type(Ellipsis), type(NotImplemented), BaseException),
+    *(collections.deque, collections.OrderedDict, collections.defaultdict, array.array),
+    *(datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, decimal.Decimal),
+    *(re.Pattern, uuid.UUID, pathlib.PurePath, types.SimpleNamespace, types.GenericAlias),
+    *(functools.partial, operator.itemgetter, operator.attrgetter, operator.methodcaller),
+    *(type(iter([])), type(iter(())), type(iter(range(0))), type(iter(""))),
+    *(enum.Enum, logging.Logger, np.ufunc, types.BuiltinFunctionType, np.random.SeedSequence),
+)
+"""Compiled kinds whose own pickle holds all of them, and what inherits from them."""
+
+DATA_OF_LIBRARIES = frozenset(
+    [
+        "pygame.rect.Rect",
+        "pygame.Rect",
+        "pygame.rect.FRect",
+        "pygame.FRect",
+        "pygame.color.Color",
+        "pygame.Color",
+        "pygame.math.Vector2",
+        "pygame.math.Vector3",
+    ]
+)
+DISPLAY_LIBRARIES = frozenset(
+    ("pygame", "pyglet", "OpenGL", "glfw", "matplotlib", "tkinter", "_tkinter", "moderngl", "PIL")
+)
+"""Libraries whose objects show or draw something."""
+RENDERERS = ("gymnasium.envs.mujoco.mujoco_rendering.", "mujoco.renderer.", "mujoco.rendering.")
+"""Objects that draw a simulation and hold nothing of it."""
+
+
+def slots_of(kind: type) -> tuple[str, ...]:
+    """The names of the slots of a class, inherited ones too."""
+    return tuple(
+        name
+        for base in kind.__mro__
+        for name, value in vars(base).items()
+        if isinstance(value, types.MemberDescriptorType)
+    )
+
+
+def is_understood(kind: type) -> bool:
+    """Whether attributes, slots and what a builtin base holds are all of an object."""
+    solid = next(base for base in kind.__mro__ if not base.__flags__ & HEAP_TYPE)
+    if solid is not object:
+        return issubclass(solid, PICKLED_WHOLE) or _full_name(kind) in DATA_OF_LIBRARIES
+    if issubclass(kind, PICKLED_WHOLE):
+        return True
+    hidden = sum(offset > 0 for offset in (kind.__dictoffset__, kind.__weakrefoffset__))
+    expected = object.__basicsize__ + POINTER * (len(slots_of(kind)) + hidden)
+    return kind.__basicsize__ <= expected
+
+
+def is_display(kind: type) -> bool:
+    """Whether objects of a kind show or draw something."""
+    if _full_name(kind) in DATA_OF_LIBRARIES:
+        return False
+    return any(base.__module__.partition(".")[0] in DISPLAY_LIBRARIES for base in kind.__mro__)
+
+
+def stays(kind: type) -> bool:
+    """Whether objects of a kind belong to an environment and hold nothing of its state."""
+    return _full_name(kind).startswith(RENDERERS)
+
+
+def _full_name(kind: Any) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
