@@ -52,7 +52,7 @@ def twin_of(env: Any, plain: Callable[[], Any] | None = None) -> Twin | None:
         plain: to be used instead of ``make_plain``.
     """
     env = env.unwrapped
-    make = plain or getattr(env, "make_plain", None) or _own_stack(env)
+    make = plain or getattr(env, "make_plain", None)
     sees = _what_it_sees(env)
     if make is not None:
         return Twin(make, _frames_of(env) if plain is None else env.frameskip, sees)
@@ -60,14 +60,6 @@ def twin_of(env: Any, plain: Callable[[], Any] | None = None) -> Twin | None:
         limited, task = not env.remove_time_limit, (env.domain_name, env.task_name)
         return Twin(lambda: SuiteTask(*task, limited, env._load_kwargs), env.frameskip, sees)
     return None
-
-
-def _own_stack(env: Any) -> Callable[[], Any] | None:
-    """``make_stack`` of an adapter that puts no layer of its own below the user's wrappers."""
-    from plangym_lite.envs.gym import PlangymEnv
-
-    own = isinstance(env, PlangymEnv) and type(env).make_gym_env is PlangymEnv.make_gym_env
-    return env.make_stack if own else None
 
 
 def _frames_of(env: Any) -> int:
