@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from PIL import Image
@@ -18,7 +19,7 @@ from PIL import Image
 from plangym_lite.testing.keeping import OwnNumbers, copy_of
 from plangym_lite.testing.walking import Entry, Move
 
-__all__ = ["PlainTape", "SuiteTask", "Twin", "record", "twin_of"]
+__all__ = ["LifeEpisodes", "PlainTape", "SuiteTask", "Twin", "record", "twin_of"]
 
 ARRAY_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 PICTURES = ("rgb", "grayscale")
@@ -52,14 +53,37 @@ def twin_of(env: Any, plain: Callable[[], Any] | None = None) -> Twin | None:
         plain: to be used instead of ``make_plain``.
     """
     env = env.unwrapped
-    make = plain or getattr(env, "make_plain", None)
-    sees = _what_it_sees(env)
+    make, sees = plain or getattr(env, "make_plain", None), _what_it_sees(env)
+    if getattr(env, "episodic_life", False) and plain is None:
+        return _twin_of_lives(env)
     if make is not None:
         return Twin(make, _frames_of(env) if plain is None else env.frameskip, sees)
     if {"domain_name", "task_name", "_load_kwargs"} <= vars(env).keys():
         limited, task = not env.remove_time_limit, (env.domain_name, env.task_name)
         return Twin(lambda: SuiteTask(*task, limited, env._load_kwargs), env.frameskip, sees)
     return None
+
+
+def _twin_of_lives(env: Any) -> Twin | None:
+    """The twin of a game whose episodes end with a life: it is looked at frame by frame."""
+    if getattr(env, "_frame_range", None):
+        return None  # one step of Gymnasium's is any number of frames
+    whole = env._recipe.replace(episodic_life=False, frameskip=1, delay_setup=True)()
+    return Twin(lambda: LifeEpisodes(whole.make_plain()), env.frameskip)
+
+
+class LifeEpisodes(gym.Wrapper):
+    """Ends an episode of a game when a life is lost."""
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        obs, info = self.env.reset(**kwargs)
+        self._lives = info["lives"]
+        return obs, info
+
+    def step(self, action: Any) -> Any:
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        lost, self._lives = info["lives"] < self._lives, info["lives"]
+        return obs, reward, terminated or lost, truncated, info
 
 
 def _frames_of(env: Any) -> int:
@@ -100,7 +124,7 @@ def record(
         moves: those of the walk.
         seed: of the first reset.
         before: moves between that reset and the walk, which are not on the tape.
-        rebuilding: build a new environment for each seeded reset.
+        rebuilding: build a new environment below the wrappers for each seeded reset.
         until: stop after so many moves.
     """
     entries: list[Entry] = []
@@ -134,16 +158,26 @@ class _Driver:
     def __init__(self, twin: Twin) -> None:
         self._twin = twin
         self._env: Any = None
-        self.rebuild()
+        self.build()
 
-    def rebuild(self) -> None:
-        """Close it and build another."""
-        if self._env is not None:
-            self.close()
-            self._env = None
+    def build(self) -> None:
+        """Build the environment."""
         made = self._twin.make()
         self._env, self._frames = made if isinstance(made, tuple) else (made, self._twin.frames)
         self.ended = False
+
+    def rebuild(self) -> None:
+        """Close what is at the bottom, and build another below the wrappers, which go on."""
+        layers = [self._env]
+        while isinstance(layers[-1], gym.Wrapper):
+            layers.append(layers[-1].env)
+        wrappers, frames = layers[:-1], self._frames
+        with contextlib.suppress(Exception):
+            layers[-1].close()
+        self.build()
+        if wrappers:
+            wrappers[-1].env, self._env = self._env.unwrapped, wrappers[0]
+        self._frames = frames
 
     def close(self) -> None:
         with contextlib.suppress(Exception):  # what it gave is what counts

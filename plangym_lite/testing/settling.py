@@ -101,7 +101,7 @@ def _plain_part(twin: Twin, first: Begun) -> tuple[PlainTape, PlainTape]:
     begins one whose seed follows from the last: such a walk has seeded resets, and an unseeded one
     at the end, before which plain runs stop. Some engines carry traces from one episode into
     the next, so that plain Gymnasium itself gives two answers: of an environment that goes on, and
-    of one built anew for each episode. Ours must give one of them, all along the walk.
+    of one built anew below its wrappers for each episode. Ours must give one of them, all along.
     """
     moves, seed = first.walk.moves, first.route.seed
     if not first.route.seeded:
