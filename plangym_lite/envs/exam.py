@@ -59,6 +59,7 @@ class Record(NamedTuple):
     actions: list[list[Any]]
     layers: list[gym.Env]  # what was played
     problems: list[str]  # what no snapshot holds
+    has_shifting_sets: bool  # whether steps change what is in a set
     findings: Verdict  # constants, fields and shared_numbers
 
 
@@ -115,13 +116,17 @@ def _record(plain: gym.Env, watched: bool, numbers: Any) -> Record:
         problems = snapshot.problems()
         checksums = [checksum_of(array) for array in snapshot.large]
         models = snapshot.simulations.models() if snapshot.simulations else []
+    shifting = False
     draw = _sampler(plain.action_space)
     actions = [[draw() for _ in range(moves)] for _, moves in EPISODES]
 
-    def look() -> None:
+    def look(begins: bool) -> None:
+        nonlocal shifting
         if snapshot is not None:
+            before = None if begins else snapshot.sets
             snapshot.discover()
             problems.extend(snapshot.problems())
+            shifting = shifting or before not in (None, snapshot.sets)
 
     tapes = _play_plain(plain, actions, look, patience=PATIENCE)
     findings = Verdict(shared_numbers=global_numbers() != numbers or draws_globally(layers))
@@ -129,13 +134,13 @@ def _record(plain: gym.Env, watched: bool, numbers: Any) -> Record:
         findings = findings._replace(constants=snapshot.unchanging(checksums))
         if snapshot.simulations:
             findings = findings._replace(fields=snapshot.simulations.changed(models))
-    return Record(tapes, actions, layers, sorted(set(problems)), findings)
+    return Record(tapes, actions, layers, sorted(set(problems)), shifting, findings)
 
 
 def _play_plain(
     plain: gym.Env,
     actions: list[list[Any]],
-    look: Callable[[], None] = lambda: None,
+    look: Callable[[bool], None] = lambda begins: None,
     first: int = 0,
     patience: float = float("inf"),
 ) -> list[Tape]:
@@ -161,9 +166,9 @@ def _play_plain(
             if late or any(tape[-1].get("flags", (True,))):
                 break
             if count in (0, *SAVED_AT):
-                look()
+                look(count == 0)
             tape.append(_entry(lambda: move(action)))  # noqa: B023
-        look()
+        look(not moves)
         tapes.append(tape)
     return tapes
 
@@ -354,4 +359,4 @@ def _closing(env: gym.Env) -> Iterator[gym.Env]:
     try:
         yield env
     finally:
-        env.close()
+        attempt(env.close)

@@ -31,6 +31,7 @@ from plangym_lite.envs.stack import (
     check_options,
     checked_wrappers,
     knows_render_mode,
+    make_by_gymnasium,
     take_over,
     takes,
     to_grayscale,
@@ -190,7 +191,6 @@ class PlangymEnv(PlanEnv):
     def take_verdict(self, verdict: Verdict) -> None:
         """Save states as an examination has found that they can be saved."""
         if verdict.refusal:
-            self._gym_env.close()
             raise NotCloneableError(verdict.refusal)
         if verdict.shared_numbers and not self._owns_globals:
             self._owns_globals = True
@@ -269,7 +269,7 @@ class PlangymEnv(PlanEnv):
             kwargs.setdefault("render_mode", self.render_mode)
         if self.remove_time_limit:
             kwargs.setdefault("max_episode_steps", -1)
-        return gym.make(made_by, disable_env_checker=True, **kwargs)
+        return make_by_gymnasium(made_by, kwargs, "render_mode" in self._engine_kwargs)
 
     def adopt_layers(self) -> None:
         """Learn what the adapter needs of the layers, and whether the state is plain."""

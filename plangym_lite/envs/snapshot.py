@@ -38,7 +38,7 @@ from plangym_lite.envs.pickling import (
     Reducers,
     Unpickler,
 )
-from plangym_lite.envs.sets import walk_otherwise
+from plangym_lite.envs.sets import walk_sets
 from plangym_lite.errors import InvalidStateError
 
 __all__ = ["Snapshot", "layers_of"]
@@ -120,14 +120,15 @@ class Snapshot:
                 if len(reducers.anchors) == known:
                     break
             self._learn_simulations()
-            self._has_sets |= self._walk_sets()[0]
+            self.sets, self._is_stable = self._walk_sets()
+            self._has_sets |= bool(self.sets)
         finally:
             reducers.discovering = False
 
     def problems(self) -> list[str]:
         """What no snapshot would hold of it; to be asked before a picture is drawn."""
         found = [f"{kind.__module__}.{kind.__qualname__}" for kind in self._reducers.problems]
-        if self._has_sets and self._walk_sets()[1]:
+        if not self._is_stable:
             found.append("a set that would come back in another order")
         return sorted(found)
 
@@ -170,7 +171,7 @@ class Snapshot:
         Raises:
             NotUnderstoodError: there is something that no snapshot holds.
         """
-        if self._has_sets and self._walk_sets()[1]:
+        if self._has_sets and not self._walk_sets()[1]:
             raise NotUnderstoodError("a set would come back in another order")
         try:
             return self._pickle(self._everything(extra))
@@ -225,9 +226,9 @@ class Snapshot:
             raise RecursionError("objects that lead to each other too deeply") from error
         return buffer.getvalue()
 
-    def _walk_sets(self) -> tuple[bool, bool]:
-        """Whether there are sets, and whether one would come back in another order."""
-        return walk_otherwise([vars(each) for each in self._anchors if has_attributes(each)])
+    def _walk_sets(self) -> tuple[Any, bool]:
+        """What is in sets, and whether all of them would come back in the same order."""
+        return walk_sets([vars(each) for each in self._anchors if has_attributes(each)])
 
     # ---- restoring ------------------------------------------------------------------------------
 

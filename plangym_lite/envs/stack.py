@@ -18,6 +18,7 @@ __all__ = [
     "checked_wrappers",
     "hand_over",
     "knows_render_mode",
+    "make_by_gymnasium",
     "take_over",
     "takes",
     "to_grayscale",
@@ -57,6 +58,17 @@ def check_options(
         raise ValueError(f"render_mode must be rgb_array, human or None, got {render_mode!r}")
     if render_mode is None and (images or obs_type in ("rgb", "grayscale")):
         raise ValueError("images need render_mode='rgb_array', got render_mode=None")
+
+
+def make_by_gymnasium(name: Any, kwargs: dict[str, Any], is_asked_for: bool) -> gym.Env:
+    """``gymnasium.make``; without a render mode that nobody asked for, where there is none."""
+    try:
+        return gym.make(name, disable_env_checker=True, **kwargs)
+    except TypeError as error:
+        if is_asked_for or "render_mode" not in str(error):
+            raise
+    del kwargs["render_mode"]
+    return gym.make(name, disable_env_checker=True, **kwargs)
 
 
 def hand_over(maker: Any, kwargs: dict[str, Any], env: Any) -> None:
