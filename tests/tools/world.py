@@ -201,7 +201,7 @@ class Survey:
         if not reason:
             entry["version"] = venv.version()
             for case in package.cases:
-                row = run_case(venv, case, self.tree, self.seconds, self.check)
+                row = run_case(venv, case, self.tree, max(self.seconds, case.seconds), self.check)
                 entry["rows"].append(row)
                 print(
                     f"{package.name} {case.id}: {row['verdict']} {row.get('text', '')}", flush=True

@@ -10,10 +10,15 @@ from gymnasium import spaces
 
 __all__ = [
     "crafter",
+    "evogym",
+    "grid2op",
+    "hybrid_shoot",
     "matrix_mdp",
     "minecart",
     "mo_hopper",
     "nasim_tiny",
+    "rustforge_cartpole",
+    "rustforge_grid",
     "simglucose",
     "slimevb",
     "trading",
@@ -105,6 +110,46 @@ def matrix_mdp() -> gym.Env:
     chances /= chances.sum(0, keepdims=True)
     start = np.ones(6) / 6
     return gym.make("matrix_mdp/MatrixMDP-v0", p_0=start, p=chances, r=draw.random((6, 6, 3)))
+
+
+def evogym() -> gym.Env:
+    """A walker of soft cells."""
+    import evogym.envs  # noqa: F401
+
+    body = np.array([[3, 3, 3, 3], [3, 1, 1, 3], [3, 0, 0, 3]])
+    return gym.make("Walker-v0", body=body, disable_env_checker=True)
+
+
+def rustforge_cartpole() -> gym.Env:
+    """An engine in Rust."""
+    from rustforge.gym import make
+
+    return make("CartPole")
+
+
+def rustforge_grid() -> gym.Env:
+    """An engine in Rust."""
+    from rustforge.gym import make
+
+    return make("GridWorld")
+
+
+def hybrid_shoot() -> gym.Env:
+    """An engine in C++."""
+    from hybrid_shoot.gym_wrapper import HybridShootEnv
+
+    return HybridShootEnv()
+
+
+def grid2op() -> gym.Env:
+    """A power grid, with the data that the package ships for tests."""
+    import grid2op
+    from grid2op.gym_compat import BoxGymActSpace, BoxGymObsSpace, GymEnv
+
+    env = GymEnv(grid2op.make("rte_case5_example", test=True))
+    env.action_space = BoxGymActSpace(env.init_env.action_space)
+    env.observation_space = BoxGymObsSpace(env.init_env.observation_space)
+    return env
 
 
 def nasim_tiny() -> gym.Env:

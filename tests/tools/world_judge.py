@@ -80,6 +80,22 @@ def record(env: gym.Env, actions: list[Any]) -> tuple[list[Entry], str]:
     return tape, ""
 
 
+class _Junk:
+    pass
+
+
+def stir_memory(seed: int) -> list[Any]:
+    """Leave holes, so that what hangs on addresses (the order of a set of objects) shows as noise.
+
+    They are filled while the returned list lives.
+    """
+    random = np.random.default_rng(seed)
+    junk: list[Any] = [(_Junk(), object(), [None] * 3, {}) for _ in range(20_000)]
+    for index in random.permutation(len(junk))[: len(junk) // 2]:
+        junk[index] = None
+    return junk
+
+
 def record_plain(make_plain: Callable[[], gym.Env], length: int = 40) -> Plain:
     """The longest of some episodes, played twice more in new environments to find noise."""
     env = make_plain()
@@ -99,8 +115,9 @@ def record_plain(make_plain: Callable[[], gym.Env], length: int = 40) -> Plain:
     finally:
         env.close()
     actions = actions[: len(best) - 1]
-    noise = Noise()
-    for _ in range(2):
+    noise, junk = Noise(), []
+    for number in range(2):
+        junk.append(stir_memory(number))
         env = make_plain()
         try:
             again, _ = record(env, actions)
@@ -133,7 +150,7 @@ def judge(make_ours: Callable[[], Any], plain: Plain) -> list[str]:
         try:
             walk = Walk(env, plain)
             walk.again(env, "restored at once")
-            _second_episode(env)
+            _second_episode(env, plain.actions[:7])
             walk.again(env, "restored after another episode")
             walk.batches(env)
         finally:
@@ -230,9 +247,9 @@ class Walk:
             raise Finding(f"{where}, step {number}: {text}")
 
 
-def _second_episode(env: Any) -> None:
+def _second_episode(env: Any, actions: list[Any]) -> None:
     env.reset(seed=5, return_state=False)
-    for action in draw_actions(env.action_space, 5, 7):
+    for action in reversed(actions):
         try:
             if env.step(action, return_state=False).terminated:
                 break

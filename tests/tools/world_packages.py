@@ -27,6 +27,7 @@ class Case:
     kwargs: dict[str, Any] = field(default_factory=dict)
     make: str = ""
     walk: int = 40  # steps that are compared
+    seconds: int = 0  # more than the usual time
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ PACKAGES = (
         ("vizdoom.gymnasium_wrapper",),
     ),
     Package("tetris-gymnasium", _ids("tetris_gymnasium/Tetris"), ("tetris_gymnasium.envs",)),
-    Package("evogym", _ids("Walker-v0"), ("evogym.envs",), version=">=2"),
+    Package("evogym-py313", (Case("Walker-v0", {}, "world_adapters:evogym"),), ("evogym.envs",)),
     Package("rware", _ids("rware-tiny-1ag-v2", "rware-tiny-2ag-v2"), ("rware",)),
     Package("lbforaging", _ids("Foraging-8x8-2p-1f-v3"), ("lbforaging",)),
     Package(
@@ -156,7 +157,7 @@ PACKAGES = (
     Package("gym-pusht", (Case("gym_pusht/PushT-v0", walk=150),), ("gym_pusht",)),
     Package(
         "gym-aloha",
-        (Case("gym_aloha/AlohaInsertion-v0", walk=6),),
+        (Case("gym_aloha/AlohaInsertion-v0", walk=5, seconds=500),),
         ("gym_aloha",),
         requires=("mujoco<4",),
     ),
@@ -169,7 +170,7 @@ PACKAGES = (
         "simglucose",
         (Case("simglucose", {}, "world_adapters:simglucose"),),
         version=">=0.2.11",
-        requires=("pandas", "scipy", "matplotlib", "gym==0.25.2", "pathos"),
+        requires=("pandas", "scipy", "matplotlib", "gym==0.9.4", "pathos", "dill"),
         past_pins=True,
     ),
     Package(
@@ -232,15 +233,23 @@ PACKAGES = (
         ("gymnasium_jsbsim",),
     ),
     Package("arcle", _ids("ARCLE/O2ARCv2Env-v0", "ARCLE/RawARCEnv-v0"), ("arcle",)),
-    Package("tile-match-gym", _ids("TileMatch-v0"), ("tile_match_gym",), version=">=1"),
+    Package(
+        "tile-match-gym",
+        _ids(
+            "TileMatch-v0",
+            num_rows=6,
+            num_cols=6,
+            num_colours=4,
+            num_moves=30,
+            colourless_specials=[],
+            colour_specials=[],
+        ),
+        ("tile_match_gym",),
+        version=">=1",
+    ),
     Package(
         "slimevb",
         (Case("SlimeVolley", {}, "world_adapters:slimevb"),),
-    ),
-    Package(
-        "gym-multigrid",
-        _ids("multigrid-collect-single-v0", "multigrid-collect-rooms-v0"),
-        ("gym_multigrid",),
     ),
     Package("gym-dcmotor", _ids("DCMotor-v0"), ("gym_dcmotor",)),
     Package("sai-pygame", _ids("Pong-v0", "SpaceEvaders-v0", "SquidHunt-v0"), ("sai_pygame",)),
@@ -275,4 +284,40 @@ PACKAGES = (
         _ids("highway-fast-v0", "parking-v0", "intersection-v1", "racetrack-v0"),
         ("highway_env",),
     ),
+    Package(
+        "bluesky-gym",
+        _ids("DescentEnv-v0", "HorizontalCREnv-v0"),
+        ("bluesky_gym:register_envs",),
+        requires=("torch<=2.14.1",),
+    ),
+    Package("gym-bullet-chess", _ids("BulletChess-v0"), ("gym_bullet_chess",)),
+    Package("ap-gym", _ids("CircleSquare-v0"), ("ap_gym",), requires=("aiohttp",)),
+    Package("gym-softrobot", _ids("SoftPendulum-v0", "OctoArmSingle-v0"), ("gym_softrobot",)),
+    Package(
+        "quoridor-env", _ids("Quoridor-v0"), ("quoridor_sim.quoridor_env:register_environments",)
+    ),
+    Package("edugrid", _ids("philsteg/EduGrid-v0"), ("edugrid",)),
+    Package("gym-zelda-pygame", _ids("ZeldaCC-v0", "ZeldaCC-Pixels84-v0"), ("gym_zelda_pygame",)),
+    Package("boing-gym", _ids("Boing-v0"), ("boing_gym",)),
+    Package(
+        "asteroidsenv", _ids("Asteroids-features-v0", "Asteroids-pixels-v0"), ("asteroidsenv",)
+    ),
+    Package(
+        "gym-classics2",
+        _ids("ClassicGridworld-v1", "DynaMaze-v0", "WindyGridworld-v0"),
+        ("gym_classics2:register",),
+    ),
+    Package(
+        "rustforge-rl",
+        (
+            Case("CartPole", {}, "world_adapters:rustforge_cartpole"),
+            Case("GridWorld", {}, "world_adapters:rustforge_grid"),
+        ),
+    ),
+    Package(
+        "hybrid-shoot",
+        (Case("HybridShoot", {}, "world_adapters:hybrid_shoot"),),
+        requires=("pettingzoo",),
+    ),
+    Package("grid2op", (Case("grid2op", {}, "world_adapters:grid2op"),)),
 )
