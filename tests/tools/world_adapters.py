@@ -10,7 +10,6 @@ from gymnasium import spaces
 
 __all__ = [
     "crafter",
-    "evogym",
     "grid2op",
     "hybrid_shoot",
     "matrix_mdp",
@@ -110,14 +109,6 @@ def matrix_mdp() -> gym.Env:
     chances /= chances.sum(0, keepdims=True)
     start = np.ones(6) / 6
     return gym.make("matrix_mdp/MatrixMDP-v0", p_0=start, p=chances, r=draw.random((6, 6, 3)))
-
-
-def evogym() -> gym.Env:
-    """A walker of soft cells."""
-    import evogym.envs  # noqa: F401
-
-    body = np.array([[3, 3, 3, 3], [3, 1, 1, 3], [3, 0, 0, 3]])
-    return gym.make("Walker-v0", body=body, disable_env_checker=True)
 
 
 def rustforge_cartpole() -> gym.Env:
