@@ -209,6 +209,7 @@ class Survey:
         else:
             print(f"{package.name}: not installable: {reason}", flush=True)
         with self.lock:
+            self.found = json.loads(self.out.read_text()) if self.out.exists() else {}
             self.found[package.name] = entry
             self.out.write_text(json.dumps(self.found, indent=1))
 

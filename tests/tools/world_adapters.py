@@ -16,6 +16,7 @@ __all__ = [
     "minecart",
     "mo_hopper",
     "nasim_tiny",
+    "quoridor",
     "rustforge_cartpole",
     "rustforge_grid",
     "simglucose",
@@ -135,10 +136,10 @@ def hybrid_shoot() -> gym.Env:
 def grid2op() -> gym.Env:
     """A power grid, with the data that the package ships for tests."""
     import grid2op
-    from grid2op.gym_compat import BoxGymActSpace, BoxGymObsSpace, GymEnv
+    from grid2op.gym_compat import BoxGymObsSpace, DiscreteActSpace, GymEnv
 
     env = GymEnv(grid2op.make("rte_case5_example", test=True))
-    env.action_space = BoxGymActSpace(env.init_env.action_space)
+    env.action_space = DiscreteActSpace(env.init_env.action_space, attr_to_keep=["set_bus"])
     env.observation_space = BoxGymObsSpace(env.init_env.observation_space)
     return env
 
@@ -147,7 +148,20 @@ def nasim_tiny() -> gym.Env:
     """It takes only Python's own integers, which its action space does not give."""
     import nasim  # noqa: F401
 
-    env = gym.make("TinyPO-v0", disable_env_checker=True)
+    return _int_actions("TinyPO-v0")
+
+
+def quoridor() -> gym.Env:
+    """The same."""
+    from quoridor_sim.quoridor_env import register_environments
+
+    if "Quoridor-v0" not in gym.registry:
+        register_environments()
+    return _int_actions("Quoridor-v0")
+
+
+def _int_actions(name: str) -> gym.Env:
+    env = gym.make(name, disable_env_checker=True)
     return gym.wrappers.TransformAction(env, int, env.action_space)
 
 

@@ -310,15 +310,20 @@ PACKAGES = (
     ),
     Package("gym-bullet-chess", _ids("BulletChess-v0"), ("gym_bullet_chess",)),
     Package("ap-gym", _ids("CircleSquare-v0"), ("ap_gym",), requires=("aiohttp",)),
-    Package("gym-softrobot", _ids("SoftPendulum-v0", "OctoArmSingle-v0"), ("gym_softrobot",)),
+    Package("gym-softrobot", _ids("SoftPendulum-v0"), ("gym_softrobot",)),
     Package(
-        "quoridor-env", _ids("Quoridor-v0"), ("quoridor_sim.quoridor_env:register_environments",)
+        "quoridor-env",
+        (Case("Quoridor-v0, int actions", {}, "world_adapters:quoridor"),),
+        ("quoridor_sim.quoridor_env:register_environments",),
     ),
     Package("edugrid", _ids("philsteg/EduGrid-v0"), ("edugrid",)),
     Package("gym-zelda-pygame", _ids("ZeldaCC-v0", "ZeldaCC-Pixels84-v0"), ("gym_zelda_pygame",)),
     Package("boing-gym", _ids("Boing-v0"), ("boing_gym",)),
     Package(
-        "asteroidsenv", _ids("Asteroids-features-v0", "Asteroids-pixels-v0"), ("asteroidsenv",)
+        "asteroidsenv",
+        _ids("Asteroids-features-v0"),
+        ("asteroidsenv",),
+        requires=("numpy<2",),
     ),
     Package(
         "gym-classics2",
