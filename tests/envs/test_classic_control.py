@@ -46,6 +46,11 @@ class TestAcrobot(ClassicSuite):
         env.gym_env.unwrapped.torque_noise_max = 0.5
         return env
 
+    def make_plain(self):
+        env = gym.make("Acrobot-v1", max_episode_steps=60)
+        env.unwrapped.torque_noise_max = 0.5
+        return env
+
 
 class TestMountainCar(ClassicSuite):
     name = "MountainCar-v0"
