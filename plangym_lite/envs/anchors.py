@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import struct
 import types
+import weakref
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ __all__ = [
     "content_of",
     "has_attributes",
     "put_back",
+    "remember_handle",
     "space_words",
     "words_to_spaces",
 ]
@@ -64,6 +66,8 @@ def content_of(anchor: Any, skipped: set[str]) -> Any:
     if skipped:
         names = names | skipped
     attributes = vars(anchor)
+    if not isinstance(anchor, gym.Env):  # a handle: what it was made with belongs to it
+        names = names | _unchanged(anchor)
     if names:
         attributes = {key: value for key, value in attributes.items() if key not in names}
     slots = _slots_of(kind)
@@ -75,6 +79,26 @@ def content_of(anchor: Any, skipped: set[str]) -> Any:
 @functools.lru_cache(4096)
 def _slots_of(kind: Any) -> tuple[str, ...]:
     return slots_of(kind)
+
+
+_as_made: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
+ATOMS = (int, float, str, bytes, bool, type(None))
+
+
+def remember_handle(anchor: Any) -> None:
+    """Remember the numbers and words of a handle, by which it may be known to somebody else."""
+    if has_attributes(anchor) and not isinstance(anchor, gym.Env):
+        atoms = {key: value for key, value in vars(anchor).items() if isinstance(value, ATOMS)}
+        _as_made.setdefault(anchor, atoms)
+
+
+def _unchanged(handle: Any) -> set[str]:
+    present, before = vars(handle), _as_made.get(handle, {})
+    return {
+        key
+        for key, value in before.items()
+        if key in present and type(present[key]) is type(value) and present[key] == value
+    }
 
 
 def words_to_spaces(words: bytes, found: Sequence[Any]) -> None:
@@ -143,6 +167,8 @@ def put_back(anchor: Any, content: Any, skipped: set[str]) -> None:
     attributes, slots = content
     kind: Any = type(anchor)
     present, stay = vars(anchor), _constant_names(kind) | skipped
+    made = _as_made.get(anchor, {}) if not isinstance(anchor, gym.Env) else {}
+    attributes = {**made, **attributes} if made else attributes
     for name in [name for name in present if name not in attributes and name not in stay]:
         del present[name]  # born since
     for name in skipped & attributes.keys():

@@ -137,20 +137,20 @@ class AtariEnv(PlangymEnv):
         modes = zip(("mode", "difficulty"), self._modes, strict=True)
         asked = {name: value for name, value in modes if value is not None}
         skip = self._frame_range or self.frameskip
-        with self._engine_options(**asked, frameskip=skip):
+        with self._engine_options({**asked, "frameskip": skip}):
             try:
                 return super().make_gym_env()
             except RuntimeError as error:
                 failure = error
-        with self._engine_options(frameskip=skip):
+        with self._engine_options({"frameskip": skip}):
             env = super().make_gym_env()
         check_modes(env.unwrapped, self._modes, self._name)
         raise failure
 
     @contextlib.contextmanager
-    def _engine_options(self, **engine_kwargs: Any) -> Iterator[None]:
+    def _engine_options(self, more: dict[str, Any]) -> Iterator[None]:
         kept = self._engine_kwargs
-        self._engine_kwargs = {**kept, **engine_kwargs}
+        self._engine_kwargs = {**kept, **more}
         try:
             yield
         finally:
@@ -197,6 +197,8 @@ class AtariEnv(PlangymEnv):
             and is_bare_game(self._gym_env)
             and (not callable(self._make) or self._base._frameskip == 1)
         )
+        read = {"rgb": self._ale.getScreenRGB, "grayscale": self._ale.getScreenGrayscale}
+        self._read_screen: Any = read.get(self.obs_type, self._ale.getScreen)
         self._generator = GeneratorMemory()
         if self._is_palette and not self._is_plain:
             raise NotImplementedError("obs_type='palette' is for games without wrappers")
@@ -294,7 +296,7 @@ class AtariEnv(PlangymEnv):
         if self.obs_type == "ram":
             return self._ale.getRAM()
         self.emulator.refresh_picture()
-        return self._screen_reader()()
+        return self._read_screen()
 
     def write_obs(self, out: np.ndarray) -> None:
         if not self._is_plain:
@@ -303,11 +305,7 @@ class AtariEnv(PlangymEnv):
             self._ale.getRAM(out)
         else:
             self.emulator.refresh_picture()
-            self._screen_reader()(out)
-
-    def _screen_reader(self) -> Any:
-        read = {"rgb": self._ale.getScreenRGB, "grayscale": self._ale.getScreenGrayscale}
-        return read.get(self.obs_type, self._ale.getScreen)
+            self._read_screen(out)
 
     def draw_image(self) -> np.ndarray:
         if not self.emulator.has_picture:

@@ -201,10 +201,8 @@ class PlangymEnv(PlanEnv):
             return
         saved = [layer for layer in self.snapshot_layers() if layer not in self._films]
         others = [layer for layer in self._layers if layer not in saved]
-        constants, fields, leaving = verdict.constants, verdict.fields, self._saved_by_engine
-        self._snapshot = Snapshot(
-            saved, others, constants=constants, fields=fields, leaving=leaving
-        )
+        found = {"constants": verdict.constants, "leaving": self._saved_by_engine}
+        self._snapshot = Snapshot(saved, others, fields=verdict.fields, **found)
         self._is_discovered = False
         self.STATE_IS_ARRAY = self.STATE_IS_ARRAY and verdict.capacity is not None
         if self._capacity is None:
@@ -239,11 +237,6 @@ class PlangymEnv(PlanEnv):
     def _saves_itself(self) -> bool:
         """Whether the adapter has a way of its own to save what is not plain."""
         return type(self).save_bytes is not PlangymEnv.save_bytes
-
-    @property
-    def _holds_own_layers(self) -> bool:
-        """Whether there are layers of ours in the stack."""
-        return type(self).make_plain is not PlangymEnv.make_plain
 
     @property
     def state_method(self) -> str:
@@ -346,23 +339,29 @@ class PlangymEnv(PlanEnv):
         self.load_bytes(state)
 
     def save_home(self) -> Any:
-        for layer in self._films:
-            mute(layer)
+        self._film(False)
         return self.save_state() if self._is_plain else self.save_bytes()
 
     def load_home(self, state: Any) -> None:
-        for layer in self._films if self._replayed is None else ():
-            unmute(layer)
+        self._film(self._findings is None and self._replayed is None)
         self.load_state(state)
+
+    def _begin_at_all(self) -> None:
+        if not self._has_begun:
+            self._film(False)
+            super()._begin_at_all()
+            self._film(self._findings is None and self._replayed is None)
+
+    def _film(self, on: bool) -> None:
+        """Have wrappers that film do so, or look away: from what the user did not ask for."""
+        for layer in self._films:
+            (unmute if on else mute)(layer)
 
     def outgrow(self, quiet: bool = False) -> None:
         """From now on states are ``bytes`` of whatever length they need; arrays stay valid."""
         if not quiet and self.STATE_IS_ARRAY:
-            warnings.warn(
-                f"a state of {self!r} needs more than {self._capacity} bytes: from now on states "
-                "are opaque values without a bound (STATE_IS_ARRAY is False)",
-                stacklevel=2,
-            )
+            text = f"a state of {self!r} needs more than {self._capacity} bytes: from now on states"
+            warnings.warn(f"{text} are opaque values (STATE_IS_ARRAY is False)", stacklevel=2)
         self.STATE_IS_ARRAY, self._spec = False, None
 
     def describe_states(self) -> str:

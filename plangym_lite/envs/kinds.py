@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["is_display", "is_understood", "slots_of", "stays"]
+__all__ = ["is_display", "is_pickled_whole", "is_understood", "slots_of", "stays"]
 
 POINTER = struct.calcsize("P")
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement, or as if
@@ -70,6 +70,11 @@ def slots_of(kind: type) -> tuple[str, ...]:
         for name, value in vars(base).items()
         if isinstance(value, types.MemberDescriptorType)
     )
+
+
+def is_pickled_whole(kind: type) -> bool:
+    """Whether an object's own pickle holds all of it, be its class compiled or not."""
+    return issubclass(kind, PICKLED_WHOLE)
 
 
 def is_understood(kind: type) -> bool:

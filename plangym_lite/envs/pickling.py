@@ -27,7 +27,8 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from plangym_lite import pickled
-from plangym_lite.envs.kinds import is_display, is_understood, slots_of, stays
+from plangym_lite.envs.anchors import remember_handle
+from plangym_lite.envs.kinds import is_display, is_pickled_whole, is_understood, slots_of, stays
 
 __all__ = [
     "LARGE",
@@ -77,6 +78,7 @@ class Reducers(dict[type, Callable[[Any], Any]]):
         """Let an object stay with the environment."""
         if id(value) not in self.numbers:
             self.numbers[id(value)] = len(self.anchors)
+            remember_handle(value)
             self.anchors.append(value)
             self._looked_up(type(value))
 
@@ -114,7 +116,7 @@ class Reducers(dict[type, Callable[[Any], Any]]):
             return self._not_understood
         if hasattr(kind, "__del__"):
             return self._anchored
-        return _as_usual if _has_builtin_base(kind) else _raw_of(kind)
+        return _as_usual if is_pickled_whole(kind) or _has_builtin_base(kind) else _raw_of(kind)
 
     # ---- what stays with the environment --------------------------------------------------------
 
