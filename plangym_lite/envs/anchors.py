@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import struct
 import types
-import weakref
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,17 +19,19 @@ from plangym_lite.envs.kinds import slots_of, stays
 
 __all__ = [
     "action_spaces",
+    "atoms_of",
     "checksum_of",
     "content_of",
     "has_attributes",
+    "is_handle",
     "put_back",
-    "remember_handle",
     "space_words",
     "words_to_spaces",
 ]
 
 SPACE_WORDS = struct.Struct(f"<{1 + GENERATOR_WORDS}I")
 NO_GENERATOR = bytes(SPACE_WORDS.size)
+ATOMS = (int, float, str, bytes, bool, type(None))
 CONSTANT_NAMES = frozenset({"spec", "_cached_spec", "metadata", "_metadata"})
 """What Gymnasium itself defines for describing an environment."""
 
@@ -55,8 +56,11 @@ def action_spaces(layers: Sequence[gym.Env]) -> Iterator[Any]:
         todo += [getattr(space, name, None) for name in ("feature_space", "node_space")]
 
 
-def content_of(anchor: Any, skipped: set[str]) -> Any:
-    """What of an anchor may change; ``skipped`` attributes are left alone."""
+def content_of(anchor: Any, skipped: set[str], made: dict[str, Any] | None = None) -> Any:
+    """What of an anchor may change; ``skipped`` attributes are left alone.
+
+    ``made`` is what a handle began with, see ``atoms_of``.
+    """
     if isinstance(anchor, types.FunctionType):
         return _function_content(anchor)
     if isinstance(anchor, (spaces.Space, np.ndarray)) or not has_attributes(anchor):
@@ -66,8 +70,8 @@ def content_of(anchor: Any, skipped: set[str]) -> Any:
     if skipped:
         names = names | skipped
     attributes = vars(anchor)
-    if not isinstance(anchor, gym.Env):  # a handle: what it was made with belongs to it
-        names = names | _unchanged(anchor)
+    if made:
+        names = names | _unchanged(anchor, made)
     if names:
         attributes = {key: value for key, value in attributes.items() if key not in names}
     slots = _slots_of(kind)
@@ -81,24 +85,22 @@ def _slots_of(kind: Any) -> tuple[str, ...]:
     return slots_of(kind)
 
 
-_as_made: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
-ATOMS = (int, float, str, bytes, bool, type(None))
+def is_handle(anchor: Any) -> bool:
+    """Whether it may be known to somebody else by a number or a word that it holds."""
+    return has_attributes(anchor) and not isinstance(anchor, gym.Env)
 
 
-def remember_handle(anchor: Any) -> None:
-    """Remember the numbers and words of a handle, by which it may be known to somebody else."""
-    if has_attributes(anchor) and not isinstance(anchor, gym.Env):
-        atoms = {key: value for key, value in vars(anchor).items() if isinstance(value, ATOMS)}
-        _as_made.setdefault(anchor, atoms)
+def atoms_of(handle: Any) -> dict[str, Any]:
+    """The numbers and words that a handle holds.
+
+    Those that are as they were at first belong to it, and not to the state.
+    """
+    return {key: value for key, value in vars(handle).items() if isinstance(value, ATOMS)}
 
 
-def _unchanged(handle: Any) -> set[str]:
-    present, before = vars(handle), _as_made.get(handle, {})
-    return {
-        key
-        for key, value in before.items()
-        if key in present and type(present[key]) is type(value) and present[key] == value
-    }
+def _unchanged(handle: Any, made: dict[str, Any]) -> set[str]:
+    present = atoms_of(handle)
+    return {key for key, value in made.items() if present.get(key, made) == value}
 
 
 def words_to_spaces(words: bytes, found: Sequence[Any]) -> None:
@@ -154,7 +156,7 @@ def _cell_content(cell: Any) -> tuple[Any, ...]:
         return ()
 
 
-def put_back(anchor: Any, content: Any, skipped: set[str]) -> None:
+def put_back(anchor: Any, content: Any, skipped: set[str], made: dict[str, Any]) -> None:
     """Give an anchor the content that it had."""
     if isinstance(anchor, types.FunctionType):
         cells, anchor.__defaults__, anchor.__kwdefaults__, attributes = content
@@ -167,7 +169,6 @@ def put_back(anchor: Any, content: Any, skipped: set[str]) -> None:
     attributes, slots = content
     kind: Any = type(anchor)
     present, stay = vars(anchor), _constant_names(kind) | skipped
-    made = _as_made.get(anchor, {}) if not isinstance(anchor, gym.Env) else {}
     attributes = {**made, **attributes} if made else attributes
     for name in [name for name in present if name not in attributes and name not in stay]:
         del present[name]  # born since

@@ -63,6 +63,7 @@ class AtariEnv(PlangymEnv):
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("rgb", "grayscale", "palette", "ram")
     DEFAULT_OBS_TYPE: ClassVar[str] = "rgb"
     STATE_METHODS: ClassVar[tuple[str, ...]] = ()  # there is one way
+    _changes_stack = True
     _is_bare: bool = False  # what is being built is the plain twin
 
     def __init__(

@@ -55,7 +55,7 @@ class Box2DEnv(PlangymEnv):
         n_live: how many states are kept in memory, to be stepped from without playing.
     """
 
-    _plays_only = True
+    _changes_stack = _plays_only = True
     _is_bare: bool = False  # what is being built is the plain twin
     STATE_METHODS: ClassVar[tuple[str, ...]] = ("replay",)
     STATES_NAME: ClassVar[str] = "Box2DEnv"

@@ -101,15 +101,11 @@ def _moves_made(record: Record) -> list[list[Any]]:
 
 def record_plain(env: Any, first: gym.Env | None) -> Record:
     """Play the environment that was built first, which ends it; or else one that is built now."""
-    if first is not None and _has_layers_of_ours(first):
+    if first is not None and env._changes_stack:
         first.close()
         first = None
     with shared_seeded(NUMBERS), _closing(first or env.make_plain()) as plain:
         return _record(plain, not env._saves_itself, global_numbers())
-
-
-def _has_layers_of_ours(env: gym.Env) -> bool:
-    return any(type(layer).__module__.startswith("plangym_lite.envs.") for layer in layers_of(env))
 
 
 def _record(plain: gym.Env, watched: bool, numbers: Any) -> Record:

@@ -65,8 +65,7 @@ class PlangymEnv(PlanEnv):
             running, so that a stochastic environment can be sampled from one state.
         state_capacity: bytes kept for a state; the default is twice what was seen when it was made.
         array_state: ``False``: states are ``bytes`` of whatever length they need.
-        state_method: ``"snapshot"`` or ``"replay"``; ``None``: the first of the two that is exact.
-            See the attribute of that name for what came of it.
+        state_method: ``"snapshot"`` or ``"replay"``; ``None``: the first that is exact.
         certify: make sure that states are exact when the environment is made. Where the snapshot
             is not, states become seeds and actions, which are played again (``replay.py``), and
             where that is not exact either, making it raises ``NotCloneableError``.
@@ -80,6 +79,7 @@ class PlangymEnv(PlanEnv):
     _replayed: ReplayedEnv | None = None  # states are reached by playing
     _owns_globals: bool = False  # it draws from generators that all of Python shares
     _saved_by_engine: tuple[str, ...] = ()  # attributes of the base that the adapter sees to
+    _changes_stack: bool = False  # something of ours is put into what Gymnasium builds
     _plays_only: bool = False  # a snapshot of its engine is out of the question
     _snapshot: Any = None
     _obs: Any = None  # what the last step or reset gave
@@ -201,8 +201,9 @@ class PlangymEnv(PlanEnv):
             return
         saved = [layer for layer in self.snapshot_layers() if layer not in self._films]
         others = [layer for layer in self._layers if layer not in saved]
-        found = {"constants": verdict.constants, "leaving": self._saved_by_engine}
-        self._snapshot = Snapshot(saved, others, fields=verdict.fields, **found)
+        self._snapshot = Snapshot(
+            saved, others, verdict.constants, verdict.fields, self._saved_by_engine
+        )
         self._is_discovered = False
         self.STATE_IS_ARRAY = self.STATE_IS_ARRAY and verdict.capacity is not None
         if self._capacity is None:

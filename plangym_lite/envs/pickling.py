@@ -27,7 +27,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from plangym_lite import pickled
-from plangym_lite.envs.anchors import remember_handle
+from plangym_lite.envs.anchors import atoms_of, is_handle
 from plangym_lite.envs.kinds import is_display, is_pickled_whole, is_understood, slots_of, stays
 
 __all__ = [
@@ -64,6 +64,7 @@ class Reducers(dict[type, Callable[[Any], Any]]):
     def __init__(self) -> None:
         self.anchors: list[Any] = []
         self.numbers: dict[int, int] = {}  # of anchors, by id
+        self.made: dict[int, dict[str, Any]] = {}  # numbers and words that handles began with
         self.generators: list[Any] = []  # in the order of their slots
         self.simulations: Any = None  # a Simulations, where there is one
         self.discovering = False
@@ -78,7 +79,8 @@ class Reducers(dict[type, Callable[[Any], Any]]):
         """Let an object stay with the environment."""
         if id(value) not in self.numbers:
             self.numbers[id(value)] = len(self.anchors)
-            remember_handle(value)
+            if is_handle(value):
+                self.made[self.numbers[id(value)]] = atoms_of(value)
             self.anchors.append(value)
             self._looked_up(type(value))
 

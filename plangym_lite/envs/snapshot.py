@@ -70,7 +70,6 @@ class Snapshot:
         self,
         layers: Sequence[gym.Env],
         below: Sequence[gym.Env] = (),
-        *,
         constants: Sequence[int] = (),
         fields: tuple[tuple[str, ...], ...] = (),
         leaving: Iterable[str] = (),
@@ -189,7 +188,9 @@ class Snapshot:
         return [
             None
             if number in self._below
-            else content_of(anchor, self.left_out.get(number, NOTHING))
+            else content_of(
+                anchor, self.left_out.get(number, NOTHING), self._reducers.made.get(number)
+            )
             for number, anchor in enumerate(self._anchors)
         ]
 
@@ -251,7 +252,8 @@ class Snapshot:
         for number, content in enumerate(contents):
             if content is not None:
                 skipped = self.left_out.get(number, set()) | (left_out or {}).get(number, set())
-                put_back(self._anchors[number], content, skipped)
+                made = self._reducers.made.get(number, {})
+                put_back(self._anchors[number], content, skipped, made)
         if simulated is not None:
             self.simulations.load(simulated)
         if generators:

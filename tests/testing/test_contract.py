@@ -281,7 +281,9 @@ class TestBrokenAdapters:
         monkeypatch.setattr(
             snapshot,
             "put_back",
-            lambda anchor, content, skipped: put_back(anchor, content, skipped | {name}),
+            lambda anchor, content, skipped, made: put_back(
+                anchor, content, skipped | {name}, made
+            ),
         )
         assert not check_exact(lambda: PlangymEnv("Blackjack-v1")).exact
 

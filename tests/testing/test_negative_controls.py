@@ -182,7 +182,9 @@ def forgetting_attribute(name):
     """Snapshots in which no layer has that attribute: it stays with the target."""
 
     def broken(put_back):
-        return lambda anchor, content, skipped: put_back(anchor, content, skipped | {name})
+        return lambda anchor, content, skipped, made: put_back(
+            anchor, content, skipped | {name}, made
+        )
 
     return broken
 
