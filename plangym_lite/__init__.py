@@ -2,8 +2,9 @@
 
 The house, from the ground up; a file imports only from lower floors:
 
-    floor 0  errors.py  showing.py
-    floor 1  machine recipe transitions state_column splitting validation archive
+    floor 0  errors  showing  stable  pickled
+    floor 1  machine recipe informed reach parcel nested answers transitions validation splitting
+             archive state_column
     floor 2  engine.py  batches.py  core.py
     floor 3  envs/  vectorization/  planners/  testing/     rooms without doors between them
     floor 4  registry.py
@@ -20,6 +21,7 @@ from plangym_lite.errors import (
     ClosedError,
     InvalidBatchError,
     InvalidStateError,
+    InvalidStepError,
     NotCloneableError,
     NotSteppingError,
     PlangymError,
@@ -50,6 +52,7 @@ __all__ = [
     "ExternalProcess",
     "InvalidBatchError",
     "InvalidStateError",
+    "InvalidStepError",
     "NotCloneableError",
     "NotSteppingError",
     "ParallelEnv",

@@ -22,7 +22,7 @@ from plangym_lite.transitions import (
     empty_columns,
     pack,
 )
-from plangym_lite.validation import check_states, count_steps, prepare_rows
+from plangym_lite.validation import check_states, count_steps, fill_states, prepare_rows
 
 __all__ = ["Batches"]
 
@@ -44,11 +44,12 @@ class Batches(Engine):
         """Step ``B`` rows, each from its own state. The environment's current state stays put.
 
         Args:
-            actions: ``B`` actions.
-            states: ``B`` states, as ``[B, S]`` array or list; ``None``: every row starts from
-                the current state.
+            actions: ``B`` actions. Arrays of float32 or float64 reach the engine as they are,
+                Python's floats as float64; other dtypes are cast to the space's.
+            states: ``B`` states, as ``[B, S]`` array or list; a row whose state is ``None`` starts
+                from the current state, and so do all with ``states=None``.
             dt: one int for all rows or one for each, at least 1, in units of ``frameskip``.
-            return_state: ``None``: states come back if states went in.
+            return_state: ``None``: states come back if states went in, be they all ``None``.
             timeout: seconds for the whole call, where there are workers. Without workers nothing
                 could stop the engine, and a timeout is refused.
 
@@ -114,6 +115,8 @@ class Batches(Engine):
     def get_images(self, states: np.ndarray | Sequence[Any]) -> np.ndarray:
         """The pictures of ``B`` states. The environment's current state stays put.
 
+        A ``None`` among the states stands for the current one.
+
         Returns:
             ``[B, height, width, 3]`` uint8, an array of your own.
 
@@ -122,6 +125,7 @@ class Batches(Engine):
             InvalidStateError: a state is not one of this environment's.
         """
         self._ensure_setup()
+        states = fill_states(states, self.get_state)
         return self.draw_images(check_states(self.batch_spec, states))
 
     def get_state(self) -> Any:
@@ -175,9 +179,9 @@ class Batches(Engine):
         return images
 
     def _starts(self, actions: Any, states: Any) -> Any:
-        """The states given, or for each row the current one."""
+        """The states given, and for each row without one the current one."""
         if states is not None:
-            return states
+            return fill_states(states, self.get_state)
         try:
             return [self.get_state()] * len(actions)
         except TypeError:

@@ -147,7 +147,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def add_check(parser: argparse.ArgumentParser) -> None:
     """The options of ``check``."""
-    parser.add_argument("name", metavar="NAME", nargs="?", help="an id, or module:Class")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="an id, module:Id or module:Class")
     parser.add_argument("--all", action="store_true", help="everything that is installed")
     text = "what --json wrote before, instead of running anything (repeatable)"
     parser.add_argument(
@@ -167,7 +167,7 @@ def add_check(parser: argparse.ArgumentParser) -> None:
 def add_plan(parser: argparse.ArgumentParser) -> None:
     """The options of ``plan``."""
     add = parser.add_argument
-    add("name", metavar="NAME", help="an id such as ALE/MsPacman-v5, or module:Class")
+    add("name", metavar="NAME", help="an id such as ALE/MsPacman-v5, module:Id-v0 or module:Class")
     add("--planner", choices=PLANNERS, default="mcts")
     add("--execute", type=at_least_one, default=1, metavar="N", help="actions of each plan")
     add("--gif", type=Path, metavar="PATH", help="write what was played")
@@ -179,7 +179,7 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
 def add_compare(parser: argparse.ArgumentParser) -> None:
     """The options of ``compare``."""
     add = parser.add_argument
-    add("names", metavar="NAME", nargs="+", help="ids, or module:Class")
+    add("names", metavar="NAME", nargs="+", help="ids, module:Id-v0 or module:Class")
     add("--planners", type=planners, default=list(PLANNERS), metavar="A,B", help="default: all")
     add_common(parser, episodes=3)
 

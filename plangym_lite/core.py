@@ -15,7 +15,8 @@ import numpy as np
 from plangym_lite.batches import Batches
 from plangym_lite.engine import AWAY, CLOSED, READY, TERMINATED, TRUNCATED
 from plangym_lite.errors import InvalidStateError
-from plangym_lite.recipe import Recipe
+from plangym_lite.nested import own_info
+from plangym_lite.recipe import Recipe, freeze
 from plangym_lite.showing import table
 from plangym_lite.transitions import Step, Transition
 from plangym_lite.validation import check_action, check_dt, check_state
@@ -31,7 +32,7 @@ class PlanEnv(Batches):
         frameskip: simulator steps for each unit of ``dt``.
         autoreset: whether ``step`` without a state resets an ended episode first.
         delay_setup: build the engine at first use, not now.
-        return_image: put the image after each step in ``info["rgb"]``.
+        return_image: put the image after each step, and after a reset, in ``info["rgb"]``.
     """
 
     _recipe: Recipe
@@ -39,7 +40,7 @@ class PlanEnv(Batches):
     def __new__(cls, *args: Any, **kwargs: Any) -> PlanEnv:
         """Record how the environment is made, whatever its class does in ``__init__``."""
         self = super().__new__(cls)
-        self._recipe = Recipe(cls, args, kwargs)
+        self._recipe = Recipe(cls, freeze(args), freeze(kwargs))
         return self
 
     def __init__(
@@ -72,7 +73,9 @@ class PlanEnv(Batches):
         With ``seed`` the episode, and all that follow it, can be repeated.
         """
         self._come_home()
-        info = self._begin_episode(seed, options)
+        info = own_info(self._begin_episode(seed, options))
+        if self.return_image:
+            info["rgb"] = self.draw_image()
         obs = self.observe()
         return (self.get_state(), obs, info) if return_state else (obs, info)
 
@@ -89,7 +92,7 @@ class PlanEnv(Batches):
         """Apply ``action`` for ``dt * frameskip`` simulator steps and stay where that leads.
 
         Args:
-            action: an element of ``action_space``.
+            action: an element of ``action_space``; dtypes as in ``step_batch``.
             state: start from this state; ``None``: from the current one. If that one has ended,
                 a new episode starts first (``autoreset=True``), or nothing moves.
             dt: units of ``frameskip``, at least 1. The run stops at the end of the episode.
@@ -169,6 +172,11 @@ class PlanEnv(Batches):
     def name(self) -> str:
         """The name that the environment was made by."""
         return self._name
+
+    @property
+    def state_method(self) -> str:
+        """How states are saved: by the ``"engine"``, as a ``"snapshot"``, or for ``"replay"``."""
+        return "engine"
 
     @property
     def unwrapped(self) -> PlanEnv:

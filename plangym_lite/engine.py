@@ -13,6 +13,8 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.errors import ClosedError, InvalidStateError
+from plangym_lite.nested import ATOMS, own_info
+from plangym_lite.stable import states_name
 from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row, write_steps
 
 __all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "Engine", "add_note"]
@@ -29,6 +31,7 @@ class Engine(ABC):
 
     STATE_IS_ARRAY: bool = True
     OBS_IS_ARRAY: bool = True
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
     SINGLETON: ClassVar[bool] = False  # at most one engine in a process
     is_trusted: bool = False  # known never to end its process: rows may run in the caller's
 
@@ -64,8 +67,9 @@ class Engine(ABC):
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
         """Run ``n_frames`` simulator steps, fewer if the episode ends.
 
-        Returns ``(sum of rewards, terminated, truncated, info)``; ``info["n_step"]`` is the
-        number of frames run. No observation needs building for the frames between.
+        Returns ``(sum of rewards, terminated, truncated, info)``. The info is a new dict, but what
+        it holds may be the engine's; ``info["n_step"]`` is the number of frames run. No observation
+        needs building for the frames between.
         """
         raise self._missing("advance")
 
@@ -140,7 +144,13 @@ class Engine(ABC):
     def describe_states(self) -> str:
         """The fingerprint: one line, the same in every process. Add what else states need."""
         shape, dtype = self.state_layout() or ("of any size", "object")
-        return f"{type(self).__module__}.{type(self).__qualname__} states={dtype}{shape}"
+        return f"{states_name(type(self))} layout={self.layout} states={dtype}{shape}"
+
+    @property
+    def layout(self) -> str:
+        """The versions of how states are laid out, ``LAYOUT`` of each class that says so."""
+        versions = [vars(kind)["LAYOUT"] for kind in type(self).__mro__ if "LAYOUT" in vars(kind)]
+        return ".".join(map(str, versions))
 
     def draw_image(self) -> np.ndarray:
         """The picture of the engine's state."""
@@ -222,8 +232,9 @@ class Engine(ABC):
         elif out.observs is not None:
             self._write_obs_at(out.observs, row)
         out.lengths[row] = length  # type: ignore[index]
+        info = self._complete(info, dt)
         info["n_step"] = n_step
-        return self._complete(info, dt)
+        return info
 
     def _write_obs_at(self, observs: Any, row: int) -> None:
         if isinstance(observs, np.ndarray):
@@ -263,6 +274,12 @@ class Engine(ABC):
         return reward, info
 
     def _complete(self, info: dict[str, Any], dt: int) -> dict[str, Any]:
+        """What a row tells, of your own: the engine goes on with whatever the info showed."""
+        if len(info) > 1:  # more than n_step
+            for value in info.values():
+                if type(value) not in ATOMS:
+                    info = own_info(info)
+                    break
         info["dt"] = dt
         if self.return_image:
             info["rgb"] = self.draw_image()

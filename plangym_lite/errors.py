@@ -8,6 +8,7 @@
     ├── InvalidStateError (ValueError)         not a state of this environment
     │   └── StateOutgrownError                 it needs more bytes than an array of states has
     ├── InvalidBatchError (ValueError)         lengths, shapes or dtypes of a batch that do not fit
+    ├── InvalidStepError (TypeError, ValueError)  an environment answered what is no step
     ├── ClosedError (RuntimeError)             you closed it
     ├── AlreadySteppingError (RuntimeError)    a step was begun and its result not yet taken
     ├── NotSteppingError (RuntimeError)        no step was begun whose result could be taken
@@ -28,6 +29,7 @@ __all__ = [
     "ClosedError",
     "InvalidBatchError",
     "InvalidStateError",
+    "InvalidStepError",
     "NotCloneableError",
     "NotSteppingError",
     "PlangymError",
@@ -62,6 +64,10 @@ class StateOutgrownError(InvalidStateError):
 
 class InvalidBatchError(PlangymError, ValueError):
     """The actions, states or dt of a batch do not fit each other or the environment."""
+
+
+class InvalidStepError(PlangymError, TypeError, ValueError):
+    """The environment's ``step`` or ``reset`` gave what Gymnasium's interface does not allow."""
 
 
 class ClosedError(PlangymError, RuntimeError):

@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
+import copy
+import dataclasses
+import dis
+import functools
 import inspect
-import threading
-from collections.abc import Callable, Iterator
+import types
+import weakref
+from argparse import Namespace
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Informed", "Recipe", "informed", "take_findings"]
+import numpy as np
 
-_told = threading.local()
+__all__ = ["Recipe", "freeze", "original_of"]
+
+MOST_BYTES = 1 << 20  # of an array that is copied
+_originals: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # by frozen callable
+CONTAINERS = (dict, list, set, tuple, OrderedDict, defaultdict, deque, bytearray, frozenset)
+HOLDERS = (types.SimpleNamespace, Namespace)
+WRITERS = frozenset(
+    [
+        "append",
+        "appendleft",
+        "extend",
+        "add",
+        "update",
+        "insert",
+        "setdefault",
+        "pop",
+        "popleft",
+        "popitem",
+        "remove",
+        "discard",
+        "clear",
+        "__setitem__",
+        "__iadd__",
+    ]
+)
+WRITING_CODES = {"STORE_SUBSCR", "DELETE_SUBSCR"}
 
 
 @dataclass(frozen=True)
@@ -47,29 +78,154 @@ class Recipe:
         return Recipe(self.target, (), {**named, **overrides})
 
 
-@dataclass
-class Informed:
-    """A recipe, and what was found out about its environment where it was made before."""
-
-    recipe: Callable[[], Any]
-    findings: Any
-
-    def __call__(self) -> Any:
-        with informed(self.findings):
-            return self.recipe()
+# ---- what is changed after make does not change environments made before ------------------------
 
 
-@contextlib.contextmanager
-def informed(findings: Any) -> Iterator[None]:
-    """The first environment made inside of it takes ``findings``, and finds out nothing itself."""
-    before, _told.findings = getattr(_told, "findings", None), findings
+def freeze(value: Any, memo: dict[int, Any] | None = None) -> Any:
+    """The value as it is now: what the program changes in it later makes no difference.
+
+    Copied are containers, namespaces, dataclasses and arrays up to a megabyte, at any depth, and in
+    the arguments of a ``functools.partial`` and the closure and defaults of a function. Everything
+    else stays the object that it is: classes, models, large arrays, objects of any other class.
+    Where nothing had to be copied the value comes back as itself. A closure keeps what it fills
+    itself, and containers that are still empty: they are there for others to look into.
+
+    ``original_of`` gives the callable that a frozen one was made from.
+    """
+    memo = {} if memo is None else memo
+    known = memo.get(id(value))
+    if known is not None:
+        return known[1]
+    frozen = _frozen(value, memo)
+    memo[id(value)] = value, frozen  # the value too, so that its id is not used again
+    return frozen
+
+
+def original_of(value: Any) -> Any:
+    """What a callable was before it was frozen; any other value as it is."""
     try:
-        yield
-    finally:
-        _told.findings = before
+        return _originals.get(value, value)
+    except TypeError:  # nothing that a weak reference, or a hash, could be had of
+        return value
 
 
-def take_findings() -> Any:
-    """What is known of the environment that is being made; ``None``: nothing."""
-    findings, _told.findings = getattr(_told, "findings", None), None
-    return findings
+def _frozen(value: Any, memo: dict[int, Any]) -> Any:
+    kind = type(value)
+    if kind is np.ndarray and value.nbytes <= MOST_BYTES and not value.dtype.hasobject:
+        return value.copy(order="K") if value.flags.writeable else value
+    if kind in (bytearray, deque, set):
+        return copy.copy(value)  # what sets hold cannot be changed
+    if kind in (list, dict, OrderedDict, defaultdict):
+        return _fill(value, copy.copy(value), memo)
+    if kind is tuple or (isinstance(value, tuple) and hasattr(kind, "_make")):
+        parts = [freeze(part, memo) for part in value]
+        if all(new is old for new, old in zip(parts, value, strict=True)):
+            return value
+        return tuple(parts) if kind is tuple else kind._make(parts)
+    if kind is functools.partial:
+        return _frozen_partial(value, memo)
+    if kind is types.FunctionType:
+        return _frozen_function(value, memo)
+    is_data = dataclasses.is_dataclass(value) and not isinstance(value, type)
+    if kind in HOLDERS or (is_data and not (callable(value) or hasattr(value, "reset"))):
+        return _frozen_holder(value, memo)
+    return value
+
+
+def _fill(value: Any, new: Any, memo: dict[int, Any]) -> Any:
+    """A copy of a list or dict, its parts frozen; it may hold itself."""
+    memo[id(value)] = value, new
+    for key, part in list(enumerate(value) if isinstance(value, list) else value.items()):
+        new[key] = freeze(part, memo)
+    return new
+
+
+def _frozen_holder(value: Any, memo: dict[int, Any]) -> Any:
+    """A namespace, or an object of a dataclass."""
+    new = copy.copy(value)
+    memo[id(value)] = value, new
+    names = [*getattr(value, "__dict__", ()), *(f.name for f in _fields(value))]
+    for name in dict.fromkeys(names):
+        if hasattr(value, name):
+            part = getattr(value, name)
+            frozen = freeze(part, memo)
+            if frozen is not part:
+                object.__setattr__(new, name, frozen)
+    return new
+
+
+def _fields(value: Any) -> tuple[Any, ...]:
+    return dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
+
+
+def _frozen_partial(value: functools.partial[Any], memo: dict[int, Any]) -> Any:
+    function, args = freeze(value.func, memo), freeze(value.args, memo)
+    keywords = {name: freeze(part, memo) for name, part in value.keywords.items()}
+    same = all(keywords[name] is part for name, part in value.keywords.items())
+    if same and function is value.func and args is value.args:
+        return value
+    new = functools.partial(function, *args, **keywords)
+    new.__dict__.update(value.__dict__)
+    _originals[new] = original_of(value)
+    return new
+
+
+def _frozen_function(function: types.FunctionType, memo: dict[int, Any]) -> Any:
+    """The function itself, unless its closure or a default holds something to copy."""
+    memo[id(function)] = function, function  # it may hold itself
+    if _writes(function.__code__):
+        return function
+    cells = function.__closure__ or ()
+    new_cells = tuple(_frozen_cell(cell, memo) for cell in cells)
+    old_defaults, old_named = function.__defaults__ or (), function.__kwdefaults__ or {}
+    defaults = tuple(_frozen_unless_empty(part, memo) for part in old_defaults)
+    named = {name: _frozen_unless_empty(part, memo) for name, part in old_named.items()}
+    old = (*cells, *old_defaults, *old_named.values())
+    new_parts = (*new_cells, *defaults, *named.values())
+    if all(new is before for new, before in zip(new_parts, old, strict=True)):
+        return function
+    own = types.CellType()
+    new_cells = tuple(own if _holds(cell, function) else cell for cell in new_cells)
+    new = types.FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        defaults or None,
+        new_cells or None,
+    )
+    own.cell_contents = new
+    new.__kwdefaults__ = named or None
+    new.__qualname__, new.__module__ = function.__qualname__, function.__module__
+    new.__doc__, new.__annotations__ = function.__doc__, function.__annotations__
+    new.__dict__.update(function.__dict__)
+    _originals[new] = original_of(function)
+    return new
+
+
+def _frozen_cell(cell: types.CellType, memo: dict[int, Any]) -> types.CellType:
+    try:
+        value = cell.cell_contents
+    except ValueError:  # nothing in it yet
+        return cell
+    frozen = _frozen_unless_empty(value, memo)
+    return cell if frozen is value else types.CellType(frozen)
+
+
+def _holds(cell: types.CellType, value: Any) -> bool:
+    try:
+        return cell.cell_contents is value
+    except ValueError:  # nothing in it yet
+        return False
+
+
+def _frozen_unless_empty(value: Any, memo: dict[int, Any]) -> Any:
+    return value if isinstance(value, CONTAINERS) and not value else freeze(value, memo)
+
+
+def _writes(code: types.CodeType) -> bool:
+    """Whether a function fills containers: which of them, nobody knows."""
+    if WRITERS.intersection(code.co_names):
+        return True
+    if any(step.opname in WRITING_CODES for step in dis.get_instructions(code)):
+        return True
+    return any(isinstance(part, types.CodeType) and _writes(part) for part in code.co_consts)

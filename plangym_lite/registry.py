@@ -10,17 +10,19 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import inspect
 import re
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.envs.registration import load_env_creator
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.envs.gym import PlangymEnv
 from plangym_lite.envs.providers import spec_of
+from plangym_lite.envs.stack import hand_over, take_over, takes
 from plangym_lite.errors import UnknownEnvironmentError
 from plangym_lite.machine import usable_cores
 
@@ -30,6 +32,25 @@ SUITE_NAME = re.compile(r"dm_control/.+|[A-Za-z_]+-(?!v\d)[a-z_0-9]+")
 """What the tasks of dm_control look like: ``cartpole-balance``, or shimmy's id of it."""
 RETRO_NAME = re.compile(r"\w+-[A-Z]\w+(-v\d+)?")
 """What the games of stable-retro look like: ``Airstriker-Genesis-v0``."""
+
+OPTIONS_OF_ADAPTERS = frozenset(
+    [
+        "episodic_life",
+        "mode",
+        "difficulty",
+        "repeat_action_probability",
+        "full_action_space",
+        "n_live",
+        "start_method",
+        "start_serially",
+        "start_timeout",
+        "flatten",
+        "blocking",
+        "shared_limit",
+        "use_caller",
+    ]
+)
+"""What adapters and vectorized environments take beside the options of ``PlangymEnv``."""
 
 _CLASSIC = "gymnasium.envs.classic_control."
 _TOY_TEXT = "gymnasium.envs.toy_text."
@@ -72,7 +93,7 @@ _ADAPTERS = {
 
 
 def make(
-    name: str | Callable[..., Any] | None = None,
+    name: str | EnvSpec | Callable[..., Any] | None = None,
     n_workers: int | str | None = None,
     ray: bool = False,
     **engine_kwargs: Any,
@@ -80,9 +101,10 @@ def make(
     """Make an environment that can be stepped from any saved state.
 
     Args:
-        name: a Gymnasium id; a task of dm_control (``"cartpole-balance"``, or ``domain_name=`` and
-            ``task_name=`` instead of a name); a game of stable-retro; a ``PlanEnv`` or
-            ``gymnasium.Env`` class; or a callable that returns such an environment.
+        name: a Gymnasium id, ``"module:Id-v0"`` if a module must be imported for it, or an
+            ``EnvSpec``; a task of dm_control (``"cartpole-balance"``, or the domain with
+            ``task_name=``, or ``domain_name=`` and ``task_name=``); a game of stable-retro; a
+            ``PlanEnv`` or ``gymnasium.Env`` class; or a callable that returns such an environment.
         n_workers: ``None``: no workers. A number: that many processes share every ``step_batch``.
             ``"auto"``: as many as there are usable cores.
         ray: run the workers on a Ray cluster, ``n_workers=None`` meaning ``"auto"``. What
@@ -94,14 +116,15 @@ def make(
         NotCloneableError: the environment's state cannot be saved exactly.
         ImportError: ``ray=True``, but Ray is not installed.
     """
-    if name is None:
-        name = _suite_name(**engine_kwargs)
+    if name is None or ("task_name" in engine_kwargs and _is_domain(name)):
+        name = _suite_name(**{"domain_name": name, **engine_kwargs})
         engine_kwargs = {
             key: value
             for key, value in engine_kwargs.items()
             if key not in ("domain_name", "task_name")
         }
-    adapter, named = adapter_for(name)
+    take_over(None, None)  # what an earlier call may have left
+    adapter, named = adapter_for(name, **engine_kwargs)
     if named:
         engine_kwargs["name"] = name
     if ray:
@@ -122,8 +145,15 @@ def _ray_env() -> Any:
     return importlib.import_module("plangym_lite.vectorization.ray").RayEnv
 
 
-def adapter_for(name: str | Callable[..., Any]) -> tuple[Callable[..., PlanEnv], bool]:
-    """The adapter for what ``name`` stands for, and whether it wants to be told the name."""
+def adapter_for(
+    name: str | EnvSpec | Callable[..., Any], **engine_kwargs: Any
+) -> tuple[Callable[..., PlanEnv], bool]:
+    """The adapter for what ``name`` stands for, and whether it wants to be told the name.
+
+    What a callable builds for that is handed over to the adapter, if it is made with the same.
+    """
+    if isinstance(name, EnvSpec):
+        return _adapter_of_spec(name, name, engine_kwargs), True
     if isinstance(name, str):
         suite = _suite() if SUITE_NAME.fullmatch(name) else None
         if suite is not None and (suite.task_of(name) or _is_composers(name)):
@@ -131,11 +161,7 @@ def adapter_for(name: str | Callable[..., Any]) -> tuple[Callable[..., PlanEnv],
         retro = _retro() if RETRO_NAME.fullmatch(name) else None
         if retro is not None and retro.is_game(name):
             return retro.RetroEnv, True
-        creator: Any = find_spec(name).entry_point
-        if isinstance(creator, str):
-            creator = load_env_creator(creator)
-        made = creator if isinstance(creator, type) else _type_made_by(lambda: gym.make(name))
-        return _adapter_of(made), True
+        return _adapter_of_spec(find_spec(name), name, engine_kwargs), True
     if isinstance(name, type):
         if issubclass(name, PlanEnv):
             return name, False
@@ -144,10 +170,18 @@ def adapter_for(name: str | Callable[..., Any]) -> tuple[Callable[..., PlanEnv],
         raise TypeError(f"expected a PlanEnv or gymnasium.Env class, got {name!r}")
     if not callable(name):
         raise TypeError(f"expected an id, a class or a callable, got {name!r}")
-    made = _type_made_by(name)
-    if issubclass(made, PlanEnv):
+    kwargs = _for_engine(engine_kwargs)
+    mode = engine_kwargs.get("render_mode", "rgb_array")
+    if mode is not None and takes(name, "render_mode"):
+        kwargs["render_mode"] = mode
+    env = name(**kwargs)
+    if isinstance(env, PlanEnv):
+        env.close()
         return name, False
-    return _adapter_of(made), True
+    if not isinstance(env, gym.Env):
+        raise TypeError(f"{name!r} returned {env!r}, not an environment")
+    hand_over(name, kwargs, env)
+    return _adapter_of(type(env.unwrapped)), True
 
 
 def register_adapter(engine: str | type, adapter: str | type[PlanEnv]) -> None:
@@ -160,8 +194,15 @@ def register_adapter(engine: str | type, adapter: str | type[PlanEnv]) -> None:
 
 
 def find_spec(name: str) -> Any:
-    """Gymnasium's spec of an id, importing the packages that may provide it."""
-    spec = spec_of(name)
+    """Gymnasium's spec of an id, importing the packages that may provide it.
+
+    Raises:
+        UnknownEnvironmentError: nothing has that name.
+    """
+    try:
+        spec = spec_of(name)
+    except ModuleNotFoundError as error:
+        raise UnknownEnvironmentError(f"no environment is called {name!r}: {error}") from error
     if spec is not None:
         return spec
     suite_like = SUITE_NAME.fullmatch(name)
@@ -174,12 +215,39 @@ def find_spec(name: str) -> Any:
     raise UnknownEnvironmentError(f"no environment is called {name!r}{hint}")
 
 
+def _is_domain(name: Any) -> bool:
+    """Whether a name can be that of a domain of dm_control."""
+    suite = _suite()
+    if suite is not None:
+        return name in {domain for domain, _ in suite.TASKS.values()}
+    return isinstance(name, str) and name.isidentifier() and name not in gym.registry
+
+
 def _suite_name(**engine_kwargs: Any) -> str:
     """The name of a task of dm_control, from its two parts."""
     domain, task = engine_kwargs.get("domain_name"), engine_kwargs.get("task_name")
     if not isinstance(domain, str) or not isinstance(task, str):
         raise TypeError("make needs a name, or domain_name= and task_name= of a dm_control task")
     return f"{domain}-{task}"
+
+
+def _adapter_of_spec(
+    spec: EnvSpec, name: str | EnvSpec, engine_kwargs: dict[str, Any]
+) -> type[PlanEnv]:
+    creator: Any = spec.entry_point
+    if isinstance(creator, str):
+        creator = load_env_creator(creator)
+    if isinstance(creator, type):
+        return _adapter_of(creator)
+    env = gym.make(name, **_for_engine(engine_kwargs))
+    env.close()
+    return _adapter_of(type(env.unwrapped))
+
+
+def _for_engine(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What is left of the arguments of ``make`` when adapters have taken theirs."""
+    known = {*inspect.signature(PlangymEnv.__init__).parameters, *OPTIONS_OF_ADAPTERS}
+    return {key: value for key, value in engine_kwargs.items() if key not in known}
 
 
 def _is_composers(name: str) -> bool:
@@ -219,14 +287,3 @@ def _announced() -> Any:
 
 def _key(engine: type) -> str:
     return f"{engine.__module__}:{engine.__qualname__}"
-
-
-def _type_made_by(constructor: Callable[..., Any]) -> type:
-    env = constructor()
-    try:
-        if not isinstance(env, (PlanEnv, gym.Env)):
-            raise TypeError(f"{constructor!r} returned {env!r}, not an environment")
-        return type(env.unwrapped)
-    finally:
-        if hasattr(env, "close"):
-            env.close()

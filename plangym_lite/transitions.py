@@ -21,9 +21,12 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector.utils import concatenate, create_empty_array
 
+from plangym_lite.nested import ARRAY_SPACES, copy_element, own_copy
 from plangym_lite.showing import fields_table
 
 __all__ = [
+    "ARRAY_SPACES",
+    "PICKLED",
     "STEPS",
     "BatchSpec",
     "Columns",
@@ -41,14 +44,6 @@ __all__ = [
     "write_row",
     "write_steps",
 ]
-
-ARRAY_SPACES: tuple[Any, ...] = (
-    spaces.Box,
-    spaces.Discrete,
-    spaces.MultiDiscrete,
-    spaces.MultiBinary,
-)
-"""Spaces whose elements are one array of fixed shape and dtype."""
 
 
 class Step(NamedTuple):
@@ -126,7 +121,11 @@ class Form(NamedTuple):
     states: bool = True  # whether states come back
     steps: int | None = None  # T, the actions of a row of a rollout; None: a row is one step
     observs: str | None = "last"  # those of the "last" step or of "all" steps of a row; None
+    actions: str | None = None  # the dtype of their column, or PICKLED; None: the space's
 
+
+PICKLED = "pickled"
+"""In a form: actions that have no column, for their leaves have other dtypes than the space's."""
 
 STEPS = Form()
 """What ``step_batch`` gives when states go in."""
@@ -227,18 +226,6 @@ def empty_states(spec: BatchSpec, size: int) -> Any:
     return np.empty((size, *spec.state_shape), spec.state_dtype)
 
 
-def copy_element(space: Any, element: Any) -> Any:
-    """An observation or action of your own, in the dtypes of its space."""
-    if isinstance(space, spaces.Dict):
-        return {key: copy_element(part, element[key]) for key, part in space.spaces.items()}
-    if isinstance(space, spaces.Tuple):
-        return tuple(copy_element(part, leaf) for part, leaf in zip(space, element, strict=True))
-    if isinstance(space, ARRAY_SPACES):
-        copy = np.array(element, space.dtype)
-        return copy if copy.ndim else copy[()]
-    return element
-
-
 def write_row(tree: Any, row: int, value: Any) -> None:
     """Write one nested observation into row ``row`` of its columns."""
     if isinstance(tree, dict):
@@ -248,7 +235,7 @@ def write_row(tree: Any, row: int, value: Any) -> None:
         for leaf, part in zip(tree, value, strict=True):
             write_row(leaf, row, part)
     else:
-        tree[row] = value
+        tree[row] = own_copy(value) if isinstance(tree, list) else value
 
 
 def write_steps(tree: Any, row: int, values: Sequence[Any]) -> None:

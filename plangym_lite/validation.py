@@ -5,14 +5,15 @@ Everything is checked here, once, before any worker hears of the batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.errors import InvalidBatchError, InvalidStateError
-from plangym_lite.transitions import ARRAY_SPACES, BatchSpec, Rows, copy_element
+from plangym_lite.nested import ARRAY_SPACES, own_copy
+from plangym_lite.transitions import BatchSpec, Rows
 
 __all__ = [
     "check_action",
@@ -20,9 +21,11 @@ __all__ = [
     "check_state",
     "check_timeout",
     "count_steps",
+    "fill_states",
     "prepare_rows",
 ]
 
+SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 FEW = 32  # numbers that Python's own min and max take less time for than numpy's
 
 
@@ -47,13 +50,21 @@ def prepare_rows(
 
 
 def check_actions(space: Any, actions: Any) -> Any:
-    """``[B, ...]`` actions in the space's dtype, or a list of ``B`` nested actions."""
+    """``[B, ...]`` actions, or a list of ``B`` nested actions.
+
+    An array of float32 or float64 for a ``Box`` stays what it is, and so does such an array in a
+    nested action; Python's floats are float64, as numpy reads them; all others are cast to the
+    space's dtype.
+    """
     if not isinstance(space, ARRAY_SPACES):
         actions = _nested_rows(space, actions)
         for row, action in enumerate(actions):
-            if not space.contains(action):
-                raise InvalidBatchError(f"action {row} ({action!r}) is not in {space}")
-        return [copy_element(space, action) for action in actions]
+            try:
+                actions[row] = _own_action(space, action)
+            except (KeyError, TypeError, ValueError) as error:
+                message = f"action {row} ({action!r}) is not in {space}"
+                raise InvalidBatchError(message) from error
+        return actions
     array = _as_array(actions, "actions")
     if array.size == 0 and array.ndim <= 1:
         return np.zeros((0, *space.shape), space.dtype)
@@ -72,7 +83,7 @@ def check_actions(space: Any, actions: Any) -> Any:
 
 
 def check_sequences(space: Any, actions: Any) -> Any:
-    """``[B, T, ...]`` actions in the space's dtype, or a list of ``B`` lists of ``T`` actions."""
+    """``[B, T, ...]`` actions, or ``B`` lists of ``T``; dtypes as in ``check_actions``."""
     if isinstance(space, ARRAY_SPACES):
         array = _as_array(actions, "actions")
         if array.size == 0 and array.ndim <= 1:
@@ -121,8 +132,48 @@ def _nested_rows(space: Any, actions: Any) -> list[Any]:
         raise InvalidBatchError(f"actions are not a list or columns of {space}: {error}") from error
 
 
+def _own_action(space: Any, action: Any) -> Any:
+    """A nested action of your own; ``ValueError`` and the like if it is not in its space."""
+    if isinstance(space, spaces.Dict):
+        if not isinstance(action, dict) or action.keys() != space.spaces.keys():
+            raise ValueError("not a dict with its keys")
+        return {key: _own_action(part, action[key]) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        if not isinstance(action, (tuple, list, np.ndarray)):
+            raise TypeError("not a tuple")
+        return tuple(_own_action(*pair) for pair in zip(space, action, strict=True))
+    if isinstance(space, spaces.OneOf) and isinstance(action, tuple):
+        which, element = action
+        if not isinstance(which, (int, np.integer)) or not 0 <= which < len(space.spaces):
+            raise ValueError("no such part")
+        return which, _own_action(space.spaces[which], element)
+    if isinstance(space, spaces.Sequence) and not space.stack and isinstance(action, tuple):
+        return tuple(_own_action(space.feature_space, element) for element in action)
+    if not isinstance(space, spaces.Box):
+        if not space.contains(action):
+            raise ValueError("not in its space")
+        own = np.array(action, space.dtype) if isinstance(space, ARRAY_SPACES) else action
+        return own_copy(own[()] if isinstance(own, np.ndarray) else own)
+    array = np.array(action)
+    is_inside = array.dtype.kind in "biuf" and array.shape == space.shape
+    if not is_inside or not ((array >= space.low) & (array <= space.high)).all():
+        raise ValueError("not in its box")
+    array = _fit_box(space, array)
+    return array if array.ndim else array[()]
+
+
+def _fit_box(space: Any, array: np.ndarray) -> np.ndarray:
+    """Float32 and float64 as they are, but in this machine's byte order; else the space's dtype."""
+    kind = array.dtype
+    if kind in (SINGLE, DOUBLE):
+        return array
+    if kind.kind == "f" and kind.itemsize in (4, 8):
+        return array.astype(kind.newbyteorder("="), copy=False)
+    return array.astype(space.dtype, copy=False)
+
+
 def check_action(space: spaces.Space, action: Any) -> Any:
-    """One action, checked and in the space's dtype."""
+    """One action, checked; dtypes as in ``check_actions``."""
     if not isinstance(space, ARRAY_SPACES):
         return check_actions(space, [action])[0]
     return check_actions(space, _as_array(action, "action")[None])[0]
@@ -148,7 +199,7 @@ def _fit_action_values(space: Any, array: np.ndarray) -> np.ndarray:
         rows = np.flatnonzero(np.isnan(array).reshape(len(array), -1).any(1))
         raise InvalidBatchError(f"NaN in the action of row {rows[0]}")
     if isinstance(space, spaces.Box):
-        return array.astype(space.dtype, copy=False)
+        return _fit_box(space, array)
     whole = _whole_numbers(array, "actions")
     low: Any = 0 if isinstance(space, spaces.MultiBinary) else space.start
     if isinstance(space, spaces.Discrete):  # two passes are quicker than what follows
@@ -197,6 +248,19 @@ def check_dts(dt: Any, size: int) -> np.ndarray:
 def check_dt(dt: Any) -> int:
     """One ``dt``."""
     return dt if type(dt) is int and dt > 0 else int(check_dts(np.asarray(dt).reshape(()), 1)[0])
+
+
+def fill_states(states: Any, current: Callable[[], Any]) -> Any:
+    """``states``, with ``current()`` in the place of every ``None`` among them."""
+    if isinstance(states, np.ndarray):
+        if states.dtype != object or states.ndim != 1:
+            return states
+    elif not isinstance(states, Sequence) or isinstance(states, (str, bytes)):
+        return states
+    if not any(state is None for state in states):
+        return states
+    here = current()
+    return [here if state is None else state for state in states]
 
 
 def check_states(spec: BatchSpec, states: Any) -> np.ndarray | list[Any]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from PIL import Image
@@ -66,14 +67,25 @@ number = 3
 """
 
 
+USER_IDS = """
+import gymnasium as gym
+from gymnasium.envs.classic_control import CartPoleEnv
+
+gym.register("Pole-v3", entry_point=CartPoleEnv, max_episode_steps=50)
+"""
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A current directory with the user's module in it."""
     (tmp_path / "user_games.py").write_text(USER_MODULE)
+    (tmp_path / "user_ids.py").write_text(USER_IDS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
     yield tmp_path
-    sys.modules.pop("user_games", None)
+    for name in ("user_games", "user_ids"):
+        sys.modules.pop(name, None)
+    gym.registry.pop("Pole-v3", None)
 
 
 def plan(*options: str, name: str = TOY, workers: str = "none") -> int:
@@ -107,6 +119,11 @@ def test_plan_writes_what_it_played(folder, capsys, planner):
     printed = capsys.readouterr()
     assert f"{game['score']:g} points in {game['steps']} steps" in printed.out
     assert f"random play: {game['random_score']:g} points" in printed.out
+
+
+def test_plan_takes_an_id_that_a_module_adds(folder):
+    assert plan("--steps", "2", "--json", "out.json", name="user_ids:Pole-v3", workers="1") == 0
+    assert written(folder)["steps"] == 2
 
 
 @pytest.mark.parametrize("planner", PLANNERS)
@@ -348,7 +365,7 @@ def test_envs_does_not_mind_a_reader_that_leaves():
 # ---- check ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["CartPole-v1", TOY, "user_games:Endless"])
+@pytest.mark.parametrize("name", ["CartPole-v1", TOY, "user_games:Endless", "user_ids:Pole-v3"])
 def test_check_says_exact(folder, capsys, name):
     assert main(["check", name]) == 0
     assert f"{name}: exact" in capsys.readouterr().out
@@ -370,6 +387,7 @@ def test_check_says_where_it_differs(folder, capsys, name, reason):
     [
         ("NoSuch-v9", "no environment is called"),
         ("user_games:Nobody", "no class or callable"),
+        ("user_ids:Pole-v4", "no environment is called 'user_ids:Pole-v4'"),
         ("user_games:Broken", "out of order"),
     ],
 )

@@ -475,8 +475,8 @@ class TestMistakes:
             toy.step_batch([RIGHT] * 2, states)
 
     def test_a_missing_state(self, toy):
-        with pytest.raises(InvalidStateError, match="state 1 is None"):
-            toy.step_batch([RIGHT] * 2, [toy.get_state(), None])
+        with pytest.raises(InvalidStateError, match="state"):
+            toy.set_state(None)
 
     def test_a_state_of_right_shape_that_the_engine_refuses(self, toy):
         wrong = np.array([0.0, 99.0, 0.0, 0.0])
@@ -547,3 +547,27 @@ def test_what_describes_an_environment(toy):
     assert (toy.obs_shape, toy.action_shape) == ((2,), ())
     assert toy.unwrapped is toy
     assert (toy.STATE_IS_ARRAY, toy.OBS_IS_ARRAY, toy.SINGLETON) == (True, True, False)
+
+
+@pytest.mark.parametrize("form", [list, tuple, "objects"])
+@pytest.mark.parametrize("missing", [(), (1,), (0, 2), (0, 1, 2)])
+def test_rows_without_a_state_start_from_the_current_one(form, missing):
+    toy = ToyEnv()
+    given = [toy.reset(seed=1)[0], *(toy.step(RIGHT, return_state=True).state for _ in range(2))]
+    toy.step(RIGHT)
+    here = toy.get_state()
+    states = [None if row in missing else state for row, state in enumerate(given)]
+    full = [here if state is None else state for state in states]
+    if form == "objects":
+        column = np.empty(3, object)
+        column[:] = states
+        states = column
+    else:
+        states = form(states)
+    actions = [RIGHT, LEFT, RIGHT]
+    assert_same(toy.step_batch(actions, full), toy.step_batch(actions, states))
+    assert len(toy.step_batch(actions, states, return_state=False)) == 5
+    paths = [[action] * 2 for action in actions]
+    assert_same(toy.rollout_batch(paths, full), toy.rollout_batch(paths, states))
+    assert_same(toy.get_images(full), toy.get_images(states))
+    assert_same(here, toy.get_state())

@@ -16,6 +16,7 @@ TOP = [
     "ExternalProcess",
     "InvalidBatchError",
     "InvalidStateError",
+    "InvalidStepError",
     "NotCloneableError",
     "NotSteppingError",
     "ParallelEnv",

@@ -1,6 +1,7 @@
 """make(): what Gymnasium builds decides the adapter."""
 
 import functools
+import sys
 
 import gymnasium as gym
 import pytest
@@ -65,6 +66,59 @@ def test_an_id_of_the_users_own(mine):
     with make(mine) as env:
         assert type(env) is ClassicControl
         assert env.name == "Mine-v0"
+
+
+def test_the_spec_of_an_id(mine):
+    for spec in (gym.spec(mine), gym.spec("Pendulum-v1")):
+        with make(spec, remove_time_limit=False) as env:
+            assert type(env) is ClassicControl
+            assert env.name == spec.id
+            assert env.gym_env.spec.max_episode_steps == spec.max_episode_steps
+    with make(gym.spec("ALE/Pong-v5"), obs_type="ram") as env:
+        assert type(env) is AtariEnv
+        assert env.observation_space.shape == (128,)
+
+
+def test_an_id_that_a_module_adds(tmp_path, monkeypatch):
+    code = "import gymnasium\ngymnasium.register('Far-v1', entry_point='{}:{}')\n"
+    entry = CartPoleEnv.__module__, CartPoleEnv.__qualname__
+    (tmp_path / "far_ids.py").write_text(code.format(*entry))
+    monkeypatch.syspath_prepend(tmp_path)
+    with make("far_ids:Far-v1") as env:
+        assert type(env) is ClassicControl
+        assert env.name == "far_ids:Far-v1"
+    with pytest.raises(UnknownEnvironmentError, match="no environment is called 'far_ids:Far-v2'"):
+        make("far_ids:Far-v2")
+    with pytest.raises(UnknownEnvironmentError, match="no environment is called 'nowhere:Far-v2'"):
+        make("nowhere:Far-v2")
+    del gym.registry["Far-v1"], sys.modules["far_ids"]
+
+
+def test_an_id_that_is_registered_again(mine):
+    class Short(TallCartPole):
+        pass
+
+    with make(mine) as before:
+        del gym.registry[mine]
+        gym.register(mine, entry_point=Short)
+        with make(mine) as after:
+            assert type(before.make_stack().unwrapped) is TallCartPole
+            assert type(after.make_stack().unwrapped) is Short
+
+
+def test_a_task_name_that_is_no_dm_controls():
+    asked = []
+
+    def build(task_name=None):  # and no render_mode
+        asked.append(task_name)
+        return CartPoleEnv()
+
+    gym.register("Tasked-v0", entry_point=build)
+    with make("Tasked-v0", task_name="swim") as env:
+        assert env.name == "Tasked-v0"
+        assert type(env) is ClassicControl
+        assert asked[-1] == "swim"
+    del gym.registry["Tasked-v0"]
 
 
 def test_a_callable_that_makes_a_plan_env():

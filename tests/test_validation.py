@@ -41,11 +41,20 @@ class TestActions:
         assert rows.actions.dtype == space.dtype
 
     @given(hnp.arrays(np.float64, (4, 2), elements=st.floats(-1, 1)))
-    def test_boxes_take_the_dtype_of_the_space(self, actions):
-        for form in (actions, actions.tolist(), list(actions)):
-            rows = rows_for(BOX, form)
-            np.testing.assert_array_equal(rows.actions, actions.astype(np.float32))
-            assert rows.actions.dtype == np.float32
+    def test_boxes_keep_the_bits_of_floats(self, actions):
+        single = actions.astype(np.float32)
+        for form in (actions, actions.tolist(), list(actions), actions.astype(">f8")):
+            assert_same(actions, rows_for(BOX, form).actions)
+        for form in (single, list(single), [list(row) for row in single]):
+            assert_same(single, rows_for(BOX, form).actions)
+
+    @pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.float16, np.longdouble, bool])
+    def test_boxes_cast_other_dtypes_to_their_own(self, dtype):
+        assert_same(np.ones((3, 2), np.float32), rows_for(BOX, np.ones((3, 2), dtype)).actions)
+
+    def test_mixed_actions_are_what_numpy_reads(self):
+        mixed = [np.ones(2, np.float32), np.full(2, 0.1)]
+        assert_same(np.array([[1, 1], [0.1, 0.1]]), rows_for(BOX, mixed).actions)
 
     @pytest.mark.parametrize(
         "form", [[[1], [0]], np.array([[1.0], [0.0]]), np.array([1, 0], object)]
@@ -109,7 +118,17 @@ class TestActions:
         made = rows_for(space, {"a": [0, 1], "b": np.zeros((2, 2), np.float32)}).actions
         assert [row["a"] for row in made] == [0, 1]
 
-    def test_nested_actions_are_your_own_in_the_dtypes_of_the_space(self):
+    def test_nested_actions_keep_the_bits_of_floats(self):
+        space = spaces.Dict(a=spaces.Discrete(2), b=spaces.Tuple((BOX, NUMBER)))
+        given = {"a": np.int8(1), "b": (np.full(2, 0.1), np.float32(0.1))}
+        expected = {**given, "a": np.int64(1)}
+        assert_same([expected] * 2, rows_for(space, [given] * 2).actions)
+        assert_same(expected, check_action(space, given))
+        lists = {"a": 1, "b": ([0.1, 0.2], 0.1)}
+        expected = {"a": np.int64(1), "b": (np.array([0.1, 0.2]), np.float64(0.1))}
+        assert_same(expected, check_action(space, lists))
+
+    def test_nested_actions_are_your_own(self):
         space, mine = spaces.Dict(a=spaces.Discrete(2), b=BOX, c=NUMBER), np.ones(2, np.float32)
         [made] = rows_for(space, [{"a": 1, "b": mine, "c": np.array(0.5, np.float32)}]).actions
         mine[:] = 0
@@ -125,6 +144,18 @@ class TestActions:
         assert check_action(PAIR, (1, 2)) == (1, 2)
         with pytest.raises(InvalidBatchError):
             check_action(PAIR, (1, 3))
+
+    @pytest.mark.parametrize(
+        ("action", "expected"),
+        [
+            ([0.1, 0.2], np.array([0.1, 0.2])),
+            (np.array([0.1, 0.2]), np.array([0.1, 0.2])),
+            (np.array([0.1, 0.2], np.float32), np.array([0.1, 0.2], np.float32)),
+            ([1, 0], np.array([1, 0], np.float32)),
+        ],
+    )
+    def test_one_action_for_a_box(self, action, expected):
+        assert_same(expected, check_action(BOX, action))
 
 
 class TestDt:

@@ -45,7 +45,7 @@ def check(name: str) -> int:
     """Run the exactness contract and print its report; return 0 if exact, else 1.
 
     Args:
-        name: an environment's id, or ``module:Class``.
+        name: an environment's id, ``module:Id-v0`` or ``module:Class``.
 
     Raises:
         CommandError: there is no such class.

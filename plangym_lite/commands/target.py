@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium as gym
+
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import PlangymError
 from plangym_lite.registry import make
@@ -23,13 +25,14 @@ class CommandError(Exception):
 def find_target(name: str) -> str | Callable[..., Any]:
     """An environment's id as it is; the class or callable that ``module:Class`` names.
 
-    The current directory can be imported from.
+    ``module:Id-v0`` is an id that the module registers when it is imported. The current directory
+    can be imported from.
 
     Raises:
         CommandError: there is no such module, or nothing of that name in it.
     """
     module, _, attribute = name.partition(":")
-    if not (attribute.isidentifier() and module.replace(".", "").isidentifier()):
+    if not (attribute and module.replace(".", "").isidentifier()):
         return name
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -37,9 +40,19 @@ def find_target(name: str) -> str | Callable[..., Any]:
         found = importlib.import_module(module)
     except Exception as error:  # whatever a user's module does while it is imported
         raise CommandError(f"{module} cannot be imported: {_line(error)}") from error
-    if not callable(getattr(found, attribute, None)):
-        raise CommandError(f"{module} has no class or callable {attribute!r}")
-    return getattr(found, attribute)
+    if callable(getattr(found, attribute, None)):
+        return getattr(found, attribute)
+    if attribute.isidentifier() and not _is_id(attribute):
+        raise CommandError(f"{module} has no class or callable {attribute!r}, and adds no such id")
+    return name
+
+
+def _is_id(name: str) -> bool:
+    try:
+        gym.spec(name)
+    except gym.error.Error:
+        return False
+    return True
 
 
 def placement(workers: int | str | None, ray: bool) -> dict[str, Any]:

@@ -58,6 +58,8 @@ class AtariEnv(PlangymEnv):
             to ale-py.
     """
 
+    STATES_NAME: ClassVar[str] = "AtariEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("rgb", "grayscale", "palette", "ram")
     DEFAULT_OBS_TYPE: ClassVar[str] = "rgb"
     STATE_METHODS: ClassVar[tuple[str, ...]] = ()  # there is one way
@@ -85,10 +87,10 @@ class AtariEnv(PlangymEnv):
             )
         if others.get("sound_obs"):
             raise NotCloneableError(f"{name}: the sound is not in the emulator's state")
-        if obs_type is None and isinstance(name, str) and "-ram" in name:
+        if obs_type is None and not callable(name) and "-ram" in getattr(name, "id", name):
             obs_type = "ram"
         if frameskip is None:
-            frameskip = 5 if isinstance(name, str) else 1  # a callable's game skips by itself
+            frameskip = 1 if callable(name) else 5  # a callable's game skips by itself
         self._frame_range: Any = None if np.isscalar(frameskip) else tuple(frameskip)  # type: ignore[arg-type]
         self.episodic_life = episodic_life
         self.repeat_action_probability = repeat_action_probability
@@ -111,7 +113,7 @@ class AtariEnv(PlangymEnv):
         """Gymnasium's own environment inside the same wrappers: what this one must agree with."""
         self._is_bare = True
         try:
-            return self.make_stack()
+            return super().make_plain()
         finally:
             self._is_bare = False
 
@@ -123,7 +125,7 @@ class AtariEnv(PlangymEnv):
 
     def _make_plain_game(self) -> gym.Env:
         """What Gymnasium makes of the options."""
-        if not isinstance(self._make, str):
+        if callable(self._make):
             return super().make_gym_env()
         self._engine_kwargs = {
             **self._engine_kwargs,
@@ -135,20 +137,20 @@ class AtariEnv(PlangymEnv):
         modes = zip(("mode", "difficulty"), self._modes, strict=True)
         asked = {name: value for name, value in modes if value is not None}
         skip = self._frame_range or self.frameskip
-        with self._engine_options({**asked, "frameskip": skip}):
+        with self._engine_options(**asked, frameskip=skip):
             try:
                 return super().make_gym_env()
             except RuntimeError as error:
                 failure = error
-        with self._engine_options({"frameskip": skip}):
+        with self._engine_options(frameskip=skip):
             env = super().make_gym_env()
         check_modes(env.unwrapped, self._modes, self._name)
         raise failure
 
     @contextlib.contextmanager
-    def _engine_options(self, more: dict[str, Any]) -> Iterator[None]:
+    def _engine_options(self, **engine_kwargs: Any) -> Iterator[None]:
         kept = self._engine_kwargs
-        self._engine_kwargs = {**kept, **more}
+        self._engine_kwargs = {**kept, **engine_kwargs}
         try:
             yield
         finally:
@@ -157,7 +159,7 @@ class AtariEnv(PlangymEnv):
     def _install_emulator(self, env: gym.Env) -> gym.Env:
         """Let the game run on an :class:`Emulator`, or as it is for ``make_plain``."""
         base: Any = env.unwrapped
-        if not isinstance(self._make, str):
+        if callable(self._make):
             self._tell_callable(base)
             self.repeat_action_probability = base.ale.getFloat("repeat_action_probability")
         if self._is_bare:
@@ -193,7 +195,7 @@ class AtariEnv(PlangymEnv):
         self._is_plain = (
             self.STATE_IS_ARRAY
             and is_bare_game(self._gym_env)
-            and (isinstance(self._make, str) or self._base._frameskip == 1)
+            and (not callable(self._make) or self._base._frameskip == 1)
         )
         read = {"rgb": self._ale.getScreenRGB, "grayscale": self._ale.getScreenGrayscale}
         self._read_screen: Any = read.get(self.obs_type, self._ale.getScreen)
@@ -267,7 +269,7 @@ class AtariEnv(PlangymEnv):
         self, action: Any, n_frames: int
     ) -> tuple[float, bool, bool, dict[str, Any]]:
         """Step the stack, which skips its frames by itself, once for each unit of ``dt``."""
-        ale, is_id = self._ale, isinstance(self._make, str)
+        ale, is_id = self._ale, not callable(self._make)
         lives, lost, total, n_step, over = ale.lives(), False, 0.0, 0, False
         if self._frame_range and not is_id:
             n_frames = sum(

@@ -58,6 +58,8 @@ class Box2DEnv(PlangymEnv):
     _plays_only = True
     _is_bare: bool = False  # what is being built is the plain twin
     STATE_METHODS: ClassVar[tuple[str, ...]] = ("replay",)
+    STATES_NAME: ClassVar[str] = "Box2DEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
 
     def __init__(self, name: Any, *others: Any, n_live: int = 128, **engine_kwargs: Any) -> None:
         if n_live < 1:
@@ -69,7 +71,7 @@ class Box2DEnv(PlangymEnv):
         """Gymnasium's own environment inside the same wrappers: what this one must agree with."""
         self._is_bare = True
         try:
-            return self.make_stack()
+            return super().make_plain()
         finally:
             self._is_bare = False
 

@@ -1,6 +1,7 @@
 """States on disk: ``save_states`` and ``load_states``, in numpy's own ``.npz``.
 
-A file carries the fingerprint of its environment and is refused by any other. It is read without
+A file carries the fingerprint of its environment, in which stands the layout of its states, and is
+refused by any other. It is read without
 unpickling anything. Opaque states and those of the generic snapshot are, or hold, pickles, and
 restoring a pickle can run any program: they are refused unless you say that you trust the file.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +23,10 @@ from plangym_lite.validation import check_states
 
 __all__ = ["load_states", "save_states"]
 
+FORMAT = 1
+"""Of files."""
+LAYOUT = re.compile(r"layout=([0-9.]+)")
+
 
 def save_states(path: str | os.PathLike[str], env: PlanEnv, states: Any) -> None:
     """Write states of ``env`` to ``path``: a ``[B, S]`` array, or a sequence of states.
@@ -29,7 +35,7 @@ def save_states(path: str | os.PathLike[str], env: PlanEnv, states: Any) -> None
         InvalidStateError: they are not states of ``env``.
     """
     rows = check_states(env.batch_spec, states)
-    columns: dict[str, Any] = {"fingerprint": np.array(env.fingerprint)}
+    columns: dict[str, Any] = {"fingerprint": np.array(env.fingerprint), "format": np.array(FORMAT)}
     if env.batch_spec.state_shape is None:
         pickles = [np.frombuffer(pickle.dumps(state), np.uint8) for state in rows]
         columns["lengths"] = np.array([len(data) for data in pickles], np.int64)
@@ -56,14 +62,10 @@ def load_states(path: str | os.PathLike[str], env: PlanEnv, *, trusted: bool = F
     try:
         with open(path, "rb") as file:
             columns = dict(np.load(file, allow_pickle=False))
-        fingerprint = str(columns["fingerprint"])
+        fingerprint, written = str(columns["fingerprint"]), int(columns.get("format", FORMAT))
     except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InvalidStateError(f"{path} holds no states: {error}") from error
-    if fingerprint != env.fingerprint:
-        raise InvalidStateError(
-            f"{path} holds states of another environment or version: {fingerprint}; "
-            f"this one is: {env.fingerprint}"
-        )
+    _check_origin(path, fingerprint, written, env)
     if not (trusted or env.states_are_data):
         raise InvalidStateError(
             f"states of {env!r} hold pickles, which can run any program when they are restored: "
@@ -76,6 +78,29 @@ def load_states(path: str | os.PathLike[str], env: PlanEnv, *, trusted: bool = F
     if opaque:
         return _unpickled(columns["pickles"].tobytes(), columns["lengths"].tolist())
     return check_states(env.batch_spec, columns["states"])
+
+
+def _check_origin(path: Any, fingerprint: str, written: int, env: PlanEnv) -> None:
+    """Refuse the states of others, and those whose layout or file format is not read any more."""
+    if written != FORMAT:
+        raise InvalidStateError(
+            f"{path} was written in format {written} by another version of plangym_lite; this one "
+            f"reads format {FORMAT}"
+        )
+    if fingerprint == env.fingerprint:
+        return
+    theirs, ours = (LAYOUT.search(text) for text in (fingerprint, env.fingerprint))
+    if theirs and ours and theirs[1] != ours[1]:
+        named = LAYOUT.sub(ours[0], fingerprint)
+        if named.partition(" states=")[0] == env.fingerprint.partition(" states=")[0]:
+            raise InvalidStateError(
+                f"{path} holds states of layout {theirs[1]}, and this version of plangym_lite "
+                f"reads layout {ours[1]}: {fingerprint}; this one is: {env.fingerprint}"
+            )
+    raise InvalidStateError(
+        f"{path} holds states of another environment or version: {fingerprint}; "
+        f"this one is: {env.fingerprint}"
+    )
 
 
 def _unpickled(data: bytes, lengths: Sequence[int]) -> np.ndarray:

@@ -4,18 +4,19 @@
 
     ended | elapsed steps | float32? | extra given? | extra | generator (10 words) | variables
 
-``extra`` is CartPole's ``steps_beyond_terminated`` or Pendulum's ``last_u``. The dtype of the
+``extra`` is CartPole's ``steps_beyond_terminated`` or Pendulum's ``last_u``, a float64 if the
+action was one (``extra given?`` is 2). The dtype of the
 variables matters: Acrobot is float32 until its first step, continuous MountainCar from it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 
-from plangym_lite.envs.classic_kernels import KERNELS
+from plangym_lite.envs.classic_kernels import GIVEN, GIVEN_DOUBLE, KERNELS
 from plangym_lite.envs.generators import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.kernel_env import KernelEnv
 from plangym_lite.envs.together import Block, all_among, put_side_by_side
@@ -28,6 +29,7 @@ GENERATOR = slice(EXTRA + 1, EXTRA + 1 + GENERATOR_WORDS)
 VARIABLES = GENERATOR.stop
 EXTRA_NAMES = {"CartPoleEnv": "steps_beyond_terminated", "PendulumEnv": "last_u"}
 EXTRA_TYPES = {"CartPoleEnv": int, "PendulumEnv": np.float32}
+GIVENS = (0, GIVEN, GIVEN_DOUBLE)
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 MODULE = "gymnasium.envs.classic_control."
 
@@ -37,6 +39,9 @@ class ClassicControl(KernelEnv):
 
     Subclasses of them, and any user's wrappers, are saved by the generic snapshot instead.
     """
+
+    STATES_NAME: ClassVar[str] = "ClassicControl"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
 
     def adopt_layers(self) -> None:
         base = type(self._base)
@@ -60,7 +65,11 @@ class ClassicControl(KernelEnv):
     def take_apart(self, states: np.ndarray) -> Block | None:
         columns = np.ascontiguousarray(states.T)
         flags = columns[[FLOAT32, HAS_EXTRA]]
-        if not all_among(columns[ENDED], range(4)) or not all_among(flags, (0, 1)):
+        if not all_among(columns[ENDED], range(4)):
+            return None
+        if not all_among(flags, (0, 1)) and not (
+            all_among(flags[0], (0, 1)) and all_among(flags[1], GIVENS)
+        ):
             return None
         ended, elapsed = columns[[ENDED, ELAPSED]].astype(np.int64)
         return Block(ended, elapsed, [*columns[FLOAT32 : EXTRA + 1], *columns[VARIABLES:]])
@@ -94,7 +103,9 @@ class ClassicControl(KernelEnv):
         out[ENDED] = self._ended
         out[ELAPSED] = self._limits[0]._elapsed_steps if self._limits else 0
         out[FLOAT32] = getattr(variables, "dtype", DOUBLE).char == SINGLE.char
-        out[HAS_EXTRA] = extra is not None
+        out[HAS_EXTRA] = (
+            0 if extra is None else GIVEN_DOUBLE if type(extra) is np.float64 else GIVEN
+        )
         out[EXTRA] = extra or 0
         if self.clone_seeds:
             self._generator.save(self._base.np_random, out)
@@ -108,14 +119,15 @@ class ClassicControl(KernelEnv):
             super().load_state(state)
             return
         ended, elapsed, float32, has_extra, extra = state[: GENERATOR.start].tolist()
-        if ended not in (0, 1, 2, 3) or float32 not in (0, 1) or has_extra not in (0, 1):
+        if ended not in (0, 1, 2, 3) or float32 not in (0, 1) or has_extra not in GIVENS:
             raise InvalidStateError(f"not a state of {self!r}: its first numbers are {state[:4]}")
         self._ended = int(ended)
         if self._limits:
             self._limits[0]._elapsed_steps = int(elapsed)
         self._base.state = state[VARIABLES:].astype(SINGLE if float32 else DOUBLE)
         if self._extra_name and self._extra_type:
-            setattr(self._base, self._extra_name, self._extra_type(extra) if has_extra else None)
+            kind = np.float64 if has_extra == GIVEN_DOUBLE else self._extra_type
+            setattr(self._base, self._extra_name, kind(extra) if has_extra else None)
         if self.clone_seeds:
             self._generator.load(state, self._base.np_random)
 

@@ -14,11 +14,14 @@ import numpy as np
 from plangym_lite.engine import RUNNING
 from plangym_lite.envs.together import Block, Kernel, Parts, put_side_by_side
 
-__all__ = ["KERNELS", "ClassicKernel"]
+__all__ = ["GIVEN", "GIVEN_DOUBLE", "KERNELS", "ClassicKernel"]
+
+GIVEN, GIVEN_DOUBLE = 1, 2
+"""That there is an extra, of its usual type or a float64."""
 
 
 class ClassicKernel(Kernel):
-    """Parts: float32?, extra given?, extra, and the variables."""
+    """Parts: float32?, how the extra is given, extra, and the variables."""
 
     may_be_single: ClassVar[bool] = False  # whether the variables are float32 at times
 
@@ -79,46 +82,49 @@ class MountainCar(ClassicKernel):
 
 
 class MountainCarContinuous(ClassicKernel):
-    """In float64 until the first step and in float32 from then on."""
+    """In float64 until the first step; from then on a step begins in float32.
+
+    How far it stays there, a row with float64 actions decides for itself: numpy's float64 widens
+    what it meets, and a limit, which is a number of Python's, takes the dtype of what it meets.
+    Numbers are kept as float64 and rounded to float32 after each operation of a row that is
+    ``narrow``: the sum of two float32 rounded once is the same as rounded twice.
+    """
 
     scales = (1.2, 0.07)
     may_be_single = True
 
     def step(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
         single, given, extra, place, speed = parts
-        push = actions[:, 0]
-        short = self._move(place.astype(np.float32), speed.astype(np.float32), push)
-        if not single.all():  # some rows come right from a reset
-            long = self._move(place, speed, push)
-            short = [np.where(single, *pair) for pair in zip(short, long, strict=True)]
-        place, speed, there = short
+        base, push, begins = self.base, actions[:, 0], single != 0
+        slope = 0.0025 * _math_cos(_rounded(3 * place, begins))
+        force = (push * base.power - slope.astype(push.dtype)).astype(float)
+        narrow = begins & (push.dtype == np.float32)
+        for limit, beyond in (
+            (base.min_action, push < base.min_action),
+            (base.max_action, push > base.max_action),
+        ):
+            force, narrow = np.where(beyond, limit * base.power - slope, force), narrow | beyond
+        narrow &= begins
+        speed = _rounded(speed + _rounded(force, narrow), narrow)
+        for limit in (base.max_speed, -base.max_speed):
+            bound = _rounded(np.full(len(speed), limit), narrow)
+            beyond = speed > bound if limit == base.max_speed else speed < bound
+            speed, narrow = np.where(beyond, limit, speed), narrow | (beyond & begins)
+        place = _rounded(place + _rounded(speed, narrow), narrow)
+        highest, lowest, goal = (
+            _rounded(np.full(len(place), bound), narrow)
+            for bound in (base.max_position, base.min_position, base.goal_position)
+        )
+        place = np.clip(place, lowest, highest)
+        speed = np.where((place == lowest) & (speed < 0), 0.0, speed)
+        there = (place >= goal) & (speed >= base.goal_velocity)
         rewards = np.where(there, 100.0, 0.0) - _pow2(push.astype(float)) * 0.1
         variables = [part.astype(np.float32).astype(float) for part in (place, speed)]
         return [np.ones_like(single), given, extra, *variables], rewards, there
 
-    def _move(self, place: np.ndarray, speed: np.ndarray, push: np.ndarray) -> list[np.ndarray]:
-        base, kind = self.base, place.dtype
-        slope = 0.0025 * _math_cos(3 * place)
-        force = push * base.power - slope.astype(np.float32)
-        for limit, beyond in (
-            (base.min_action, push < base.min_action),
-            (base.max_action, push > base.max_action),
-        ):  # a limit is a number of Python's, that is, float64
-            force = np.where(beyond, (limit * base.power - slope).astype(kind), force.astype(kind))
-        speed = speed + force
-        for limit in (base.max_speed, -base.max_speed):
-            beyond = speed > limit if limit == base.max_speed else speed < limit
-            speed = np.where(beyond, kind.type(limit), speed)
-        place = place + speed
-        place = np.where(place > base.max_position, kind.type(base.max_position), place)
-        place = np.where(place < base.min_position, kind.type(base.min_position), place)
-        speed = np.where((place == base.min_position) & (speed < 0), kind.type(0), speed)
-        there = (place >= base.goal_position) & (speed >= base.goal_velocity)
-        return [place, speed, there]
-
 
 class Pendulum(ClassicKernel):
-    """The extra is ``last_u``, a float32."""
+    """The extra is ``last_u``, of the dtype of the action."""
 
     scales = (6.0, 8.0)
 
@@ -133,7 +139,8 @@ class Pendulum(ClassicKernel):
         turn = np.clip(turn, -base.max_speed, base.max_speed)
         angle = angle + turn * base.dt
         never = np.zeros(len(angle), bool)
-        return [single, np.ones_like(single), torque.astype(float), angle, turn], -costs, never
+        given = np.full_like(single, GIVEN if torque.dtype == np.float32 else GIVEN_DOUBLE)
+        return [single, given, torque.astype(float), angle, turn], -costs, never
 
     def observe(self, parts: Parts) -> np.ndarray:
         angle, turn = parts[3:]
@@ -192,6 +199,11 @@ class Acrobot(ClassicKernel):
 
 def _pow2(column: np.ndarray) -> np.ndarray:
     return np.power(column, np.full_like(column, 2))
+
+
+def _rounded(column: np.ndarray, narrow: np.ndarray) -> np.ndarray:
+    """A column of float64, rounded to float32 where it is narrow."""
+    return np.where(narrow, column.astype(np.float32), column)
 
 
 def _math_cos(column: np.ndarray) -> np.ndarray:

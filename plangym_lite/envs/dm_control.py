@@ -39,7 +39,8 @@ from plangym_lite.envs.mujoco_memory import (
     copy_of_model,
     model_tag,
 )
-from plangym_lite.envs.pickling import Reducers
+from plangym_lite.envs.pickling import PROTOCOL, Pickler, Reducers
+from plangym_lite.envs.window import Window
 from plangym_lite.errors import InvalidStateError, NotCloneableError
 
 __all__ = ["TASKS", "DMControlEnv", "task_of"]
@@ -60,7 +61,8 @@ class DMControlEnv(PlanEnv):
         delay_setup: build at first use.
         domain_name, task_name: instead of ``name``.
         remove_time_limit: play on after the suite's limit (1000 steps in most tasks).
-        render_mode: ``"rgb_array"``, or ``None``.
+        render_mode: ``"rgb_array"``; ``"human"``: ``render()`` shows the picture in a window (which
+            needs pygame and a display) and returns ``None``; or ``None``.
         obs_type: ``"coords"``, the task's observations, flat; or ``"rgb"``, ``"grayscale"``.
         return_image: put the image after each step in ``info["rgb"]``.
         clone_seeds: whether the task's generator is part of the state.
@@ -70,9 +72,12 @@ class DMControlEnv(PlanEnv):
         environment_kwargs: for dm_control's environment.
         visualize_reward: colour bodies by reward.
         wrappers: must be empty: these are not Gymnasium's environments.
+        state_method: must be ``None``: there is one way.
         certify: taken as everywhere; there is nothing to examine.
     """
 
+    STATES_NAME: ClassVar[str] = "DMControlEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("coords", "rgb", "grayscale")
 
     def __init__(
@@ -94,8 +99,11 @@ class DMControlEnv(PlanEnv):
         environment_kwargs: dict[str, Any] | None = None,
         visualize_reward: bool = False,
         wrappers: Iterable[Any] | None = None,
+        state_method: str | None = None,
         certify: bool = True,
     ) -> None:
+        if state_method is not None:
+            raise ValueError(f"dm_control has one way to save states, got {state_method!r}")
         if tuple(wrappers or ()):
             raise TypeError(
                 f"{name or domain_name}: dm_control takes no Gymnasium wrappers; inherit from "
@@ -103,8 +111,8 @@ class DMControlEnv(PlanEnv):
             )
         if obs_type not in self.OBS_TYPES:
             raise ValueError(f"obs_type must be one of {self.OBS_TYPES}, got {obs_type!r}")
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode must be rgb_array or None, got {render_mode!r}")
+        if render_mode not in (None, "rgb_array", "human"):
+            raise ValueError(f"render_mode must be rgb_array, human or None, got {render_mode!r}")
         if render_mode is None and (return_image or obs_type != "coords"):
             raise ValueError("images need render_mode='rgb_array', got render_mode=None")
         if name is None:
@@ -112,6 +120,7 @@ class DMControlEnv(PlanEnv):
         self.domain_name, self.task_name = find_task(name)
         self.remove_time_limit = remove_time_limit
         self.render_mode = render_mode
+        self._window = Window(name)
         self.obs_type = obs_type
         self.clone_seeds = clone_seeds
         self._render_kwargs = {"height": 240, "width": 320, "camera_id": 0, **(render_kwargs or {})}
@@ -227,6 +236,12 @@ class DMControlEnv(PlanEnv):
             self._upload_terrain()
         return self._physics.render(**self._render_kwargs)
 
+    def render(self) -> Any:
+        self._settle()
+        if self.render_mode != "human":
+            return self.draw_image()
+        return self._window.show(self.draw_image())
+
     def _upload_terrain(self) -> None:
         contexts, model = self._physics.contexts, self._physics.model.ptr
         with contexts.gl.make_current() as context:
@@ -234,6 +249,7 @@ class DMControlEnv(PlanEnv):
                 context.call(mujoco.mjr_uploadHField, model, contexts.mujoco.ptr, index)
 
     def close_engine(self) -> None:
+        self._window.close()
         self._physics.free()
 
     def describe_states(self) -> str:
@@ -250,8 +266,8 @@ class DMControlEnv(PlanEnv):
     def _task_bytes(self) -> bytes:
         attributes = {name: value for name, value in vars(self._task).items() if name != "_random"}
         buffer = io.BytesIO()
-        pickler = pickle.Pickler(buffer, 5)
-        pickler.dispatch_table = self._reducers
+        pickler = Pickler(buffer, PROTOCOL)
+        pickler.reducers = self._reducers
         try:
             pickler.dump(attributes)
             return buffer.getvalue()

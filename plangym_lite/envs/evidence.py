@@ -57,8 +57,6 @@ def differences(expected: Tape, got: Tape, noise: Noise | None = None) -> dict[s
     What stands only in ``got`` does not count: our infos have entries of their own.
     """
     found: dict[str, str] = {}
-    if len(expected) != len(got):
-        found["moves"] = f"{len(expected)} expected, {len(got)} seen"
     for step, (one, other) in enumerate(zip(expected, got, strict=False)):
         for path in one:
             if path in found or path == CLOCK:
@@ -70,7 +68,9 @@ def differences(expected: Tape, got: Tape, noise: Noise | None = None) -> dict[s
             if text:
                 found[path] = f"step {step}: {text}"
         if "raised" in other and "raised" not in one:
-            found.setdefault("raised", f"step {step}: {other['raised']}")
+            return {"an error": f"step {step}: {other['raised']}"}
+    if len(expected) != len(got):
+        found["moves"] = f"{len(expected)} expected, {len(got)} seen"
     return found
 
 

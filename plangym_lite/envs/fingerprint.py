@@ -44,4 +44,7 @@ def _spelled(value: Any) -> str:
     if isinstance(value, (str, bytes, int, float, type(None), np.generic)):
         return repr(value)
     name = getattr(value, "__qualname__", None) or type(value).__qualname__
-    return f"{getattr(value, '__module__', '')}.{name}"
+    module = getattr(value, "__module__", None) or ""
+    if module.partition(".")[0] == "plangym_lite":
+        module = "plangym_lite"  # wherever ours are moved to
+    return f"{module}.{name}"

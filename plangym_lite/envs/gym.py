@@ -1,13 +1,10 @@
 """PlangymEnv: any Gymnasium environment, saved by the generic snapshot.
 
-The adapters of particular engines inherit from it and replace how the state is saved. Where a
-user's wrappers surround their engine, they come back here for the wrappers' part.
+The adapters of particular engines inherit from it and replace how the state is saved.
 """
 
 from __future__ import annotations
 
-import contextlib
-import inspect
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -15,26 +12,37 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.envs.registration import load_env_creator
-from PIL import Image
+from gymnasium.envs.registration import EnvSpec
 
+from plangym_lite.answers import run_frames, split_reset
 from plangym_lite.core import PlanEnv
 from plangym_lite.engine import RUNNING
 from plangym_lite.envs.certify import Verdict, refuse_the_same, verdict_on
 from plangym_lite.envs.films import FILMS, mute, unmute
 from plangym_lite.envs.fingerprint import digest_of, versions_of
 from plangym_lite.envs.own_globals import OwnGlobals, shared_kept
+from plangym_lite.envs.packing import LENGTH_BYTES, pack, unpack
 from plangym_lite.envs.pickling import NotUnderstoodError
 from plangym_lite.envs.providers import spec_of
 from plangym_lite.envs.replay import ReplayedEnv
 from plangym_lite.envs.snapshot import Snapshot, layers_of
+from plangym_lite.envs.stack import (
+    apply_wrapper,
+    check_options,
+    checked_wrappers,
+    knows_render_mode,
+    make_by_gymnasium,
+    take_over,
+    takes,
+    to_grayscale,
+)
 from plangym_lite.errors import InvalidStateError, NotCloneableError, StateOutgrownError
-from plangym_lite.recipe import take_findings
+from plangym_lite.informed import take_findings
+from plangym_lite.recipe import freeze, original_of
 from plangym_lite.transitions import copy_element
 
 __all__ = ["PlangymEnv", "to_grayscale"]
 
-LENGTH_BYTES = 4
 STATELESS_WRAPPERS = (gym.wrappers.PassiveEnvChecker, gym.wrappers.OrderEnforcing)
 
 
@@ -42,7 +50,8 @@ class PlangymEnv(PlanEnv):
     """Any Gymnasium environment as a :class:`~plangym_lite.core.PlanEnv`.
 
     Args:
-        name: a Gymnasium id, an environment class, or a callable that returns an environment.
+        name: a Gymnasium id or ``EnvSpec``, an environment class, or a callable that returns an
+            environment.
         frameskip: environment steps for each unit of ``dt``.
         autoreset: see :class:`~plangym_lite.core.PlanEnv`.
         wrappers: applied in order; each a callable ``wrapper(env)`` or a pair of such a callable
@@ -54,7 +63,7 @@ class PlangymEnv(PlanEnv):
         return_image: put the image after each step in ``info["rgb"]``.
         clone_seeds: whether the random generators are part of the state. ``False`` leaves them
             running, so that a stochastic environment can be sampled from one state.
-        state_capacity: bytes kept for a state; the default is twice what the first one needs.
+        state_capacity: bytes kept for a state; the default is twice what was seen when it was made.
         array_state: ``False``: states are ``bytes`` of whatever length they need.
         state_method: ``"snapshot"`` or ``"replay"``; ``None``: the first of the two that is exact.
             See the attribute of that name for what came of it.
@@ -64,11 +73,16 @@ class PlangymEnv(PlanEnv):
         engine_kwargs: passed to ``gymnasium.make``, the class or the callable.
     """
 
+    STATES_NAME: ClassVar[str] = "PlangymEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
     _is_plain: bool = False  # the engine's own array is the whole state: no wrappers to save
+    _spec_made: EnvSpec | None = None  # of an id, as it was registered when it was first made
     _replayed: ReplayedEnv | None = None  # states are reached by playing
     _owns_globals: bool = False  # it draws from generators that all of Python shares
+    _saved_by_engine: tuple[str, ...] = ()  # attributes of the base that the adapter sees to
     _plays_only: bool = False  # a snapshot of its engine is out of the question
     _snapshot: Any = None
+    _obs: Any = None  # what the last step or reset gave
     _is_discovered: bool = True  # whether the snapshot has seen an episode begin
     _image_shape: tuple[int, ...] | None = None  # where pictures are the observations
     verdict: Verdict | None = None  # what an examination has found
@@ -78,7 +92,7 @@ class PlangymEnv(PlanEnv):
 
     def __init__(
         self,
-        name: str | Callable[..., gym.Env],
+        name: str | EnvSpec | Callable[..., gym.Env],
         frameskip: int = 1,
         autoreset: bool = True,
         wrappers: Iterable[Any] | None = None,
@@ -95,20 +109,11 @@ class PlangymEnv(PlanEnv):
         certify: bool = True,
         **engine_kwargs: Any,
     ) -> None:
-        if state_method not in (None, *self.STATE_METHODS):
-            raise ValueError(
-                f"state_method must be None or one of {self.STATE_METHODS}, got {state_method!r}"
-            )
         obs_type = obs_type or self.DEFAULT_OBS_TYPE
-        if obs_type not in self.OBS_TYPES:
-            raise ValueError(f"obs_type must be one of {self.OBS_TYPES}, got {obs_type!r}")
-        if render_mode not in (None, "rgb_array", "human"):
-            raise ValueError(f"render_mode must be rgb_array, human or None, got {render_mode!r}")
-        if render_mode is None and (return_image or obs_type in ("rgb", "grayscale")):
-            raise ValueError("images need render_mode='rgb_array', got render_mode=None")
-        self._make = name
-        self._wrappers = tuple(wrappers or ())
-        self._engine_kwargs = engine_kwargs
+        check_options(self, state_method, obs_type, render_mode, return_image)
+        self._make = freeze(name)
+        self._wrappers = freeze(checked_wrappers(wrappers))
+        self._engine_kwargs = freeze(engine_kwargs)
         self.remove_time_limit = remove_time_limit
         self.render_mode = render_mode
         self.obs_type = obs_type
@@ -118,6 +123,7 @@ class PlangymEnv(PlanEnv):
         self.state_choice = state_method
         self._certify = certify
         label = name if isinstance(name, str) else getattr(name, "__name__", repr(name))
+        label = name.id if isinstance(name, EnvSpec) else label
         super().__init__(label, frameskip, autoreset, delay_setup, return_image)
 
     @property
@@ -148,32 +154,35 @@ class PlangymEnv(PlanEnv):
 
     def _adopt(self, env: gym.Env) -> None:
         """Take an environment that was just built for the one to be stepped."""
-        if self._owns_globals:
-            env = OwnGlobals(env)
         self._gym_env = env
         self._layers: list[Any] = layers_of(env)
         self._base: Any = self._layers[-1]
         self._films = [layer for layer in self._layers if isinstance(layer, FILMS)]
         self.action_space = env.action_space
-        self.observation_space = env.observation_space
+        self.observation_space = self._own_space = env.observation_space
         self.adopt_layers()
 
     def _can_wait(self) -> bool:
-        """Whether the first episode may begin when it is asked for, so that nothing counts twice."""
+        """Whether the first episode may begin when it is asked for: nothing counts twice."""
         pictures = self.obs_type != "coords" and self.DEFAULT_OBS_TYPE == "coords"
         return self._image_shape is not None or not pictures
 
     def make_stack(self) -> gym.Env:
         """A new environment inside the user's wrappers."""
-        with shared_kept() if self._owns_globals else contextlib.nullcontext():
-            env = self.make_gym_env()
-            for wrapper in self._wrappers:
-                env = _apply_wrapper(env, wrapper)
-            return env
+        if not self._owns_globals:
+            return self.wrap(self.make_gym_env())
+        with shared_kept():
+            return OwnGlobals(self.wrap(self.make_gym_env()))
+
+    def wrap(self, env: gym.Env) -> gym.Env:
+        """Put the user's wrappers around an environment."""
+        for wrapper in self._wrappers:
+            env = apply_wrapper(env, wrapper)
+        return env
 
     def make_plain(self) -> gym.Env:
         """The plain Gymnasium environment that this one must agree with, of none of our classes."""
-        return self.make_stack()
+        return self.wrap(self.make_gym_env())
 
     def prepare_states(self) -> None:
         """Learn how states are saved, where they are not the engine's own array."""
@@ -182,19 +191,20 @@ class PlangymEnv(PlanEnv):
     def take_verdict(self, verdict: Verdict) -> None:
         """Save states as an examination has found that they can be saved."""
         if verdict.refusal:
-            self._gym_env.close()
             raise NotCloneableError(verdict.refusal)
         if verdict.shared_numbers and not self._owns_globals:
             self._owns_globals = True
-            self._adopt(self._gym_env)
+            self._adopt(OwnGlobals(self._gym_env))
         self.verdict, self._image_shape = verdict, verdict.image_shape
         if verdict.played:
             self.use_replay()
             return
         saved = [layer for layer in self.snapshot_layers() if layer not in self._films]
         others = [layer for layer in self._layers if layer not in saved]
-        found = {"constants": verdict.constants, "fields": verdict.fields}
-        self._snapshot = Snapshot(saved, others, **found)  # type: ignore[arg-type]
+        constants, fields, leaving = verdict.constants, verdict.fields, self._saved_by_engine
+        self._snapshot = Snapshot(
+            saved, others, constants=constants, fields=fields, leaving=leaving
+        )
         self._is_discovered = False
         self.STATE_IS_ARRAY = self.STATE_IS_ARRAY and verdict.capacity is not None
         if self._capacity is None:
@@ -220,8 +230,6 @@ class PlangymEnv(PlanEnv):
 
     def _make_another(self) -> gym.Env:
         env = self.make_stack()
-        if self._owns_globals:
-            env = OwnGlobals(env)
         for layer in layers_of(env):
             if isinstance(layer, FILMS):
                 mute(layer)
@@ -239,7 +247,6 @@ class PlangymEnv(PlanEnv):
 
     @property
     def state_method(self) -> str:
-        """How states are saved: by the ``"engine"``, as a ``"snapshot"``, or for ``"replay"``."""
         self._ensure_setup()
         if self._replayed is not None:
             return "replay"
@@ -248,25 +255,21 @@ class PlangymEnv(PlanEnv):
     def make_gym_env(self) -> gym.Env:
         """The environment before the user's wrappers."""
         kwargs = dict(self._engine_kwargs)
-        if not isinstance(self._make, str):
-            if self.render_mode is not None and _takes(self._make, "render_mode"):
+        if not isinstance(self._make, (str, EnvSpec)):
+            if self.render_mode is not None and takes(self._make, "render_mode"):
                 kwargs.setdefault("render_mode", self.render_mode)
-            return self._make(**kwargs)
-        spec_of(self._make)  # in a worker nobody has imported what provides the id
-        if self.render_mode is not None and self._knows_render_mode():
+            built = take_over(original_of(self._make), kwargs)
+            return self._make(**kwargs) if built is None else built
+        made_by: Any = self._spec_made or self._make
+        if isinstance(made_by, str):  # in a worker nobody has imported what provides the id
+            self._spec_made = spec_of(made_by)
+        if self.render_mode is not None and knows_render_mode(
+            self._spec_made or made_by, self.render_mode
+        ):
             kwargs.setdefault("render_mode", self.render_mode)
         if self.remove_time_limit:
             kwargs.setdefault("max_episode_steps", -1)
-        return gym.make(self._make, disable_env_checker=True, **kwargs)
-
-    def _knows_render_mode(self) -> bool:
-        creator: Any = gym.spec(str(self._make)).entry_point
-        if isinstance(creator, str):
-            creator = load_env_creator(creator)
-        metadata = getattr(creator, "metadata", None)
-        return not isinstance(metadata, dict) or self.render_mode in metadata.get(
-            "render_modes", ()
-        )
+        return make_by_gymnasium(made_by, kwargs, "render_mode" in self._engine_kwargs)
 
     def adopt_layers(self) -> None:
         """Learn what the adapter needs of the layers, and whether the state is plain."""
@@ -285,19 +288,15 @@ class PlangymEnv(PlanEnv):
     # ---- running ------------------------------------------------------------------------------
 
     def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
-        self._obs, info = self._gym_env.reset(seed=seed, options=options)
+        self._obs, info = split_reset(self._gym_env.reset(seed=seed, options=options), self)
         if not self._is_discovered:
             self._is_discovered = True
             self._snapshot.discover()
-        return dict(info)
+        return info
 
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
-        step, total, n_step, over = self._gym_env.step, 0.0, 0, False
-        while n_step < n_frames and not over:
-            obs, reward, terminated, truncated, info = step(action)
-            total, n_step, over = total + float(reward), n_step + 1, terminated or truncated
-        self._obs = obs
-        return total, bool(terminated), bool(truncated), {**info, "n_step": n_step}
+        self._obs, *answer = run_frames(self._gym_env.step, action, n_frames, self)
+        return tuple(answer)  # type: ignore[return-value]
 
     def current_obs(self) -> Any:
         if self.obs_type == "rgb":
@@ -305,13 +304,13 @@ class PlangymEnv(PlanEnv):
         if self.obs_type == "grayscale":
             return to_grayscale(self.draw_image())
         obs = self._obs if self._replayed is None else self._replayed.obs
-        return copy_element(self.observation_space, obs)
+        return copy_element(self._own_space, obs)
 
     def draw_image(self) -> np.ndarray:
         image = self._gym_env.render() if self.render_mode == "rgb_array" else None
         if not isinstance(image, np.ndarray):
             raise NotImplementedError(f"{self!r} draws no image (render_mode={self.render_mode!r})")
-        return image
+        return image.copy()  # some draw into an array that they keep
 
     def render(self) -> Any:
         self._settle()
@@ -339,21 +338,11 @@ class PlangymEnv(PlanEnv):
                 f"a state of {self!r} needs {len(data) + LENGTH_BYTES} bytes, more than "
                 f"state_capacity={self._capacity}: pass a larger one, or array_state=False"
             )
-        if out is None:
-            out = np.empty(self._capacity, np.uint8)
-        end = LENGTH_BYTES + len(data)
-        out[:LENGTH_BYTES] = np.frombuffer(len(data).to_bytes(LENGTH_BYTES, "little"), np.uint8)
-        out[LENGTH_BYTES:end] = np.frombuffer(data, np.uint8)
-        out[end:] = 0
-        return out
+        return pack(data, np.empty(self._capacity, np.uint8) if out is None else out)
 
     def load_state(self, state: Any) -> None:
         if isinstance(state, np.ndarray) and state.dtype == np.uint8:
-            data = state.tobytes()
-            end = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
-            if end > len(data):
-                raise InvalidStateError(f"not a state of {self!r}: {end} bytes in {len(data)}")
-            state = data[LENGTH_BYTES:end]
+            state = unpack(state, self)
         self.load_bytes(state)
 
     def save_home(self) -> Any:
@@ -377,8 +366,12 @@ class PlangymEnv(PlanEnv):
         self.STATE_IS_ARRAY, self._spec = False, None
 
     def describe_states(self) -> str:
-        options = self._engine_kwargs, self._wrappers, self.remove_time_limit, self.clone_seeds
+        made_by = self._spec_made and (self._spec_made.entry_point, self._spec_made.kwargs)
+        flags = self.remove_time_limit, self.clone_seeds
+        options = self._engine_kwargs, self._wrappers, *flags, made_by
         versions = " ".join(versions_of(self._base))
+        if self._snapshot is not None and self._snapshot.simulations is not None:
+            versions += "".join(f" model={int(tag):08x}" for tag in self._snapshot.simulations.tags)
         return f"{self.name} {super().describe_states()} {versions} options={digest_of(options)}"
 
     def holds_pickles(self) -> bool:
@@ -405,27 +398,3 @@ class PlangymEnv(PlanEnv):
             self._ended, self._obs = self._snapshot.load(data, self.clone_seeds)
         except Exception as error:  # bytes that are no state can raise anything
             raise InvalidStateError(f"not a state of {self!r}: {error}") from error
-
-
-def to_grayscale(image: np.ndarray) -> np.ndarray:
-    """``[H, W, 3]`` uint8 to ``[H, W]`` uint8 luma."""
-    return np.asarray(Image.fromarray(image).convert("L"))
-
-
-def _apply_wrapper(env: gym.Env, wrapper: Any) -> gym.Env:
-    if not isinstance(wrapper, tuple):
-        return wrapper(env)
-    function, arguments = wrapper
-    if isinstance(arguments, dict):
-        return function(env, **arguments)
-    if isinstance(arguments, (list, tuple)):
-        return function(env, *arguments)
-    return function(env, arguments)
-
-
-def _takes(function: Callable[..., Any], name: str) -> bool:
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return False
-    return name in parameters

@@ -28,11 +28,11 @@ class KernelEnv(PlangymEnv):
 
     Images, wrappers and whatever else is not plain go one row after the other, and so does
     everything if the kernel does not give the bits that the environment gives. That is found out
-    on random states at first use.
+    on random states at first use, for each dtype of actions.
     """
 
     _kernel: Kernel | None = None
-    _is_trusted: bool = False
+    _trusted: dict[Any, bool]  # whether the kernel is right, by the dtype of the actions
     _limit: Any = None
     _step: Any = None
 
@@ -50,7 +50,7 @@ class KernelEnv(PlangymEnv):
 
     def use_kernel(self, kernel: Kernel | None, limits: list[Any]) -> None:
         """Step batches with ``kernel``, under the one time limit of ``limits`` if there is one."""
-        self._kernel, self._is_trusted = kernel, False
+        self._kernel, self._trusted = kernel, {}
         self._limit = limits[0] if limits else None
         self._step = type(self._base).step
 
@@ -66,7 +66,7 @@ class KernelEnv(PlangymEnv):
         block = self.take_apart(states)
         if block is None or not kernel.accepts(block):
             return None
-        if not self._is_trusted and not self._trust(kernel):
+        if not self._trust(kernel, rows.actions.dtype):
             return None
         limit = NO_LIMIT if self._limit is None else self._limit._max_episode_steps
         n_frames = rows.dts * self.frameskip
@@ -84,24 +84,33 @@ class KernelEnv(PlangymEnv):
         drawn = self.obs_type != "coords" or self.return_image or self.render_mode == "human"
         return not own_step and not drawn
 
-    def _trust(self, kernel: Kernel) -> bool:
+    def _trust(self, kernel: Kernel, dtype: np.dtype) -> bool:
         """Whether kernel and environment do the same to random states, bit for bit."""
-        try:
-            self._is_trusted = self._compare(kernel)
-        except Exception:  # settings of another version of Gymnasium, or of a user's
-            self._is_trusted = False
-        self._kernel = kernel if self._is_trusted else None
-        return self._is_trusted
+        if dtype not in self._trusted:
+            try:
+                is_same = self._compare(kernel, dtype)
+            except Exception:  # settings of another version of Gymnasium, or of a user's
+                is_same = False
+            self._trusted[dtype] = is_same
+            self._kernel = kernel if is_same or dtype != self.action_space.dtype else None
+        return self._trusted[dtype]
 
-    def _compare(self, kernel: Kernel) -> bool:
+    def _compare(self, kernel: Kernel, dtype: np.dtype) -> bool:
         states = self.random_states(np.random.default_rng(0), TRIED_ROWS)
-        space = copy.deepcopy(self.action_space)
-        space.seed(0)
-        actions = np.array([space.sample() for _ in range(TRIED_ROWS)])
-        rows = Rows(actions, states, np.full(TRIED_ROWS, 2))
+        rows = Rows(self._random_actions(dtype), states, np.full(TRIED_ROWS, 2))
         one_by_one, together = (empty_columns(self.batch_spec, TRIED_ROWS) for _ in range(2))
         self._kernel = None
         expected = self.make_transitions(rows, one_by_one)
-        self._kernel, self._is_trusted = kernel, True
+        self._kernel, self._trusted[dtype] = kernel, True
         got = self.run_together(rows, together)
         return repr(expected) == repr(got) and same_columns(one_by_one, together)
+
+    def _random_actions(self, dtype: np.dtype) -> np.ndarray:
+        """Actions that use all bits of that dtype; a third of them may be beyond the bounds."""
+        space = copy.deepcopy(self.action_space)
+        space.seed(0)
+        actions = np.array([space.sample() for _ in range(TRIED_ROWS)]).astype(dtype)
+        if dtype.kind == "f":
+            actions[::3] *= dtype.type(1.7)
+            actions *= dtype.type(0.9)
+        return actions

@@ -43,8 +43,16 @@ PICKLED_WHOLE: tuple[type, ...] = (
 """Compiled kinds whose own pickle holds all of them, and what inherits from them."""
 
 DATA_OF_LIBRARIES = frozenset(
-    ("pygame.rect.Rect", "pygame.Rect", "pygame.math.Vector2", "pygame.math.Vector3")
-    + ("pygame.color.Color", "pygame.Color", "pygame.rect.FRect", "pygame.FRect")
+    [
+        "pygame.rect.Rect",
+        "pygame.Rect",
+        "pygame.rect.FRect",
+        "pygame.FRect",
+        "pygame.color.Color",
+        "pygame.Color",
+        "pygame.math.Vector2",
+        "pygame.math.Vector3",
+    ]
 )
 DISPLAY_LIBRARIES = frozenset(
     ("pygame", "pyglet", "OpenGL", "glfw", "matplotlib", "tkinter", "_tkinter", "moderngl", "PIL")

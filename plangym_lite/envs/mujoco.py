@@ -11,7 +11,7 @@ state is uint8.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import mujoco
@@ -46,6 +46,9 @@ class MujocoEnv(KernelEnv):
 
     Pictures need a way to draw: set ``MUJOCO_GL=egl`` (or ``osmesa``) where there is no display.
     """
+
+    STATES_NAME: ClassVar[str] = "MujocoEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
 
     # ---- building -----------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Environments that draw from the generators that all of Python shares.
 
-Such an environment gets generators of its own, in whose place the shared ones are put back as soon as
-it has run: the caller's never move, and the environment's are part of its state.
+Such an environment gets generators of its own, and as soon as it has run the shared ones are put
+back: the caller's never move, and the environment's are part of its state.
 """
 
 from __future__ import annotations
@@ -19,14 +19,27 @@ import numpy as np
 __all__ = ["OwnGlobals", "draws_globally", "global_numbers", "shared_kept", "shared_seeded"]
 
 ITS_OWN_GENERATORS = frozenset(
-    ("default_rng", "Generator", "RandomState", "SeedSequence", "BitGenerator", "Random")
-    + ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64", "SystemRandom", "mtrand")
+    [
+        "default_rng",
+        "Generator",
+        "RandomState",
+        "SeedSequence",
+        "BitGenerator",
+        "Random",
+        "SystemRandom",
+        "PCG64",
+        "PCG64DXSM",
+        "MT19937",
+        "Philox",
+        "SFC64",
+        "mtrand",
+    ]
 )
 """What may be taken from ``numpy.random`` and ``random`` without drawing from what is shared."""
 
 
 class OwnGlobals(gym.Wrapper):
-    """Runs an environment on global generators of its own, which begin where the shared ones are."""
+    """Runs an environment on generators of its own, which begin where the shared ones are."""
 
     def __init__(self, env: gym.Env) -> None:
         super().__init__(env)
@@ -85,7 +98,7 @@ def global_numbers() -> Any:
 
 
 def draws_globally(layers: Iterable[Any]) -> bool:
-    """Whether the code of layers asks the shared generators for numbers, as far as it can be read."""
+    """Whether the code of layers, as far as it can be read, asks the shared generators."""
     kinds = {base for layer in layers for base in type(layer).__mro__}
     own = [kind for kind in kinds if not kind.__module__.startswith(("gymnasium.", "builtins"))]
     return any(
@@ -98,17 +111,13 @@ def draws_globally(layers: Iterable[Any]) -> bool:
 
 
 def _asks(function: types.FunctionType) -> bool:
-    known = function.__globals__
-    shared = [
-        name
-        for name in function.__code__.co_names
-        if _is_shared(known.get(name), function.__code__)
-    ]
+    known, code = function.__globals__, function.__code__
+    shared = [name for name in code.co_names if _is_shared(known.get(name), code)]
     if not shared:
-        return any(_draws(known.get(name)) for name in function.__code__.co_names)
+        return any(_draws(known.get(name)) for name in code.co_names)
     steps = [step for step in dis.get_instructions(function) if step.opname != "CACHE"]
     for step, after, last in zip(steps, steps[1:], [*steps[2:], None], strict=False):
-        if not step.opname.startswith("LOAD_") or step.argval not in shared:
+        if step.opname not in ("LOAD_GLOBAL", "LOAD_NAME") or step.argval not in shared:
             continue
         if known[step.argval] is np:
             if after.argval == "random" and last and last.argval not in ITS_OWN_GENERATORS:
@@ -126,4 +135,4 @@ def _is_shared(value: Any, code: types.CodeType) -> bool:
 def _draws(value: Any) -> bool:
     """Whether it is a function of the shared generators: ``from random import choice``."""
     owner = getattr(value, "__self__", None)
-    return owner is not None and (owner is random._inst or owner is np.random.mtrand._rand)  # type: ignore
+    return owner is not None and (owner is random._inst or owner is np.random.mtrand._rand)

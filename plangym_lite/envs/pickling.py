@@ -1,7 +1,7 @@
 """How the snapshot takes objects apart, by their type.
 
-Every object that is not one of Python's basic ones passes :class:`Reducers`, which knows how to save
-its kind, or says that it cannot: :class:`NotUnderstoodError`. Nothing is left out silently.
+Every object that is not one of Python's basic ones passes :class:`Reducers`, which knows how to
+save its kind, or says that it cannot: :class:`NotUnderstoodError`. Nothing is left out silently.
 
 - *Anchors* (layers, spaces, functions, objects with ``__del__``, simulations) stay with the
   environment. In a pickle stands their number; what changes in them is saved beside it.
@@ -29,8 +29,17 @@ from gymnasium.envs.registration import EnvSpec
 from plangym_lite import pickled
 from plangym_lite.envs.kinds import is_display, is_understood, slots_of, stays
 
-__all__ = ["LARGE", "DisplayError", "NotUnderstoodError", "Pickler", "Reducers", "Unpickler"]
+__all__ = [
+    "LARGE",
+    "PROTOCOL",
+    "DisplayError",
+    "NotUnderstoodError",
+    "Pickler",
+    "Reducers",
+    "Unpickler",
+]
 
+PROTOCOL = 4  # the last that pickles arrays without buffers beside them
 LARGE = 1 << 16
 """Bytes of an array from which on it is asked whether it changes at all."""
 OWN_REFERENCES = 3  # to the owner of an array's memory: of the array, and two in _view
@@ -99,10 +108,12 @@ class Reducers(dict[type, Callable[[Any], Any]]):
             return _dtype
         if is_display(kind):
             return self._display
-        if stays(kind) or hasattr(kind, "__del__") or _is_simulation(kind):
+        if stays(kind) or _is_simulation(kind):
             return self._anchored
         if not is_understood(kind):
             return self._not_understood
+        if hasattr(kind, "__del__"):
+            return self._anchored
         return _as_usual if _has_builtin_base(kind) else _raw_of(kind)
 
     # ---- what stays with the environment --------------------------------------------------------
@@ -125,7 +136,7 @@ class Reducers(dict[type, Callable[[Any], Any]]):
             return NotImplemented
         return self._anchored(value)
 
-    def _module(self, value: Any) -> Any:
+    def _module(self, value: types.ModuleType) -> Any:
         if sys.modules.get(value.__name__) is value:
             return pickled.module, (value.__name__,)
         return self._anchored(value)
@@ -227,6 +238,9 @@ class Reducers(dict[type, Callable[[Any], Any]]):
 
     def _foreign_view(self, value: np.ndarray, owner: Any) -> Any:
         """An array whose memory is not numpy's."""
+        if type(owner) is memoryview and owner.contiguous:
+            whole: Any = owner.obj
+            owner = whole if len(whole) == owner.nbytes else owner
         if type(owner) in (bytes, bytearray):
             start = _address(np.frombuffer(owner, np.uint8)) if len(owner) else _address(value)
             offset = _address(value) - start
@@ -306,7 +320,7 @@ def _address(array: np.ndarray) -> int:
 
 
 def _as_usual(value: Any) -> Any:
-    return value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    return value.__reduce_ex__(PROTOCOL)
 
 
 def _scalar(value: np.generic) -> Any:

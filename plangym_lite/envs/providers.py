@@ -30,8 +30,17 @@ def register_ids_of(provider: str) -> None:
 
 
 def spec_of(name: str) -> Any:
-    """Gymnasium's spec of an id, importing the packages that may provide it; or ``None``."""
-    for provider in ("", *PROVIDERS):
+    """Gymnasium's spec of an id, importing the packages that may provide it; or ``None``.
+
+    ``"module:Id-v0"`` imports its module, and no other.
+
+    Raises:
+        ModuleNotFoundError: there is no such module.
+    """
+    module, _, name = name.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    for provider in ("", *(() if module else PROVIDERS)):
         if provider:
             register_ids_of(provider)
         try:

@@ -23,6 +23,7 @@ from gymnasium import spaces
 from plangym_lite.envs.snapshot import Snapshot, layers_of
 from plangym_lite.envs.stand import Images, Root, Stand
 from plangym_lite.errors import InvalidStateError
+from plangym_lite.stable import register, stable_reduce
 from plangym_lite.transitions import ARRAY_SPACES
 
 __all__ = ["ReplayedEnv", "Root", "Trail"]
@@ -38,6 +39,12 @@ class Trail(NamedTuple):
     root: Root
     frames: bytes  # the actions, one after another
     ended: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return stable_reduce("Trail", *self)
+
+
+register("Trail", Trail)
 
 
 class ReplayedEnv(gym.Env):
@@ -260,7 +267,7 @@ def _to_bytes(space: Any, action: Any) -> bytes:
         return bytes((int(action) - int(space.start),))
     if isinstance(space, spaces.Box):
         array = np.asarray(action)
-        kind = array.dtype.char
+        kind: str = array.dtype.char
         if kind not in FLOATS or space.dtype.kind != "f":
             array, kind = array.astype(space.dtype), " "
         return kind.encode() + array.tobytes()
@@ -290,7 +297,7 @@ def _boxes_in(space: spaces.Box, frames: bytes) -> Iterator[Any]:
     while at < len(frames):
         kind = frames[at : at + 1].decode()
         dtype = space.dtype if kind == " " else np.dtype(kind)
-        end = at + 1 + size * dtype.itemsize  # type: ignore[union-attr]
+        end = at + 1 + size * dtype.itemsize
         action = np.frombuffer(frames[at + 1 : end], dtype).reshape(space.shape)
         yield action.copy() if space.shape else action[()]
         at = end

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import stable_retro
 
+from plangym_lite.envs.certify import Verdict
 from plangym_lite.envs.gym import PlangymEnv
 from plangym_lite.errors import InvalidStateError, NotCloneableError
 
@@ -23,7 +24,7 @@ __all__ = ["RetroEnv", "games", "is_game"]
 
 LENGTH = struct.Struct("<I")  # of the memory, as it is saved
 WORD = 64
-STAYS = {"initial_state"}  # what an episode begins with: a constant, as large as a state
+STAYS = ("initial_state",)  # what an episode begins with: a constant, as large as a state
 
 
 def is_game(name: str) -> bool:
@@ -53,7 +54,11 @@ class RetroEnv(PlangymEnv):
             ``scenario``, ``players`` and others.
     """
 
+    STATES_NAME: ClassVar[str] = "RetroEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
     SINGLETON: ClassVar[bool] = True
+    STATE_METHODS: ClassVar[tuple[str, ...]] = ()
+    _saved_by_engine = ("em", "data", *STAYS)
     OBS_TYPES: ClassVar[tuple[str, ...]] = (*PlangymEnv.OBS_TYPES, "ram")
 
     def __init__(self, name: Any, *others: Any, **engine_kwargs: Any) -> None:
@@ -69,18 +74,11 @@ class RetroEnv(PlangymEnv):
             kwargs["obs_type"] = stable_retro.Observations.RAM
         return stable_retro.make(self._make, **kwargs)
 
-    def prepare_states(self) -> None:
-        given = self._capacity
-        super().prepare_states()
-        self._snapshot.left_out[-1] |= STAYS
-        self._snapshot._remember_names()
-        if self.STATE_IS_ARRAY and given is None:
-            self._capacity = self._measure_capacity()
-
-    def _measure_capacity(self) -> int:
-        self._take_picture()
-        rest = len(super().save_bytes())  # of one size, but for what wrappers gather
-        return -(-(len(self._base.em.get_state()) + 2 * rest) // WORD) * WORD
+    def take_verdict(self, verdict: Verdict) -> None:
+        super().take_verdict(verdict)
+        if self.STATE_IS_ARRAY and not self._has_own_capacity and verdict.capacity:
+            memory = len(self._base.em.get_state())  # which does not grow: once is enough
+            self._capacity = -(-(verdict.capacity - memory) // WORD) * WORD
 
     # ---- running ------------------------------------------------------------------------------
 

@@ -1,40 +1,45 @@
 """Sets in a state. A pickle holds what is in a set, not in which order the set is walked.
 
-That order depends on how the set came about: on its size at its largest, and on what was removed.
-A set that is built again from its elements is walked in the same order most of the time, not always.
+That order depends on how the set came about: on its size at its largest, and on what was removed. A
+set that is built again from its elements is walked in the same order most of the time, not always.
 """
 
 from __future__ import annotations
 
 import gc
 import types
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-__all__ = ["walk_otherwise"]
+__all__ = ["walk_sets"]
 
 CLOSED_KINDS = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, np.ndarray)
 ATOMS = (str, bytes, int, float, bool, type(None), np.generic)
 MOST_OBJECTS = 200_000
 
 
-def walk_otherwise(roots: Iterable[Any]) -> tuple[bool, bool]:
-    """Whether there are sets behind some objects; whether one would be walked in another order."""
-    todo, seen, found = list(roots), set(), False
+def walk_sets(roots: Iterable[Any]) -> tuple[Counter[int], bool]:
+    """What is in the sets behind some objects; whether all would be walked in the same order.
+
+    The first is a number for each set of more than one element, which differs where they do.
+    """
+    todo, is_stable = list(roots), True
+    seen: set[int] = set()
+    found: Counter[int] = Counter()
     while todo and len(seen) < MOST_OBJECTS:
         value = todo.pop()
         if isinstance(value, ATOMS) or id(value) in seen:
             continue
         seen.add(id(value))
         if isinstance(value, (set, frozenset)) and len(value) > 1:
-            found = True
             order = list(value)
-            if list(set(order)) != order:
-                return True, True
-        if isinstance(value, CLOSED_KINDS) or isinstance(value, (gym.Space, gym.Env)):
-            continue
-        todo += gc.get_referents(value)
-    return found, False
+            found[hash(frozenset(order))] += 1
+            by_address = any(type(part).__hash__ is object.__hash__ for part in order)
+            is_stable = is_stable and not by_address and list(set(order)) == order
+        if not isinstance(value, (*CLOSED_KINDS, gym.Space, gym.Env)):
+            todo += gc.get_referents(value)
+    return found, is_stable

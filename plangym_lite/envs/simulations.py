@@ -1,7 +1,7 @@
 """MuJoCo's simulations inside an environment that somebody else wrote.
 
-Model and data stay with the environment, wherever its attributes lead to them. In a state stands the
-memory of each simulation (:mod:`.mujoco_memory`), and views of it are saved as places in it.
+Model and data stay with the environment, wherever its attributes lead to them. In a state stands
+the memory of each simulation (:mod:`.mujoco_memory`), and views of it are saved as places in it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.envs.mujoco_memory import SimulationMemory, changed_fields, copy_of_model
-from plangym_lite.errors import InvalidStateError, NotCloneableError
+from plangym_lite.envs.mujoco_memory import (
+    SimulationMemory,
+    changed_fields,
+    copy_of_model,
+    model_tag,
+)
+from plangym_lite.errors import InvalidStateError
 
 __all__ = ["Simulations", "is_data", "is_model"]
 
@@ -37,6 +42,7 @@ class Simulations:
     def __init__(self, anchors: list[Any], fields: tuple[tuple[str, ...], ...] = ()) -> None:
         self._anchors, self._fields = anchors, fields
         self._memories: dict[int, SimulationMemory] = {}  # by the number of the anchor
+        self.tags: list[float] = []  # of the models, in the same order
         self._places: list[tuple[int, int, int, str]] = []  # start, end, anchor, name of the array
 
     def learn(self) -> None:
@@ -50,6 +56,7 @@ class Simulations:
                 index = len(self._memories)
                 fields = self._fields[index] if index < len(self._fields) else ()
                 self._memories[number] = SimulationMemory(anchor.model, anchor, fields)
+                self.tags.append(model_tag(anchor.model, "", fields))
                 self._add_places(number, anchor)
             elif is_model(anchor):
                 self._add_places(number, anchor)
@@ -77,23 +84,24 @@ class Simulations:
         shape, strides, dtype = form
         return np.ndarray(shape, dtype, getattr(self._anchors[number], name), offset, strides)
 
-    def save(self) -> list[bytes]:
-        """The memory and the contacts of each simulation."""
-        saved = []
+    def save(self) -> list[Any]:
+        """The tags of the models, and the memory and the contacts of each simulation."""
+        saved: list[Any] = [self.tags]
         for memory in self._memories.values():
             row = np.empty(memory.size)
             memory.save(row)
             saved += [row.tobytes(), memory.save_contacts()]
         return saved
 
-    def load(self, saved: list[bytes]) -> None:
+    def check(self, saved: list[Any]) -> None:
+        """Raise unless it was saved of the same models."""
+        if saved[0] != self.tags:
+            raise InvalidStateError("it is of another model")
+
+    def load(self, saved: list[Any]) -> None:
         """Put back what ``save`` gave."""
-        if len(saved) != 2 * len(self._memories):
-            raise InvalidStateError(f"{len(saved) // 2} simulations, not {len(self._memories)}")
-        rows, contacts = saved[::2], saved[1::2]
+        rows, contacts = saved[1::2], saved[2::2]
         for memory, row, found in zip(self._memories.values(), rows, contacts, strict=True):
-            if len(row) != 8 * memory.size:
-                raise InvalidStateError("a simulation of another model")
             memory.load(np.frombuffer(row))
             memory.load_contacts(found)
 
@@ -109,15 +117,6 @@ class Simulations:
         """For each simulation the arrays of its model that are not as they were."""
         pairs = zip(self._memories.values(), before, strict=False)
         return tuple(changed_fields(memory.model, copies) for memory, copies in pairs)
-
-
-def try_simulations(simulations: Simulations) -> str:
-    """Why the simulations cannot be saved; an empty text if they can."""
-    try:
-        simulations.learn()
-    except NotCloneableError as error:
-        return str(error)
-    return ""
 
 
 def _address(array: np.ndarray) -> int:

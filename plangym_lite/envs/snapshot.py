@@ -12,37 +12,38 @@ State that lives in class attributes, globals, files or clocks is out of reach.
 
 from __future__ import annotations
 
-import functools
 import io
 import random
-import struct
-import types
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
-from gymnasium.utils import EzPickle, RecordConstructorArgs
 
 from plangym_lite import pickled
-from plangym_lite.envs.generators import GENERATOR_WORDS, generator_to_words, words_to_generator
-from plangym_lite.envs.kinds import slots_of, stays
+from plangym_lite.envs.anchors import (
+    action_spaces,
+    checksum_of,
+    content_of,
+    has_attributes,
+    put_back,
+    space_words,
+    words_to_spaces,
+)
 from plangym_lite.envs.pickling import (
+    PROTOCOL,
     DisplayError,
     NotUnderstoodError,
     Pickler,
     Reducers,
     Unpickler,
 )
-from plangym_lite.envs.sets import walk_otherwise
+from plangym_lite.envs.sets import walk_sets
 from plangym_lite.errors import InvalidStateError
 
 __all__ = ["Snapshot", "layers_of"]
 
-SPACE_WORDS = struct.Struct(f"<{1 + GENERATOR_WORDS}I")
-NO_GENERATOR = bytes(SPACE_WORDS.size)
+NOTHING: set[str] = set()
 MOST_ROUNDS = 20  # of discovering what stays
 
 
@@ -62,6 +63,7 @@ class Snapshot:
         below: layers that are not saved, though what is saved may refer to them.
         constants: which of the large arrays that are there from the start never change.
         fields: for each MuJoCo simulation the arrays of its model that change.
+        leaving: attributes of the last layer that are not saved, because somebody else does.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Snapshot:
         *,
         constants: Sequence[int] = (),
         fields: tuple[tuple[str, ...], ...] = (),
+        leaving: Iterable[str] = (),
     ) -> None:
         self.left_out: dict[int, set[str]] = {}  # by anchor: attributes that only show
         self._reducers = Reducers()
@@ -78,8 +81,9 @@ class Snapshot:
         for layer in (*layers, *below):
             self._reducers.anchor(layer)
         self._n_layers, self._below = len(layers), set(range(len(layers), len(layers) + len(below)))
+        if leaving:
+            self.left_out[len(layers) - 1] = set(leaving)
         self._has_sets = False
-        self._slots = _Slots()
         self._generators: list[Any] = []
         self._restore_generators = True
         self._globals = {
@@ -103,7 +107,7 @@ class Snapshot:
         """Find what stays with the environment, and what is not understood, as it is now."""
         reducers = self._reducers
         reducers.discovering, reducers.problems, reducers.large = True, {}, []
-        self._action_spaces = list(_generators_of_spaces(self._layers()))
+        self._action_spaces = list(action_spaces(self._layers()))
         try:
             for _ in range(MOST_ROUNDS):
                 known = len(reducers.anchors)
@@ -116,14 +120,15 @@ class Snapshot:
                 if len(reducers.anchors) == known:
                     break
             self._learn_simulations()
-            self._has_sets |= self._walk_sets()[0]
+            self.sets, self._is_stable = self._walk_sets()
+            self._has_sets |= bool(self.sets)
         finally:
             reducers.discovering = False
 
     def problems(self) -> list[str]:
-        """What no snapshot of this environment would hold; to be asked before a picture is drawn."""
+        """What no snapshot would hold of it; to be asked before a picture is drawn."""
         found = [f"{kind.__module__}.{kind.__qualname__}" for kind in self._reducers.problems]
-        if self._has_sets and self._walk_sets()[1]:
+        if not self._is_stable:
             found.append("a set that would come back in another order")
         return sorted(found)
 
@@ -166,7 +171,7 @@ class Snapshot:
         Raises:
             NotUnderstoodError: there is something that no snapshot holds.
         """
-        if self._has_sets and self._walk_sets()[1]:
+        if self._has_sets and not self._walk_sets()[1]:
             raise NotUnderstoodError("a set would come back in another order")
         try:
             return self._pickle(self._everything(extra))
@@ -176,38 +181,24 @@ class Snapshot:
 
     def _everything(self, extra: Any) -> tuple[Any, ...]:
         simulated = None if self.simulations is None else self.simulations.save()
-        spaces = b"".join(_space_words(space) for space in self._action_spaces)
+        spaces = b"".join(space_words(space) for space in self._action_spaces)
         left_out = self.left_out or None
         return self._contents(), spaces, simulated, left_out, extra
 
     def _contents(self) -> list[Any]:
         return [
-            None if number in self._below else self._content(number, anchor)
+            None
+            if number in self._below
+            else content_of(anchor, self.left_out.get(number, NOTHING))
             for number, anchor in enumerate(self._anchors)
         ]
-
-    def _content(self, number: int, anchor: Any) -> Any:
-        if isinstance(anchor, types.FunctionType):
-            return _function_content(anchor)
-        if isinstance(anchor, (spaces.Space, np.ndarray)) or not _has_attributes(anchor):
-            return None
-        skipped: Any = _constant_names(type(anchor))
-        if number in self.left_out:
-            skipped = skipped | self.left_out[number]
-        attributes = vars(anchor)
-        if skipped:
-            attributes = {key: value for key, value in attributes.items() if key not in skipped}
-        slots = self._slots[type(anchor)]
-        if not slots:
-            return attributes, None
-        return attributes, {key: getattr(anchor, key) for key in slots if hasattr(anchor, key)}
 
     def sizes(self) -> list[tuple[str, int]]:
         """Attributes and how many bytes each would take by itself, the largest first."""
         found = [
             (f"{type(anchor).__name__}.{name}", len(self._pickle(value)))
             for number, anchor in enumerate(self._anchors)
-            if number not in self._below and _has_attributes(anchor)
+            if number not in self._below and has_attributes(anchor)
             for name, value in vars(anchor).items()
         ]
         return sorted(found, key=lambda part: -part[1])
@@ -215,7 +206,7 @@ class Snapshot:
     def _leave_out_displays(self) -> None:
         """Attributes that came up by drawing stay where they are."""
         for number, anchor in enumerate(self._anchors):
-            if number in self._below or not _has_attributes(anchor):
+            if number in self._below or not has_attributes(anchor):
                 continue
             for name, value in vars(anchor).items():
                 try:
@@ -226,7 +217,7 @@ class Snapshot:
 
     def _pickle(self, value: Any) -> bytes:
         buffer = io.BytesIO()
-        pickler = Pickler(buffer, 4)
+        pickler = Pickler(buffer, PROTOCOL)
         pickler.reducers = self._reducers
         self._reducers.generators = []
         try:
@@ -235,9 +226,9 @@ class Snapshot:
             raise RecursionError("objects that lead to each other too deeply") from error
         return buffer.getvalue()
 
-    def _walk_sets(self) -> tuple[bool, bool]:
-        """Whether there are sets, and whether one would come back in another order."""
-        return walk_otherwise([vars(each) for each in self._anchors if _has_attributes(each)])
+    def _walk_sets(self) -> tuple[Any, bool]:
+        """What is in sets, and whether all of them would come back in the same order."""
+        return walk_sets([vars(each) for each in self._anchors if has_attributes(each)])
 
     # ---- restoring ------------------------------------------------------------------------------
 
@@ -255,26 +246,17 @@ class Snapshot:
         contents, words, simulated, left_out, extra = unpickler.load()
         if len(contents) != len(self._anchors):
             raise InvalidStateError(f"{len(contents)} parts instead of {len(self._anchors)}")
+        if simulated is not None:
+            self.simulations.check(simulated)
         for number, content in enumerate(contents):
             if content is not None:
                 skipped = self.left_out.get(number, set()) | (left_out or {}).get(number, set())
-                _put_back(self._anchors[number], content, skipped)
+                put_back(self._anchors[number], content, skipped)
         if simulated is not None:
             self.simulations.load(simulated)
         if generators:
-            self._load_spaces(words)
+            words_to_spaces(words, self._action_spaces)
         return extra
-
-    def _load_spaces(self, words: bytes) -> None:
-        for index, space in enumerate(self._action_spaces):
-            start = index * SPACE_WORDS.size
-            given, *numbers = SPACE_WORDS.unpack_from(words, start)
-            if not given:
-                space._np_random = None
-                continue
-            if space._np_random is None:
-                space._np_random = np.random.default_rng(0)
-            words_to_generator(numbers, space._np_random)
 
     # ---- what the names in a pickle mean --------------------------------------------------------
 
@@ -321,19 +303,6 @@ class Snapshot:
         return found
 
 
-class _Slots(dict[type, tuple[str, ...]]):
-    """The slots of classes that were asked for."""
-
-    def __missing__(self, kind: type) -> tuple[str, ...]:
-        self[kind] = slots_of(kind)
-        return self[kind]
-
-
-def checksum_of(array: np.ndarray) -> int:
-    """A number that differs where the content of an array does."""
-    return zlib.crc32(array.tobytes() if array.dtype.hasobject else np.ascontiguousarray(array))
-
-
 def _came_from(present: Any, kind: str, origin: Any) -> bool:
     """Whether a generator is of a kind and would spawn as one of that origin."""
     if type(present) is not np.random.Generator or type(present.bit_generator).__name__ != kind:
@@ -342,85 +311,3 @@ def _came_from(present: Any, kind: str, origin: Any) -> bool:
     if origin is None or type(seed) is not np.random.SeedSequence:
         return origin is None
     return origin == (seed.entropy, seed.spawn_key, seed.pool_size, seed.n_children_spawned)
-
-
-def _generators_of_spaces(layers: Sequence[gym.Env]) -> Iterator[Any]:
-    """The action spaces, and those inside of them, whose generators draw actions."""
-    todo, seen = [layer.action_space for layer in layers], set()
-    while todo:
-        space: Any = todo.pop(0)
-        if space is None or id(space) in seen:
-            continue
-        seen.add(id(space))
-        yield space
-        inner = getattr(space, "spaces", ())
-        todo += inner.values() if isinstance(inner, dict) else list(inner)
-        todo += [getattr(space, name, None) for name in ("feature_space", "node_space")]
-
-
-def _space_words(space: Any) -> bytes:
-    generator = space._np_random
-    if generator is None or type(generator.bit_generator) is not np.random.PCG64:
-        return NO_GENERATOR
-    return SPACE_WORDS.pack(1, *generator_to_words(generator))
-
-
-def _has_attributes(anchor: Any) -> bool:
-    """Whether attributes of an anchor are part of the state."""
-    if isinstance(anchor, gym.Env):
-        return True
-    kind = type(anchor)
-    return hasattr(kind, "__del__") and hasattr(anchor, "__dict__") and not stays(kind)
-
-
-@functools.lru_cache(4096)
-def _constant_names(kind: type) -> frozenset[str]:
-    """Attributes that say how an environment was made, kept there by classes of Gymnasium's."""
-    names = CONSTANT_NAMES if issubclass(kind, gym.Env) else frozenset()
-    if issubclass(kind, RecordConstructorArgs):
-        names |= {"_saved_kwargs"}
-    if issubclass(kind, EzPickle):
-        names |= {"_ezpickle_args", "_ezpickle_kwargs"}
-    return names
-
-
-CONSTANT_NAMES = frozenset({"spec", "_cached_spec", "metadata", "_metadata"})
-"""What Gymnasium itself defines for describing an environment."""
-
-
-def _function_content(function: types.FunctionType) -> Any:
-    """What may change in a function: what it closes over, its defaults, its attributes."""
-    cells = tuple(_cell_content(cell) for cell in function.__closure__ or ())
-    content = cells, function.__defaults__, function.__kwdefaults__, function.__dict__ or None
-    return None if content == ((), None, None, None) else content
-
-
-def _cell_content(cell: Any) -> tuple[Any, ...]:
-    try:
-        return (cell.cell_contents,)
-    except ValueError:  # empty
-        return ()
-
-
-def _put_back(anchor: Any, content: Any, skipped: set[str]) -> None:
-    """Give an anchor the content that it had."""
-    if isinstance(anchor, types.FunctionType):
-        cells, anchor.__defaults__, anchor.__kwdefaults__, attributes = content
-        for cell, (*value,) in zip(anchor.__closure__ or (), cells, strict=True):
-            if value:
-                cell.cell_contents = value[0]
-        anchor.__dict__.clear()
-        anchor.__dict__.update(attributes or {})
-        return
-    attributes, slots = content
-    present, stay = vars(anchor), _constant_names(type(anchor)) | skipped
-    for name in [name for name in present if name not in attributes and name not in stay]:
-        del present[name]  # born since
-    for name in skipped & attributes.keys():
-        del attributes[name]
-    present.update(attributes)
-    for name in slots_of(type(anchor)) if slots is not None else ():
-        if name in slots:
-            object.__setattr__(anchor, name, slots[name])
-        elif hasattr(anchor, name):
-            object.__delattr__(anchor, name)

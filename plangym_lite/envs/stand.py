@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
 
+from plangym_lite.stable import register, stable_reduce
+
 __all__ = ["Images", "Root", "Stand"]
 
 
@@ -15,6 +17,12 @@ class Root(NamedTuple):
     seed: int
     options: bytes | None  # pickled
     wrappers: bytes | None  # what the wrappers around the engine had gathered before
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return stable_reduce("Root", *self)
+
+
+register("Root", Root)
 
 
 class Images(Protocol):

@@ -47,10 +47,13 @@ class Block:
     is_own: bool = True  # whether the parts may be written to
 
     def put(self, rows: np.ndarray, parts: Parts) -> None:
-        """Replace some rows of the parts."""
+        """Replace some rows of the parts; parts widen where their new rows have a wider dtype."""
         if not self.is_own:
             self.parts, self.is_own = [part.copy() for part in self.parts], True
-        for part, new in zip(self.parts, parts, strict=True):
+        for index, new in enumerate(parts):
+            part = self.parts[index]
+            if part.dtype != new.dtype:
+                part = self.parts[index] = part.astype(np.promote_types(part.dtype, new.dtype))
             part[rows] = new
 
 

@@ -12,7 +12,7 @@ picture shows the taxi pointing where it moved last, whatever was drawn before.
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -40,6 +40,9 @@ class ToyText(KernelEnv):
 
     Subclasses of them, random maps and any user's wrappers are saved by the generic snapshot.
     """
+
+    STATES_NAME: ClassVar[str] = "ToyText"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
 
     def adopt_layers(self) -> None:
         self._limits: list[Any] = [

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
-
-import numpy as np
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.testing.comparing import Difference, row_of
-from plangym_lite.testing.reference import Reference, make_reference
-from plangym_lite.testing.walking import (
-    Entry,
-    draw_actions,
-    play,
-    play_elsewhere,
-    step_entry,
-    wander,
-)
+from plangym_lite.testing.comparing import Difference
+from plangym_lite.testing.judging import Judge
+from plangym_lite.testing.keeping import Keeper, OwnNumbers
+from plangym_lite.testing.reference import Options, Reference, make_reference
+from plangym_lite.testing.walking import play, play_elsewhere, wander
 
 __all__ = ["Contract"]
 
@@ -28,31 +21,31 @@ WANDERING = 50
 class Contract:
     """The checks, one method each; each raises :class:`Difference` where it finds one.
 
-    The arguments are those of :func:`check_exact`.
+    Args:
+        make_env: makes a new environment.
+        options: what the walk is made of.
+        n_workers: check batches in so many processes too.
+        timeout: seconds that another process may take.
     """
 
     def __init__(
         self,
         make_env: Callable[[], PlanEnv],
+        options: Options,
         *,
-        seed: int = 0,
-        depths: tuple[int, ...] = (0, 5, 30),
-        length: int = 40,
-        reach: int = 300,
         n_workers: int | None = None,
         timeout: float = 60.0,
     ) -> None:
-        self.make_env = make_env
-        self.seed, self.length, self.reach = seed, length, reach
+        self.make_env, self.options = make_env, options
         self.n_workers, self.timeout = n_workers, timeout
-        self._depths = tuple(sorted(depths))
-        self.checks = 0
         self.notes: list[str] = []
-        self.at = "the first walk"  # what is being checked, for messages
+        self.judge = Judge(options.seed, options.length)
+        self._first: tuple[PlanEnv, OwnNumbers] | None = None
 
     def all_checks(self) -> list[Callable[[], None]]:
         """The checks in order."""
         return [
+            self.as_plain_gymnasium,
             self.saving_changes_nothing,
             self.restoring_at_once_changes_nothing,
             self.same_object_after_wandering,
@@ -65,95 +58,135 @@ class Contract:
 
     # ---- the reference ------------------------------------------------------------------------
 
+    def begin(self) -> PlanEnv:
+        """Make the first environment, which the reference begins with.
+
+        Raises:
+            Exception: whatever ``make_env`` raises.
+        """
+        numbers = OwnNumbers()
+        with numbers:
+            env = self.make_env()
+        self._first = env, numbers
+        return env
+
     @cached_property
     def reference(self) -> Reference:
         """The walk that everything is compared with."""
-        reference = make_reference(self.make_env, self.seed, self._depths, self.length, self.reach)
+        first, self._first = self._first, None
+        reference = make_reference(self.make_env, self.options, first)
         self.notes += reference.notes
+        self.judge.reference = reference
+        if not self.judge.ends():
+            self.notes.append(f"no episode ended within {len(reference.tape)} moves")
         return reference
 
-    def same_tape(self, expected: list[Entry], got: list[Entry]) -> None:
-        """Compare two tapes; raise the first difference."""
-        for step, (one, other) in enumerate(zip(expected, got, strict=True)):
-            self._same_entry(one, other, f"step {step}")
-        self.checks += 1
+    @contextmanager
+    def _made(self, check: str) -> Iterator[tuple[PlanEnv, Keeper]]:
+        """A new environment; what it gives must not change until after it is closed."""
+        keeper = Keeper()
+        with self.make_env() as env:
+            yield env, keeper
+            self._nothing_changed(keeper, check)
+        self._nothing_changed(keeper, f"{check}, once it is closed")
 
-    def _same_entry(self, expected: Entry, got: Entry, where: str) -> None:
-        for path, text in self.reference.compare(expected, got):
-            raise Difference(f"{self.at}, {where}: {path}: {text}")
+    def _nothing_changed(self, keeper: Keeper, check: str) -> None:
+        try:
+            keeper.check()
+        except Difference as difference:
+            raise Difference(f"{check}: {difference}") from None
 
-    def _restored(self, env: PlanEnv, depth: int, check: str) -> None:
+    def _restored(self, env: PlanEnv, keeper: Keeper, depth: int, check: str) -> None:
         """Restore the walk's state at ``depth`` in ``env`` and make the walk's next moves."""
-        self.at = f"{check}, depth {depth}"
+        self.judge.at = f"{check}, depth {depth}"
         stretch = self.reference.stretch(depth)
         env.set_state(stretch.state)
-        tape = play(env, stretch.moves, images=stretch.images, saving=stretch.saving)
-        self.same_tape(self.reference.expected(depth), tape)
+        images, saving = stretch.images, stretch.saving
+        tape = play(env, stretch.moves, keeper, images=images, saving=saving)
+        self.judge.same_tape(self.reference.expected(depth), tape)
 
     # ---- the checks ---------------------------------------------------------------------------
 
+    def as_plain_gymnasium(self) -> None:
+        """The first environment that is made gives what a plain one gives, from the seed on."""
+        self.judge.at = "the first walk"
+        reference = self.reference
+        if reference.unshown is not None:
+            raise Difference(reference.unshown)
+        if reference.repeatable:
+            self.judge.at = "beside plain Gymnasium, from the seed"
+            self.judge.same_tape(reference.tape, reference.own)
+        if reference.wrong is not None:
+            raise Difference(reference.wrong)
+
     def saving_changes_nothing(self) -> None:
         """A walk with states saved and images drawn is the walk without."""
-        self.at = "the first walk"
+        self.judge.at = "the first walk"
         reference = self.reference
-        self.at = "saving on the way, from the seed"
-        shorter = min(len(reference.tape), len(reference.saved))
-        self.same_tape(reference.tape[:shorter], reference.saved[:shorter])
+        self.judge.at = "saving on the way, from the seed"
+        self.judge.same_tape(reference.tape, reference.saved)
 
     def restoring_at_once_changes_nothing(self) -> None:
         """``set_state(get_state())`` on the way is a no-op."""
         reference = self.reference
-        stops = reference.depths
-        with self.make_env() as env:
-            env.reset(return_state=False, seed=self.seed)
+        stops, moves, check = reference.depths, reference.moves, "set_state(get_state())"
+        with OwnNumbers(), self._made(check) as (env, keeper):
+            env.reset(return_state=False, seed=self.options.seed)
             if not reference.repeatable:
                 env.set_state(reference.saved[0].state)
-            play(env, reference.moves[: stops[0]])
-            for depth, stop in zip(stops, [*stops[1:], len(reference.moves)], strict=True):
-                self.at = f"set_state(get_state()), depth {depth}"
+            play(env, moves[: stops[0]], keeper)
+            for depth, stop in zip(stops, [*stops[1:], len(moves)], strict=True):
+                self.judge.at = f"{check}, depth {depth}"
                 env.set_state(env.get_state())
                 tape = play(
                     env,
-                    reference.moves[depth:stop],
+                    moves[depth:stop],
+                    keeper,
                     images=reference.stretch(depth).images,
                     saving=reference.compares_states,
                 )
-                self.same_tape(reference.expected(depth, stop), tape)
+                self.judge.same_tape(reference.expected(depth, stop), tape)
 
     def same_object_after_wandering(self) -> None:
         """One environment restores every depth, with other episodes in between."""
-        with self.make_env() as env:
-            for depth in reversed(self.reference.depths):
-                wander(env, self.seed + 1 + depth, WANDERING)
-                self._restored(env, depth, "same object after wandering")
+        check, depths = "same object after wandering", self.reference.depths
+        with self._made(check) as (env, keeper):
+            for depth in reversed(depths):
+                wander(env, self.options.seed + 1 + depth, WANDERING)
+                self._restored(env, keeper, depth, check)
 
     def fresh_object(self) -> None:
         """New environments restore states: right away, and after playing something else."""
         *others, last = self.reference.depths
-        with self.make_env() as env:
-            self._restored(env, last, "fresh object")
-        with self.make_env() as env:
-            wander(env, self.seed + 2, 11)
+        with self._made("fresh object") as (env, keeper):
+            self._restored(env, keeper, last, "fresh object")
+        check = "fresh object that played something else"
+        with self._made(check) as (env, keeper):
+            wander(env, self.options.seed + 2, 11)
             for depth in others:
-                self._restored(env, depth, "fresh object that played something else")
+                self._restored(env, keeper, depth, check)
 
     def another_process(self) -> None:
         """An environment made in another process restores the states."""
         depths = self.reference.depths
         stretches = [self.reference.stretch(depth) for depth in depths]
-        self.at = "another process"
+        self.judge.at = "another process"
         try:
             tapes = play_elsewhere(self.make_env, stretches, self.timeout)
         except Difference as difference:
-            raise Difference(f"{self.at}: {difference}") from None
+            raise Difference(f"{self.judge.at}: {difference}") from None
         for depth, tape in zip(depths, tapes, strict=True):
-            self.at = f"another process, depth {depth}"
-            self.same_tape(self.reference.expected(depth), tape)
+            self.judge.at = f"another process, depth {depth}"
+            self.judge.same_tape(self.reference.expected(depth), tape)
 
     def through_step_batch(self) -> None:
-        """Each recorded state and action gives the next entry, in any order; nothing moves."""
-        with self.make_env() as env:
-            self._batches(env, "step_batch")
+        """Each recorded state and action gives the next entry, in any order; nothing moves.
+
+        Rows chained from the states of rows, and rollouts, give the same.
+        """
+        self.judge.at, _ = "step_batch", self.reference
+        with self._made("step_batch") as (env, keeper):
+            self.judge.batches(env, keeper, "step_batch")
 
     def through_workers(self) -> None:
         """The same through processes, where ``n_workers`` asks for them."""
@@ -164,80 +197,20 @@ class Contract:
         except ImportError as error:
             self.notes.append(f"workers were not checked: {error}")
             return
+        (check, ends), _ = _names(self.n_workers), self.reference
+        keeper = Keeper()
         with ParallelEnv(self.make_env, n_workers=self.n_workers) as env:
-            self._batches(env, f"step_batch with {self.n_workers} workers")
-            self._absorbed(env, f"terminals with {self.n_workers} workers")
+            self.judge.batches(env, keeper, check)
+            self.judge.absorbed(env, keeper, ends)
+            self._nothing_changed(keeper, check)
+        self._nothing_changed(keeper, f"{check}, once it is closed")
 
     def terminals_absorb(self) -> None:
         """From an ended state nothing moves: reward 0, same state, flags and observation."""
-        with self.make_env() as env:
-            self._absorbed(env, "terminals")
-
-    # ---- batches ------------------------------------------------------------------------------
-
-    def _batches(self, env: PlanEnv, check: str) -> None:
-        reference = self.reference
-        moves, saved = reference.moves, reference.saved
-        order = np.random.default_rng(self.seed)
-        for depth in reference.depths:
-            self.at = f"{check}, depth {depth}"
-            env.set_state(saved[depth].state)
-            rows = [
-                number
-                for number in range(depth, min(depth + self.length, len(moves)))
-                if not moves[number].reset
-            ]
-            out = self._batch(env, rows, [saved[number].state for number in rows])
-            shuffled = [rows[k] for k in order.permutation(len(rows))]
-            self._batch(env, shuffled, [saved[number].state for number in shuffled])
-            after = dict(zip(rows, out.states, strict=True))
-            chained = [number + 1 for number in rows if number + 1 in after]
-            self._batch(env, chained, [after[number - 1] for number in chained])
-            self.at += ", what was current before the batches"
-            self.same_tape(reference.expected(depth), play(env, moves[depth : depth + self.length]))
-
-    def _batch(self, env: PlanEnv, rows: list[int], states: list[Any]) -> Any:
-        """Step the moves ``rows`` of the walk from ``states`` and compare what comes out."""
-        reference = self.reference
-        out = env.step_batch([reference.moves[number].action for number in rows], states)
-        for row, number in enumerate(rows):
-            got = _entry_of(env, out, row)
-            expected = reference.tape[number + 1]._replace(state=reference.saved[number + 1].state)
-            self._same_entry(expected, got, f"row {row} (move {number})")
-        self.checks += 1
-        return out
-
-    def _absorbed(self, env: PlanEnv, check: str) -> None:
-        self.at = check
-        reference = self.reference
-        tape = reference.tape
-        ends = [number for number, entry in enumerate(tape) if entry.terminated or entry.truncated]
-        if not ends:
-            note = f"no episode ended within {len(tape)} moves"
-            self.notes += [note] if note not in self.notes else []
-            return
-        draw = draw_actions(env, self.seed)
-        ends = ends[:3] + ends[-3:]
-        states = [reference.saved[number].state for number in ends]
-        out: Any = env.step_batch([draw() for _ in ends], states, dt=2)
-        for row, (number, state) in enumerate(zip(ends, states, strict=True)):
-            self.at = f"{check}, the one after move {number}"
-            step = step_entry(env, draw(), state)
-            wanted = tape[number]._replace(reward=0.0, info=None, state=state)
-            self._same_entry(wanted, _entry_of(env, out, row), f"row {row} of step_batch")
-            self._same_entry(wanted, step, "step")
-            env.set_state(out.states[row])
-            after = play(env, reference.moves[number : number + 5])
-            expected = [Entry(tape[number].obs), *tape[number + 1 : number + 6]]
-            self.same_tape(expected, after)
+        self.judge.at, _ = "terminals", self.reference
+        with self._made("terminals") as (env, keeper):
+            self.judge.absorbed(env, keeper, "terminals")
 
 
-def _entry_of(env: PlanEnv, out: Any, row: int) -> Entry:
-    return Entry(
-        row_of(env.observation_space, out.observs, row),
-        float(out.rewards[row]),
-        bool(out.terminateds[row]),
-        bool(out.truncateds[row]),
-        out.infos[row],
-        out.states[row],
-    )
+def _names(n_workers: int) -> tuple[str, str]:
+    return f"step_batch with {n_workers} workers", f"terminals with {n_workers} workers"

@@ -28,8 +28,9 @@ from plangym_lite.transitions import (
     pack,
     write_row,
 )
-from plangym_lite.validation import check_state, check_timeout, prepare_rows
+from plangym_lite.validation import check_state, check_timeout, fill_states, prepare_rows
 from plangym_lite.vectorization.channel import LateError
+from plangym_lite.vectorization.columns import form_of
 from plangym_lite.vectorization.crews import Crew, CrewChoice, kind_of_batch
 from plangym_lite.vectorization.dealing import Deal
 from plangym_lite.vectorization.gathering import Gathering
@@ -121,12 +122,13 @@ class BatchEnv:
         return_state: bool | None = None,
         timeout: float | None = None,
     ) -> StepBatch | TransitionBatch:
-        """``PlanEnv.step_batch`` on all workers; ``states=None``: from the first one's state."""
+        """``PlanEnv.step_batch`` on all workers; without a state: from the first one's."""
         form = Form(states=states is not None if return_state is None else return_state)
         with self._limited("make_transitions", timeout):
+            current = lambda: self._ask("get_state", {0: ()})[0]  # noqa: E731
             if states is None:
-                [state] = self._ask("get_state", {0: ()})
-                states = [state] * len(actions)
+                states = [current()] * len(actions)
+            states = fill_states(states, current)
             return self.run(prepare_rows(self._spec, actions, states, dt), form)
 
     def run(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
@@ -161,6 +163,7 @@ class BatchEnv:
 
     def _run_on(self, workers: Sequence[Worker], rows: Rows, form: Form, spin: float = 0.0) -> Any:
         size = len(rows.dts)
+        form = form_of(form, self._spec.action_space, rows.actions)
         block, may_lease = self._pool.acquire(size, form)
         gathering = Gathering(size)
         deal = Deal(

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import cloudpickle
-
+from plangym_lite.parcel import Parcel, know, names_of_main
 from plangym_lite.vectorization import serve
 from plangym_lite.vectorization.channel import Channel, ChannelClosedError, LateError
 from plangym_lite.vectorization.launch import (
@@ -34,7 +33,7 @@ class Child:
     """A process that was just started and builds its environment.
 
     Args:
-        constructor: callable that returns the environment; it travels by value.
+        parcel: what makes the environment.
         start_method: one of multiprocessing's.
         start_timeout: seconds that the environment may take to build.
         linger: seconds for which it looks out for the next request before it sleeps.
@@ -42,14 +41,14 @@ class Child:
 
     def __init__(
         self,
-        constructor: Callable[[], Any],
+        parcel: Parcel,
         start_method: str,
         start_timeout: float | None = None,
         linger: float = 0.0,
     ) -> None:
         forks = start_method == "fork"
         target = _forked_main if forks else serve.main
-        carried = constructor if forks else cloudpickle.dumps(constructor)
+        carried = parcel if forks else parcel.pack()
         with interrupts_held():
             self._start(target, (carried, linger), start_method)
         self._start_timeout = start_timeout
@@ -125,4 +124,5 @@ def _forked_main(sock: socket.socket, lifeline: Any, constructor: Any, linger: f
     """In a forked child: let go of what belongs to the parent."""
     for end in list(_parent_ends):
         end.close()
+    know(names_of_main())
     serve.main(sock, lifeline, constructor, linger)

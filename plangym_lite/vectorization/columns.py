@@ -6,7 +6,8 @@ Each column holds one field for all rows, and starts on a cache line::
 
 Nested actions and observations have a column for each leaf. Fields that are not arrays of a fixed
 shape (opaque states, text in actions or observations, nested actions of a rollout) have no column
-here: their rows travel pickled in the messages.
+here: their rows travel pickled in the messages. Actions keep their dtype: where it is not that of
+the space, the form says so, and nested actions with such a leaf have no column either.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from plangym_lite.transitions import (
     ARRAY_SPACES,
+    PICKLED,
     STEPS,
     BatchSpec,
     Columns,
@@ -33,6 +35,7 @@ __all__ = [
     "Layout",
     "LeftOver",
     "cut_columns",
+    "form_of",
     "has_only_arrays",
     "is_image",
     "odd_leaves",
@@ -108,8 +111,8 @@ class Layout:
 
     def _place_actions(self, space: Any, steps: tuple[int, ...]) -> Any:
         if isinstance(space, ARRAY_SPACES):
-            return self._place_space(space, steps)
-        if steps or not has_only_arrays(space):
+            return self._place(self.form.actions or space.dtype, *steps, *space.shape)
+        if steps or self.form.actions == PICKLED or not has_only_arrays(space):
             return None
         return empty_tree(space, lambda leaf: self._place_space(leaf, ()))
 
@@ -197,6 +200,28 @@ class BatchColumns:
             if not self.has_odd_leaves and len(self._views) < MOST_VIEWS:
                 self._views[start, stop] = views
         return views
+
+
+def form_of(form: Form, space: Any, actions: Any) -> Form:
+    """The form of a batch with these checked actions, whose dtypes may not be the space's."""
+    if isinstance(actions, np.ndarray):
+        return form if actions.dtype == space.dtype else form._replace(actions=actions.dtype.str)
+    if form.steps is not None or not has_only_arrays(space):
+        return form  # they have no column anyway
+    if all(_has_dtypes(space, action) for action in actions):
+        return form
+    return form._replace(actions=PICKLED)
+
+
+def _has_dtypes(space: Any, action: Any) -> bool:
+    """Whether all leaves of a nested action have the dtypes of their spaces."""
+    found: list[bool] = []
+    map_leaves(
+        lambda leaf, value: found.append(value.dtype == leaf.dtype),
+        empty_tree(space, lambda leaf: leaf),
+        action,
+    )
+    return all(found)
 
 
 def is_image(column: Any) -> bool:

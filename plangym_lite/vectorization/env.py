@@ -10,7 +10,8 @@ import numpy as np
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import InvalidBatchError, StateOutgrownError
-from plangym_lite.recipe import Informed, Recipe
+from plangym_lite.informed import Informed
+from plangym_lite.recipe import Recipe, freeze
 from plangym_lite.splitting import split_similar_chunks
 from plangym_lite.transitions import (
     BatchSpec,
@@ -68,13 +69,14 @@ class VectorizedEnv(HasSpecs, PlanEnv):
             raise ValueError(f"n_workers must be at least 1, got {n_workers}")
         given = {"name": name, "frameskip": frameskip, "autoreset": autoreset}
         given = {key: value for key, value in given.items() if value is not None}
-        self._env_recipe = Recipe(env_class, (), {**given, **engine_kwargs})
+        self._env_recipe = Recipe(freeze(env_class), (), freeze({**given, **engine_kwargs}))
         self.n_workers = int(n_workers)
         self.blocking = blocking
         self._shared_limit = shared_limit
         self._use_caller = use_caller
         self.SINGLETON = getattr(env_class, "SINGLETON", False)  # type: ignore[misc]
-        label = name if isinstance(name, str) else getattr(name or env_class, "__name__", "?")
+        label = name if isinstance(name, str) else getattr(name or env_class, "__name__", None)
+        label = label or str(getattr(name, "id", "?"))  # of an EnvSpec
         super().__init__(label, 1, True, delay_setup)
 
     @abstractmethod
@@ -200,6 +202,10 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         """The local copy."""
         self._ensure_setup()
         return self.plan_env.unwrapped
+
+    @property
+    def state_method(self) -> str:
+        return self.unwrapped.state_method
 
     @property
     def gym_env(self) -> Any:

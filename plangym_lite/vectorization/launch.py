@@ -8,6 +8,7 @@ starts.
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
@@ -16,13 +17,17 @@ import signal
 import sys
 import threading
 import types
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from plangym_lite.parcel import Parcel
+
 __all__ = [
     "default_start_method",
+    "hash_seed",
     "describe_exit",
     "end_process",
     "interrupts_held",
@@ -33,13 +38,61 @@ PRELOAD = ["plangym_lite.vectorization.serve", "plangym_lite.envs.gym"]
 THREAD_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """One worker is one core's work; and a server that forks must have no threads."""
 
+NEVER_FORKED = frozenset(("jax", "stable_retro", "tensorflow", "torch"))
+"""Packages with threads of their own, or with an engine of which a process can have only one."""
+
 _starting = threading.Lock()
 
 
-def default_start_method() -> str:
-    """``forkserver`` where there is one, else ``spawn``: neither forks a process with threads."""
+def default_start_method(constructor: Callable[[], Any] | None = None) -> str:
+    """``forkserver`` where there is one, else ``spawn``: neither forks a process with threads.
+
+    Where the code that a constructor reaches makes sets of words (see ``Reach``), it is ``fork``:
+    their order hangs on a secret that each interpreter draws anew, unless ``PYTHONHASHSEED`` is
+    set, and on how they came about; only a fork of this process shares both. A process that has
+    threads is not forked even so, nor one with an engine of which there is one in a process, or
+    with torch or JAX; a warning says what to do about it.
+    """
     methods = multiprocessing.get_all_start_methods()
-    return "forkserver" if "forkserver" in methods else "spawn"
+    default = "forkserver" if "forkserver" in methods else "spawn"
+    if constructor is None:
+        return default
+    parcel = Parcel.of(constructor)
+    if not parcel.walks_sets:
+        return default
+    may_fork = not parcel.is_singleton and NEVER_FORKED.isdisjoint(sys.modules)
+    if may_fork and sys.platform == "linux" and threading.active_count() == 1:
+        return "fork"
+    if hash_seed() is None:
+        _warn_of_sets()
+    return default
+
+
+@functools.lru_cache(maxsize=1)
+def _warn_of_sets() -> None:
+    """Once in a process."""
+    warnings.warn(
+        "the environment uses sets, whose order in the workers may be another one than here, and "
+        "with it the results: this process cannot be forked, because it has threads or a library "
+        "that must not be forked. Set PYTHONHASHSEED=0 before Python starts, or choose a "
+        "start_method=",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def hash_seed() -> str | None:
+    """``PYTHONHASHSEED`` as it was when this interpreter started; ``None`` for a random one."""
+    if sys.flags.ignore_environment:
+        return None
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            pairs = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0"))
+        seed = pairs.get(b"PYTHONHASHSEED", b"").decode()
+    except OSError:  # no such file here
+        seed = os.environ.get("PYTHONHASHSEED", "")
+    return None if seed in ("", "random") else seed
 
 
 def start_process(
@@ -61,7 +114,7 @@ def start_process(
                 process.start()
             return process
         multiprocessing.resource_tracker.ensure_running()  # it would let interrupts through
-        with _hidden_main(), _few_threads(), interrupts_held():
+        with _hidden_main(), _few_threads(), _same_hash_seed(), interrupts_held():
             if start_method == "forkserver" and _has_no_preload_of_its_own():
                 context.set_forkserver_preload(PRELOAD)
             process.start()
@@ -147,3 +200,18 @@ def _few_threads() -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
+
+
+@contextmanager
+def _same_hash_seed() -> Iterator[None]:
+    """Whatever the variable is now: children hash words as this interpreter does."""
+    name, seed, before = "PYTHONHASHSEED", hash_seed(), os.environ.get("PYTHONHASHSEED")
+    os.environ.pop(name, None)
+    if seed is not None:
+        os.environ[name] = seed
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before

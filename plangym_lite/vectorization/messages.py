@@ -22,9 +22,8 @@ import traceback
 from enum import IntEnum
 from typing import Any
 
-import cloudpickle
-
 from plangym_lite.errors import RemoteError
+from plangym_lite.parcel import dumps
 
 __all__ = ["HEADER", "Message", "dump", "dump_error", "frames", "load", "load_error"]
 
@@ -55,7 +54,7 @@ def dump(value: Any) -> bytes:
     try:
         return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     except Exception:  # whatever a foreign __reduce__ raises
-        return cloudpickle.dumps(value)
+        return dumps(value)
 
 
 load = pickle.loads

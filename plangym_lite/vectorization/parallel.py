@@ -8,6 +8,7 @@ from typing import Any
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import WorkerDiedError
 from plangym_lite.machine import usable_cores
+from plangym_lite.parcel import Parcel
 from plangym_lite.vectorization.batch import BatchEnv
 from plangym_lite.vectorization.env import VectorizedEnv
 from plangym_lite.vectorization.process import ExternalProcess
@@ -81,6 +82,8 @@ def start_processes(
         Exception: what a constructor raised. In any case no process is left.
     """
     processes: list[ExternalProcess] = []
+    parcels = {id(constructor): constructor for constructor in constructors}
+    parcels = {key: Parcel.of(constructor) for key, constructor in parcels.items()}
     try:
         spare = usable_cores() - 1  # one core is the caller's
         if len(constructors) > usable_cores():
@@ -88,7 +91,7 @@ def start_processes(
         for index, constructor in enumerate(constructors):
             linger = LINGER if index < spare else 0.0
             process = ExternalProcess(
-                constructor,
+                parcels[id(constructor)],
                 start=False,
                 start_method=start_method,
                 start_timeout=timeout,

@@ -18,9 +18,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import cloudpickle
-
 from plangym_lite.errors import ClosedError, WorkerDiedError
+from plangym_lite.parcel import Parcel, dumps, names_of_main
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization import serve
 from plangym_lite.vectorization.channel import Channel, ChannelClosedError, LateError
@@ -68,12 +67,14 @@ class ExternalProcess(EnvironmentWorker):
     ) -> None:
         if not callable(constructor):
             raise TypeError(f"constructor must be callable, got {constructor!r}")
-        self._constructor = constructor
+        self._parcel = Parcel.of(constructor)
         start_timeout = check_timeout(start_timeout, "start_timeout")
-        self._how_to_start = start_method or default_start_method(), start_timeout, linger
+        start_method = start_method or default_start_method(self._parcel)
+        self._how_to_start = start_method, start_timeout, linger
         self._ready: serve.Ready | None = None  # what the child said when its environment stood
         self._child: Any = None  # a Child, once started
         self._channel: Any = None  # the child's
+        self._known: dict[int, Any] = {}  # what the child knows by its name
         self._home: Any = None  # a fresh child is put into this state
         self._closed = False
         self.why_dead: str | None = None
@@ -95,7 +96,8 @@ class ExternalProcess(EnvironmentWorker):
         self._next_id, self._what = 1, {0: "starting"}
         self.waiting: dict[int, Reply] = {}
         self._told = Told()
-        self._child = Child(self._constructor, *self._how_to_start)
+        self._child = Child(self._parcel, *self._how_to_start)
+        self._known = names_of_main() if self._how_to_start[0] == "fork" else self._parcel.named
         self._channel, self.why_dead = self._child.channel, None
         if wait_to_start:
             self.wait_start()
@@ -119,7 +121,7 @@ class ExternalProcess(EnvironmentWorker):
                 self.spec, self.observation_space, self.action_space = ready
                 self._what.pop(0, None)
                 if self._home is not None:
-                    payload = cloudpickle.dumps(("set_state", (self._home,), {}))
+                    payload = dumps(("set_state", (self._home,), {}), self._known)
                     self._send(channel, Message.CALL, "set_state", payload)
                 self._ready = ready
                 return channel.drop()
@@ -179,7 +181,7 @@ class ExternalProcess(EnvironmentWorker):
     # ---- requests -----------------------------------------------------------------------------
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
-        payload = cloudpickle.dumps((public(name), args, kwargs))
+        payload = dumps((public(name), args, kwargs), self._known)
         return self._request(Message.CALL, name, payload)
 
     def access(self, name: str) -> Any:
@@ -192,10 +194,11 @@ class ExternalProcess(EnvironmentWorker):
         self, block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None = None
     ) -> Promise:
         for name, args, fd in self._told.missing(block, queue):
-            payload = cloudpickle.dumps((name, args, {}))
+            payload = dumps((name, args, {}), self._known)
             self._request(Message.CALL, self.rows_name, payload, (fd,))
         name = "rollout_batch" if block.layout.form.steps else self.rows_name
-        return self._request(Message.CALL, name, rows_call(block, piece, left_over, queue))
+        payload = rows_call(block, piece, left_over, queue, self._known)
+        return self._request(Message.CALL, name, payload)
 
     def forget_block(self, number: int) -> None:
         if self._told.forget(number):

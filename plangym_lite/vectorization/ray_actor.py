@@ -1,6 +1,9 @@
 """RemoteEnv: the actor, where an environment lives on a Ray cluster.
 
 Errors of the environment travel as values, so that they arrive as themselves.
+
+An actor's interpreter hashes words by a secret of its own: where results hang on the order of a set
+of words, start Ray and the program with the same ``PYTHONHASHSEED``.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from plangym_lite.parcel import unpack
 from plangym_lite.transitions import Form, Rows
 from plangym_lite.vectorization.columns import BatchColumns, Layout
 from plangym_lite.vectorization.desk import Desk, no_file
@@ -40,7 +44,7 @@ class RemoteEnv:
     below ``close`` answer a :class:`RayWorker`.
 
     Args:
-        env_callable: makes the environment, in ``setup``; ``bytes``: its pickle.
+        env_callable: makes the environment, in ``setup``; ``bytes``: that of a parcel.
     """
 
     def __init__(self, env_callable: Callable[[], Any] | bytes) -> None:
@@ -52,8 +56,7 @@ class RemoteEnv:
     def setup(self) -> None:
         """Make the environment, unless that was done."""
         if self._desk is None:
-            callable_ = self._env_callable
-            self._desk = Desk(load(callable_)() if isinstance(callable_, bytes) else callable_())
+            self._desk = Desk(unpack(self._env_callable)())
 
     def step(self, action: Any, state: Any = None, dt: int = 1, return_state: Any = None) -> Any:
         """``PlanEnv.step``."""

@@ -14,12 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import numpy as np
 import ray
 from ray.exceptions import RayError
 
 from plangym_lite.errors import ClosedError, WorkerDiedError
+from plangym_lite.parcel import Parcel, dumps
 from plangym_lite.transitions import Columns
 from plangym_lite.vectorization.columns import LeftOver, odd_leaves, put_columns
 from plangym_lite.vectorization.desk import RowsReply
@@ -64,7 +64,8 @@ class RayWorker(EnvironmentWorker):
     ) -> None:
         if not callable(constructor):
             raise TypeError(f"constructor must be callable, got {constructor!r}")
-        self._recipe = cloudpickle.dumps(constructor)
+        parcel = Parcel.of(constructor)
+        self._recipe, self._known = parcel.pack(), parcel.named
         self._own = Connection() if connection is None else None
         self._connection: Any = connection or self._own
         self.options = dict(options or {})
@@ -191,7 +192,7 @@ class RayWorker(EnvironmentWorker):
     # ---- requests -----------------------------------------------------------------------------
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
-        payload = cloudpickle.dumps((name, args, kwargs))
+        payload = dumps((name, args, kwargs), self._known)
         actor = self._open()
         return self._ask(name, actor.call, self._connection.constant(payload))
 
@@ -229,8 +230,8 @@ class RayWorker(EnvironmentWorker):
     ) -> Promise:
         call = self._open().call
         for name, args, fd in self._told.missing(block, queue):
-            call.remote(cloudpickle.dumps((name, args, {})), Handle.of(fd))
-        return self._ask("step_batch", call, rows_call(block, piece, left_over, queue))
+            call.remote(dumps((name, args, {}), self._known), Handle.of(fd))
+        return self._ask("step_batch", call, rows_call(block, piece, left_over, queue, self._known))
 
     def forget_block(self, number: int) -> None:
         if self._told.forget(number) and self.actor is not None and self.why_dead is None:

@@ -11,24 +11,32 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 
+from plangym_lite.answers import as_info, as_reward, no_step, split_reset
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import NotCloneableError
+from plangym_lite.nested import copy_element, fit_element, own_info
 from plangym_lite.recipe import Recipe
-from plangym_lite.transitions import BatchSpec, Columns, Rows, copy_element, write_row
+from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row
 
-__all__ = ["Seat", "seat_recipes"]
+__all__ = ["Factory", "Seat", "seat_recipes"]
+
+Factory = Callable[[], Any] | str | EnvSpec
+"""Makes an environment; or, where all are such, the id or spec of one, for ``gymnasium.make``."""
 
 
-def seat_recipes(factories: Iterable[Callable[[], Any]], mode: AutoresetMode) -> list[Recipe]:
+def seat_recipes(factories: Iterable[Factory], mode: AutoresetMode) -> list[Recipe]:
     """What each worker calls to make its environment and put it on a seat.
 
     Raises:
-        TypeError: a factory cannot be called.
+        TypeError: a factory cannot be called, and they are not all ids or specs.
         ValueError: there is none.
     """
-    factories = list(factories)
+    factories = [factories] if isinstance(factories, str) else list(factories)
+    if all(isinstance(factory, (str, EnvSpec)) for factory in factories):
+        factories = [Recipe(gym.make, (name,)) for name in factories]
     for index, factory in enumerate(factories):
         if not callable(factory):
             raise TypeError(f"env factory {index} must be callable, got {factory!r}")
@@ -104,10 +112,7 @@ class Seat:
             info = self._plan_env.step_here(action, out, 0)
             self._ended = self._plan_env.has_ended
         else:
-            self._obs, reward, terminated, truncated, info = self.env.step(action)
-            self._ended = bool(terminated or truncated)
-            write_row(out.observs, 0, self._obs)
-            out.rewards[0], out.terminateds[0], out.truncateds[0] = reward, terminated, truncated
+            info = self._step_plain(self.env, action, out)
         if not self._ended or self._mode is not AutoresetMode.SAME_STEP:
             return info
         self._last_rewards = self.ask("get_actor_rewards")
@@ -116,6 +121,20 @@ class Seat:
         write_row(out.observs, 0, obs)
         return {"final_info": info, "final_obs": last, **reset_info}
 
+    def _step_plain(self, env: Any, action: Any, out: Columns) -> dict[str, Any]:
+        """Step an environment that is no ``PlanEnv``."""
+        answer = env.step(action)
+        try:
+            obs, reward, terminated, truncated, info = answer
+        except (TypeError, ValueError):
+            raise no_step(answer, env) from None
+        self._obs = fit_element(self.observation_space, obs)
+        self._ended = bool(terminated or truncated)
+        write_row(out.observs, 0, self._obs)
+        out.rewards[0] = as_reward(reward, env)
+        out.terminateds[0], out.truncateds[0] = terminated, truncated
+        return own_info(info if info.__class__ is dict else dict(as_info(info, env)))
+
     def _begin_episode(self, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, Any]:
         if seed is None:
             seed = self._seeds[self._episode % len(self._seeds)]
@@ -123,8 +142,9 @@ class Seat:
         self._ended = False
         if self._plan_env is not None:
             return self.env.reset(return_state=False, seed=seed, options=options)
-        self._obs, info = self.env.reset(seed=seed, options=options)
-        return self._obs, info
+        obs, info = split_reset(self.env.reset(seed=seed, options=options), self.env)
+        self._obs = fit_element(self.observation_space, obs)
+        return self._obs, own_info(info)
 
     def reset(self, seed: int | None, options: dict[str, Any] | None, anew: bool) -> Any:
         """Begin an episode; ``anew``: with the first of the seeds. Return ``(obs, info)``."""

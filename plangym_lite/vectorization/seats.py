@@ -32,7 +32,7 @@ from plangym_lite.transitions import (
     write_row,
 )
 from plangym_lite.validation import check_actions, check_state
-from plangym_lite.vectorization.columns import has_only_arrays, put_odd_leaves
+from plangym_lite.vectorization.columns import form_of, has_only_arrays, put_odd_leaves
 from plangym_lite.vectorization.desk import RowsReply
 from plangym_lite.vectorization.gathering import take_columns
 from plangym_lite.vectorization.group import Group, Indices, Lost
@@ -107,7 +107,8 @@ class Seats(Group):
             actions = check_actions(self.spec.action_space, actions)
         if len(actions) != len(self):
             raise InvalidBatchError(f"{len(actions)} actions for {len(self)} environments")
-        block, may_lease = self._pool.acquire(len(self), STEP)
+        form = form_of(STEP, self.spec.action_space, actions)
+        block, may_lease = self._pool.acquire(len(self), form)
         left_over, _ = block.columns.fill(0, len(self), Rows(actions, *self._filler))
         promises = []
         for index, worker in enumerate(self.workers):

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from plangym_lite.parcel import unpack
 from plangym_lite.transitions import BatchSpec
 from plangym_lite.vectorization.channel import Channel, ChannelClosedError
 from plangym_lite.vectorization.desk import Desk
@@ -50,7 +51,7 @@ def main(sock: socket.socket, lifeline: Connection, constructor: Any, linger: fl
     Args:
         sock: the channel.
         lifeline: closes when the parent is gone.
-        constructor: makes the environment; ``bytes``: its pickle.
+        constructor: makes the environment; ``bytes``: that of a parcel.
         linger: seconds to look for the next request again and again before sleeping.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -76,9 +77,7 @@ def main(sock: socket.socket, lifeline: Connection, constructor: Any, linger: fl
 
 def _build(channel: Channel, constructor: Any) -> Desk | None:
     try:
-        if isinstance(constructor, bytes):
-            constructor = load(constructor)
-        env = constructor()
+        env = unpack(constructor)()
         ready = dump(ready_of(env))
     except BaseException as error:
         channel.send(Message.EXCEPTION, 0, dump_error(error))

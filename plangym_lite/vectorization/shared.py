@@ -108,7 +108,7 @@ class BlockPool:
             that the machine has, or that its container may use.
     """
 
-    def __init__(self, spec: BatchSpec, limit: int | None = None) -> None:
+    def __init__(self, spec: BatchSpec, limit: float | None = None) -> None:
         self._spec = spec
         self.limit = _available_memory() * LIMIT_SHARE if limit is None else limit
         self.blocks: list[Block] = []

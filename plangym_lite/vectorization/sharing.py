@@ -10,8 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import cloudpickle
-
+from plangym_lite.parcel import dumps
 from plangym_lite.vectorization.columns import LeftOver
 from plangym_lite.vectorization.messages import dump
 from plangym_lite.vectorization.pieces import Piece, RowQueue
@@ -52,10 +51,16 @@ class Told:
         return knew
 
 
-def rows_call(block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None) -> bytes:
-    """The call of ``Desk.run_rows``, pickled."""
+def rows_call(
+    block: Block,
+    piece: Piece,
+    left_over: LeftOver,
+    queue: RowQueue | None,
+    known: dict[int, Any] | None = None,
+) -> bytes:
+    """The call of ``Desk.run_rows``, pickled; ``known``: see ``dumps``."""
     call: Any = (ROWS, (block.number, *piece, left_over, queue is not None), {})
-    return dump(call) if left_over == (None, None) else cloudpickle.dumps(call)
+    return dump(call) if left_over == (None, None) else dumps(call, known)
 
 
 class Handle(NamedTuple):

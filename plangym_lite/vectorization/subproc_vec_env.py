@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -19,7 +19,7 @@ from plangym_lite.errors import AlreadySteppingError, InvalidBatchError, NotStep
 from plangym_lite.validation import check_actions, check_states
 from plangym_lite.vectorization.group import Indices
 from plangym_lite.vectorization.parallel import start_processes
-from plangym_lite.vectorization.seat import seat_recipes
+from plangym_lite.vectorization.seat import Factory, seat_recipes
 from plangym_lite.vectorization.seats import Seats
 from plangym_lite.vectorization.stable_baselines3 import accept
 from plangym_lite.vectorization.worker import CLOSE_TIMEOUT, Worker
@@ -96,7 +96,7 @@ class SubprocVecEnv(VecEnv):
 
     Args:
         env_fns: one callable for each environment, which returns a ``PlanEnv`` or a Gymnasium
-            environment. They may be lambdas.
+            environment (they may be lambdas), or ids or specs for ``gymnasium.make``.
         start_method: one of multiprocessing's; the default never forks a process with threads.
         start_serially: start one process after another, not side by side.
         start_timeout: seconds that the environments may take to build; ``None``: no limit.
@@ -105,7 +105,7 @@ class SubprocVecEnv(VecEnv):
 
     def __init__(
         self,
-        env_fns: Sequence[Callable[[], Any]],
+        env_fns: Sequence[Factory],
         start_method: str | None = None,
         *,
         start_serially: bool = False,

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from gymnasium.vector import AutoresetMode
 
 from plangym_lite.vectorization.parallel import start_processes
-from plangym_lite.vectorization.seat import seat_recipes
+from plangym_lite.vectorization.seat import Factory, seat_recipes
 from plangym_lite.vectorization.seated_env import SeatedVectorEnv
 from plangym_lite.vectorization.seats import Seats
 from plangym_lite.vectorization.worker import InlineWorker, Worker, close_all
 
 __all__ = ["SequentialVectorEnv", "SubprocVectorEnv"]
-
-EnvFactory = Callable[[], Any]
 
 
 class SubprocVectorEnv(SeatedVectorEnv):
@@ -23,7 +20,7 @@ class SubprocVectorEnv(SeatedVectorEnv):
 
     Args:
         env_factories: one callable for each environment, which returns a ``PlanEnv`` or a
-            Gymnasium environment. They may be lambdas.
+            Gymnasium environment (they may be lambdas), or ids or specs for ``gymnasium.make``.
         logging_prefix: log statistics of episodes under this name.
         start_method: one of multiprocessing's; the default never forks a process with threads.
         autoreset_mode: when an episode that has ended is followed by the next.
@@ -34,7 +31,7 @@ class SubprocVectorEnv(SeatedVectorEnv):
 
     def __init__(
         self,
-        env_factories: Sequence[EnvFactory],
+        env_factories: Sequence[Factory],
         logging_prefix: str | None = None,
         start_method: str | None = None,
         *,
@@ -64,7 +61,7 @@ class SequentialVectorEnv(SeatedVectorEnv):
 
     def __init__(
         self,
-        env_factories: Sequence[EnvFactory],
+        env_factories: Sequence[Factory],
         logging_prefix: str | None = None,
         *,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,

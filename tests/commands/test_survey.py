@@ -14,6 +14,7 @@ from plangym_lite.commands.examine import EXACT, NOT_MADE, REFUSED, WRONG, exami
 from plangym_lite.commands.survey import survey
 from plangym_lite.commands.target import CommandError
 from plangym_lite.commands.targets import Target, targets
+from plangym_lite.testing.settling import NO_TWIN
 
 
 def toys(*names):
@@ -124,7 +125,7 @@ class TestSurvey:
         (without,) = survey(toys("Fine"))
         assert row.verdict == EXACT
         assert row.checks > without.checks
-        assert not row.notes
+        assert row.notes == without.notes == [NO_TWIN]
 
     def test_nothing_to_do(self):
         assert list(survey([])) == []

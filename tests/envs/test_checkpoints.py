@@ -94,7 +94,7 @@ def test_the_fingerprint_is_the_same_everywhere():
         assert env.fingerprint == done.stdout.strip()
         assert env.fingerprint != plain.fingerprint
         assert plain.fingerprint == far.fingerprint
-        assert plain.fingerprint.startswith("CartPole-v1 plangym_lite.envs.classic_control.")
+        assert plain.fingerprint.startswith("CartPole-v1 ClassicControl layout=")
         assert f"gymnasium={gym.__version__}" in plain.fingerprint
 
 

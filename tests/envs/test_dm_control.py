@@ -1,6 +1,7 @@
 """The DeepMind Control Suite: bit for bit what dm_control does, and exact."""
 
 import importlib.util
+import sys
 
 import numpy as np
 import pytest
@@ -81,7 +82,9 @@ class TestNames:
             make("cartpole-balance") as one,
             make(domain_name="cartpole", task_name="balance") as two,
             make("dm_control/cartpole-balance-v0") as three,
+            make("cartpole", task_name="balance") as four,
         ):
+            assert four.name == "cartpole-balance"
             assert_same(one.reset(seed=0), two.reset(seed=0))
             assert_same(one.reset(seed=0), three.reset(seed=0))
             assert isinstance(three, DMControlEnv)
@@ -92,6 +95,8 @@ class TestNames:
             make("cartpole-balanced")
         with pytest.raises(UnknownEnvironmentError, match="cartpole-swingup"):
             make(domain_name="cartpole", task_name="swing")
+        with pytest.raises(UnknownEnvironmentError, match="cartpole-swingup"):
+            make("cartpole", task_name="swing")
         with pytest.raises(UnknownEnvironmentError, match="cartpole-balance"):
             DMControlEnv("cartpole-balanced")
         with pytest.raises(NotCloneableError, match="composer"):
@@ -116,9 +121,29 @@ def test_options_that_do_not_fit():
     with pytest.raises(ValueError, match="obs_type"):
         make("cartpole-balance", obs_type="ram")
     with pytest.raises(ValueError, match="render_mode must"):
-        make("cartpole-balance", render_mode="human")
+        make("cartpole-balance", render_mode="ascii")
     with pytest.raises(ValueError, match="images need"):
         make("cartpole-balance", render_mode=None, return_image=True)
+
+
+def test_a_window(monkeypatch):
+    """``tests/conftest.py`` has pygame draw into nothing."""
+    pygame = pytest.importorskip("pygame")
+    with make("cartpole-balance", render_mode="human") as env:
+        env.reset(seed=0)
+        env.step(env.sample_action())
+        assert env.render() is None
+        shown = np.swapaxes(pygame.surfarray.array3d(pygame.display.get_surface()), 0, 1)
+        assert np.array_equal(shown, env.get_image())
+    assert not pygame.display.get_init()
+    with make("cartpole-balance", render_mode="human") as env:
+        monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
+        monkeypatch.delenv("DISPLAY", raising=False)
+        with pytest.raises(RuntimeError, match=r"no window can be opened.*rgb_array"):
+            env.render()
+        monkeypatch.setitem(sys.modules, "pygame", None)
+        with pytest.raises(ImportError, match="pip install pygame"):
+            env.render()
 
 
 def test_workers_say_the_same():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plangym_lite import InvalidStateError, make
-from plangym_lite.envs.classic_kernels import CartPole, MountainCar
+from plangym_lite.envs.classic_kernels import CartPole, MountainCar, Pendulum
 from plangym_lite.envs.generators import GENERATOR_WORDS, generator_to_words
 from plangym_lite.envs.toy_kernels import numbers_of, random_of, words_of
 from tests.same import assert_same, collect_states
@@ -89,8 +89,13 @@ def envs():
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=25)
-@given(seed=st.integers(0, 2**32), dt=st.integers(1, 30), wide=st.sampled_from([0.01, 1.0, 4.0]))
-def test_random_states(envs, name, seed, dt, wide):
+@given(
+    seed=st.integers(0, 2**32),
+    dt=st.integers(1, 30),
+    wide=st.sampled_from([0.01, 1.0, 4.0]),
+    double=st.booleans(),
+)
+def test_random_states(envs, name, seed, dt, wide, double):
     """Bit for bit, over wide and over small numbers; nothing in between is rounded otherwise."""
     env, draw = envs[name], np.random.default_rng(seed)
     env.step_batch([env.sample_action()] * N_ROWS)  # the kernel has been tried
@@ -103,6 +108,8 @@ def test_random_states(envs, name, seed, dt, wide):
     env.action_space.seed(seed % 1000)
     actions = np.array([env.sample_action() for _ in range(N_ROWS)])
     if actions.dtype.kind == "f":
+        if double:
+            actions = actions + draw.uniform(-1e-9, 1e-9, actions.shape)
         actions *= draw.choice([0.5, 1.0, 3.0], (N_ROWS, 1)).astype(actions.dtype)
     assert_equal_batches(env, lambda env: env.step_batch(actions, states, dt))
 
@@ -206,7 +213,7 @@ def test_too_few_rows_go_one_by_one():
     with make("CartPole-v1") as env:
         states, actions = collect_states(env, 7)
         env.step_batch(actions, states)
-        assert not env._is_trusted
+        assert not env._trusted
 
 
 def test_noise_goes_one_by_one():
@@ -257,6 +264,24 @@ def test_a_kernel_that_differs_is_not_trusted(monkeypatch, fault):
         monkeypatch.setattr(CartPole, "step", step)
         assert_same(expected, env.step_batch(actions, states))
         assert env._kernel is None
+
+
+def test_a_kernel_is_trusted_for_the_dtype_that_was_compared(monkeypatch):
+    """One that is wrong for float64 alone is used for float32 alone."""
+    real = Pendulum.step
+
+    def step(self, parts, actions):
+        return real(self, parts, actions.astype(np.float32))
+
+    with make("Pendulum-v1") as env, make("Pendulum-v1") as other:
+        other._kernel = None
+        states, actions = collect_states(env, 20)
+        monkeypatch.setattr(Pendulum, "step", step)
+        for dtype in (np.float32, np.float64, np.float32):
+            given = np.array(actions).astype(dtype) * dtype(0.9)
+            assert_same(other.step_batch(given, states), env.step_batch(given, states))
+            assert env._trusted[np.dtype(dtype)] is (dtype is np.float32)
+        assert env._kernel is not None
 
 
 def test_trying_a_kernel_moves_nothing():

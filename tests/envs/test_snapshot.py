@@ -1,15 +1,19 @@
 """The generic snapshot, on environments made to be difficult."""
 
+import collections
+import dataclasses
+import random
+import threading
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.utils import EzPickle
 
-from plangym_lite.envs.snapshot import (
-    Snapshot,
-    layers_of,
-)
+from plangym_lite.envs.anchors import checksum_of
+from plangym_lite.envs.pickling import NotUnderstoodError
+from plangym_lite.envs.snapshot import Snapshot, layers_of
 
 
 class Base(gym.Env):
@@ -101,31 +105,178 @@ def test_attributes_born_later_are_gone_after_a_restore(env):
     assert env.born == 2
 
 
-def test_what_cannot_be_pickled_stays_and_is_named(env):
-    env.window = object()
-    env.lock = open(__file__)  # noqa: SIM115
-    callback, lock = env.callback, env.lock
+def test_what_is_not_understood_is_named_and_refused(env):
+    with open(__file__) as env.file:
+        snapshot = Snapshot(layers_of(env))
+        assert snapshot.problems() == ["_io.TextIOWrapper"]
+        with pytest.raises(NotUnderstoodError, match="TextIOWrapper"):
+            snapshot.save()
+
+
+def test_functions_stay_and_what_they_close_over_is_saved(env):
+    callback, count = env.callback, [0]
+
+    def more():
+        count[0] += 1
+        return count[0]
+
+    env.more = more
     snapshot = Snapshot(layers_of(env))
-    assert snapshot.left_out == [{"callback", "lock"}]
-    snapshot.load(snapshot.save())
-    assert (env.callback, env.lock) == (callback, lock)
-    env.lock.close()
+    assert not snapshot.problems()
+    more()
+    data = snapshot.save()
+    assert [more(), more()] == [2, 3]
+    snapshot.load(data)
+    assert (env.callback, env.more, more()) == (callback, more, 2)
 
 
 def test_a_picture_drawn_later_does_not_get_in_the_way(env):
     """Drawn in the source or in the target: the attribute stays with the target."""
+    pygame = pytest.importorskip("pygame")
     env.surface = None
     other = Base()
     other.reset(seed=1)
     other.surface = None
     here, there = Snapshot(layers_of(env)), Snapshot(layers_of(other))
     before = there.save()
-    other.surface = lambda: "pixels"
+    other.surface = surface = pygame.Surface((2, 2))
     after = there.save()
     here.load(after)
     assert env.surface is None
     there.load(before)
-    assert other.surface() == "pixels"
+    assert other.surface is surface
+
+
+class Body(Base):
+    """Parts of arrays, named once."""
+
+    def __init__(self):
+        super().__init__()
+        self.state = np.arange(6.0)
+        self.place, self.speed = self.state[:3], self.state[3:]
+        self.backwards = self.state[::-1]
+        self.table = np.asfortranarray(np.arange(12.0).reshape(3, 4))
+        self.rows = [self.table[1], self.table.T[2]]
+        self.octets = np.frombuffer(bytearray(b"12345678"), np.uint8)
+
+
+def test_views_stay_views():
+    one, two = Body(), Body()
+    one.place += 5
+    one.rows[0][:] = 9
+    data = Snapshot(layers_of(one)).save()
+    snapshot = Snapshot(layers_of(two))
+    assert not snapshot.problems()
+    for _ in range(2):
+        snapshot.load(data)
+        assert two.state.tolist() == [5, 6, 7, 3, 4, 5]
+        two.speed += 1
+        two.backwards[0] = -1
+        assert two.state.tolist() == [5, 6, 7, 4, 5, -1]
+        two.rows[1] -= 1
+        assert two.table[:, 2].tolist() == two.rows[1].tolist()
+        assert two.rows[0][2] == two.table[1, 2]
+        assert two.table.flags.f_contiguous
+        two.octets[0] += 1  # it can be written to
+
+
+def test_generators_spawn_as_before(env):
+    env.noise.spawn(1)
+    snapshot = Snapshot(layers_of(env))
+    data = snapshot.save()
+    first = env.noise.spawn(2)[1].random()
+    snapshot.load(data)
+    assert env.noise.spawn(2)[1].random() == first
+
+
+@pytest.mark.parametrize("kind", ["MT19937", "Philox", "SFC64", "PCG64DXSM"])
+def test_every_generator_runs_on_where_it_should(env, kind):
+    env.noise = np.random.Generator(getattr(np.random, kind)(4))
+    env.old, env.pythons = np.random.RandomState(5), random.Random(6)
+    draw = lambda: (env.noise.random(), env.old.rand(), env.pythons.random())  # noqa: E731
+    snapshot = Snapshot(layers_of(env))
+    data = snapshot.save()
+    first = draw()
+    snapshot.load(data, generators=False)
+    assert not set(draw()) & set(first)
+    snapshot.load(data)
+    assert draw() == first
+
+
+class Handle:
+    """Whoever deletes it closes it for everyone."""
+
+    closed = False
+
+    def __init__(self):
+        self.number = 0
+
+    def __del__(self):
+        type(self).closed = True
+
+
+def test_what_is_closed_when_it_is_deleted_is_kept(env):
+    env.handle = handle = Handle()
+    snapshot = Snapshot(layers_of(env))
+    data = snapshot.save()
+    env.handle.number = 7
+    snapshot.load(data)
+    assert env.handle is handle
+    assert (handle.number, Handle.closed) == (0, False)
+
+
+@dataclasses.dataclass(slots=True, frozen=True)
+class Cell:
+    content: int = 3
+
+
+class Odd(list):
+    pass
+
+
+def test_slots_locks_and_builtin_bases(env):
+    env.cell, env.odd, env.lock = Cell(), Odd([1]), threading.Lock()
+    env.odd.name = "odd"
+    env.default = collections.defaultdict(list, {1: [2]})
+    env.bound = env.odd.append
+    snapshot = Snapshot(layers_of(env))
+    assert not snapshot.problems()
+    data = snapshot.save()
+    env.bound(2)
+    env.cell = Cell(9)
+    snapshot.load(data)
+    assert (env.cell, env.odd, env.odd.name) == (Cell(3), [1], "odd")
+    env.bound(5)
+    assert env.odd == [1, 5]
+    assert env.default[7] == []
+
+
+def test_a_set_that_would_come_back_in_another_order_is_told(env):
+    env.seen = {33, 1}  # 33 and 1 fall on one place in a small table
+    for number in range(2, 40):
+        env.seen.add(number)
+    for number in range(2, 40):
+        env.seen.discard(number)
+    env.seen |= {33}
+    order = list(env.seen)
+    assert bool(Snapshot(layers_of(env)).problems()) == (list(set(order)) != order)
+
+
+def test_large_arrays_that_never_change_stay(env):
+    env.table = table = np.zeros(1 << 20)
+    found = Snapshot(layers_of(env))
+    before = [checksum_of(array) for array in found.large]
+    env.step(0)
+    found.discover()
+    constants = found.unchanging(before)
+    assert constants == (0,)
+    snapshot = Snapshot(layers_of(env), constants=constants)
+    data = snapshot.save()
+    assert len(data) < 10_000
+    env.table += 1  # as training does
+    snapshot.load(data)
+    assert env.table is table
+    assert table[0] == 1
 
 
 def test_ezpickle_objects_keep_what_happened_to_them(env):
@@ -140,18 +291,12 @@ def test_ezpickle_objects_keep_what_happened_to_them(env):
 
 def test_an_environment_inside_another(env):
     env.inner = Base()
-    del env.inner.callback
     env.inner.step(0)
     snapshot = Snapshot(layers_of(env))
     data = snapshot.save()
     env.inner.step(0)
     snapshot.load(data)
     assert env.inner.board[0][0] == 1
-
-
-def test_an_object_that_holds_what_cannot_be_pickled_is_named(env):
-    env.inner = Base()  # with its callback
-    assert Snapshot(layers_of(env)).left_out == [{"callback", "inner"}]
 
 
 def test_layers_and_spaces_are_references():

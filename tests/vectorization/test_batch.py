@@ -101,7 +101,6 @@ def test_what_does_not_fit_is_refused_before_anything_is_sent(
 
 def test_states_that_do_not_fit(pool, state):
     for states, match in [
-        ([state, None], "state 1 is None"),
         ([state, state[:2]], "state 1 must be an array of shape"),
         (np.zeros((2, 9)), r"shape \[B, 4\]"),
         (7, "must be an array or a list"),

@@ -5,8 +5,10 @@ import pytest
 from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from plangym_lite.transitions import (
+    PICKLED,
     STEPS,
     BatchSpec,
     Columns,
@@ -17,7 +19,13 @@ from plangym_lite.transitions import (
     write_steps,
 )
 from plangym_lite.validation import check_actions
-from plangym_lite.vectorization.columns import Layout, cut_columns, odd_leaves, put_odd_leaves
+from plangym_lite.vectorization.columns import (
+    Layout,
+    cut_columns,
+    form_of,
+    odd_leaves,
+    put_odd_leaves,
+)
 from tests.same import assert_same
 
 DTYPES = [np.uint8, np.int16, np.int64, np.float32, np.float64, bool]
@@ -161,3 +169,30 @@ def test_rollouts_have_an_axis_of_steps(spec, capacity, steps, observs):
         write_row(out.observs, capacity - 1, samples[-1])
         last = map_leaves(lambda leaf: leaf[-1], out.observs)
     assert_same(map_leaves(np.asarray, last), map_leaves(np.asarray, samples[-1]))
+
+
+@given(
+    hnp.arrays(st.sampled_from([np.float32, np.float64]), st.tuples(st.integers(1, 9), st.just(2))),
+    st.booleans(),
+)
+def test_actions_keep_their_dtype(actions, nested):
+    space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    rows = list(actions) if not nested else [{"go": action} for action in actions]
+    actions = np.array(actions) if not nested else rows
+    space = spaces.Dict(go=space) if nested else space
+    spec = BatchSpec(space, space, (1,), np.dtype(float))
+    form = form_of(STEPS, space, actions)
+    is_usual = (rows[0]["go"] if nested else rows[0]).dtype == np.float32
+    assert form == (STEPS if is_usual else STEPS._replace(actions=PICKLED if nested else "<f8"))
+    layout = Layout(spec, len(rows), form)
+    columns = layout.view(np.zeros(layout.nbytes, np.uint8))
+    given = Rows(actions, np.zeros((len(rows), 1)), np.ones(len(rows), np.int64))
+    left_over = columns.fill(0, len(rows), given)
+    assert (left_over[0] is None) == (is_usual or not nested)
+    assert_same(list(actions), list(columns.rows_of(0, len(rows), left_over).actions))
+
+
+def test_blocks_are_not_shared_by_forms():
+    """``np.dtype("f8") == None`` holds, so that forms name dtypes by strings."""
+    space = spaces.Box(-1, 1, (2,), np.float32)
+    assert form_of(STEPS, space, np.zeros((1, 2))) != STEPS

@@ -64,6 +64,30 @@ def test_without_states_every_row_starts_from_the_current_one(processes, picks):
     assert_same(with_states, processes.parallel.step_batch(actions, None, 2, return_state=True))
 
 
+@settings(max_examples=8)
+@given(st.lists(st.tuples(st.integers(0, 59), st.booleans()), min_size=1, max_size=20))
+def test_rows_without_a_state_start_from_the_current_one_too(processes, rows):
+    actions = [processes.actions[index] for index, _ in rows]
+    states = [processes.states[index] if given else None for index, given in rows]
+    expected = processes.env.step_batch(actions, states, 2)
+    for run in (processes.parallel.step_batch, processes.parallel.batch_env.make_transitions):
+        assert_same(expected, run(actions, states, 2))
+    paths = [[action] * 3 for action in actions]
+    assert_same(
+        processes.env.rollout_batch(paths, states), processes.parallel.rollout_batch(paths, states)
+    )
+
+
+def test_chunks_of_a_batch_may_lack_states(processes):
+    states, actions = [processes.states[0], None, processes.states[2]], processes.actions[:3]
+    chunks = processes.parallel.batch_step_data(actions, states, 2, 2)
+    runs = [processes.parallel.step_batch(a, s, d) for s, a, d in zip(*chunks, strict=True)]
+    got = processes.parallel.unpack_transitions(runs, return_states=True)
+    expected = processes.env.step_batch(actions, states, 2)
+    assert_same(list(expected.rewards), got[2])
+    assert_same(list(expected.states), got[0])
+
+
 @settings(max_examples=6)
 @given(picks_of_rows)
 def test_states_come_back_only_where_they_are_asked_for(processes, picks):

@@ -11,6 +11,7 @@ import sys
 import threading
 
 import cloudpickle
+import gymnasium as gym
 import numpy as np
 import psutil
 import pytest
@@ -35,6 +36,7 @@ from plangym_lite.vectorization.ray_worker import _all_the_same
 from tests.same import assert_same
 from tests.vectorization.helpers import ROOT, is_running, run_python, wait_until
 from tests.vectorization.subjects import MAKERS, Subject
+from tests.vectorization.test_by_value import GAME
 from tests.vectorization.test_rollouts import check_rollouts
 
 STORE = 100 << 20
@@ -561,3 +563,24 @@ def test_visitor_leaves_a_running_cluster_alone(cluster, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     assert run_python("-W", "ignore", "-c", VISITOR) == "False\n"
     assert sum(node["Alive"] for node in ray.nodes()) == 2
+
+
+def test_objects_of_a_script(cluster, monkeypatch):
+    """What ``__main__`` defines is known in an actor by its name; so is an id of the program."""
+    script = {"__name__": "__main__"}
+    exec(GAME, script)
+    for name, value in script.items():
+        if getattr(value, "__module__", None) == "__main__":
+            monkeypatch.setattr(sys.modules["__main__"], name, value, raising=False)
+    gym.register("OfAScript-v0", entry_point=script["Game"])
+    try:
+        with make("OfAScript-v0", n_workers=1, ray=True) as env:
+            state = env.reset(seed=0)[0]
+            batch = env.step_batch([1, 2], [state] * 2)
+            assert env.step_batch([1, 1], batch.states).observs[:, 0].tolist() == [4, 6]
+            assert [type(info["piece"]) for info in batch.infos] == [script["Piece"]] * 2
+            assert batch.infos[1]["kind"] is script["Kind"].ROOK
+            with pytest.raises(script["WrongMove"]):
+                env.step_batch([4], [state])
+    finally:
+        del gym.registry["OfAScript-v0"]

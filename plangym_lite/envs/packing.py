@@ -1,0 +1,36 @@
+"""Pickles of any length in arrays of one: the length, the pickle, zeros."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from plangym_lite.errors import InvalidStateError
+
+__all__ = ["CAPACITY_STEP", "LENGTH_BYTES", "pack", "unpack"]
+
+LENGTH_BYTES = 4
+CAPACITY_STEP = 64  # bytes
+
+
+def pack(data: bytes, out: np.ndarray) -> np.ndarray:
+    """Write a pickle into ``out``, [S] uint8, which is large enough; return that."""
+    end = LENGTH_BYTES + len(data)
+    out[:LENGTH_BYTES] = np.frombuffer(len(data).to_bytes(LENGTH_BYTES, "little"), np.uint8)
+    out[LENGTH_BYTES:end] = np.frombuffer(data, np.uint8)
+    out[end:] = 0
+    return out
+
+
+def unpack(state: np.ndarray, env: Any) -> bytes:
+    """The pickle in a state of ``env``.
+
+    Raises:
+        InvalidStateError: it holds none.
+    """
+    data = state.tobytes()
+    end = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
+    if end > len(data):
+        raise InvalidStateError(f"not a state of {env!r}: {end} bytes in {len(data)}")
+    return data[LENGTH_BYTES:end]

@@ -1,0 +1,125 @@
+"""What stands around the building of a Gymnasium environment: wrappers, render modes."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import load_env_creator
+from PIL import Image
+
+__all__ = [
+    "apply_wrapper",
+    "check_options",
+    "checked_wrappers",
+    "hand_over",
+    "knows_render_mode",
+    "make_by_gymnasium",
+    "take_over",
+    "takes",
+    "to_grayscale",
+]
+
+_handed = threading.local()
+
+
+def to_grayscale(image: np.ndarray) -> np.ndarray:
+    """``[H, W, 3]`` uint8 to ``[H, W]`` uint8 luma."""
+    return np.asarray(Image.fromarray(image).convert("L"))
+
+
+def checked_wrappers(wrappers: Any) -> tuple[Any, ...]:
+    if callable(wrappers) or isinstance(wrappers, (str, dict)):
+        raise TypeError(f"wrappers must be a list, got {wrappers!r}: write wrappers=[{wrappers!r}]")
+    wrappers = tuple(wrappers or ())
+    for wrapper in wrappers:
+        is_pair = isinstance(wrapper, tuple) and len(wrapper) == 2
+        if not callable(wrapper[0] if is_pair else wrapper):
+            raise TypeError(
+                f"wrappers must hold callables or pairs (callable, arguments), got {wrapper!r}"
+            )
+    return wrappers
+
+
+def check_options(
+    adapter: Any, state_method: str | None, obs_type: str, render_mode: str | None, images: bool
+) -> None:
+    """Raise ``ValueError`` for options that are not there, or exclude each other."""
+    methods = adapter.STATE_METHODS
+    if state_method not in (None, *methods):
+        raise ValueError(f"state_method must be None or one of {methods}, got {state_method!r}")
+    if obs_type not in adapter.OBS_TYPES:
+        raise ValueError(f"obs_type must be one of {adapter.OBS_TYPES}, got {obs_type!r}")
+    if render_mode not in (None, "rgb_array", "human"):
+        raise ValueError(f"render_mode must be rgb_array, human or None, got {render_mode!r}")
+    if render_mode is None and (images or obs_type in ("rgb", "grayscale")):
+        raise ValueError("images need render_mode='rgb_array', got render_mode=None")
+
+
+def make_by_gymnasium(name: Any, kwargs: dict[str, Any], is_asked_for: bool) -> gym.Env:
+    """``gymnasium.make``; without a render mode that nobody asked for, where there is none."""
+    try:
+        return gym.make(name, disable_env_checker=True, **kwargs)
+    except TypeError as error:
+        if is_asked_for or "render_mode" not in str(error):
+            raise
+    del kwargs["render_mode"]
+    return gym.make(name, disable_env_checker=True, **kwargs)
+
+
+def hand_over(maker: Any, kwargs: dict[str, Any], env: Any) -> None:
+    """Keep what a callable built, for whoever asks it for the same next."""
+    _handed.over = maker, kwargs, env
+
+
+def take_over(maker: Any, kwargs: dict[str, Any] | None) -> Any:
+    """What was handed over, if it is of that callable and was made alike; ``None``: nothing.
+
+    What nobody can use is closed: with ``kwargs=None``, whatever it is.
+    """
+    handed, _handed.over = getattr(_handed, "over", None), None
+    if handed is None:
+        return None
+    if handed[0] is maker and handed[1] == kwargs:
+        return handed[2]
+    handed[2].close()
+    return None
+
+
+def apply_wrapper(env: gym.Env, wrapper: Any) -> gym.Env:
+    if not isinstance(wrapper, tuple):
+        return wrapper(env)
+    function, arguments = wrapper
+    if isinstance(arguments, dict):
+        return function(env, **arguments)
+    if isinstance(arguments, (list, tuple)):
+        return function(env, *arguments)
+    return function(env, arguments)
+
+
+def takes(function: Callable[..., Any], name: str, or_any: bool = False) -> bool:
+    """Whether a function has a parameter of that name, ``or_any`` by ``**``."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
+    kinds = [parameter.kind for parameter in parameters.values()]
+    return name in parameters or (or_any and inspect.Parameter.VAR_KEYWORD in kinds)
+
+
+def knows_render_mode(spec: Any, mode: str | None) -> bool:
+    """Whether what an ``EnvSpec`` makes, as far as it tells, can be made with a render mode."""
+    creator: Any = getattr(spec, "entry_point", None)
+    if mode is None:
+        return False
+    if isinstance(creator, str):
+        creator = load_env_creator(creator)
+    metadata = getattr(creator, "metadata", None)
+    if not isinstance(metadata, dict):
+        return takes(creator, "render_mode", or_any=True)
+    known = mode in metadata.get("render_modes", ())
+    return known and (not isinstance(creator, type) or takes(creator, "render_mode", or_any=True))

@@ -1,0 +1,1 @@
+"""What only developers run: surveys. Nothing here is part of the test suite."""

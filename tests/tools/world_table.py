@@ -1,0 +1,77 @@
+"""The outcomes of the survey as a page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+__all__ = ["write_markdown"]
+
+HEAD = """# Environments of other packages
+
+What `python tests/tools/world.py` found: each package was installed in a virtual environment of its
+own, and a few of its environments were made with `plangym_lite.make`. The judge is the plain
+Gymnasium environment: same id (or callable), same seed, same actions, no class of ours. Compared
+are the walk from the seed (40 steps, or the episode), the same steps from a state saved after 10
+of them (at once, after another episode, in a new environment), and `step_batch` with three equal
+rows, chained. What two plain runs do not agree on (noise) is left out.
+
+- **exact**: every compared value is equal; behind it how states are saved (`engine`, `snapshot` or
+  `replay`).
+- **refused**: `make` raises `NotCloneableError`, for the reason given.
+- **not made**: the plain environment itself cannot be made or stepped here.
+- **wrong**: anything else.
+"""
+
+
+def write_markdown(path: Path, found: dict[str, Any]) -> None:
+    """Write the page."""
+    rows = [row for entry in found.values() for row in entry["rows"]]
+    count = Counter(row["verdict"] for row in rows)
+    good = [name for name, entry in found.items() if _is_good(entry)]
+    installed = [name for name, entry in found.items() if not entry["install"]]
+    lines = [
+        HEAD,
+        f"{len(found)} packages, {len(installed)} installed; of {len(good)} every environment that "
+        f"plain Gymnasium makes is exact or refused. {len(rows)} environments: "
+        + ", ".join(f"{number} {verdict}" for verdict, number in sorted(count.items()))
+        + ".\n",
+        "| package | version | Gymnasium | environment | verdict | |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in sorted(found):
+        lines += _lines_of(name, found[name])
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _is_good(entry: dict[str, Any]) -> bool:
+    verdicts = {row["verdict"] for row in entry["rows"]} - {"not made"}
+    return bool(verdicts) and verdicts <= {"exact", "refused"}
+
+
+def _lines_of(name: str, entry: dict[str, Any]) -> list[str]:
+    if entry["install"]:
+        return [f"| {name} | | | | not installable | {_cell(entry['install'], 160)} |"]
+    version = entry["version"] + (" (past its pins)" if entry["past_pins"] else "")
+    lines = []
+    for row in entry["rows"]:
+        verdict = row["verdict"]
+        method = f" ({row['method']})" if verdict == "exact" else ""
+        kwargs = ", ".join(f"{key}={value!r}" for key, value in row["kwargs"].items())
+        label = f"`{row['id']}`" + (f" {kwargs}" if kwargs else "")
+        cells = [name, version, row.get("gymnasium", ""), label, verdict + method, _about(row)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _about(row: dict[str, Any]) -> str:
+    if row["verdict"] == "exact":
+        noise = [note for note in row.get("notes", ()) if note.startswith("two plain runs")]
+        return _cell("; ".join(noise), 120)
+    return _cell(row.get("text", ""), 200)
+
+
+def _cell(text: str, most: int) -> str:
+    text = " ".join(text.split()).replace("|", "\\|")
+    return text if len(text) <= most else text[: most - 3] + "..."
