@@ -88,10 +88,10 @@ class AtariEnv(PlangymEnv):
             )
         if others.get("sound_obs"):
             raise NotCloneableError(f"{name}: the sound is not in the emulator's state")
-        if obs_type is None and isinstance(name, str) and "-ram" in name:
+        if obs_type is None and not callable(name) and "-ram" in getattr(name, "id", name):
             obs_type = "ram"
         if frameskip is None:
-            frameskip = 5 if isinstance(name, str) else 1  # a callable's game skips by itself
+            frameskip = 1 if callable(name) else 5  # a callable's game skips by itself
         self._frame_range: Any = None if np.isscalar(frameskip) else tuple(frameskip)  # type: ignore[arg-type]
         self.episodic_life = episodic_life
         self.repeat_action_probability = repeat_action_probability
@@ -138,18 +138,22 @@ class AtariEnv(PlangymEnv):
         modes = zip(("mode", "difficulty"), self._modes, strict=True)
         asked = {name: value for name, value in modes if value is not None}
         skip = self._frame_range or self.frameskip
-        with self._engine_options({**asked, "frameskip": skip}):
+        with self._engine_options(**asked, frameskip=skip):
             try:
                 return super().make_gym_env()
             except RuntimeError as error:
                 failure = error
-        with self._engine_options({"frameskip": skip}):
+        with self._engine_options(frameskip=skip):
             env = super().make_gym_env()
         check_modes(env.unwrapped, self._modes, self._name)
         raise failure
 
     @contextlib.contextmanager
+<<<<<<< HEAD
     def _engine_options(self, more: dict[str, Any]) -> Iterator[None]:
+=======
+    def _engine_options(self, **engine_kwargs: Any) -> Iterator[None]:
+>>>>>>> atari
         kept = self._engine_kwargs
         self._engine_kwargs = {**kept, **more}
         try:
