@@ -149,13 +149,9 @@ class AtariEnv(PlangymEnv):
         raise failure
 
     @contextlib.contextmanager
-<<<<<<< HEAD
-    def _engine_options(self, more: dict[str, Any]) -> Iterator[None]:
-=======
     def _engine_options(self, **engine_kwargs: Any) -> Iterator[None]:
->>>>>>> atari
         kept = self._engine_kwargs
-        self._engine_kwargs = {**kept, **more}
+        self._engine_kwargs = {**kept, **engine_kwargs}
         try:
             yield
         finally:
