@@ -119,7 +119,8 @@ class Box2DEnv(PlangymEnv):
         return TRUSTED[key]
 
     def draw_image(self) -> np.ndarray:
-        with steady_layer(self.gym_env).asked_from_outside():
+        env = self._gym_env if self._replayed is None else self._replayed.live_env
+        with steady_layer(env).asked_from_outside():
             return super().draw_image()
 
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:

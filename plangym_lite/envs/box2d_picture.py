@@ -93,14 +93,25 @@ def foreign_layers(wrappers: Sequence[gym.Env]) -> list[gym.Env]:
 
 @contextlib.contextmanager
 def drawn_once(env: gym.Env) -> Iterator[None]:
-    """Frames of CarRacing played inside are not drawn but the last."""
+    """Frames of CarRacing played inside are not drawn but the last.
+
+    Gymnasium draws before it adds a frame's reward to the score that the picture shows.
+    """
     base: Any = env.unwrapped
-    base._render = lambda mode: None
+    score = base.reward
+
+    def look_away(mode: str) -> None:
+        nonlocal score
+        score = base.reward
+
+    base._render = look_away
     try:
         yield
     finally:
         del base._render
+    after, base.reward = base.reward, score
     base.state = base._render("state_pixels")
+    base.reward = after
 
 
 def skip_pixels(env: gym.Env, actions: Iterator[Any]) -> Any:

@@ -61,6 +61,7 @@ class Record(NamedTuple):
     problems: list[str]  # what no snapshot holds
     has_shifting_sets: bool  # whether steps change what is in a set
     findings: Verdict  # constants, fields and shared_numbers
+    is_afresh: bool = False  # whether each episode was the first of its environment
 
 
 def noise_of_runs(env: Any, record: Record) -> list[Noise]:
@@ -91,7 +92,7 @@ def record_afresh(env: Any, record: Record) -> Record:
         if seed is not None:
             with shared_seeded(NUMBERS), _closing(env.make_plain()) as fresh:
                 tapes[number] = _play_plain(fresh, moves[number : number + 1], first=number)[0]
-    return record._replace(tapes=tapes)
+    return record._replace(tapes=tapes, is_afresh=True)
 
 
 def _moves_made(record: Record) -> list[list[Any]]:
@@ -257,6 +258,9 @@ class Exam:
             del stirred
             for path, text in differences(expected, got, noise).items():
                 self.found.setdefault(path, f"restored after {at} moves, {text}")
+        replayed = self.twin._replayed
+        if replayed is not None and replayed.cannot_keep and self.record.is_afresh:
+            self.found["wrappers"] = "what they gather over episodes is lost"
         if not shown and self._noisy():
             self.found["obs"] = "two equal runs differ in it, and nothing else shows the state"
 

@@ -20,6 +20,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from plangym_lite.envs.pickling import NotUnderstoodError
 from plangym_lite.envs.snapshot import Snapshot, layers_of
 from plangym_lite.envs.stand import Images, Root, Stand
 from plangym_lite.errors import InvalidStateError
@@ -75,6 +76,7 @@ class ReplayedEnv(gym.Env):
     ) -> None:
         self._build, self._n_live = build, n_live
         self._keep_wrappers, self._keep_from_start = keep_wrappers, keep_from_start
+        self.cannot_keep = False  # whether what wrappers gather was lost between episodes
         self._skip, self._images_of = skip or _play, images
         self._taken: OrderedDict[tuple[int, bytes], Stand] = OrderedDict()  # last used comes last
         self._live: list[Stand] = []  # the one used last comes last
@@ -234,11 +236,16 @@ class ReplayedEnv(gym.Env):
 
     def _wrapper_state(self) -> bytes | None:
         """What the wrappers bring into the episode that comes next."""
-        if not self._keep_wrappers:
+        if not self._keep_wrappers or self.cannot_keep:
             return None
-        if self._root is not None:
-            return self._ready().gathered.save()
-        return self._gathered.save() if self._keep_from_start else None
+        gathered = None if self._root is None else self._ready().gathered
+        if self._root is None and self._keep_from_start:
+            gathered = self._gathered
+        try:
+            return None if gathered is None else gathered.save()
+        except NotUnderstoodError:  # they lead to what only the engine knows
+            self.cannot_keep = True
+            return None
 
     def _snapshot_of_wrappers(self, env: gym.Env) -> Snapshot | None:
         *wrappers, base = layers_of(env)
