@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import types
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import gymnasium as gym
@@ -22,8 +22,10 @@ ATOMS = (str, bytes, int, float, bool, type(None), np.generic)
 MOST_OBJECTS = 200_000
 
 
-def walk_sets(roots: Iterable[Any]) -> tuple[Counter[int], bool]:
+def walk_sets(roots: Iterable[Any], closed: Container[int]) -> tuple[Counter[int], bool]:
     """What is in the sets behind some objects; whether all would be walked in the same order.
+
+    Objects whose ids are ``closed`` are not looked into.
 
     The first is a number for each set of more than one element, which differs where they do.
     """
@@ -32,7 +34,7 @@ def walk_sets(roots: Iterable[Any]) -> tuple[Counter[int], bool]:
     found: Counter[int] = Counter()
     while todo and len(seen) < MOST_OBJECTS:
         value = todo.pop()
-        if isinstance(value, ATOMS) or id(value) in seen:
+        if isinstance(value, ATOMS) or id(value) in seen or id(value) in closed:
             continue
         seen.add(id(value))
         if isinstance(value, (set, frozenset)) and len(value) > 1:

@@ -229,7 +229,7 @@ class Snapshot:
 
     def _walk_sets(self) -> tuple[Any, bool]:
         """What is in sets, and whether all of them would come back in the same order."""
-        return walk_sets([vars(each) for each in self._anchors if has_attributes(each)])
+        return walk_sets(self._contents(), self._reducers.numbers)
 
     # ---- restoring ------------------------------------------------------------------------------
 

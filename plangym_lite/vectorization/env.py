@@ -84,22 +84,23 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         """Start the workers."""
 
     def build_engine(self) -> None:
-        """Make the local copy and start the workers; the other way round for singletons.
+        """Make the local copy and start the workers, which are told what it has found out.
 
-        What the local copy has found out the workers are told.
+        Singletons come last, and so does what an unknown callable makes: it may never end.
         """
-        if not self.SINGLETON:
+        local_first = isinstance(self._env_recipe.target, type) and not self.SINGLETON
+        if local_first:
             self.plan_env = self._env_recipe()
-        findings = None if self.SINGLETON else self.plan_env.findings()
+        findings = self.plan_env.findings() if local_first else None
         self._constructor = Informed(self._worker_recipe(), findings)
         try:
             self._batch_env = self.make_batch_env(self._constructor)
         except BaseException:
-            if not self.SINGLETON:
+            if local_first:
                 self.plan_env.close()
             raise
         try:
-            if self.SINGLETON:
+            if not local_first:
                 self.plan_env = self._env_recipe()
             self._check_local_copy()
             trusted = self.plan_env.is_trusted
