@@ -109,16 +109,16 @@ class Snapshot:
         self._action_spaces = list(action_spaces(self._layers()))
         try:
             for _ in range(MOST_ROUNDS):
-                known = len(reducers.anchors)
-                reducers.large = []
+                known = len(reducers.anchors), self.simulations is None
+                reducers.large, reducers.problems = [], {}
                 try:
                     self._pickle(self._contents())
                 except Exception as error:  # whatever a foreign __reduce__ raises
                     reducers.problems[type(error)] = False
                     break
-                if len(reducers.anchors) == known:
+                self._learn_simulations()
+                if (len(reducers.anchors), self.simulations is None) == known:
                     break
-            self._learn_simulations()
             self.sets, self._is_stable = self._walk_sets()
             self._has_sets |= bool(self.sets)
         finally:

@@ -84,11 +84,13 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         """Start the workers."""
 
     def build_engine(self) -> None:
-        """Make the local copy and start the workers, which are told what it has found out.
+        """Start the workers and make the local copy, last for the sake of singletons.
 
-        Singletons come last, and so does what an unknown callable makes: it may never end.
+        Where that has to find out how its states are saved it comes first, and tells the workers.
         """
-        local_first = isinstance(self._env_recipe.target, type) and not self.SINGLETON
+        kind: Any = self._env_recipe.target
+        is_known = isinstance(kind, type) and issubclass(kind, PlanEnv) and not self.SINGLETON
+        local_first = is_known and kind.findings is not PlanEnv.findings
         if local_first:
             self.plan_env = self._env_recipe()
         findings = self.plan_env.findings() if local_first else None
