@@ -126,7 +126,7 @@ def _examine(env: Any) -> Verdict:
         verdict, told = _first_exact(env, record)
         if told and env._certify:  # the environment itself may not have been built alike
             record = record_plain(env, None)
-            noise = noise_of_runs(env, record)
+            record, noise = noise_of_runs(env, record)
             verdict, told = _first_exact(env, record, noise)
             if told and any(noise) and not (record.problems or env._plays_only):
                 own, different = _try(env, record, record.findings, noise, with_itself=True)
@@ -155,6 +155,8 @@ def _first_exact(env: Any, record: Record, noise: list[Noise] | None = None) -> 
         if not different or not env._certify:
             return verdict, ""
         told += different
+        if noise is None:  # perhaps the environment itself is not the same each time
+            return verdict, told
     if env._saves_itself or env.state_choice == "snapshot":
         return verdict, told
     if not env.clone_seeds:

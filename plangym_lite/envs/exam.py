@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -64,15 +65,21 @@ class Record(NamedTuple):
     is_afresh: bool = False  # whether each episode was the first of its environment
 
 
-def noise_of_runs(env: Any, record: Record) -> list[Noise]:
-    """For each episode the places at which a second plain run differs from the one on record."""
+def noise_of_runs(env: Any, record: Record) -> tuple[Record, list[Noise]]:
+    """For each episode the places at which a second plain run differs from the one on record.
+
+    An unseeded episode that is another one each time is taken off the record.
+    """
     stirred = stir_memory()
     with shared_seeded(NUMBERS), _closing(env.make_plain()) as other:
         tapes = _play_plain(other, _moves_made(record))
-    return [
-        {path: mask for path, mask in noise_of(*pair).items() if path.startswith(("obs", "info"))}
-        for pair in zip(record.tapes, tapes, strict=True)
-        if stirred
+    del stirred
+    noise = [noise_of(*pair) for pair in zip(record.tapes, tapes, strict=True)]
+    kept = [seed is not None or not found for (seed, _), found in zip(EPISODES, noise)]  # noqa: B905
+    record = record._replace(tapes=list(itertools.compress(record.tapes, kept)))
+    return record, [
+        {path: mask for path, mask in found.items() if path.startswith(("obs", "info"))}
+        for found in itertools.compress(noise, kept)
     ]
 
 
