@@ -27,6 +27,7 @@ from jax.experimental import io_callback
 
 from plangym_lite.archive import StateArchive
 from plangym_lite.core import PlanEnv
+from plangym_lite.errors import InvalidStateError
 from plangym_lite.planners.simulator import ValueFn, check_knobs
 from plangym_lite.transitions import empty_columns, map_leaves
 from plangym_lite.validation import check_states
@@ -146,6 +147,11 @@ class SimulatorModel:
         moves = self._first + np.asarray(actions)
         states = self.states_of(embeddings)
         out: Any = self.env.step_batch(moves, states, self.dt, return_state=True)
+        if out.states.dtype == object:
+            raise InvalidStateError(
+                f"states of {self.env!r} have outgrown the arrays that this search keeps them in: "
+                "pass a larger state_capacity when you make it"
+            )
         self.calls += len(moves)
         self.frames += sum(int(info["n_step"]) for info in out.infos)
         ended = out.terminateds | out.truncateds

@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
+from plangym_lite.errors import InvalidStateError
 from plangym_lite.transitions import RolloutBatch, TransitionBatch, map_leaves
 
 __all__ = [
@@ -59,6 +60,7 @@ class Simulator:
         self.calls = 0  # rows stepped
         self.frames = 0  # simulator steps run
         self._space: spaces.Space | None = None
+        self._has_arrays = env.batch_spec.state_shape is not None  # of states, in tables
 
     def step(self, actions: Any, states: Any, dt: Any = 1) -> TransitionBatch:
         """``env.step_batch`` with states out, counted."""
@@ -91,6 +93,11 @@ class Simulator:
         return map_leaves(lambda leaf: np.asarray(leaf)[None], obs)
 
     def _count(self, rows: int, infos: list[dict[str, Any]]) -> None:
+        if self._has_arrays and not self.env.STATE_IS_ARRAY:
+            raise InvalidStateError(
+                f"states of {self.env!r} have outgrown the arrays that this search keeps them in: "
+                "make the environment with array_state=False, or a larger state_capacity"
+            )
         frames = sum(int(info["n_step"]) for info in infos)
         self.calls += rows
         self.frames += frames

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium import spaces
 
-from plangym_lite import make
+from plangym_lite import InvalidStateError, make
 from plangym_lite.planners import PlanOutput, mcts
 from plangym_lite.planners.mcts import backward, select
 from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree
@@ -225,3 +227,33 @@ def test_errors_of_the_environment_come_through():
 def test_a_value_function_says_one_number_for_each_row():
     with pytest.raises(ValueError, match="value_fn"):
         plan(ToyEnv(size=20), value_fn=lambda observs, states: observs)
+
+
+class Growing(gym.Env):
+    """Its states grow faster than the examination saw."""
+
+    observation_space, action_space = spaces.Box(-9e9, 9e9, (1,), np.float64), spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.moves = []
+        return np.zeros(1), {}
+
+    def step(self, action):
+        self.moves += [int(action)] * len(self.moves) + [int(action)]
+        return np.array([float(len(self.moves))]), 1.0, len(self.moves) > 60_000, False, {}
+
+
+def test_states_that_outgrow_the_tables_of_a_search_are_told():
+    with make(Growing) as env:
+        state = env.reset(seed=0)[0]
+        for _ in range(11):
+            state = env.step(1, state).state
+        with (
+            pytest.warns(UserWarning, match="opaque"),
+            pytest.raises(InvalidStateError, match="outgrown the arrays"),
+        ):
+            mcts(env, state, num_simulations=40, max_depth=8, rng=np.random.default_rng(0))
+    with make(Growing, array_state=False) as env:
+        found = mcts(env, start(env), num_simulations=40, rng=np.random.default_rng(0))
+        assert len(found.actions)
