@@ -231,6 +231,7 @@ def main() -> None:
     out = args.json or args.root / "world.json"
     survey = Survey(args.root, args.tree.resolve(), out, args.seconds, not args.no_check)
     wanted = [each for each in PACKAGES if not args.only or each.name in args.only]
+    wanted.sort(key=lambda package: -max(case.seconds for case in package.cases))  # long ones first
     if not args.table_only:
         with ThreadPoolExecutor(args.at_once) as pool:
             list(pool.map(survey.package, wanted))

@@ -134,7 +134,7 @@ PACKAGES = (
         "metaworld",
         (
             Case("Meta-World/MT1", {"env_name": "reach-v3"}),
-            Case("Meta-World/MT1", {"env_name": "door-open-v3", "seed": 1}),
+            Case("Meta-World/MT1", {"env_name": "door-open-v3", "seed": 1}, walk=20, seconds=400),
         ),
         ("metaworld",),
         requires=("packaging", "mujoco<4"),
@@ -295,7 +295,7 @@ PACKAGES = (
         "gymtonic",
         _ids("gymtonic/SoccerSingle-v0", "gymtonic/GridTarget-v0", "gymtonic/BlockPush-v0"),
         ("gymtonic",),
-        requires=("imageio",),
+        requires=("imageio", "packaging"),
     ),
     Package(
         "highway-env",
