@@ -81,13 +81,14 @@ class Venv:
         return reason
 
     def _install(self) -> str:
-        create = (
-            [self.uv, "venv", "-q", "-p", sys.executable]
-            if self.uv
-            else [sys.executable, "-m", "venv"]
-        )
+        python = _interpreter(self.package.python)
+        create = [python, "-m", "venv"]
+        if self.uv:
+            create = [self.uv, "venv", "-q", "--no-python-downloads", "-p", python]
         if not self.python.exists():
-            subprocess.run([*create, str(self.path)], check=True)
+            code, text = _call([*create, str(self.path)], INSTALL_SECONDS)
+            if code:
+                return _why(text)
         wanted = self.package.name + self.package.version
         if self.package.past_pins:
             return self._pip([*BASE, *self.package.requires]) or self._pip(["--no-deps", wanted])
@@ -116,11 +117,22 @@ class Venv:
         return "?" if code else text.strip()
 
 
+def _interpreter(version: str) -> str:
+    """The Python of a version, pyenv's among them; ours where none is asked for."""
+    if not version:
+        return sys.executable
+    kept = Path.home() / ".pyenv" / "versions"
+    found = sorted(kept.glob(f"{version}.*/bin/python{version}"))
+    return str(found[-1]) if found else f"python{version}"
+
+
 def _call(command: list[str], seconds: float) -> tuple[int, str]:
     try:
         done = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds
         )
+    except FileNotFoundError as error:
+        return 1, f"error: {error}"
     except subprocess.TimeoutExpired:
         return 1, f"cause: takes over {seconds:.0f} seconds"
     return done.returncode, done.stdout

