@@ -179,8 +179,9 @@ def run_case(
     row: dict[str, Any] = json.loads(answer.read_text()) if answer.exists() else {"phase": "start"}
     row.update(id=case.id, kwargs=case.kwargs, log=str(work / f"{slug[:80]}.log"))
     if row.get("phase") != "done" and "verdict" not in row:
+        late = end.startswith("took") and row["phase"] in ("make", "judge")
         made = row["phase"] not in ("start", "import", "plain")
-        row["verdict"] = "wrong" if made else "not made"
+        row["verdict"] = "not finished" if late else "wrong" if made else "not made"
         row["text"] = f"the process {end} in phase {row['phase']!r}"
     elif row.get("phase") == "check":
         row["check"] = f"the process {end}"

@@ -316,7 +316,10 @@ PACKAGES = (
     ),
     Package(
         "bluesky-gym",
-        _ids("DescentEnv-v0", "HorizontalCREnv-v0"),
+        (
+            Case("DescentEnv-v0"),
+            Case("HorizontalCREnv-v0", walk=15, seconds=400),
+        ),
         ("bluesky_gym:register_envs",),
         requires=("torch<=2.14.1", "numpy<2.4"),
     ),
@@ -329,7 +332,7 @@ PACKAGES = (
         ("quoridor_sim.quoridor_env:register_environments",),
     ),
     Package("edugrid", _ids("philsteg/EduGrid-v0"), ("edugrid",)),
-    Package("gym-zelda-pygame", _ids("ZeldaCC-v0", "ZeldaCC-Pixels84-v0"), ("gym_zelda_pygame",)),
+    Package("gym-zelda-pygame", (Case("ZeldaCC-v0", walk=12, seconds=400),), ("gym_zelda_pygame",)),
     Package("boing-gym", _ids("Boing-v0"), ("boing_gym",)),
     Package(
         "asteroidsenv",

@@ -22,6 +22,7 @@ rows, chained. What two plain runs do not agree on (noise) is left out.
   or `replay`).
 - **refused**: `make` raises `NotCloneableError`, for the reason given.
 - **not made**: the plain environment itself cannot be made or stepped here.
+- **not finished**: the comparison took longer than its limit.
 - **wrong**: anything else.
 """
 
