@@ -48,7 +48,7 @@ class Plain:
 
     def repeat(self, times: int) -> bool:
         """Play again, in new environments, to find noise; whether there was more of it."""
-        before = self.told()
+        before = self.seeded, self.noise.told()
         for _ in range(times):
             self.junk.append(stir_memory(len(self.junk)))
             env = self.make()
@@ -61,7 +61,7 @@ class Plain:
             self.noise.settled = True
             if len(again) != len(self.tape) or self.noise.covers_some(self.tape[0]):
                 self.seeded = False
-        return self.told() != before
+        return (self.seeded, self.noise.told()) != before
 
     def told(self) -> list[str]:
         """What is not compared, for the report."""

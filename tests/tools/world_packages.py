@@ -357,5 +357,5 @@ PACKAGES = (
         (Case("HybridShoot", {}, "world_adapters:hybrid_shoot"),),
         requires=("pettingzoo",),
     ),
-    Package("grid2op", (Case("grid2op", {}, "world_adapters:grid2op"),)),
+    Package("grid2op", (Case("grid2op", {}, "world_adapters:grid2op", walk=8, seconds=300),)),
 )
