@@ -223,7 +223,7 @@ class Exam:
         _, error = attempt(self._examine)
         if error:
             self.found.setdefault("examining", error)
-        size = LENGTH_BYTES + 2 * max(self.sizes) + _room_for_contacts(twin)
+        size = LENGTH_BYTES + max(self.sizes) + _room(twin, max(self.sizes))
         found = findings._replace(capacity=-(-size // CAPACITY_STEP) * CAPACITY_STEP)
         if findings.played:
             found = found._replace(capacity=None)
@@ -348,9 +348,12 @@ def _what_is_large(twin: Any, size: int) -> str:
     return f"a state of {twin!r} has {size / 1e6:.1f} MB{f' ({named})' if named else ''}"
 
 
-def _room_for_contacts(twin: Any) -> int:
-    snapshot = getattr(twin, "_snapshot", None)
-    return snapshot.simulations.room_for_contacts() if snapshot and snapshot.simulations else 0
+def _room(twin: Any, size: int) -> int:
+    """Bytes by which a state may grow: as much as it has now, but for simulations."""
+    simulations = getattr(twin._snapshot, "simulations", None)
+    if simulations is None:
+        return size
+    return size - simulations.nbytes + simulations.room_for_contacts()
 
 
 def _saved_and_films(layers: list[gym.Env]) -> tuple[list[gym.Env], list[gym.Env]]:

@@ -109,6 +109,11 @@ class Simulations:
         """Bytes for about as many contacts as there may be."""
         return sum(memory.size_of_contacts() for memory in self._memories.values())
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the memories, which do not grow."""
+        return sum(8 * memory.size for memory in self._memories.values())
+
     def models(self) -> list[dict[str, np.ndarray]]:
         """Copies of the arrays of each simulation's model."""
         return [copy_of_model(memory.model) for memory in self._memories.values()]
