@@ -159,8 +159,8 @@ def test_what_is_no_reset(reset, message):
         def reset(self, *, seed=None, options=None):
             return reset
 
-    with pytest.raises(InvalidStepError, match=message):
-        make(Old, certify=False)
+    with make(Old, certify=False) as env, pytest.raises(InvalidStepError, match=message):
+        env.reset()
     with SequentialVectorEnv([Old]) as env, pytest.raises(InvalidStepError, match=message):
         env.reset()
 

@@ -220,6 +220,7 @@ def flat(value):
     return repr(value)
 
 
+@pytest.mark.filterwarnings("ignore:the environment uses sets")
 @pytest.mark.parametrize("odd", [False, True])
 @pytest.mark.parametrize("n_workers", [None, 2])
 def test_batches_and_steps_give_what_gymnasium_gives(n_workers, odd):
@@ -259,6 +260,7 @@ def test_editing_what_came_back_moves_nothing():
         assert info["deep"]["piece"].moves == [1, 2]
 
 
+@pytest.mark.filterwarnings("ignore:the environment uses sets")
 @pytest.mark.parametrize("odd", [False, True])
 @pytest.mark.parametrize("kind", [SequentialVectorEnv, SubprocVecEnv])
 def test_vector_environments_too(kind, odd):

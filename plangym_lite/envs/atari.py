@@ -253,7 +253,7 @@ class AtariEnv(PlangymEnv):
             reward, n_step = run_drawn(self.emulator, self._base, self._frame_range, n_frames, held)
         else:
             reward, n_step = self.emulator.run(command, n_frames, floor, strength, rerun)
-            if n_step < n_frames:
+            if n_step < n_frames and ale.game_over():  # Gymnasium's step goes on to its end
                 self.emulator.skip_draws(-n_step % self.frameskip)
         left = ale.lives()
         info = {

@@ -33,6 +33,11 @@ def to_grayscale(image: np.ndarray) -> np.ndarray:
 
 
 def checked_wrappers(wrappers: Any) -> tuple[Any, ...]:
+    """The wrappers as a tuple.
+
+    Raises:
+        TypeError: they are no list of callables and pairs of one and its arguments.
+    """
     if callable(wrappers) or isinstance(wrappers, (str, dict)):
         raise TypeError(f"wrappers must be a list, got {wrappers!r}: write wrappers=[{wrappers!r}]")
     wrappers = tuple(wrappers or ())
@@ -91,6 +96,7 @@ def take_over(maker: Any, kwargs: dict[str, Any] | None) -> Any:
 
 
 def apply_wrapper(env: gym.Env, wrapper: Any) -> gym.Env:
+    """Put a wrapper, or a pair of one and its arguments, around an environment."""
     if not isinstance(wrapper, tuple):
         return wrapper(env)
     function, arguments = wrapper

@@ -108,7 +108,7 @@ def test_specs_must_agree_and_constructors_be_callable():
         with pytest.raises(ValueError, match="worker 1"):
             kind([ToyEnv, partial(ToyEnv, size=9)])
         with pytest.raises(TypeError, match="callable"):
-            kind(["CartPole-v1"])
+            kind([ToyEnv, "CartPole-v1"])
 
 
 def test_seed_list(processes):
