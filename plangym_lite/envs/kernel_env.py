@@ -32,7 +32,7 @@ class KernelEnv(PlangymEnv):
     """
 
     _kernel: Kernel | None = None
-    _trusted: dict[Any, bool]  # whether the kernel is right, by the dtype of the actions
+    _trusted: dict[str, bool]  # whether the kernel is right, by the dtype of the actions
     _limit: Any = None
     _step: Any = None
 
@@ -86,14 +86,15 @@ class KernelEnv(PlangymEnv):
 
     def _trust(self, kernel: Kernel, dtype: np.dtype) -> bool:
         """Whether kernel and environment do the same to random states, bit for bit."""
-        if dtype not in self._trusted:
+        trusted = self._trusted.get(dtype.char)  # the dtype itself takes long to be looked up
+        if trusted is None:
             try:
                 is_same = self._compare(kernel, dtype)
             except Exception:  # settings of another version of Gymnasium, or of a user's
                 is_same = False
-            self._trusted[dtype] = is_same
+            trusted = self._trusted[dtype.char] = is_same
             self._kernel = kernel if is_same or dtype != self.action_space.dtype else None
-        return self._trusted[dtype]
+        return trusted
 
     def _compare(self, kernel: Kernel, dtype: np.dtype) -> bool:
         states = self.random_states(np.random.default_rng(0), TRIED_ROWS)
@@ -101,7 +102,7 @@ class KernelEnv(PlangymEnv):
         one_by_one, together = (empty_columns(self.batch_spec, TRIED_ROWS) for _ in range(2))
         self._kernel = None
         expected = self.make_transitions(rows, one_by_one)
-        self._kernel, self._trusted[dtype] = kernel, True
+        self._kernel, self._trusted[dtype.char] = kernel, True
         got = self.run_together(rows, together)
         return repr(expected) == repr(got) and same_columns(one_by_one, together)
 

@@ -280,7 +280,7 @@ def test_a_kernel_is_trusted_for_the_dtype_that_was_compared(monkeypatch):
         for dtype in (np.float32, np.float64, np.float32):
             given = np.array(actions).astype(dtype) * dtype(0.9)
             assert_same(other.step_batch(given, states), env.step_batch(given, states))
-            assert env._trusted[np.dtype(dtype)] is (dtype is np.float32)
+            assert env._trusted[np.dtype(dtype).char] is (dtype is np.float32)
         assert env._kernel is not None
 
 
