@@ -361,8 +361,8 @@ class PlangymEnv(PlanEnv):
     def outgrow(self, quiet: bool = False) -> None:
         """From now on states are ``bytes`` of whatever length they need; arrays stay valid."""
         if not quiet and self.STATE_IS_ARRAY:
-            text = f"a state of {self!r} needs more than {self._capacity} bytes: from now on states"
-            warnings.warn(f"{text} are opaque values (STATE_IS_ARRAY is False)", stacklevel=2)
+            warnings.warn(f"states of {self!r} outgrew their arrays: opaque now", stacklevel=2)
+        self.verdict = self.verdict and self.verdict._replace(capacity=None)  # for new workers
         self.STATE_IS_ARRAY, self._spec = False, None
 
     def describe_states(self) -> str:
