@@ -3,7 +3,7 @@
 The house, from the ground up; a file imports only from lower floors:
 
     floor 0  errors  showing  stable  pickled
-    floor 1  machine recipe informed reach parcel nested answers transitions validation splitting
+    floor 1  system recipe informed reach parcel nested answers transitions validation splitting
              archive state_column
     floor 2  engine.py  batches.py  core.py
     floor 3  envs/  vectorization/  planners/  testing/     rooms without doors between them

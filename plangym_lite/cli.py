@@ -13,7 +13,7 @@ from plangym_lite import __version__
 from plangym_lite.commands.knobs import KNOBS, PLANNERS, option_of
 from plangym_lite.commands.target import CommandError
 from plangym_lite.errors import PlangymError
-from plangym_lite.machine import usable_cores
+from plangym_lite.system import usable_cores
 
 __all__ = ["main"]
 

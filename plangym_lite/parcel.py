@@ -28,6 +28,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from plangym_lite.reach import Reach, top_of
+from plangym_lite.system import interrupts_held
 
 __all__ = ["Parcel", "dumps", "know", "names_of_main", "registered_specs", "unpack"]
 
@@ -123,7 +124,7 @@ def _text_of(module: str) -> str:
     path = getattr(sys.modules.get(module), "__file__", None)
     if path is None:
         return ""
-    with open(path, encoding="utf-8") as file:
+    with interrupts_held(), open(path, encoding="utf-8") as file:
         return file.read()
 
 

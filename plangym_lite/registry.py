@@ -24,7 +24,7 @@ from plangym_lite.envs.gym import PlangymEnv
 from plangym_lite.envs.providers import spec_of
 from plangym_lite.envs.stack import hand_over, take_over, takes
 from plangym_lite.errors import UnknownEnvironmentError
-from plangym_lite.machine import usable_cores
+from plangym_lite.system import usable_cores
 
 __all__ = ["adapter_for", "find_spec", "make", "register_adapter"]
 

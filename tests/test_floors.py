@@ -24,7 +24,7 @@ MODULES = {
 FLOORS = [
     {"errors", "showing", "stable", "pickled"},
     {
-        *("machine", "recipe", "nested", "answers", "transitions", "splitting", "validation"),
+        *("system", "recipe", "nested", "answers", "transitions", "splitting", "validation"),
         *("archive", "state_column", "reach", "parcel", "informed"),
     },
     {"engine", "batches", "core"},

@@ -15,7 +15,7 @@ from plangym_lite.bench.rounds import Comparison, Work, compare
 from plangym_lite.bench.works import ray_works, scaling_works, table
 from plangym_lite.commands.target import CommandError
 from plangym_lite.commands.versions import versions
-from plangym_lite.machine import usable_cores
+from plangym_lite.system import usable_cores
 
 __all__ = ["BenchOptions", "bench"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dis
+import functools
 import random
 import types
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,16 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-__all__ = ["OwnGlobals", "draws_globally", "global_numbers", "shared_kept", "shared_seeded"]
+from plangym_lite.envs.dm_random import RandomMemory
+
+__all__ = [
+    "GlobalNumbers",
+    "OwnGlobals",
+    "draws_globally",
+    "global_numbers",
+    "shared_kept",
+    "shared_seeded",
+]
 
 ITS_OWN_GENERATORS = frozenset(
     [
@@ -38,36 +48,70 @@ ITS_OWN_GENERATORS = frozenset(
 """What may be taken from ``numpy.random`` and ``random`` without drawing from what is shared."""
 
 
+class GlobalNumbers:
+    """The generators that all of Python shares, numpy's and Python's, as they were at some time.
+
+    While entered they go on from there; afterwards they are where the caller left them. Entered
+    again, they go on from where they were.
+    """
+
+    def __init__(self) -> None:
+        self._saved = np.zeros(RandomMemory.NBYTES, np.uint8)
+        self._python = random.getstate()
+        _memory_of(_bits()).save(self._saved)
+
+    def __enter__(self) -> None:
+        self._swap()
+
+    def __exit__(self, *error: object) -> None:
+        self._swap()
+
+    def _swap(self) -> None:
+        memory, outside, python = _memory_of(_bits()), np.empty_like(self._saved), random.getstate()
+        memory.drawn()
+        memory.save(outside)
+        memory.load(self._saved)
+        random.setstate(self._python)
+        self._saved, self._python = outside, python
+
+    def getstate(self) -> tuple[bytes, Any]:
+        """Where they are, as a value."""
+        return self._saved.tobytes(), self._python
+
+    def setstate(self, state: tuple[bytes, Any]) -> None:
+        """Go on from a value of ``getstate``."""
+        self._saved = np.frombuffer(state[0], np.uint8)
+        self._python = state[1]
+
+
+def _bits() -> Any:
+    shared: Any = np.random.mtrand
+    return shared._rand._bit_generator
+
+
+@functools.lru_cache(maxsize=1)
+def _memory_of(bits: Any) -> RandomMemory:
+    shared: Any = np.random.mtrand
+    return RandomMemory(shared._rand)
+
+
 class OwnGlobals(gym.Wrapper):
     """Runs an environment on generators of its own, which begin where the shared ones are."""
 
     def __init__(self, env: gym.Env) -> None:
         super().__init__(env)
-        self.numpy_numbers, self.python_numbers = np.random.RandomState(), random.Random()
-        self.numpy_numbers.set_state(np.random.get_state())
-        self.python_numbers.setstate(random.getstate())
-
-    @contextlib.contextmanager
-    def _swapped(self) -> Iterator[None]:
-        with shared_kept():
-            np.random.set_state(self.numpy_numbers.get_state())
-            random.setstate(self.python_numbers.getstate())
-            try:
-                yield
-            finally:
-                self.numpy_numbers.set_state(np.random.get_state())
-                self.python_numbers.setstate(random.getstate())
+        self.numbers = GlobalNumbers()
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        with self._swapped():
+        with self.numbers:
             return self.env.reset(**kwargs)
 
     def step(self, action: Any) -> Any:
-        with self._swapped():
+        with self.numbers:
             return self.env.step(action)
 
     def render(self) -> Any:
-        with self._swapped():
+        with self.numbers:
             return self.env.render()
 
 

@@ -29,6 +29,7 @@ from gymnasium.envs.registration import EnvSpec
 from plangym_lite import pickled
 from plangym_lite.envs.anchors import atoms_of, is_handle
 from plangym_lite.envs.kinds import is_display, is_pickled_whole, is_understood, slots_of, stays
+from plangym_lite.envs.own_globals import GlobalNumbers
 
 __all__ = [
     "LARGE",
@@ -203,6 +204,9 @@ class Reducers(dict[type, Callable[[Any], Any]]):
     def _random(self, value: random.Random) -> Any:
         return pickled.random_numbers, (self._slot(value), "Random", value.getstate())
 
+    def _global_numbers(self, value: GlobalNumbers) -> Any:
+        return pickled.random_numbers, (self._slot(value), "GlobalNumbers", value.getstate())
+
     # ---- arrays ---------------------------------------------------------------------------------
 
     def _array(self, value: np.ndarray) -> Any:
@@ -269,6 +273,7 @@ EXACT: dict[Any, str] = {
     np.random.Generator: "_generator",
     np.random.RandomState: "_random_state",
     random.Random: "_random",
+    GlobalNumbers: "_global_numbers",
     type(threading.Lock()): "_lock",
     type(threading.RLock()): "_reentrant_lock",
 }

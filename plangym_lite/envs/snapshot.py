@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -30,6 +30,7 @@ from plangym_lite.envs.anchors import (
     space_words,
     words_to_spaces,
 )
+from plangym_lite.envs.own_globals import GlobalNumbers
 from plangym_lite.envs.pickling import (
     PROTOCOL,
     DisplayError,
@@ -299,10 +300,18 @@ class Snapshot:
     def _random_numbers(self, slot: int, kind: str, state: Any) -> Any:
         if not self._restore_generators and slot < len(self._generators):
             return self._generators[slot]
-        wanted: Any = np.random.RandomState if kind == "RandomState" else random.Random
-        found = self._in_slot(slot, lambda: wanted(0), lambda present: type(present) is wanted)
+        wanted, fresh = NUMBERS[kind]
+        found = self._in_slot(slot, fresh, lambda present: type(present) is wanted)
         (found.set_state if kind == "RandomState" else found.setstate)(state)
         return found
+
+
+NUMBERS: dict[str, tuple[Any, Callable[[], Any]]] = {
+    "RandomState": (np.random.RandomState, lambda: np.random.RandomState(0)),
+    "Random": (random.Random, lambda: random.Random(0)),
+    "GlobalNumbers": (GlobalNumbers, GlobalNumbers),
+}
+"""Generators by the name of their kind in a pickle, and how one is made to be overwritten."""
 
 
 def _came_from(present: Any, kind: str, origin: Any) -> bool:

@@ -16,8 +16,8 @@ import numpy as np
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import ClosedError, WorkerDiedError
-from plangym_lite.machine import usable_cores
 from plangym_lite.splitting import split_evenly
+from plangym_lite.system import usable_cores
 from plangym_lite.transitions import (
     BatchSpec,
     Form,

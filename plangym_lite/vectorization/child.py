@@ -14,12 +14,12 @@ from contextlib import suppress
 from typing import Any
 
 from plangym_lite.parcel import Parcel, know, names_of_main
+from plangym_lite.system import interrupts_held
 from plangym_lite.vectorization import serve
 from plangym_lite.vectorization.channel import Channel, ChannelClosedError, LateError
 from plangym_lite.vectorization.launch import (
     describe_exit,
     end_process,
-    interrupts_held,
     start_process,
 )
 from plangym_lite.vectorization.messages import Message, dump

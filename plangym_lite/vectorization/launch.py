@@ -24,13 +24,13 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from plangym_lite.parcel import Parcel
+from plangym_lite.system import interrupts_held
 
 __all__ = [
     "default_start_method",
     "hash_seed",
     "describe_exit",
     "end_process",
-    "interrupts_held",
     "start_process",
 ]
 
@@ -87,7 +87,7 @@ def hash_seed() -> str | None:
     if sys.flags.ignore_environment:
         return None
     try:
-        with open("/proc/self/environ", "rb") as file:
+        with interrupts_held(), open("/proc/self/environ", "rb") as file:
             pairs = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0"))
         seed = pairs.get(b"PYTHONHASHSEED", b"").decode()
     except OSError:  # no such file here
@@ -168,27 +168,6 @@ def _hidden_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
-
-
-@contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Put off Ctrl-C: no start is left half done, and no child prints a traceback of it.
-
-    A child inherits the mask, and so is spared until it ignores Ctrl-C for good.
-    """
-    before, put_off = signal.getsignal(signal.SIGINT), []
-    is_main = threading.current_thread() is threading.main_thread()
-    if is_main and callable(before):
-        signal.signal(signal.SIGINT, lambda *args: put_off.append(args))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if is_main and callable(before):
-            signal.signal(signal.SIGINT, before)
-            if put_off:
-                before(*put_off[-1])
 
 
 @contextmanager

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from plangym_lite.system import interrupts_held
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.channel import LateError
-from plangym_lite.vectorization.launch import interrupts_held
 from plangym_lite.vectorization.worker import Worker
 
 __all__ = ["time_limit"]

@@ -7,8 +7,8 @@ from typing import Any
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import WorkerDiedError
-from plangym_lite.machine import usable_cores
 from plangym_lite.parcel import Parcel
+from plangym_lite.system import usable_cores
 from plangym_lite.vectorization.batch import BatchEnv
 from plangym_lite.vectorization.env import VectorizedEnv
 from plangym_lite.vectorization.process import ExternalProcess

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from plangym_lite.system import interrupts_held
 from plangym_lite.transitions import STEPS, BatchSpec, Form
 from plangym_lite.vectorization.columns import Layout
-from plangym_lite.vectorization.launch import interrupts_held
 from plangym_lite.vectorization.pieces import RowQueue
 
 __all__ = ["Block", "BlockPool"]
@@ -110,7 +110,8 @@ class BlockPool:
 
     def __init__(self, spec: BatchSpec, limit: float | None = None) -> None:
         self._spec = spec
-        self.limit = _available_memory() * LIMIT_SHARE if limit is None else limit
+        with interrupts_held():  # a file that is being read would be left open
+            self.limit = _available_memory() * LIMIT_SHARE if limit is None else limit
         self.blocks: list[Block] = []
         self.on_drop: list[Callable[[int], None]] = []
         self._queue: RowQueue | None = None

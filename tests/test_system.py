@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from plangym_lite.machine import usable_cores
+from plangym_lite.system import usable_cores
 
 
 def test_usable_cores():
@@ -17,7 +17,7 @@ def test_usable_cores():
 def test_cores_taken_away_do_not_count():
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
-        "from plangym_lite.machine import usable_cores; print(usable_cores())"
+        "from plangym_lite.system import usable_cores; print(usable_cores())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "1", done.stderr

@@ -1,0 +1,39 @@
+"""What this process may use of the machine, and what it lets interrupt it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["interrupts_held", "usable_cores"]
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Put off Ctrl-C: no start is left half done, and no child prints a traceback of it.
+
+    A child inherits the mask, and so is spared until it ignores Ctrl-C for good.
+    """
+    before, put_off = signal.getsignal(signal.SIGINT), []
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and callable(before):
+        signal.signal(signal.SIGINT, lambda *args: put_off.append(args))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if is_main and callable(before):
+            signal.signal(signal.SIGINT, before)
+            if put_off:
+                before(*put_off[-1])
