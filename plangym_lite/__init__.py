@@ -13,9 +13,8 @@ The house, from the ground up; a file imports only from lower floors:
 ``import plangym_lite`` loads no simulator.
 """
 
-from plangym_lite.archive import StateArchive
 from plangym_lite.core import PlanEnv
-from plangym_lite.envs.gym import PlangymEnv
+from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.errors import (
     AlreadySteppingError,
     ClosedError,
@@ -32,17 +31,16 @@ from plangym_lite.errors import (
     WorkerError,
 )
 from plangym_lite.registry import make, register_adapter
+from plangym_lite.states.archive import StateArchive
 from plangym_lite.transitions import RolloutBatch, Step, StepBatch, Transition, TransitionBatch
-from plangym_lite.vectorization import (
-    BatchEnv,
+from plangym_lite.vector import (
     CloudpickleWrapper,
-    ExternalProcess,
-    ParallelEnv,
     SequentialVectorEnv,
     SubprocVecEnv,
     SubprocVectorEnv,
     VecEnvWrapper,
 )
+from plangym_lite.vectorization import BatchEnv, ExternalProcess, ParallelEnv
 
 __all__ = [
     "AlreadySteppingError",

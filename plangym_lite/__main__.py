@@ -2,7 +2,7 @@
 
 import sys
 
-from plangym_lite.cli import main
+from plangym_lite.cli.main import main
 
 __all__: list[str] = []
 

@@ -16,8 +16,8 @@ from plangym_lite.batches import Batches
 from plangym_lite.engine import AWAY, CLOSED, READY, TERMINATED, TRUNCATED
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.nested import own_info
-from plangym_lite.recipe import Recipe, freeze
-from plangym_lite.showing import table
+from plangym_lite.recipe.recipe import Recipe, freeze
+from plangym_lite.repr_html import table
 from plangym_lite.transitions import Step, Transition
 from plangym_lite.validation import check_action, check_dt, check_state
 

@@ -2,7 +2,7 @@
 
 An adapter is found along the base classes of the environment, so that a subclass of an engine's
 environment is saved by that engine's adapter. Whatever has no adapter of its own is saved by the
-generic snapshot of :class:`~plangym_lite.envs.gym.PlangymEnv`.
+generic snapshot of :class:`~plangym_lite.envs.gymnasium.env.PlangymEnv`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.envs.gym import PlangymEnv
-from plangym_lite.envs.providers import spec_of
-from plangym_lite.envs.stack import hand_over, take_over, takes
+from plangym_lite.envs.gymnasium.env import PlangymEnv
+from plangym_lite.envs.gymnasium.providers import spec_of
+from plangym_lite.envs.gymnasium.stack import hand_over, take_over, takes
 from plangym_lite.errors import UnknownEnvironmentError
 from plangym_lite.system import usable_cores
 
@@ -56,14 +56,14 @@ _CLASSIC = "gymnasium.envs.classic_control."
 _TOY_TEXT = "gymnasium.envs.toy_text."
 _BOX2D = "gymnasium.envs.box2d."
 _ADAPTERS = {
-    "ale_py.env:AtariEnv": "plangym_lite.envs.atari:AtariEnv",
-    "gymnasium.envs.mujoco.mujoco_env:MujocoEnv": "plangym_lite.envs.mujoco:MujocoEnv",
+    "ale_py.env:AtariEnv": "plangym_lite.envs.atari.env:AtariEnv",
+    "gymnasium.envs.mujoco.mujoco_env:MujocoEnv": "plangym_lite.envs.mujoco.env:MujocoEnv",
     "stable_retro.retro_env:RetroEnv": "plangym_lite.envs.retro:RetroEnv",
     "shimmy.dm_control_compatibility:DmControlCompatibilityV0": (
-        "plangym_lite.envs.dm_control:DMControlEnv"
+        "plangym_lite.envs.mujoco.dm_control:DMControlEnv"
     ),
     **{
-        _CLASSIC + engine: "plangym_lite.envs.classic_control:ClassicControl"
+        _CLASSIC + engine: "plangym_lite.envs.batched.classic_control:ClassicControl"
         for engine in (
             "cartpole:CartPoleEnv",
             "acrobot:AcrobotEnv",
@@ -73,7 +73,7 @@ _ADAPTERS = {
         )
     },
     **{
-        _TOY_TEXT + engine: "plangym_lite.envs.toy_text:ToyText"
+        _TOY_TEXT + engine: "plangym_lite.envs.batched.toy_text:ToyText"
         for engine in (
             "taxi:TaxiEnv",
             "frozen_lake:FrozenLakeEnv",
@@ -82,7 +82,7 @@ _ADAPTERS = {
         )
     },
     **{
-        _BOX2D + engine: "plangym_lite.envs.box2d:Box2DEnv"
+        _BOX2D + engine: "plangym_lite.envs.box2d.env:Box2DEnv"
         for engine in (
             "lunar_lander:LunarLander",
             "bipedal_walker:BipedalWalker",
@@ -108,7 +108,7 @@ def make(
         n_workers: ``None``: no workers. A number: that many processes share every ``step_batch``.
             ``"auto"``: as many as there are usable cores.
         ray: run the workers on a Ray cluster, ``n_workers=None`` meaning ``"auto"``. What
-            :class:`~plangym_lite.vectorization.ray.RayEnv` takes may be given as well.
+            :class:`~plangym_lite.vectorization.ray.env.RayEnv` takes may be given as well.
         engine_kwargs: what the adapter takes (see its class) and, beyond that, the engine.
 
     Raises:
@@ -142,7 +142,7 @@ def _ray_env() -> Any:
     """The class ``RayEnv``, which needs Ray."""
     if importlib.util.find_spec("ray") is None:
         raise ImportError('ray=True needs Ray: pip install "plangym-lite[ray]"')
-    return importlib.import_module("plangym_lite.vectorization.ray").RayEnv
+    return importlib.import_module("plangym_lite.vectorization.ray.env").RayEnv
 
 
 def adapter_for(
@@ -257,7 +257,7 @@ def _is_composers(name: str) -> bool:
 
 def _suite() -> Any:
     """Our module for the tasks of dm_control; ``None`` where dm_control is not installed."""
-    return _room("dm_control", "plangym_lite.envs.dm_control")
+    return _room("dm_control", "plangym_lite.envs.mujoco.dm_control")
 
 
 def _retro() -> Any:

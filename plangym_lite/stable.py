@@ -19,8 +19,8 @@ from plangym_lite.errors import InvalidStateError
 __all__ = ["rebuild", "register", "stable_reduce", "states_name"]
 
 HOMES = {
-    "Root": "plangym_lite.envs.stand",
-    "Trail": "plangym_lite.envs.replay",
+    "Root": "plangym_lite.envs.gymnasium.replay",
+    "Trail": "plangym_lite.envs.gymnasium.replay",
 }
 """Where to import what was not registered yet, by name. Change these when a file moves."""
 

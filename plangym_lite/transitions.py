@@ -22,7 +22,7 @@ from gymnasium import spaces
 from gymnasium.vector.utils import concatenate, create_empty_array
 
 from plangym_lite.nested import ARRAY_SPACES, copy_element, own_copy
-from plangym_lite.showing import fields_table
+from plangym_lite.repr_html import fields_table
 
 __all__ = [
     "ARRAY_SPACES",

@@ -1,6 +1,6 @@
 """Helpers: two batches, or two steps, must be the same bit for bit."""
 
-from plangym_lite.testing.comparing import differences, row_of
+from plangym_lite.testing.contract.comparing import differences, row_of
 
 
 def assert_same(expected, got):

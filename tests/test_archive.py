@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import plangym_lite
-from plangym_lite.archive import StateArchive
 from plangym_lite.errors import InvalidStateError
+from plangym_lite.states.archive import StateArchive
 
 DTYPES = ["u1", "i2", "<f4", ">f8", "f8", "c8", "?"]
 

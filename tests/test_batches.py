@@ -8,7 +8,7 @@ import pytest
 
 from plangym_lite import InvalidStateError, make
 from plangym_lite.testing.toy import NestedToy, OpaqueToy, ToyEnv
-from plangym_lite.vectorization import batch as batch_module
+from plangym_lite.vectorization.dispatch import batch_env as batch_module
 from tests.same import assert_same, collect_states
 
 MAKERS = {

@@ -17,12 +17,12 @@ from PIL import Image
 
 import plangym_lite
 from plangym_lite import planners
-from plangym_lite.cli import main
-from plangym_lite.commands import envs as envs_command
-from plangym_lite.commands.compare import table
-from plangym_lite.commands.film import MAX_PICTURES, Film
-from plangym_lite.commands.knobs import KNOBS, PLANNERS
+from plangym_lite.cli.envs import envs as envs_command
+from plangym_lite.cli.main import main
+from plangym_lite.cli.play.compare import table
+from plangym_lite.cli.play.options import KNOBS, PLANNERS
 from plangym_lite.testing.toy import ToyEnv
+from plangym_lite.viz.film import MAX_PICTURES, Film
 
 TOY = "plangym_lite.testing.toy:ToyEnv"
 JSON_KEYS = {

@@ -54,9 +54,9 @@ ENGINES = {
 """Packages that only files whose path begins so may import."""
 FORWARDERS = {"EnvironmentWorker", "BatchEnv", "VecEnvWrapper"}  # ExternalProcess is the first
 WORKER_SUITES = {
-    "plangym_lite.testing.probe",
-    "plangym_lite.testing.workers",
-    "plangym_lite.testing.remote_workers",
+    "plangym_lite.testing.workers.probe",
+    "plangym_lite.testing.workers.suite",
+    "plangym_lite.testing.workers.remote_suite",
 }
 """They are about workers, so that they may import them; nothing but tests imports these two."""
 

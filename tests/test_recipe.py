@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from plangym_lite import ParallelEnv
-from plangym_lite.recipe import Recipe, freeze, original_of
+from plangym_lite.recipe.recipe import Recipe, freeze, original_of
 from plangym_lite.testing.toy import ToyEnv
 
 

@@ -8,8 +8,8 @@ import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
 
 from plangym_lite import PlangymEnv, UnknownEnvironmentError, make, register_adapter, registry
-from plangym_lite.envs.atari import AtariEnv
-from plangym_lite.envs.classic_control import ClassicControl
+from plangym_lite.envs.atari.env import AtariEnv
+from plangym_lite.envs.batched.classic_control import ClassicControl
 from plangym_lite.registry import adapter_for, find_spec
 from plangym_lite.testing.toy import ToyEnv
 
@@ -186,5 +186,5 @@ class TestRegisterAdapter:
         assert adapter_for(CartPoleEnv) == (ClassicControl, True)
 
     def test_names(self):
-        register_adapter(f"{__name__}:TallCartPole", "plangym_lite.envs.gym:PlangymEnv")
+        register_adapter(f"{__name__}:TallCartPole", "plangym_lite.envs.gymnasium.env:PlangymEnv")
         assert adapter_for(TallCartPole) == (PlangymEnv, True)

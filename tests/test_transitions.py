@@ -6,7 +6,7 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plangym_lite.splitting import split_evenly, split_similar_chunks
+from plangym_lite.nested import copy_element
 from plangym_lite.transitions import (
     BatchSpec,
     Columns,
@@ -14,12 +14,12 @@ from plangym_lite.transitions import (
     Rows,
     StepBatch,
     TransitionBatch,
-    copy_element,
     empty_columns,
     map_leaves,
     pack,
     write_row,
 )
+from plangym_lite.vectorization.dispatch.splitting import split_evenly, split_similar_chunks
 from tests.same import assert_same
 
 NESTED = spaces.Dict(

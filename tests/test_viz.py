@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from plangym_lite import make, viz
-from plangym_lite.archive import StateArchive
 from plangym_lite.planners import mcts
+from plangym_lite.states.archive import StateArchive
 from plangym_lite.testing.toy import LEFT, RIGHT, ToyEnv
 from tests.same import assert_same, collect_states
 
@@ -128,6 +128,6 @@ def test_a_drawing_of_a_tree(env):
 
 
 def test_sheets_need_no_matplotlib():
-    code = "import sys, plangym_lite.viz; print('matplotlib' in sys.modules)"
+    code = "import sys, plangym_lite.viz.sheets; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

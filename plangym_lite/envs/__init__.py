@@ -9,15 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plangym_lite.envs.atari import AtariEnv
-    from plangym_lite.envs.box2d import Box2DEnv
-    from plangym_lite.envs.checkpoints import load_states, save_states
-    from plangym_lite.envs.classic_control import ClassicControl
-    from plangym_lite.envs.dm_control import DMControlEnv
-    from plangym_lite.envs.gym import PlangymEnv
-    from plangym_lite.envs.mujoco import MujocoEnv
+    from plangym_lite.envs.atari.env import AtariEnv
+    from plangym_lite.envs.batched.classic_control import ClassicControl
+    from plangym_lite.envs.batched.toy_text import ToyText
+    from plangym_lite.envs.box2d.env import Box2DEnv
+    from plangym_lite.envs.gymnasium.env import PlangymEnv
+    from plangym_lite.envs.mujoco.dm_control import DMControlEnv
+    from plangym_lite.envs.mujoco.env import MujocoEnv
     from plangym_lite.envs.retro import RetroEnv
-    from plangym_lite.envs.toy_text import ToyText
+    from plangym_lite.states.files import load_states, save_states
 
 __all__ = [
     "AtariEnv",
@@ -33,23 +33,23 @@ __all__ = [
 ]
 
 HOMES = {
-    "AtariEnv": "atari",
-    "Box2DEnv": "box2d",
-    "ClassicControl": "classic_control",
-    "DMControlEnv": "dm_control",
-    "MujocoEnv": "mujoco",
-    "PlangymEnv": "gym",
-    "RetroEnv": "retro",
-    "ToyText": "toy_text",
-    "load_states": "checkpoints",
-    "save_states": "checkpoints",
+    "AtariEnv": "plangym_lite.envs.atari",
+    "Box2DEnv": "plangym_lite.envs.box2d",
+    "ClassicControl": "plangym_lite.envs.batched.classic_control",
+    "DMControlEnv": "plangym_lite.envs.mujoco.dm_control",
+    "MujocoEnv": "plangym_lite.envs.mujoco",
+    "PlangymEnv": "plangym_lite.envs.gymnasium",
+    "RetroEnv": "plangym_lite.envs.retro",
+    "ToyText": "plangym_lite.envs.batched.toy_text",
+    "load_states": "plangym_lite.states.files",
+    "save_states": "plangym_lite.states.files",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{HOMES[name]}"), name)
+    return getattr(importlib.import_module(HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

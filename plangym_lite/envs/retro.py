@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import stable_retro
 
-from plangym_lite.envs.certify import Verdict
-from plangym_lite.envs.gym import PlangymEnv
+from plangym_lite.envs.gymnasium.env import PlangymEnv
+from plangym_lite.envs.verify.exam import Verdict
 from plangym_lite.errors import InvalidStateError, NotCloneableError
 
 __all__ = ["RetroEnv", "games", "is_game"]
@@ -49,7 +49,7 @@ class RetroEnv(PlangymEnv):
 
     Args:
         name: a game such as ``"Airstriker-Genesis-v0"``, or a callable that makes one.
-        obs_type: as for :class:`~plangym_lite.envs.gym.PlangymEnv`, or ``"ram"``.
+        obs_type: as for :class:`~plangym_lite.envs.gymnasium.env.PlangymEnv`, or ``"ram"``.
         others: as there; further ``engine_kwargs`` go to ``stable_retro.make``: ``state``,
             ``scenario``, ``players`` and others.
     """

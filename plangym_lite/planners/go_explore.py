@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from plangym_lite.archive import StateArchive
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.features import features_of
 from plangym_lite.planners.output import PlanOutput
 from plangym_lite.planners.simulator import OnBatch, Simulator, check_knobs, one_hot
 from plangym_lite.planners.tree import room_for
+from plangym_lite.states.archive import StateArchive
 
 __all__ = ["CellFn", "Cells", "go_explore"]
 

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.archive import StateArchive
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.output import PlanOutput
 from plangym_lite.planners.simulator import (
@@ -34,6 +33,7 @@ from plangym_lite.planners.simulator import (
     values_after,
 )
 from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree, grow_from
+from plangym_lite.states.archive import StateArchive
 from plangym_lite.transitions import TransitionBatch
 
 __all__ = ["mcts"]

@@ -7,7 +7,7 @@
 
 mctx searches ``B`` trees side by side and asks for one step of each: that is one ``step_batch`` of
 ``B`` rows, which the workers of a vectorized environment share. An embedding is a state as bytes
-(jax would round float64 numbers), or its handle in a :class:`~plangym_lite.archive.StateArchive`,
+(jax would round float64 numbers), or its handle in a :class:`~plangym_lite.StateArchive`,
 which takes 4 bytes a node instead of the whole state.
 
 Needs the extra ``mctx``. ``A`` denotes the number of actions, ``S`` the bytes of a state.
@@ -25,10 +25,10 @@ import numpy as np
 from gymnasium import spaces
 from jax.experimental import io_callback
 
-from plangym_lite.archive import StateArchive
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.planners.simulator import ValueFn, check_knobs
+from plangym_lite.states.archive import StateArchive
 from plangym_lite.transitions import empty_columns, map_leaves
 from plangym_lite.validation import check_states
 

@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from plangym_lite.archive import StateArchive
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.features import Features, features_of
 from plangym_lite.planners.output import PlanOutput
@@ -38,6 +37,7 @@ from plangym_lite.planners.simulator import (
     values_after,
 )
 from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree, grow_from
+from plangym_lite.states.archive import StateArchive
 from plangym_lite.transitions import TransitionBatch
 
 __all__ = ["rollout_iw"]

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.archive import StateArchive
-from plangym_lite.state_column import StateColumn
+from plangym_lite.states.archive import StateArchive
+from plangym_lite.states.column import StateColumn
 
 __all__ = ["ROOT", "UNKNOWN", "Tree", "grow_from", "room_for"]
 

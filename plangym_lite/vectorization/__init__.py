@@ -18,29 +18,21 @@ The vector environments run on the same workers: a :class:`Seat` stands there fo
 which stays where its steps led, and ``Seats`` for the ``BatchEnv``.
 """
 
-from plangym_lite.vectorization.batch import BatchEnv
+from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
 from plangym_lite.vectorization.env import VectorizedEnv
-from plangym_lite.vectorization.messages import Message
 from plangym_lite.vectorization.parallel import ParallelEnv
-from plangym_lite.vectorization.process import ExternalProcess
-from plangym_lite.vectorization.subproc_vec_env import SubprocVecEnv, VecEnv
-from plangym_lite.vectorization.vec_wrapper import CloudpickleWrapper, VecEnvWrapper
-from plangym_lite.vectorization.vector_env import SequentialVectorEnv, SubprocVectorEnv
-from plangym_lite.vectorization.worker import InlineWorker, Promise, Worker
+from plangym_lite.vectorization.process.process import ExternalProcess
+from plangym_lite.vectorization.worker.inline import InlineWorker
+from plangym_lite.vectorization.worker.messages import Message
+from plangym_lite.vectorization.worker.worker import Promise, Worker
 
 __all__ = [
     "BatchEnv",
-    "CloudpickleWrapper",
     "ExternalProcess",
     "InlineWorker",
     "Message",
     "ParallelEnv",
     "Promise",
-    "SequentialVectorEnv",
-    "SubprocVecEnv",
-    "SubprocVectorEnv",
-    "VecEnv",
-    "VecEnvWrapper",
     "VectorizedEnv",
     "Worker",
 ]

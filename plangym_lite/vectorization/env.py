@@ -10,9 +10,8 @@ import numpy as np
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import InvalidBatchError, StateOutgrownError
-from plangym_lite.informed import Informed
-from plangym_lite.recipe import Recipe, freeze
-from plangym_lite.splitting import split_similar_chunks
+from plangym_lite.recipe.informed import Informed
+from plangym_lite.recipe.recipe import Recipe, freeze
 from plangym_lite.transitions import (
     BatchSpec,
     Form,
@@ -21,9 +20,10 @@ from plangym_lite.transitions import (
     Transition,
 )
 from plangym_lite.validation import check_timeout
-from plangym_lite.vectorization.batch import BatchEnv
-from plangym_lite.vectorization.specs import HasSpecs
-from plangym_lite.vectorization.worker import CLOSE_TIMEOUT
+from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
+from plangym_lite.vectorization.dispatch.splitting import split_similar_chunks
+from plangym_lite.vectorization.worker.proxy import HasSpecs
+from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT
 
 __all__ = ["VectorizedEnv"]
 

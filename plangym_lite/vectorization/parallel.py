@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.errors import WorkerDiedError
-from plangym_lite.parcel import Parcel
-from plangym_lite.system import usable_cores
-from plangym_lite.vectorization.batch import BatchEnv
+from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
 from plangym_lite.vectorization.env import VectorizedEnv
-from plangym_lite.vectorization.process import ExternalProcess
-from plangym_lite.vectorization.worker import close_all
+from plangym_lite.vectorization.process.pool import start_processes
+from plangym_lite.vectorization.worker.worker import close_all
 
-__all__ = ["ParallelEnv", "start_processes"]
-
-LINGER = 1e-3  # seconds
+__all__ = ["ParallelEnv"]
 
 
 class ParallelEnv(VectorizedEnv):
@@ -65,46 +60,3 @@ class ParallelEnv(VectorizedEnv):
         except BaseException:
             close_all(processes, timeout=1.0)
             raise
-
-
-def start_processes(
-    constructors: Sequence[Callable[[], Any]],
-    *,
-    start_method: str | None = None,
-    serially: bool = False,
-    timeout: float | None = None,
-) -> list[ExternalProcess]:
-    """A process for each constructor, started side by side or one after another.
-
-    Raises:
-        TimeoutError: an environment did not stand within ``timeout`` seconds.
-        WorkerDiedError: a process ended before that; the message names its index.
-        Exception: what a constructor raised. In any case no process is left.
-    """
-    processes: list[ExternalProcess] = []
-    parcels = {id(constructor): constructor for constructor in constructors}
-    parcels = {key: Parcel.of(constructor) for key, constructor in parcels.items()}
-    try:
-        spare = usable_cores() - 1  # one core is the caller's
-        if len(constructors) > usable_cores():
-            spare = 0  # the others need every core
-        for index, constructor in enumerate(constructors):
-            linger = LINGER if index < spare else 0.0
-            process = ExternalProcess(
-                parcels[id(constructor)],
-                start=False,
-                start_method=start_method,
-                start_timeout=timeout,
-                linger=linger,
-            )
-            processes.append(process)
-            process.start(wait_to_start=serially)
-        for index, process in enumerate(processes):
-            try:
-                process.wait_start()
-            except WorkerDiedError as error:
-                raise WorkerDiedError(f"worker {index}: {error}") from error
-        return processes
-    except BaseException:
-        close_all(processes, timeout=1.0)
-        raise

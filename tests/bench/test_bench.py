@@ -5,14 +5,14 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
+from plangym_lite.cli.bench import curves
 
-from plangym_lite.bench import curves
-from plangym_lite.bench.atari import act_only, raw_limit, raw_loop
-from plangym_lite.bench.ours import ATARI, gather, open_env, rollouts, steps
-from plangym_lite.bench.peers import async_vector_env
-from plangym_lite.bench.rounds import Comparison, Work, compare, rate
-from plangym_lite.bench.works import scaling_works, table
-from plangym_lite.cli import main
+from plangym_lite.cli.bench.atari import act_only, raw_limit, raw_loop
+from plangym_lite.cli.bench.ours import ATARI, gather, open_env, rollouts, steps
+from plangym_lite.cli.bench.peers import async_vector_env
+from plangym_lite.cli.bench.rounds import Comparison, Work, compare, rate
+from plangym_lite.cli.bench.works import scaling_works, table
+from plangym_lite.cli.main import main
 from plangym_lite.testing import check_exact
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import plangym_lite
-from plangym_lite.archive import StateArchive
+from plangym_lite.states.archive import StateArchive
 
 RECENT = 3000
 WALK = 40

@@ -14,10 +14,10 @@ import time
 
 import numpy as np
 
-from plangym_lite.envs.atari import AtariEnv
+from plangym_lite.envs.atari.env import AtariEnv
 from plangym_lite.vectorization import ParallelEnv
-from plangym_lite.vectorization.ray import CHUNK_SIZE, RayEnv
-from plangym_lite.vectorization.ray_cluster import Connection
+from plangym_lite.vectorization.ray.cluster import Connection
+from plangym_lite.vectorization.ray.env import CHUNK_SIZE, RayEnv
 
 GAME = "ALE/MsPacman-v5"
 

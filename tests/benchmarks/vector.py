@@ -14,7 +14,7 @@ import ale_py
 import gymnasium as gym
 
 import plangym_lite
-from plangym_lite.vectorization.vector_env import SubprocVectorEnv
+from plangym_lite.vector.gymnasium import SubprocVectorEnv
 
 GAME = "ALE/MsPacman-v5"
 

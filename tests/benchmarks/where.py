@@ -14,17 +14,16 @@ import numpy as np
 import plangym_lite
 from plangym_lite import batches
 from plangym_lite.engine import Engine
-from plangym_lite.envs.atari import AtariEnv
-from plangym_lite.vectorization import serve
-from plangym_lite.vectorization.channel import Channel
-from plangym_lite.vectorization.columns import BatchColumns
-from plangym_lite.vectorization.dealing import Deal
-from plangym_lite.vectorization.desk import Desk
-from plangym_lite.vectorization.gathering import Gathering
+from plangym_lite.envs.atari.env import AtariEnv
+from plangym_lite.vectorization.dispatch.dispatcher import Deal
+from plangym_lite.vectorization.memory.blocks import BlockPool
+from plangym_lite.vectorization.memory.layout import BatchColumns
+from plangym_lite.vectorization.memory.results import Gathering
 from plangym_lite.vectorization.parallel import ParallelEnv
-from plangym_lite.vectorization.process import ExternalProcess
-from plangym_lite.vectorization.reply import Reply
-from plangym_lite.vectorization.shared import BlockPool
+from plangym_lite.vectorization.process import server
+from plangym_lite.vectorization.process.process import ExternalProcess, Reply
+from plangym_lite.vectorization.worker.channel import Channel
+from plangym_lite.vectorization.worker.handler import Desk
 
 GAME = "ALE/MsPacman-v5"
 PARENT = {
@@ -44,7 +43,7 @@ WORKER = {
     "loop over rows": [(Engine, "make_transitions")],
     "read requests, wait for them": [(Channel, "receive")],
     "find the rows": [(Desk, "run_rows")],
-    "write answers": [(serve, "dump"), (Channel, "send")],
+    "write answers": [(server, "dump"), (Channel, "send")],
 }
 
 

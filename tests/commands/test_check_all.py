@@ -3,12 +3,12 @@
 import json
 
 import pytest
+from plangym_lite.cli.check import check as command
 
-from plangym_lite.cli import main
-from plangym_lite.commands import check as command
-from plangym_lite.commands.examine import EXACT, NOT_MADE, REFUSED, WRONG, Row
-from plangym_lite.commands.table import as_markdown, as_text, totals_of
-from plangym_lite.commands.targets import Target
+from plangym_lite.cli.check.examine import EXACT, NOT_MADE, REFUSED, WRONG, Row
+from plangym_lite.cli.check.table import as_markdown, as_text, totals_of
+from plangym_lite.cli.check.targets import Target
+from plangym_lite.cli.main import main
 
 
 def row(name, verdict=EXACT, reason="", variant="plain", family="Toys"):

@@ -11,8 +11,8 @@ import pytest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of whatever is installed
-    from plangym_lite.commands.examine import EXACT, NOT_MADE, REFUSED, examine
-    from plangym_lite.commands.targets import targets
+    from plangym_lite.cli.check.examine import EXACT, NOT_MADE, REFUSED, examine
+    from plangym_lite.cli.check.targets import targets
 
     EVERYTHING = targets()
     SAMPLE = [target for target in targets(sample=1) if target.family != "Other"]

@@ -8,13 +8,13 @@ import time
 
 import psutil
 import pytest
+from plangym_lite.cli.check import examine as examining
 
-from plangym_lite.commands import examine as examining
-from plangym_lite.commands.examine import EXACT, NOT_MADE, REFUSED, WRONG, examine
-from plangym_lite.commands.survey import survey
-from plangym_lite.commands.target import CommandError
-from plangym_lite.commands.targets import Target, targets
-from plangym_lite.testing.settling import NO_TWIN
+from plangym_lite.cli.check.examine import EXACT, NOT_MADE, REFUSED, WRONG, examine
+from plangym_lite.cli.check.survey import survey
+from plangym_lite.cli.check.targets import Target, targets
+from plangym_lite.cli.target import CommandError
+from plangym_lite.testing.contract.settling import NO_TWIN
 
 
 def toys(*names):
@@ -102,8 +102,8 @@ class TestSurvey:
 
     def test_killed_nothing_stays(self, user_games):
         code = (
-            "from plangym_lite.commands.survey import survey\n"
-            "from plangym_lite.commands.targets import Target\n"
+            "from plangym_lite.cli.check.survey import survey\n"
+            "from plangym_lite.cli.check.targets import Target\n"
             "list(survey([Target('Toys', 'user_games:Hanging', 'plain', {})]))"
         )
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

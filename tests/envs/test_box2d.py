@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 
 from plangym_lite import InvalidStateError, make
+from plangym_lite.envs.box2d import attributes as box2d_attributes
+from plangym_lite.envs.box2d import env as box2d
+from plangym_lite.envs.box2d import world_snapshot as box2d_image
 from plangym_lite.testing import ContractSuite, check_exact
 from tests.same import assert_same
 
 pytest.importorskip("Box2D")
 
-from plangym_lite.envs import box2d, box2d_attributes, box2d_image
-from plangym_lite.envs.box2d import Box2DEnv
-from plangym_lite.envs.box2d_image import WorldImages
-from plangym_lite.envs.replay import ReplayedEnv
+from plangym_lite.envs.box2d.env import Box2DEnv
+from plangym_lite.envs.box2d.world_snapshot import WorldImages
+from plangym_lite.envs.gymnasium.replay import ReplayedEnv
 
 NAMES = [
     name

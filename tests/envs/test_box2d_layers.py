@@ -20,13 +20,13 @@ from gymnasium.wrappers import (
 )
 
 from plangym_lite import make
+from plangym_lite.envs.box2d import env as box2d
 from tests.beside import restore_in_any_order, roll_out_in_any_order, walk_beside_plain
 from tests.same import assert_same
 
 pytest.importorskip("Box2D")
 
-from plangym_lite.envs import box2d
-from plangym_lite.envs.box2d_image import WorldImages, are_exact
+from plangym_lite.envs.box2d.world_snapshot import WorldImages, are_exact
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 LANDER = "LunarLander-v3"

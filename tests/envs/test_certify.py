@@ -10,7 +10,7 @@ import pytest
 from gymnasium import spaces
 
 from plangym_lite import NotCloneableError, PlangymEnv, make
-from plangym_lite.envs import certify
+from plangym_lite.envs.verify import verify as certify
 from plangym_lite.testing import check_exact
 from tests.envs.test_gym import STACK
 from tests.same import assert_same

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from plangym_lite import InvalidStateError, make
-from plangym_lite.envs.checkpoints import load_states, save_states
-from plangym_lite.envs.snapshot import Snapshot
+from plangym_lite.envs.snapshot.snapshot import Snapshot
+from plangym_lite.states.files import load_states, save_states
 from plangym_lite.testing import toy
 from tests.same import assert_same, collect_states
 

@@ -6,14 +6,17 @@ import sys
 import numpy as np
 import pytest
 
+from plangym_lite.envs.mujoco import dm_control as adapter
+from plangym_lite.envs.snapshot import mjdata
+from plangym_lite.envs.mujoco.dm_control_tasks import suite
+
 if importlib.util.find_spec("dm_control") is None:
     pytest.skip("no dm_control", allow_module_level=True)
 
 from plangym_lite import InvalidStateError, make
-from plangym_lite.envs import dm_control as adapter
-from plangym_lite.envs import mujoco_memory
-from plangym_lite.envs.dm_control import TASKS, DMControlEnv, suite
-from plangym_lite.envs.dm_random import RandomMemory
+from plangym_lite.envs.generators.random_state import RandomMemory
+from plangym_lite.envs.mujoco.dm_control import DMControlEnv
+from plangym_lite.envs.mujoco.dm_control_tasks import TASKS
 from plangym_lite.errors import NotCloneableError, UnknownEnvironmentError
 from plangym_lite.testing import check_exact
 from tests.same import assert_same, collect_states
@@ -304,7 +307,7 @@ class TestNegativeControls:
         )
 
     def test_the_contacts(self, monkeypatch):
-        load = mujoco_memory.SimulationMemory.load
+        load = mjdata.SimulationMemory.load
         monkeypatch.setattr(
             adapter.SimulationMemory, "load", lambda self, row, contacts: load(self, row)
         )
@@ -317,14 +320,14 @@ class TestNegativeControls:
             original(self, row)
             adapter.mujoco.mj_forward(self.model, self.data)
 
-        original = mujoco_memory.SimulationMemory.load
+        original = mjdata.SimulationMemory.load
         monkeypatch.setattr(adapter.SimulationMemory, "load", load)
         assert not self.check("hopper-hop").exact
 
     def test_the_warm_start(self, monkeypatch):
-        monkeypatch.setattr(mujoco_memory, "EXPECTED", frozenset())
+        monkeypatch.setattr(mjdata, "EXPECTED", frozenset())
         monkeypatch.setattr(
-            mujoco_memory, "SCRATCH", mujoco_memory.SCRATCH | {"qacc_warmstart", "qacc"}
+            mjdata, "SCRATCH", mjdata.SCRATCH | {"qacc_warmstart", "qacc"}
         )
         assert not self.check("humanoid-run").exact
 

@@ -6,7 +6,7 @@ import pytest
 from ale_py import roms
 
 from plangym_lite import InvalidStateError
-from plangym_lite.envs.emulator import Emulator
+from plangym_lite.envs.atari.emulator import Emulator
 
 GAMES = ["breakout", "beam_rider", "qbert"]  # plain; draws at its resets; partial frames
 NOOP, FIRE, RIGHT = ale_py.Action.NOOP, ale_py.Action.FIRE, ale_py.Action.RIGHT

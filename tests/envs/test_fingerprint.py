@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from plangym_lite import InvalidStateError, make
-from plangym_lite.envs.checkpoints import load_states, save_states
+from plangym_lite.states.files import load_states, save_states
 
 BASE = {  # by family: the package, two ids, options that make another game, what must be told
     "classic": (

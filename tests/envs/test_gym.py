@@ -7,7 +7,7 @@ from gymnasium import spaces
 from gymnasium.envs.classic_control import CartPoleEnv
 
 from plangym_lite import InvalidStateError, PlangymEnv, make
-from plangym_lite.envs.gym import to_grayscale
+from plangym_lite.envs.gymnasium.stack import to_grayscale
 from plangym_lite.testing import ContractSuite
 from tests.same import assert_same
 

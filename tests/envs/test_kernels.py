@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plangym_lite import InvalidStateError, make
-from plangym_lite.envs.classic_kernels import CartPole, MountainCar, Pendulum
-from plangym_lite.envs.generators import GENERATOR_WORDS, generator_to_words
-from plangym_lite.envs.toy_kernels import numbers_of, random_of, words_of
+from plangym_lite.envs.batched.classic_kernels import CartPole, MountainCar, Pendulum
+from plangym_lite.envs.batched.toy_kernels import numbers_of, random_of, words_of
+from plangym_lite.envs.generators.generator import GENERATOR_WORDS, generator_to_words
 from tests.same import assert_same, collect_states
 
 CLASSIC = [

@@ -14,8 +14,8 @@ import pytest
 
 import plangym_lite
 from plangym_lite import InvalidStateError, make, stable
-from plangym_lite.envs.checkpoints import load_states, save_states
-from plangym_lite.envs.classic_control import ClassicControl
+from plangym_lite.envs.batched.classic_control import ClassicControl
+from plangym_lite.states.files import load_states, save_states
 from plangym_lite.testing.toy import ToyEnv
 from tests.envs import write_states
 from tests.envs.write_states import FOLDER, KINDS, read

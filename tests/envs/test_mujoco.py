@@ -5,6 +5,8 @@ import importlib.util
 import numpy as np
 import pytest
 
+from plangym_lite.envs.snapshot import mjdata
+
 pytest.importorskip("mujoco")
 if importlib.util.find_spec("gymnasium.envs.mujoco") is None:
     pytest.skip("no gymnasium[mujoco]", allow_module_level=True)
@@ -15,8 +17,7 @@ from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from gymnasium.envs.mujoco.reacher_v5 import ReacherEnv
 
 from plangym_lite import InvalidStateError, make
-from plangym_lite.envs import mujoco_memory
-from plangym_lite.envs.mujoco import MujocoEnv
+from plangym_lite.envs.mujoco.env import MujocoEnv
 from plangym_lite.errors import NotCloneableError
 from plangym_lite.testing import check_exact
 from tests.same import assert_same, collect_states
@@ -204,7 +205,7 @@ def test_sleeping_models_are_refused():
         pytest.skip("this MuJoCo has no sleep")
     model.opt.enableflags |= int(bit)
     with pytest.raises(NotCloneableError, match="sleep"):
-        mujoco_memory.SimulationMemory(model, mujoco.MjData(model))
+        mjdata.SimulationMemory(model, mujoco.MjData(model))
 
 
 def picture_of(env):
@@ -242,8 +243,8 @@ class TestNegativeControls:
         )
 
     def without(self, monkeypatch, *names):
-        monkeypatch.setattr(mujoco_memory, "EXPECTED", frozenset())
-        monkeypatch.setattr(mujoco_memory, "SCRATCH", mujoco_memory.SCRATCH | set(names))
+        monkeypatch.setattr(mjdata, "EXPECTED", frozenset())
+        monkeypatch.setattr(mjdata, "SCRATCH", mjdata.SCRATCH | set(names))
 
     @pytest.mark.parametrize(
         ("name", "arrays"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import plangym_lite
-from plangym_lite.envs.own_globals import GlobalNumbers, OwnGlobals, draws_globally
+from plangym_lite.envs.generators.shared import GlobalNumbers, OwnGlobals, draws_globally
 
 DRAWS = {
     "uniform": lambda: np.random.uniform(),

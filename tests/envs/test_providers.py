@@ -5,7 +5,7 @@ import sys
 import gymnasium
 import pytest
 
-from plangym_lite.envs import providers
+from plangym_lite.envs.gymnasium import providers
 
 
 @pytest.fixture

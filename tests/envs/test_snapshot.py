@@ -11,9 +11,9 @@ import pytest
 from gymnasium import spaces
 from gymnasium.utils import EzPickle
 
-from plangym_lite.envs.anchors import checksum_of
-from plangym_lite.envs.pickling import NotUnderstoodError
-from plangym_lite.envs.snapshot import Snapshot, layers_of
+from plangym_lite.envs.snapshot.anchors import checksum_of
+from plangym_lite.envs.snapshot.pickling import NotUnderstoodError
+from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
 
 
 class Base(gym.Env):

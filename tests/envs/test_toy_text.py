@@ -6,7 +6,7 @@ import pytest
 from gymnasium.envs.toy_text.taxi import TaxiEnv
 
 from plangym_lite import InvalidStateError, make
-from plangym_lite.envs.toy_text import ToyText
+from plangym_lite.envs.batched.toy_text import ToyText
 from plangym_lite.testing import ContractSuite, check_exact
 from tests.same import assert_same
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from plangym_lite import make
-from plangym_lite.envs.checkpoints import load_states, save_states
+from plangym_lite.states.files import load_states, save_states
 
 FOLDER = Path(__file__).parent / "states"
 KINDS = {

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from plangym_lite import make, planners
-from plangym_lite.archive import StateArchive
-from plangym_lite.commands.knobs import PLANNERS
+from plangym_lite.cli.play.options import PLANNERS
 from plangym_lite.planners import PlanOutput
+from plangym_lite.states.archive import StateArchive
 from plangym_lite.testing.toy import LEFT, RIGHT, ContinuousToy, NestedToy, OpaqueToy, ToyEnv
 
 from .summary import summary

@@ -12,8 +12,8 @@ mctx = pytest.importorskip("mctx")
 jax.config.update("jax_disable_most_optimizations", True)  # compiling takes longer than searching
 
 from plangym_lite import InvalidStateError, make  # noqa: E402
-from plangym_lite.archive import StateArchive  # noqa: E402
 from plangym_lite.planners.mctx import SimulatorModel  # noqa: E402
+from plangym_lite.states.archive import StateArchive  # noqa: E402
 from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv  # noqa: E402
 
 

@@ -18,7 +18,7 @@ from plangym_lite import (
 )
 from plangym_lite.testing.toy import LEFT, RIGHT, STAY, ToyEnv
 from plangym_lite.vectorization import Message
-from plangym_lite.vectorization.worker import unknown
+from plangym_lite.vectorization.worker.worker import unknown
 from tests.same import assert_same
 
 PACMAN = "ALE/MsPacman-v5"

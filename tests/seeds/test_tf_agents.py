@@ -16,7 +16,7 @@ from plangym_lite import (
     VecEnvWrapper,
 )
 from plangym_lite.testing.toy import RIGHT, NestedToy, ToyEnv
-from plangym_lite.vectorization.specs import ArraySpec
+from plangym_lite.vectorization.worker.proxy import ArraySpec
 from tests.same import assert_same
 
 
@@ -95,7 +95,7 @@ def test_specs_of_other_spaces():
     )
     env = SequentialVectorEnv([partial(gym.make, "CartPole-v1")])
     assert env.single_action_space.n == 2
-    from plangym_lite.vectorization.specs import spec_of_space
+    from plangym_lite.vectorization.worker.proxy import spec_of_space
 
     spec = spec_of_space(spaces)
     assert spec["many"].minimum.tolist() == [1, 0]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from plangym_lite.testing.comparing import Difference, Noise, differences, noise_between
-from plangym_lite.testing.keeping import LARGE, Keeper, OwnNumbers, copy_of
-from plangym_lite.testing.plain import _in_space
-from plangym_lite.testing.walking import _widened
+from plangym_lite.testing.contract.comparing import Difference, Noise, differences, noise_between
+from plangym_lite.testing.contract.keeping import LARGE, Keeper, OwnNumbers, copy_of
+from plangym_lite.testing.contract.plain import _in_space
+from plangym_lite.testing.contract.walking import _widened
 
 
 def noise_of(one, other):

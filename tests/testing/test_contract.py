@@ -9,13 +9,13 @@ import pytest
 
 from plangym_lite import PlangymEnv, UnknownEnvironmentError, make
 from plangym_lite.engine import Engine
-from plangym_lite.envs import snapshot
-from plangym_lite.envs.classic_control import ClassicControl
-from plangym_lite.envs.emulator import Emulator
-from plangym_lite.envs.generators import GeneratorMemory
-from plangym_lite.envs.snapshot import Snapshot
+from plangym_lite.envs.atari.emulator import Emulator
+from plangym_lite.envs.batched.classic_control import ClassicControl
+from plangym_lite.envs.generators.generator import GeneratorMemory
+from plangym_lite.envs.snapshot import snapshot
+from plangym_lite.envs.snapshot.snapshot import Snapshot
 from plangym_lite.testing import ContractSuite, check_exact
-from plangym_lite.testing.settling import NO_TWIN
+from plangym_lite.testing.contract.settling import NO_TWIN
 from plangym_lite.testing.toy import LEFT, RIGHT, NestedToy, OpaqueToy, ToyEnv
 
 

@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 
 from plangym_lite import PlangymEnv, make
-from plangym_lite.envs import certify, snapshot
-from plangym_lite.envs.atari import AtariEnv
-from plangym_lite.envs.classic_control import FLOAT32, HAS_EXTRA, ClassicControl
-from plangym_lite.envs.console import Console
-from plangym_lite.envs.emulator import Emulator
-from plangym_lite.envs.replay import ReplayedEnv
-from plangym_lite.envs.toy_text import ToyText
+from plangym_lite.envs.atari.ale_state import Console
+from plangym_lite.envs.atari.emulator import Emulator
+from plangym_lite.envs.atari.env import AtariEnv
+from plangym_lite.envs.batched.classic_control import FLOAT32, HAS_EXTRA, ClassicControl
+from plangym_lite.envs.batched.toy_text import ToyText
+from plangym_lite.envs.gymnasium.replay import ReplayedEnv
+from plangym_lite.envs.mujoco import dm_control
+from plangym_lite.envs.snapshot import simulations, snapshot
+from plangym_lite.envs.verify import verify as certify
 from plangym_lite.testing import check_exact
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -238,7 +240,6 @@ class TestMujoco:
     WALK = {"depths": (0, 6), "length": 8, "reach": 30}
 
     def test_what_an_episode_changes_in_the_model(self, monkeypatch):
-        from plangym_lite.envs import simulations
         from tests.envs.test_mujoco import MoodyReacher
 
         def make_env():
@@ -256,7 +257,7 @@ class TestMujoco:
         )
 
     def test_contacts_that_the_next_step_looks_at(self, monkeypatch):
-        from plangym_lite.envs.mujoco_memory import SimulationMemory
+        from plangym_lite.envs.snapshot.mjdata import SimulationMemory
         from tests.envs.test_mujoco import TouchyHopper
 
         def broken(load):
@@ -269,7 +270,7 @@ class TestMujoco:
         assert is_caught(make_env, *args, depths=(5, 30), length=10, reach=30)
 
     def test_the_observation_right_after_a_restore(self, monkeypatch):
-        from plangym_lite.envs.mujoco import MujocoEnv
+        from plangym_lite.envs.mujoco.env import MujocoEnv
 
         def broken(load):
             def load_state(self, state):
@@ -288,7 +289,7 @@ class TestDMControl:
     """Contacts, buffer, warm start, steps, generator: in ``test_dm_control.py``."""
 
     def test_that_the_next_step_is_a_reset(self, monkeypatch):
-        from plangym_lite.envs.dm_control import DMControlEnv
+        from plangym_lite.envs.mujoco.dm_control import DMControlEnv
 
         def edit(self, state):
             state[24:32] = np.ones(1).view(np.uint8)
@@ -298,7 +299,6 @@ class TestDMControl:
         assert not check_exact(lambda: make("cartpole-balance", render_mode=None), **walk).exact
 
     def test_the_model(self, monkeypatch):
-        from plangym_lite.envs import dm_control
 
         args = monkeypatch, dm_control, "changed_fields", lambda fields: lambda model, before: ()
         walk = {"depths": (0, 5), "length": 6, "reach": 10}

@@ -11,7 +11,7 @@ import psutil
 
 from plangym_lite import WorkerDiedError
 from plangym_lite.vectorization import Promise, Worker
-from plangym_lite.vectorization.messages import dump_error
+from plangym_lite.vectorization.worker.messages import dump_error
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ import textwrap
 import gymnasium as gym
 import pytest
 
-from plangym_lite.vectorization import launch
+from plangym_lite.vectorization.process import launch
 from tests.vectorization.helpers import ROOT, run_python
 
 SPAWN = pytest.param("spawn", marks=pytest.mark.slow)
@@ -380,15 +380,15 @@ class Mute:
     ],
 )
 def test_who_walks_sets(constructor, walks):
-    from plangym_lite.parcel import Parcel
+    from plangym_lite.recipe.parcel import Parcel
 
     assert Parcel(constructor).walks_sets is walks
 
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "Taxi-v4", "Blackjack-v1", "ALE/Pong-v5"])
 def test_library_environments_are_not_forked(name):
-    from plangym_lite.parcel import Parcel
-    from plangym_lite.recipe import Recipe
+    from plangym_lite.recipe.parcel import Parcel
+    from plangym_lite.recipe.recipe import Recipe
     from plangym_lite.registry import adapter_for
 
     parcel = Parcel(Recipe(adapter_for(name)[0], (), {"name": name}))

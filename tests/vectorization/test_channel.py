@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plangym_lite.vectorization.channel import Channel, ChannelClosedError, LateError
-from plangym_lite.vectorization.messages import HEADER, frames
+from plangym_lite.vectorization.worker.channel import Channel, ChannelClosedError, LateError
+from plangym_lite.vectorization.worker.messages import HEADER, frames
 
 LARGE = os.urandom(1 << 20) * 8  # far more than a socket buffers
 

@@ -19,7 +19,7 @@ from plangym_lite.transitions import (
     write_steps,
 )
 from plangym_lite.validation import check_actions
-from plangym_lite.vectorization.columns import (
+from plangym_lite.vectorization.memory.layout import (
     Layout,
     cut_columns,
     form_of,

@@ -13,7 +13,7 @@ from plangym_lite import make
 from plangym_lite.testing.toy import ToyEnv
 from plangym_lite.transitions import Form, Rows
 from plangym_lite.vectorization import ParallelEnv
-from plangym_lite.vectorization.crews import SHORT, Crew, CrewChoice, kind_of_batch
+from plangym_lite.vectorization.dispatch.crews import SHORT, Crew, CrewChoice, kind_of_batch
 from tests.same import assert_same, collect_states
 
 ALL = [Crew.WORKERS, Crew.CALLER, Crew.MIXED]

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from plangym_lite import WorkerDiedError
 from plangym_lite.transitions import BatchSpec, Rows
-from plangym_lite.vectorization.channel import LateError
-from plangym_lite.vectorization.columns import Layout
-from plangym_lite.vectorization.dealing import ATTEMPTS, IN_HAND, Deal
-from plangym_lite.vectorization.pieces import PIECES, RowQueue, pieces_of
-from plangym_lite.vectorization.shared import Block
+from plangym_lite.vectorization.dispatch.dispatcher import ATTEMPTS, IN_HAND, Deal
+from plangym_lite.vectorization.memory.blocks import Block
+from plangym_lite.vectorization.memory.chunks import PIECES, pieces_of
+from plangym_lite.vectorization.memory.layout import Layout
+from plangym_lite.vectorization.memory.queue import RowQueue
+from plangym_lite.vectorization.worker.channel import LateError
 from tests.vectorization.helpers import ScriptedWorker
 
 SPEC = BatchSpec(spaces.Discrete(9), spaces.Discrete(9), (1,), np.dtype(np.float64))

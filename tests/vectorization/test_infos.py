@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plangym_lite.vectorization.infos import to_send
+from plangym_lite.vectorization.worker.handler import to_send
 
 
 def sent(infos):

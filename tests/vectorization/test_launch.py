@@ -14,7 +14,8 @@ import pytest
 from nbclient import NotebookClient
 
 from plangym_lite.testing.toy import RIGHT, ToyEnv
-from plangym_lite.vectorization import ExternalProcess, ParallelEnv, launch
+from plangym_lite.vectorization import ExternalProcess, ParallelEnv
+from plangym_lite.vectorization.process import launch
 from tests.vectorization.helpers import ROOT, is_running, run_python, wait_until
 
 METHODS = multiprocessing.get_all_start_methods()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plangym_lite import RemoteError
-from plangym_lite.vectorization.messages import (
+from plangym_lite.vectorization.worker.messages import (
     HEADER,
     Message,
     dump,

@@ -8,14 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plangym_lite import make
-from plangym_lite.vectorization.pieces import (
-    AT_ONCE,
-    PIECES,
-    TOGETHER,
-    Piece,
-    RowQueue,
-    pieces_of,
-)
+from plangym_lite.vectorization.memory.chunks import PIECES, TOGETHER, Piece, pieces_of
+from plangym_lite.vectorization.memory.queue import AT_ONCE, RowQueue
 
 
 @given(

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from plangym_lite import ClosedError, WorkerDiedError
-from plangym_lite.testing.probe import SLEEPS, Probe, make_probe
 from plangym_lite.testing.toy import RIGHT, ToyEnv
+from plangym_lite.testing.workers.probe import SLEEPS, Probe, make_probe
 from plangym_lite.vectorization import ExternalProcess, ParallelEnv
-from plangym_lite.vectorization.channel import Channel
+from plangym_lite.vectorization.worker.channel import Channel
 from tests.same import assert_same
 from tests.vectorization.helpers import is_running, wait_until
 
@@ -106,7 +106,7 @@ def test_interrupted_restart_can_be_repeated(monkeypatch):
 
     process = ExternalProcess(ToyEnv)
     with monkeypatch.context() as patch:
-        patch.setattr("plangym_lite.vectorization.child.start_process", interrupt)
+        patch.setattr("plangym_lite.vectorization.process.launch.start_process", interrupt)
         with pytest.raises(KeyboardInterrupt):
             process.restart()
     with pytest.raises(WorkerDiedError, match="interrupted"):
@@ -305,7 +305,7 @@ def test_interrupted_message_ends_the_process_and_says_so(process, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("plangym_lite.vectorization.channel.frames", interrupt)
+        patch.setattr("plangym_lite.vectorization.worker.channel.frames", interrupt)
         with pytest.raises(KeyboardInterrupt):
             process.call("count")
     with pytest.raises(WorkerDiedError, match="interrupt cut a message"):

@@ -24,15 +24,15 @@ from ray.util.scheduling_strategies import (
 )
 
 from plangym_lite import ClosedError, WorkerDiedError, make
-from plangym_lite.cli import main
-from plangym_lite.testing.remote_workers import RemoteWorkerSuite
+from plangym_lite.cli.main import main
 from plangym_lite.testing.toy import LEFT, RIGHT, STAY, ToyEnv, ToyError
+from plangym_lite.testing.workers.remote_suite import RemoteWorkerSuite
 from plangym_lite.transitions import STEPS
 from plangym_lite.validation import prepare_rows
-from plangym_lite.vectorization.ray import RayEnv, RayWorker
-from plangym_lite.vectorization.ray_actor import INLINE_BYTES
-from plangym_lite.vectorization.ray_cluster import Connection, on_loopback
-from plangym_lite.vectorization.ray_worker import _all_the_same
+from plangym_lite.vectorization.ray.actor import INLINE_BYTES
+from plangym_lite.vectorization.ray.cluster import Connection, on_loopback
+from plangym_lite.vectorization.ray.env import RayEnv
+from plangym_lite.vectorization.ray.worker import RayWorker, _all_the_same
 from tests.same import assert_same
 from tests.vectorization.helpers import ROOT, is_running, run_python, wait_until
 from tests.vectorization.subjects import MAKERS, Subject
@@ -551,7 +551,7 @@ def test_script_that_is_killed_takes_its_cluster_with_it():
 VISITOR = """
 import ray, sys
 from plangym_lite import make
-from plangym_lite.vectorization.ray_cluster import on_loopback
+from plangym_lite.vectorization.ray.cluster import on_loopback
 with on_loopback(), make("CartPole-v1", ray=True, n_workers=1) as env:
     assert len(ray.nodes()) > 1
     assert len(env.step_batch([0] * 3).rewards) == 3

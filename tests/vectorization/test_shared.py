@@ -11,9 +11,9 @@ import pytest
 from gymnasium import spaces
 
 from plangym_lite.transitions import BatchSpec
-from plangym_lite.vectorization import shared
-from plangym_lite.vectorization.columns import Layout
-from plangym_lite.vectorization.shared import Block, BlockPool
+from plangym_lite.vectorization.memory import blocks as shared
+from plangym_lite.vectorization.memory.blocks import Block, BlockPool
+from plangym_lite.vectorization.memory.layout import Layout
 
 IMAGE = spaces.Box(0, 255, (64, 64), np.uint8)
 SPEC = BatchSpec(IMAGE, spaces.Discrete(2), (5,), np.dtype(np.float64))

@@ -11,17 +11,18 @@ from hypothesis import strategies as st
 
 from plangym_lite import make
 from plangym_lite.transitions import Form
-from plangym_lite.vectorization.columns import Layout
-from plangym_lite.vectorization.pieces import Piece, RowQueue
-from plangym_lite.vectorization.shared import Block
-from plangym_lite.vectorization.sharing import Handle, Told
+from plangym_lite.vectorization.memory.blocks import Block
+from plangym_lite.vectorization.memory.chunks import Piece
+from plangym_lite.vectorization.memory.layout import Layout
+from plangym_lite.vectorization.memory.queue import RowQueue
+from plangym_lite.vectorization.worker.attachments import Handle, Told
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="no such files here")
 
 OTHER = """
 import sys
-from plangym_lite.vectorization.pieces import RowQueue
-from plangym_lite.vectorization.sharing import Handle
+from plangym_lite.vectorization.memory.chunks import RowQueue
+from plangym_lite.vectorization.worker.attachments import Handle
 block, queue = (Handle(*map(int, text.split())) for text in sys.argv[1:])
 fd = block.open()
 assert open(fd, "r+b", buffering=0).write(b"here") == 4

@@ -23,7 +23,7 @@ from plangym_lite import (
     make,
 )
 from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, ToyEnv
-from plangym_lite.vectorization.subproc_vec_env import tile_images
+from plangym_lite.vector.stable_baselines3 import tile_images
 from tests.same import assert_same
 from tests.vectorization.helpers import is_running, wait_until
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from plangym_lite.testing.remote_workers import RemoteWorkerSuite
+from plangym_lite.testing.workers.remote_suite import RemoteWorkerSuite
 from plangym_lite.vectorization import ExternalProcess
 
 

@@ -1,6 +1,6 @@
 """The workers' suite, on processes started by forkserver."""
 
-from plangym_lite.testing.remote_workers import RemoteWorkerSuite
+from plangym_lite.testing.workers.remote_suite import RemoteWorkerSuite
 from plangym_lite.vectorization import ExternalProcess
 
 

@@ -1,6 +1,6 @@
 """The workers' suite, on the worker without a process."""
 
-from plangym_lite.testing.workers import WorkerSuite
+from plangym_lite.testing.workers.suite import WorkerSuite
 from plangym_lite.vectorization import InlineWorker
 
 

@@ -13,7 +13,7 @@ from plangym_lite import (
 )
 from plangym_lite.testing.toy import NestedToy, OpaqueToy, ToyEnv
 from plangym_lite.vectorization import BatchEnv, ExternalProcess, InlineWorker, ParallelEnv
-from plangym_lite.vectorization.channel import Channel
+from plangym_lite.vectorization.worker.channel import Channel
 
 RIGHT = 2
 NAN, INF = float("nan"), float("inf")

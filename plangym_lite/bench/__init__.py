@@ -1,1 +1,0 @@
-"""How fast it is, as ratios against references measured in the same run."""

@@ -1,0 +1,76 @@
+"""Our side of the table."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from plangym_lite import make
+from plangym_lite.cli.bench.rounds import Contender
+from plangym_lite.core import PlanEnv
+
+__all__ = ["ATARI", "gather", "rollouts", "steps"]
+
+ATARI = "ALE/MsPacman-v5"
+WARM_UP = 60  # decisions of random play before the first state is kept
+
+
+def open_env(stack: ExitStack, name: Any, n_workers: int | None, **engine_kwargs: Any) -> PlanEnv:
+    """An environment that is closed with ``stack``; Atari without skipped frames."""
+    if name == ATARI:
+        engine_kwargs = {"frameskip": 1, **engine_kwargs}
+    return stack.enter_context(make(name, n_workers=n_workers, **engine_kwargs))
+
+
+def gather(env: PlanEnv, size: int, seed: int = 0) -> tuple[Any, np.ndarray]:
+    """``size`` states of random play, and an action for each."""
+    local = env.unwrapped
+    local.reset(seed=seed)
+    local.action_space.seed(seed)
+    states: list[Any] = []
+    for count in range(WARM_UP + size):
+        step = local.step(local.sample_action(), dt=5 if count < WARM_UP else 1)
+        if step.terminated or step.truncated:
+            local.reset(return_state=False)
+        if count >= WARM_UP:
+            states.append(local.get_state())
+    actions = np.array([local.sample_action() for _ in range(size)])
+    return (np.stack(states) if local.STATE_IS_ARRAY else states), actions
+
+
+def steps(
+    stack: ExitStack,
+    name: Any,
+    size: int,
+    n_workers: int | None = None,
+    dt: int = 1,
+    **engine_kwargs: Any,
+) -> Contender:
+    """``step_batch``; a unit is a row."""
+    env = open_env(stack, name, n_workers, **engine_kwargs)
+    states, actions = gather(env, size)
+    repeats = max(1, 64 // size)
+
+    def run() -> int:
+        for _ in range(repeats):
+            env.step_batch(actions, states, dt)
+        return repeats * size
+
+    return run
+
+
+def rollouts(
+    stack: ExitStack, name: Any, size: int, length: int, n_workers: int | None, dt: int
+) -> Contender:
+    """``rollout_batch`` without observations; a unit is a simulator step."""
+    env = open_env(stack, name, n_workers)
+    states, _ = gather(env, size)
+    actions = np.array([[env.sample_action() for _ in range(length)] for _ in range(size)])
+
+    def run() -> int:
+        batch = env.rollout_batch(actions, states, dt, return_observs=None)
+        return sum(info["n_step"] for info in batch.infos)
+
+    return run

@@ -1,0 +1,1 @@
+"""``plangym-lite check``: whether an environment keeps the contract."""

@@ -1,0 +1,1 @@
+"""``plangym-lite plan`` and ``compare``: planners that play."""

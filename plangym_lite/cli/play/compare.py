@@ -1,0 +1,122 @@
+"""``plangym-lite compare NAME ...``: several planners on several environments, as a table."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from plangym_lite import planners
+from plangym_lite.cli.play.game import Game, open_environment, play, progress_bar
+from plangym_lite.cli.play.options import option_of
+from plangym_lite.cli.play.plan import as_record, check_paths, interruptible
+from plangym_lite.cli.target import CommandError, placement
+from plangym_lite.cli.versions import versions
+
+__all__ = ["CompareOptions", "compare", "table"]
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What to play, and how."""
+
+    names: list[str]
+    planners: list[str]
+    episodes: int = 3
+    steps: int = 100
+    workers: int | str | None = None
+    ray: bool = False
+    seed: int = 0
+    frameskip: int | None = None
+    json: Path | None = None
+    knobs: dict[str, Any] = field(default_factory=dict)  # each for the planners that have it
+
+
+@dataclass
+class Comparison:
+    """What was played, and what could not be."""
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+
+
+def compare(options: CompareOptions) -> int:
+    """Play, print the table as far as it got, write the JSON; return the exit code.
+
+    Raises:
+        CommandError: something is wrong with the options; nothing was played.
+        UnknownEnvironmentError: nothing has one of the names.
+    """
+    check_paths(options.json)
+    for knob in options.knobs:
+        if not any(knob in knobs_of(planner) for planner in options.planners):
+            raise CommandError(f"none of {', '.join(options.planners)} has {option_of(knob)}")
+    found = Comparison()
+    with interruptible() as signals:
+        try:
+            for name in options.names:
+                for planner in options.planners:
+                    play_cell(options, name, planner, found)
+        except KeyboardInterrupt:
+            print("interrupted: this is what was finished")
+    print(table(found.records, options.planners))
+    for line in found.refusals:
+        print(line)
+    if options.json is not None:
+        record = {"results": found.records, "versions": versions()}
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
+        print(f"JSON: {options.json}")
+    return 128 + signals[0] if signals else 0
+
+
+def knobs_of(planner: str) -> Any:
+    """The parameters of a planner."""
+    return inspect.signature(getattr(planners, planner)).parameters
+
+
+def play_cell(options: CompareOptions, name: str, planner: str, found: Comparison) -> None:
+    """All episodes of one planner on one environment."""
+    knobs = {knob: value for knob, value in options.knobs.items() if knob in knobs_of(planner)}
+    games: list[Game] = []
+    total = options.episodes * options.steps
+    title, where = f"{planner} on {name}", placement(options.workers, options.ray)
+    with (
+        open_environment(name, planner, where, options.frameskip) as env,
+        progress_bar(title, total, games) as (bar, on_batch),
+    ):
+        try:
+            for episode in range(options.episodes):
+                games.append(Game(options.seed + episode))
+                play(
+                    env,
+                    planner,
+                    games[-1],
+                    knobs=knobs,
+                    steps=options.steps,
+                    on_batch=on_batch,
+                    on_step=bar.update,
+                )
+        except (TypeError, ValueError) as error:
+            if any(game.simulator_calls for game in games):
+                raise
+            found.refusals.append(f"{title}: {error}")
+            return
+    found.records.append({"name": name, "planner": planner, "knobs": knobs, **as_record(games)})
+
+
+def table(records: list[dict[str, Any]], columns: list[str]) -> str:
+    """Means and standard deviations of the scores, in Markdown."""
+    names = list(dict.fromkeys(record["name"] for record in records))
+    cells = {(record["name"], record["planner"]): record for record in records}
+    lines = [["environment", *columns, "random"]]
+    for name in names:
+        played = [cells.get((name, planner)) for planner in columns]
+        first = next(record for record in played if record)
+        line = [f"{r['score']:,.4g} ± {r['score_std']:,.3g}" if r else "-" for r in played]
+        lines.append([name, *line, f"{first['random_score']:,.4g}"])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rows = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines]
+    rows.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
+    return "\n".join(rows)

@@ -1,0 +1,153 @@
+"""Playing: one episode by a planner, beside random play from the same start.
+
+States are values, so one environment plays both games::
+
+    state        ──planner──> action ──env.step(action, state)──> state, reward, picture
+    random_state ──────> random action ──env.step(...)──> random_state, reward
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from plangym_lite import planners
+from plangym_lite.cli.play.options import option_of
+from plangym_lite.cli.target import CommandError, find_target, make_env
+from plangym_lite.core import PlanEnv
+from plangym_lite.planners import OnBatch
+from plangym_lite.registry import adapter_for
+from plangym_lite.viz.film import Film
+
+__all__ = ["Game", "check_knobs_of", "open_environment", "play", "progress_bar"]
+
+OBS_TYPES = {"rollout_iw": "palette", "go_explore": "grayscale"}
+"""What planners are shown of an Atari game: pictures where they look, else its memory."""
+
+
+@dataclass
+class Game:
+    """A game as far as it was played: what goes into the JSON."""
+
+    seed: int = 0
+    score: float = 0.0
+    random_score: float = 0.0  # of random play with as many steps
+    steps: int = 0
+    simulator_calls: int = 0  # rows stepped by the planner
+    frames: int = 0  # simulator steps run by the planner
+    seconds: float = 0.0
+    ended: bool = False  # whether the episode was over
+    rewards: list[float] = field(default_factory=list)  # of each step
+    search: Any = None  # of the last decision; not in the JSON
+
+
+def play(
+    env: PlanEnv,
+    planner: str,
+    game: Game,
+    *,
+    knobs: dict[str, Any],
+    steps: int,
+    execute: int = 1,
+    film: Film | None = None,
+    on_batch: OnBatch | None = None,
+    on_step: Callable[[], Any] = lambda: None,
+) -> None:
+    """Play both games step by step, keeping ``game`` up to date.
+
+    Args:
+        env: where.
+        planner: name of the planner.
+        game: what is known of the game; its ``seed`` decides all.
+        knobs: of the planner, by name.
+        steps: at most so many.
+        execute: how many actions of each plan are played before the next is made.
+        film: gets a picture of each step.
+        on_batch: called after every batch of the planner.
+        on_step: called after every step.
+    """
+    decide: Any = getattr(planners, planner)
+    knobs, rng = dict(knobs), np.random.default_rng(game.seed)
+    known = inspect.signature(decide).parameters
+    kept = next((name for name in ("tree", "before") if name in known and execute == 1), None)
+    random_space = deepcopy(env.action_space)
+    random_space.seed(game.seed)
+    state, _, _ = env.reset(seed=game.seed)
+    random_state, plan = state, list[Any]()
+    if film is not None:
+        film.add(env.get_image())
+
+    def count(rows: int, frames: int) -> None:
+        game.simulator_calls += rows
+        game.frames += frames
+        if on_batch is not None:
+            on_batch(rows, frames)
+
+    start = time.perf_counter()
+    while game.steps < steps and not game.ended:
+        if not plan:
+            output = decide(env, state, **knobs, on_batch=count, rng=rng)
+            plan, game.search = output.actions[:execute], output.search
+            if kept is not None:
+                knobs[kept] = output.search
+        random_step: Any = env.step(random_space.sample(), random_state)
+        step: Any = env.step(plan.pop(0), state)
+        game.score += float(step.reward)
+        game.rewards.append(float(step.reward))
+        game.random_score += float(random_step.reward)
+        game.steps += 1
+        game.ended = bool(step.terminated or step.truncated)
+        game.seconds = time.perf_counter() - start
+        state, random_state = step.state, random_step.state
+        if film is not None:
+            film.add(env.get_image())
+        on_step()
+
+
+@contextmanager
+def progress_bar(title: str, total: int, games: list[Game]) -> Iterator[tuple[Any, OnBatch]]:
+    """A bar of the steps, with the score of the last of ``games`` and frames per second."""
+    start = shown = time.perf_counter()
+    with tqdm(total=total, desc=title, unit="step", mininterval=0.5, delay=0.2) as bar:
+
+        def on_batch(rows: int, frames: int) -> None:
+            nonlocal shown
+            now = time.perf_counter()
+            if now - shown > bar.mininterval:
+                shown = now
+                speed = sum(game.frames for game in games) / (now - start)
+                bar.set_postfix_str(f"score {games[-1].score:g}, {speed:,.0f} frames/s")
+
+        yield bar, on_batch
+
+
+def open_environment(
+    name: str, planner: str, where: dict[str, Any], frameskip: int | None
+) -> PlanEnv:
+    """The environment; an Atari game shows the planner its memory where it needs no pictures.
+
+    ``where`` is what :func:`~plangym_lite.cli.target.placement` gives.
+    """
+    target = find_target(name)
+    kwargs = dict(where)
+    if frameskip is not None:
+        kwargs["frameskip"] = frameskip
+    if isinstance(target, str) and "ram" in getattr(adapter_for(target)[0], "OBS_TYPES", ()):
+        kwargs["obs_type"] = OBS_TYPES.get(planner, "ram")
+    return make_env(target, name, **kwargs)
+
+
+def check_knobs_of(planner: str, knobs: dict[str, Any]) -> None:
+    """Raise unless the planner has all of these knobs."""
+    known = inspect.signature(getattr(planners, planner)).parameters
+    for knob in knobs:
+        if knob not in known:
+            raise CommandError(f"{planner} has no {option_of(knob)}")

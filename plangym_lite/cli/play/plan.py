@@ -1,0 +1,206 @@
+"""``plangym-lite plan NAME``: play a game by planning, beside random play from the same start.
+
+Ctrl-C and SIGTERM end the game early; what was played so far is written all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plangym_lite.cli.play.game import (
+    Game,
+    check_knobs_of,
+    open_environment,
+    play,
+    progress_bar,
+)
+from plangym_lite.cli.target import CommandError, placement
+from plangym_lite.cli.versions import versions
+from plangym_lite.core import PlanEnv
+from plangym_lite.viz.film import Film
+
+__all__ = ["PlanOptions", "as_record", "check_paths", "interruptible", "plan"]
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What to play, and how."""
+
+    name: str
+    planner: str = "mcts"
+    episodes: int = 1
+    steps: int = 100
+    execute: int = 1  # actions of each plan
+    workers: int | str | None = None
+    ray: bool = False
+    seed: int = 0
+    frameskip: int | None = None
+    gif: Path | None = None
+    mp4: Path | None = None
+    plot: Path | None = None
+    json: Path | None = None
+    knobs: dict[str, Any] = field(default_factory=dict)  # of the planner, by name
+
+
+def plan(options: PlanOptions) -> int:
+    """Play, report, write the films, the plot and the JSON; return the exit code.
+
+    Raises:
+        CommandError: something is wrong with the options; nothing was played.
+        UnknownEnvironmentError: nothing has that name.
+    """
+    check_knobs_of(options.planner, options.knobs)
+    check_paths(options.gif, options.mp4, options.json, options.plot)
+    if options.mp4 is not None and options.mp4.suffix.lower() != ".mp4":
+        raise CommandError(f"--mp4: {options.mp4} does not end in .mp4")
+    if options.plot is not None:
+        find_matplotlib()
+    games: list[Game] = []
+    film = Film() if options.gif or options.mp4 else None
+    where = placement(options.workers, options.ray)
+    place = options.name, options.planner, where, options.frameskip
+    with open_environment(*place) as env, interruptible() as signals:
+        if film is not None:
+            check_images(env)
+        try:
+            play_all(env, options, games, film)
+        except KeyboardInterrupt:
+            games = games or [Game(options.seed)]  # what was played is reported
+        except (TypeError, ValueError) as error:
+            if any(game.simulator_calls for game in games):
+                raise
+            raise CommandError(str(error)) from error  # the planner refuses, before any batch
+        report(env, options, games, bool(signals))
+        write_files(options, games, film)
+    return 128 + signals[0] if signals else 0
+
+
+def play_all(env: PlanEnv, options: PlanOptions, games: list[Game], film: Film | None) -> None:
+    """Play every episode; the first is filmed."""
+    total = options.episodes * options.steps
+    with progress_bar(options.name, total, games) as (bar, on_batch):
+        for episode in range(options.episodes):
+            games.append(Game(options.seed + episode))
+            play(
+                env,
+                options.planner,
+                games[-1],
+                knobs=options.knobs,
+                steps=options.steps,
+                execute=options.execute,
+                film=film if episode == 0 else None,
+                on_batch=on_batch,
+                on_step=bar.update,
+            )
+
+
+def as_record(games: list[Game]) -> dict[str, Any]:
+    """Means, sums and each episode, for the JSON."""
+    episodes = [
+        {key: value for key, value in vars(game).items() if key != "search"} for game in games
+    ]
+    scores = [game.score for game in games]
+    return {
+        "score": float(np.mean(scores)),
+        "score_std": float(np.std(scores)),
+        "random_score": float(np.mean([game.random_score for game in games])),
+        "ended": all(game.ended for game in games),
+        **{
+            key: sum(getattr(game, key) for game in games)
+            for key in ("steps", "simulator_calls", "frames", "seconds")
+        },
+        "episodes": episodes,
+    }
+
+
+def report(env: PlanEnv, options: PlanOptions, games: list[Game], interrupted: bool) -> None:
+    """Print the outcome and write the JSON."""
+    record = as_record(games)
+    how = "interrupted after" if interrupted else "in"
+    scores = f"{record['score']:g} points"
+    if len(games) > 1:
+        scores += f" (± {record['score_std']:.3g}, {len(games)} episodes)"
+    print(f"{options.planner}: {scores} {how} {record['steps']} steps of {options.name}")
+    print(f"random play: {record['random_score']:g} points in as many steps")
+    seconds, frames = record["seconds"], record["frames"]
+    speed = frames / seconds if seconds else 0.0
+    print(f"{frames:,} frames in {seconds:.1f} s: {speed:,.0f} frames/s")
+    if options.json is not None:
+        how_played = asdict(options)
+        kept = ("name", "planner", "knobs", "seed", "execute")
+        record |= {key: how_played[key] for key in kept}
+        record |= {"workers": getattr(env, "n_workers", 0), "interrupted": interrupted}
+        options.json.write_text(json.dumps({**record, "versions": versions()}, indent=2) + "\n")
+        print(f"JSON: {options.json}")
+
+
+def write_files(options: PlanOptions, games: list[Game], film: Film | None) -> None:
+    """Write the pictures that were asked for."""
+    for kind, path in (("GIF", options.gif), ("MP4", options.mp4)):
+        if path is not None and film is not None and film.pictures:
+            film.write(path)
+            print(f"{kind}: {path}")
+    if options.plot is not None:
+        from plangym_lite.cli.play.plots import plot_games
+
+        plot_games(games, f"{options.planner} on {options.name}", options.plot)
+        print(f"plot: {options.plot}")
+
+
+def check_paths(*paths: Path | None) -> None:
+    """Raise unless the files can be written later."""
+    for path in paths:
+        if path is not None and path.is_dir():
+            raise CommandError(f"{path} cannot be written: it is a folder")
+        if path is not None and not path.resolve().parent.is_dir():
+            raise CommandError(f"{path} cannot be written: there is no folder {path.parent}")
+
+
+def find_matplotlib() -> None:
+    """Raise unless plots can be drawn."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise CommandError(
+            "--plot needs matplotlib: pip install 'plangym-lite[notebooks]'"
+        ) from error
+
+
+def check_images(env: PlanEnv) -> None:
+    """Raise unless the environment draws."""
+    try:
+        env.get_image()
+    except Exception as error:  # whatever a foreign renderer raises
+        raise CommandError(f"--gif: {env.name} draws no image ({error})") from error
+
+
+@contextmanager
+def interruptible() -> Iterator[list[int]]:
+    """The first SIGINT or SIGTERM is a ``KeyboardInterrupt`` and is listed; others wait in vain."""
+    caught: list[int] = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        if not caught:
+            caught.append(number)
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

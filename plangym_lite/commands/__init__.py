@@ -1,1 +1,0 @@
-"""What the console script can do, one file for each command."""

@@ -1,0 +1,295 @@
+"""Emulator: one Atari console, saved and restored exactly, picture included.
+
+::
+
+    header, with the last actions | core | past: the core before them | sticky generator
+
+- The core is the console's state without the text of the generator that only resets read; that one
+  is kept as the number of draws it has made, and put back before every reset.
+- The picture is not in ale-py's state. Where one is asked for right after a restore, the last
+  actions are run again from the past: nothing is paid for it before that.
+- Sticky actions: the console runs with none, and this class draws them from the very sequence that
+  the console would have used, so that the action being repeated and the generator are in the state.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+import ale_py
+import numpy as np
+
+from plangym_lite.envs.atari.ale_state import MT_WORDS, Console, put_generator
+from plangym_lite.envs.atari.past import AT_STATE, BEFORE_RESET, EMPTY, PAST, Held, Past
+from plangym_lite.errors import InvalidStateError
+
+__all__ = ["Emulator"]
+
+HEADER = struct.Struct("<IBBBBI")  # tag, ended, number of pasts, sticky action, unused, draws
+LONG_PICTURE_GAMES = frozenset({"qbert", "tetris", "video_checkers", "yars_revenge"})
+"""Games whose first pictures after a restore still show what was there before."""
+LONG_RESET_GAMES = frozenset({"amidar", "koolaid", "trondead"})
+"""Games of which that is true only in the first frames after a reset."""
+NO_PICTURE_GAMES = frozenset({"tic_tac_toe_3d"})
+"""Games that leave their picture alone for as long as they think: no state can tell it."""
+ENOUGH_FRAMES = 5  # after which nothing of what was there before is seen
+STICKY = struct.Struct("<If")  # place in the sticky generator, paddle strength that sticks
+LONGEST_HOLD = 8  # frames of one action, run singly, that are brought back together
+
+
+class Emulator(Console):
+    """A console with a game in it.
+
+    Args:
+        ale: the interface, game loaded, with its own sticky actions off.
+        game: the game's name in snake case.
+        sticky: probability, for each frame, of repeating the action before.
+        pictures: whether pictures will be read on every step.
+    """
+
+    def __init__(
+        self, ale: ale_py.ALEInterface, game: str, sticky: float, pictures: bool = False
+    ) -> None:
+        super().__init__(ale, game)
+        self.sticky = sticky
+        self.has_picture = game not in NO_PICTURE_GAMES
+        self._depth = ENOUGH_FRAMES if game in LONG_PICTURE_GAMES | LONG_RESET_GAMES else 1
+        self._always_replays = pictures and game in LONG_PICTURE_GAMES
+        self._replays_resets = pictures and game in LONG_RESET_GAMES
+        self.last_action, self.last_strength = 0, 1.0  # what sticks
+        self._pasts: list[Past] = []  # oldest first, at most _depth
+        self._trail: list[tuple[Held, ...]] = []  # what was run since, without looking back
+        self._behind = 0  # frames since the last past
+        self._held: tuple[int, float] | None = None  # action and strength that may be held on
+        self._loaded: bytes | None = None  # the state just restored, until something runs
+        self._picture_is_old = False  # whether the screen shows what was before the restore
+        self._core_at = HEADER.size + self._depth * PAST.size
+        self._pasts_at = self._core_at + self.core_size
+        self._sticky_at = self._pasts_at + self._depth * self.core_size
+        self.size = self._sticky_at + (4 * MT_WORDS + STICKY.size if sticky else 0)
+        options = (ale_py.__version__, self.game_hash, sticky, self.size)
+        self._tag = zlib.crc32(repr(options).encode())
+
+    def reset(self, reload: Any = None) -> None:
+        """Reset the console, after loading the game anew by ``reload()`` if that is given."""
+        if reload is not None:
+            reload()
+            self.reload()
+        self._held = None
+        self._pasts = [Past.of(self.core(), BEFORE_RESET, self._draws)]
+        self._reset_from(self.core(), self._draws)
+        self.last_action, self.last_strength = 0, 1.0
+        self._loaded, self._picture_is_old = None, False
+        self._trail = []
+
+    def reload(self) -> None:
+        """Learn what there is to know of a game that was just loaded anew."""
+        self.forget()
+        self._reload_generators()
+
+    def forget(self, pasts: bool = False) -> None:
+        """The console was moved by somebody else; with ``pasts``, to another moment."""
+        self._core = self._loaded = self._held = None
+        if pasts:
+            self._pasts, self._trail = [], []
+
+    # ---- running ------------------------------------------------------------------------------
+
+    def run(
+        self,
+        action: Any,
+        n_frames: int,
+        stop_below_lives: int = 0,
+        strength: float = 1.0,
+        rerun: int = 0,
+    ) -> tuple[int, int]:
+        """Hold ``action`` for up to ``n_frames`` frames; return ``(reward, frames run)``.
+
+        Stops when the game is over, or when fewer than ``stop_below_lives`` lives are left. With
+        ``rerun`` nobody is expected to save the state before the next run: should somebody, up to
+        so many frames, and the ``n_frames``, are run once more.
+        """
+        before = None if self._behind < rerun and self._can_look_back() else self.core()
+        self._held = None
+        self._core = before if self._rounds else None
+        self._loaded, self._picture_is_old = None, False
+        if self.sticky:
+            return self._run_sticky(before, action.value, n_frames, stop_below_lives, strength)
+        act, game_over = self.frame, self.ale.game_over
+        total = frames = 0
+        while frames < n_frames:
+            total += act(action, strength)
+            frames += 1
+            if game_over() or (stop_below_lives and self.ale.lives() < stop_below_lives):
+                break
+        self._remember(before, (action.value, frames, strength))
+        return total, frames
+
+    def _run_sticky(
+        self,
+        before: bytes | None,
+        wanted: int,
+        n_frames: int,
+        stop_below_lives: int,
+        strength: float,
+    ) -> tuple[int, int]:
+        limit, total, frames, stuck = self.sticky * 2**32, 0, 0, 0
+        sticking, its_strength = self.last_action, self.last_strength
+        while frames < n_frames:
+            if not self.mt.random_raw(2)[0] < limit:  # the second draw is for player B
+                self.last_action, self.last_strength = wanted, strength
+            elif stuck == frames:
+                stuck += 1
+            total += self.frame(self.last_action, self.last_strength)
+            frames += 1
+            if self.ale.game_over() or (stop_below_lives and self.ale.lives() < stop_below_lives):
+                break
+        held = (sticking, stuck, its_strength), (wanted, frames - stuck, strength)
+        self._remember(before, *held)
+        return total, frames
+
+    def skip_draws(self, n_frames: int) -> None:
+        """Draw for frames that are not run: as ale-py does for those after the game is over."""
+        if self.sticky and n_frames:
+            self.mt.random_raw(2 * n_frames, output=False)
+
+    def act(self, action: Any, strength: float = 1.0) -> int:
+        """Run one frame as ale-py does, nothing once the game is over; return the reward.
+
+        Frames of one action, one after another, are brought back as one run.
+        """
+        if self.ale.game_over():
+            self.skip_draws(1)
+            return 0
+        held = action.value, strength
+        if self._held != held or self._behind >= LONGEST_HOLD:
+            reward, _ = self.run(action, 1, 0, strength)
+            self._held = None if self._rounds else held
+            return reward
+        past = self._pasts[-1]
+        kind, draws, (first, second) = past.read()
+        self._core = None
+        if not self.sticky:
+            first = first[0], first[1] + 1, strength
+            reward = self.frame(action, strength)
+        else:
+            if not self.mt.random_raw(2)[0] < self.sticky * 2**32:
+                self.last_action, self.last_strength = held
+                second = second[0], second[1] + 1, strength
+            elif second[1]:
+                second = second[0], second[1] + 1, strength
+            else:
+                first = first[0], first[1] + 1, first[2]
+            reward = self.frame(self.last_action, self.last_strength)
+        self._pasts[-1] = Past.of(past.core, kind, draws, first, second)
+        self._behind += 1
+        return reward
+
+    def _can_look_back(self) -> bool:
+        """Whether the moment before the next run could be found again from an earlier one."""
+        if self._core is not None or self._depth > 1 or self._rounds or not self._pasts:
+            return False
+        return self._pasts[0].entry[0] == AT_STATE
+
+    def _remember(self, core: bytes | None, *actions: Held) -> None:
+        frames = sum(held[1] for held in actions)
+        if core is None:
+            self._trail.append(actions)
+            self._behind += frames
+            return
+        self._behind = frames
+        kept = self._pasts[1 - self._depth :] if self._depth > 1 else []
+        self._pasts, self._trail = [*kept, Past.of(core, AT_STATE, 0, *actions)], []
+
+    def _look_back(self) -> None:
+        """Find the moment before the last run, by running what came before it once more."""
+        here, past = self.core(), self._pasts[0]
+        self._put(past.core)
+        for actions in (past.read()[2], *self._trail[:-1]):
+            self._run_again(actions)
+        before, last = self._clone_core(), self._trail[-1]
+        self._run_again(last)  # brings the picture back
+        self._restore(here)
+        self._core = here
+        self._remember(before, *last)
+
+    def _run_again(self, actions: tuple[Held, ...]) -> None:
+        for action, frames, strength in actions:
+            for _ in range(frames):
+                self.ale.act(action, strength)
+
+    # ---- the state ----------------------------------------------------------------------------
+
+    def save(self, out: np.ndarray, ended: int) -> None:
+        """Write the state into ``out[:size]``."""
+        view = out.data
+        if self._loaded is not None:
+            view[: self.size] = self._loaded
+            return
+        if self._trail:
+            self._look_back()
+        pasts = self._pasts
+        header = HEADER.pack(self._tag, ended, len(pasts), self.last_action, 0, self._draws)
+        parts = [header, *[past.entry for past in pasts], EMPTY * (self._depth - len(pasts))]
+        parts += [self.core(), *[past.core for past in pasts]]
+        view[: self._sticky_at] = b"".join(parts).ljust(self._sticky_at, b"\0")
+        if self.sticky:
+            state = self.mt.state["state"]
+            end = self.size - STICKY.size
+            out[self._sticky_at : end] = state["key"].view(np.uint8)
+            STICKY.pack_into(view, end, state["pos"], self.last_strength)
+
+    def load(self, state: bytes, generators: bool = True) -> int:
+        """Restore what ``save`` wrote; return its ``ended``."""
+        tag, ended, n_pasts, last_action, _, draws = HEADER.unpack_from(state)
+        if tag != self._tag:
+            raise InvalidStateError(
+                "a state of another game, of other options or of another version of ale-py"
+            )
+        self._pasts, self._trail = [self._read_past(state, row) for row in range(n_pasts)], []
+        before = self._pasts[-1].core if self._pasts else None
+        self._put(state[self._core_at : self._pasts_at], before)
+        self.last_action, self._draws, self._held = last_action, draws, None
+        self._loaded = state[: self.size] if generators else None
+        self._picture_is_old = True
+        if self.sticky:
+            end = self.size - STICKY.size
+            place, self.last_strength = STICKY.unpack_from(state, end)
+            if generators:
+                words = np.frombuffer(state[self._sticky_at : end], "<u4")
+                put_generator(self.mt, words, place)
+        if self._always_replays or (self._replays_resets and self._shows_a_reset()):
+            self.refresh_picture()
+        return ended
+
+    def _read_past(self, state: bytes, index: int) -> Past:
+        head = HEADER.size + index * PAST.size
+        core = self._pasts_at + index * self.core_size
+        return Past(state[core : core + self.core_size], state[head : head + PAST.size])
+
+    def _seen(self) -> list[Past]:
+        """The moments whose frames the picture shows."""
+        first = max(len(self._pasts) - 1, 0)
+        while first and sum(past.n_frames for past in self._pasts[first:]) < ENOUGH_FRAMES:
+            first -= 1
+        return self._pasts[first:]
+
+    def _shows_a_reset(self) -> bool:
+        return any(past.entry[0] == BEFORE_RESET for past in self._seen())
+
+    def refresh_picture(self) -> None:
+        """After a restore: bring the picture back by running the last actions again."""
+        if not self._picture_is_old:
+            return
+        core, draws = self.core(), self._draws
+        for index, past in enumerate(self._seen()):
+            kind, reset_draws, actions = past.read()
+            if kind == BEFORE_RESET:
+                self._reset_from(past.core, reset_draws)
+            elif index == 0:
+                self._put(past.core)
+            self._run_again(actions)
+        self._core, self._draws, self._picture_is_old = core, draws, False
+        self._restore(core)  # does not touch the picture

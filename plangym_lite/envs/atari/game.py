@@ -1,0 +1,111 @@
+"""An Atari game as ale-py makes it: its options, its actions, and an emulator put into it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ale_py
+import gymnasium as gym
+import numpy as np
+
+from plangym_lite.envs.atari.emulator import Emulator
+from plangym_lite.envs.atari.wrapper import EmulatorInterface
+from plangym_lite.envs.gymnasium.env import STATELESS_WRAPPERS
+from plangym_lite.envs.snapshot.snapshot import layers_of
+
+__all__ = [
+    "check_modes",
+    "choose_modes",
+    "decode_action",
+    "is_bare_game",
+    "run_drawn",
+    "use_emulator",
+    "with_palette",
+]
+
+Modes = tuple[int | None, int | None]
+"""Mode and difficulty; ``None``: the game's own."""
+
+
+def is_bare_game(env: gym.Env) -> bool:
+    """Whether nothing but ale-py's environment decides what is seen."""
+    *wrappers, base = layers_of(env)
+    return type(base) is ale_py.env.AtariEnv and all(
+        type(layer) in STATELESS_WRAPPERS for layer in wrappers
+    )
+
+
+def check_modes(base: Any, modes: Modes, name: str) -> None:
+    """Raise ``ValueError`` for a mode or difficulty that the game does not have."""
+    available = base.ale.getAvailableModes(), base.ale.getAvailableDifficulties()
+    for option, value, known in zip(("mode", "difficulty"), modes, available, strict=True):
+        if value is not None and value not in known:
+            raise ValueError(f"{name} has no {option} {value}: choose one of {list(known)}")
+
+
+def choose_modes(base: Any, modes: Modes) -> None:
+    """Load the game anew in another mode or difficulty."""
+    mode, difficulty = modes
+    if mode is not None:
+        base._game_mode = mode
+    if difficulty is not None:
+        base._game_difficulty = difficulty
+    if modes != (None, None):
+        base.load_game()
+
+
+def use_emulator(env: gym.Env, pictures: bool) -> Emulator:
+    """Let the game below ``env`` run on a new emulator, whoever holds its ``ale``."""
+    base: Any = env.unwrapped
+    sticky = base.ale.getFloat("repeat_action_probability")
+    if sticky:
+        base.ale.setFloat("repeat_action_probability", 0.0)  # the Emulator draws them
+        base.load_game()
+    emulator = Emulator(base.ale, base._game, sticky, pictures)
+    interface = EmulatorInterface(emulator)
+    for layer in layers_of(env):
+        for name, value in list(vars(layer).items()):
+            if value is emulator.ale:
+                setattr(layer, name, interface)
+    return emulator
+
+
+def with_palette(env: gym.Env) -> gym.Env:
+    """The console's own numbers of its colours, which Gymnasium does not give by itself."""
+    base: Any = env.unwrapped
+    return gym.wrappers.TransformObservation(env, lambda _: base.ale.getScreen(), None)
+
+
+def decode_action(base: Any, action: Any) -> tuple[ale_py.Action, float]:
+    """The console's action and paddle strength for an element of the action space."""
+    if not base.continuous:
+        return base._action_set[action], 1.0
+    action = np.asarray(action, np.float32)  # computed in single precision, as ale-py does
+    threshold = base.continuous_action_threshold
+    x, y = action[0] * np.cos(action[1]), action[0] * np.sin(action[1])
+    sides = [int(number > threshold) - int(number < -threshold) for number in (x, y)]
+    fire = bool(action[-1] > threshold)
+    return base.map_action_idx(sides[0], sides[1], fire), float(action[0])
+
+
+def run_drawn(
+    emulator: Emulator, base: Any, skip: tuple[int, int], units: int, held: tuple[Any, float, int]
+) -> tuple[int, int]:
+    """Run as many frames as are drawn for each unit; those after the end are not drawn.
+
+    ``held``: action, paddle strength, and the number of lives to stop below.
+    """
+    command, strength, floor = held
+    generator = base.np_random
+    before = generator.bit_generator.state if units > 1 else None
+    drawn = [int(generator.integers(*skip)) for _ in range(units)]
+    reward, n_step = emulator.run(command, sum(drawn), floor, strength)
+    if n_step < sum(drawn):
+        ends = np.cumsum(drawn)
+        unit = int(np.searchsorted(ends, n_step))
+        emulator.skip_draws(int(ends[unit]) - n_step)
+        if before is not None:
+            generator.bit_generator.state = before
+            for _ in range(unit + 1):
+                generator.integers(*skip)
+    return reward, n_step

@@ -1,0 +1,1 @@
+"""Environments that step many rows at once, by numpy."""

@@ -1,0 +1,117 @@
+"""KernelEnv: an adapter of which a batch may be stepped all at once by a :class:`Kernel`."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from plangym_lite.envs.batched.kernel import (
+    ENOUGH_ROWS,
+    NO_LIMIT,
+    Block,
+    Kernel,
+    run_block,
+    same_columns,
+)
+from plangym_lite.envs.gymnasium.env import PlangymEnv
+from plangym_lite.transitions import Columns, Rows, empty_columns
+
+__all__ = ["KernelEnv"]
+
+TRIED_ROWS = 128
+
+
+class KernelEnv(PlangymEnv):
+    """An environment of Gymnasium's own, whose plain form has a kernel.
+
+    Images, wrappers and whatever else is not plain go one row after the other, and so does
+    everything if the kernel does not give the bits that the environment gives. That is found out
+    on random states at first use, for each dtype of actions.
+    """
+
+    _kernel: Kernel | None = None
+    _trusted: dict[str, bool]  # whether the kernel is right, by the dtype of the actions
+    _limit: Any = None
+    _step: Any = None
+
+    def take_apart(self, states: np.ndarray) -> Block | None:
+        """States as columns; ``None`` if one of them is no state."""
+        raise NotImplementedError
+
+    def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
+        """Write into ``out`` what has become of ``states``, both ``[B, S]``."""
+        raise NotImplementedError
+
+    def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
+        """States of running episodes, ``[B, S]``, like those that occur."""
+        raise NotImplementedError
+
+    def use_kernel(self, kernel: Kernel | None, limits: list[Any]) -> None:
+        """Step batches with ``kernel``, under the one time limit of ``limits`` if there is one."""
+        self._kernel, self._trusted = kernel, {}
+        self._limit = limits[0] if limits else None
+        self._step = type(self._base).step
+
+    @property
+    def steps_together(self) -> bool:
+        return self._kernel is not None and self._is_ordinary()
+
+    def run_together(self, rows: Rows, out: Columns) -> list[dict[str, Any]] | None:
+        kernel = self._kernel
+        if kernel is None or len(rows.dts) < ENOUGH_ROWS or not self._is_ordinary():
+            return None
+        states = np.asarray(rows.states)
+        block = self.take_apart(states)
+        if block is None or not kernel.accepts(block):
+            return None
+        if not self._trust(kernel, rows.actions.dtype):
+            return None
+        limit = NO_LIMIT if self._limit is None else self._limit._max_episode_steps
+        n_frames = rows.dts * self.frameskip
+        infos = run_block(kernel, block, rows.actions, n_frames, limit=limit, out=out)
+        if out.states is not None:
+            self.put_together(block, states, out.states)
+        for info, dt in zip(infos, rows.dts.tolist(), strict=True):
+            info["dt"] = dt
+        return infos
+
+    def _is_ordinary(self) -> bool:
+        """Whether nothing has to be drawn, and nobody has put in a step of their own."""
+        base = self._base
+        own_step = type(base).step is not self._step or "step" in vars(base)
+        drawn = self.obs_type != "coords" or self.return_image or self.render_mode == "human"
+        return not own_step and not drawn
+
+    def _trust(self, kernel: Kernel, dtype: np.dtype) -> bool:
+        """Whether kernel and environment do the same to random states, bit for bit."""
+        trusted = self._trusted.get(dtype.char)  # the dtype itself takes long to be looked up
+        if trusted is None:
+            try:
+                is_same = self._compare(kernel, dtype)
+            except Exception:  # settings of another version of Gymnasium, or of a user's
+                is_same = False
+            trusted = self._trusted[dtype.char] = is_same
+            self._kernel = kernel if is_same or dtype != self.action_space.dtype else None
+        return trusted
+
+    def _compare(self, kernel: Kernel, dtype: np.dtype) -> bool:
+        states = self.random_states(np.random.default_rng(0), TRIED_ROWS)
+        rows = Rows(self._random_actions(dtype), states, np.full(TRIED_ROWS, 2))
+        one_by_one, together = (empty_columns(self.batch_spec, TRIED_ROWS) for _ in range(2))
+        self._kernel = None
+        expected = self.make_transitions(rows, one_by_one)
+        self._kernel, self._trusted[dtype.char] = kernel, True
+        got = self.run_together(rows, together)
+        return repr(expected) == repr(got) and same_columns(one_by_one, together)
+
+    def _random_actions(self, dtype: np.dtype) -> np.ndarray:
+        """Actions that use all bits of that dtype; a third of them may be beyond the bounds."""
+        space = copy.deepcopy(self.action_space)
+        space.seed(0)
+        actions = np.array([space.sample() for _ in range(TRIED_ROWS)]).astype(dtype)
+        if dtype.kind == "f":
+            actions[::3] *= dtype.type(1.7)
+            actions *= dtype.type(0.9)
+        return actions

@@ -1,0 +1,175 @@
+"""Toy text: Taxi, FrozenLake, CliffWalking, Blackjack. A state is 52 or 100 bytes.
+
+::
+
+    ended | last action + 1 | flags | elapsed steps | generator | cell
+                                                                | two hands, face-up card
+
+``flags`` are Taxi's: whether the passenger may change their mind, and where the taxi points. A
+picture shows the taxi pointing where it moved last, whatever was drawn before.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+from plangym_lite.envs.batched.env import KernelEnv
+from plangym_lite.envs.batched.kernel import Block
+from plangym_lite.envs.batched.toy_kernels import GridWorld, numbers_of, words_of
+from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
+from plangym_lite.errors import InvalidStateError
+
+__all__ = ["ToyText"]
+
+MODULE = "gymnasium.envs.toy_text."
+HEAD = struct.Struct("<3BxI")
+GENERATOR_IN_WORDS = slice(HEAD.size // 4, HEAD.size // 4 + GENERATOR_WORDS)
+GENERATOR = slice(HEAD.size, HEAD.size + 4 * GENERATOR_WORDS)
+CELL = struct.Struct("<I")
+HANDS = struct.Struct("<24s24s2s2x")  # 22 cards are more than 21, whatever they are
+FICKLE, TURN = 1, 2  # the flags: a bit, and the orientation times two
+TURNS = range(4)
+
+
+class ToyText(KernelEnv):
+    """Gymnasium's toy text environments.
+
+    Subclasses of them, random maps and any user's wrappers are saved by the generic snapshot.
+    """
+
+    STATES_NAME: ClassVar[str] = "ToyText"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
+
+    def adopt_layers(self) -> None:
+        self._limits: list[Any] = [
+            layer for layer in self._layers if isinstance(layer, gym.wrappers.TimeLimit)
+        ]
+        self._is_plain = (
+            self.STATE_IS_ARRAY
+            and type(self._base).__module__.startswith(MODULE)
+            and self.surrounded_only_by(gym.wrappers.TimeLimit)
+            and len(self._limits) < 2
+            and not self._has_random_map()
+        )
+        self._generator = GeneratorMemory(GENERATOR.start // 4)
+        self._plays_cards = type(self._base).__name__ == "BlackjackEnv"
+        self._body = HANDS if self._plays_cards else CELL
+        self._turns = hasattr(self._base, "taxi_orientation")
+        has_kernel = self._is_plain and not self._plays_cards
+        self.use_kernel(GridWorld(self._base) if has_kernel else None, self._limits)
+
+    def _has_random_map(self) -> bool:
+        """Whether another environment of this recipe may have another map."""
+        if type(self._base).__name__ != "FrozenLakeEnv" or self._engine_kwargs.get("desc"):
+            return False
+        from gymnasium.envs.toy_text.frozen_lake import MAPS
+
+        rows = ["".join(row) for row in self._base.desc.astype(str)]
+        return rows not in MAPS.values()
+
+    def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
+        result = super().advance(action, n_frames)
+        if self._turns and self._base.lastaction in TURNS:
+            self._base.taxi_orientation = int(self._base.lastaction)
+        return result
+
+    # ---- all rows of a batch at once -----------------------------------------------------------
+
+    def take_apart(self, states: np.ndarray) -> Block | None:
+        words = states.view("<u4")
+        ended, last, flags = states[:, :3].T.astype(np.int64)
+        elapsed, cell = words[:, [1, -1]].T.astype(np.int64)
+        n_actions, n_cells = self.action_space.n, len(self._base.P)  # type: ignore[attr-defined]
+        if (ended > 3).any() or (last > n_actions).any() or (cell >= n_cells).any():
+            return None
+        if not self.clone_seeds:
+            return None
+        numbers = numbers_of(words[:, GENERATOR_IN_WORDS])
+        return Block(ended, elapsed, [last, flags // TURN % 4, *numbers, cell, np.zeros(len(cell))])
+
+    def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
+        out[:] = states
+        words = out.view("<u4")
+        last, orientation, *numbers, cell, _ = block.parts
+        out[:, 0], out[:, 1] = block.ended, last
+        out[:, 2] = (states[:, 2] & FICKLE) | (TURN * orientation)
+        words[:, 1] = block.elapsed if self._limits else 0
+        words_of(numbers, words[:, GENERATOR_IN_WORDS])
+        words[:, -1] = cell
+
+    def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
+        states = np.tile(self.save_state(), (n_rows, 1))
+        states[:, : HEAD.size] = 0
+        words = states.view("<u4")
+        state_words = slice(GENERATOR_IN_WORDS.start + 2, GENERATOR_IN_WORDS.start + 6)
+        words[:, state_words] = draw.integers(2**32, size=(n_rows, 4))
+        words[:, -1] = draw.integers(len(self._base.P), size=n_rows)
+        return states
+
+    # ---- the state -----------------------------------------------------------------------------
+
+    def save_state(self, out: np.ndarray | None = None) -> Any:
+        if not self._is_plain:
+            return super().save_state(out)
+        base = self._base
+        if out is None:
+            out = np.empty(GENERATOR.stop + self._body.size, np.uint8)
+        last = flags = 0
+        if not self._plays_cards:
+            last = 0 if base.lastaction is None else base.lastaction + 1
+        if self._turns:
+            flags = FICKLE * bool(getattr(base, "fickle_step", False))
+            flags |= TURN * base.taxi_orientation
+        elapsed = self._limits[0]._elapsed_steps if self._limits else 0
+        buffer: Any = out
+        HEAD.pack_into(buffer, 0, self._ended, last, flags, elapsed or 0)
+        if self.clone_seeds:
+            self._generator.save(base.np_random, out.view(np.uint32))
+        else:
+            out[GENERATOR] = 0
+        body = self._hands() if self._plays_cards else (base.s,)
+        self._body.pack_into(buffer, GENERATOR.stop, *body)
+        return out
+
+    def load_state(self, state: Any) -> None:
+        if not self._is_plain:
+            super().load_state(state)
+            return
+        base = self._base
+        ended, last, flags, elapsed = HEAD.unpack_from(state)
+        if ended > 3 or last > self.action_space.n:  # type: ignore[attr-defined]
+            raise InvalidStateError(f"not a state of {self!r}: its first bytes are {state[:4]}")
+        if self._plays_cards:
+            self._take_hands(*HANDS.unpack_from(state, GENERATOR.stop))
+        else:
+            (cell,) = CELL.unpack_from(state, GENERATOR.stop)
+            if cell not in base.P:
+                raise InvalidStateError(f"not a state of {self!r}: it has no cell {cell}")
+            base.s = self._obs = cell
+            base.lastaction = last - 1 if last else None
+        self._ended = ended
+        if self._turns:
+            base.fickle_step, base.taxi_orientation = bool(flags & FICKLE), flags // TURN % 4
+        if self._limits:
+            self._limits[0]._elapsed_steps = elapsed
+        if self.clone_seeds:
+            self._generator.load(state.view(np.uint32), base.np_random)
+
+    def _hands(self) -> tuple[bytes, bytes, bytes]:
+        base = self._base
+        face_up = base.dealer_top_card_suit + base.dealer_top_card_value_str
+        return bytes(base.player), bytes(base.dealer), face_up.encode()
+
+    def _take_hands(self, player: bytes, dealer: bytes, face_up: bytes) -> None:
+        hands = [list(hand.rstrip(b"\0")) for hand in (player, dealer)]
+        if any(len(hand) < 2 or max(hand) > 10 for hand in hands):
+            raise InvalidStateError(f"not a state of {self!r}: its hands are {hands}")
+        base = self._base
+        base.player, base.dealer = hands
+        base.dealer_top_card_suit = chr(face_up[0])
+        base.dealer_top_card_value_str = chr(face_up[1])
+        self._obs = base._get_obs()

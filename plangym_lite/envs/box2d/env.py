@@ -1,0 +1,140 @@
+"""Box2D: LunarLander, BipedalWalker, CarRacing. A state is a seed and the actions since.
+
+What can be read of a Box2D world (positions, velocities) is not all of it: warm starts, contacts
+and sleeping timers are missing. Playing from the seed again is exact, in every process. So that it
+is seldom needed, each process keeps images of the states that it was asked for (box2d_image.py),
+and from a state or from one that follows it only the missing frames are played.
+
+A picture shows what Gymnasium draws where every frame is drawn, whatever was drawn before.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+from plangym_lite.envs.box2d.picture import (
+    SKIPS,
+    SteadyPicture,
+    drawn_once,
+    foreign_layers,
+    steady_layer,
+)
+from plangym_lite.envs.box2d.world_snapshot import WorldImages, are_exact
+from plangym_lite.envs.gymnasium.env import PlangymEnv
+from plangym_lite.envs.snapshot.snapshot import layers_of
+
+__all__ = ["Box2DEnv"]
+
+MODULE = "gymnasium.envs.box2d."
+REMEMBERED = 256
+TRUSTED: OrderedDict[Any, bool] = OrderedDict()
+"""Whether images are exact in this process: by all layers, outermost first, and their arguments."""
+GYMNASIUMS_OWN = frozenset(
+    getattr(gym.wrappers, name)
+    for name in (
+        *("FrameStackObservation", "TimeAwareObservation", "DelayObservation", "DtypeObservation"),
+        *("MaxAndSkipObservation", "NormalizeObservation", "FlattenObservation"),
+        *("RescaleObservation", "ReshapeObservation", "GrayscaleObservation", "StickyAction"),
+        *("AddRenderObservation", "ResizeObservation"),
+        *("ClipAction", "RescaleAction", "RepeatAction", "ClipReward", "NormalizeReward"),
+    )
+    if hasattr(gym.wrappers, name)
+)
+"""Wrappers whose attributes are all that they know: images hold them."""
+
+
+class Box2DEnv(PlangymEnv):
+    """Gymnasium's Box2D environments.
+
+    Args:
+        name: as for :class:`PlangymEnv`, and so are the others.
+        n_live: how many states are kept in memory, to be stepped from without playing.
+    """
+
+    _changes_stack = _plays_only = True
+    _is_bare: bool = False  # what is being built is the plain twin
+    STATE_METHODS: ClassVar[tuple[str, ...]] = ("replay",)
+    STATES_NAME: ClassVar[str] = "Box2DEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
+
+    def __init__(self, name: Any, *others: Any, n_live: int = 128, **engine_kwargs: Any) -> None:
+        if n_live < 1:
+            raise ValueError(f"n_live must be at least 1, got {n_live}")
+        self._n_live, self._sees_pixels = n_live, False
+        super().__init__(name, *others, **engine_kwargs)
+
+    def make_plain(self) -> gym.Env:
+        """Gymnasium's own environment inside the same wrappers: what this one must agree with."""
+        self._is_bare = True
+        try:
+            return super().make_plain()
+        finally:
+            self._is_bare = False
+
+    def make_gym_env(self) -> gym.Env:
+        env = super().make_gym_env()
+        if self._is_bare:
+            return env
+        *wrappers, base = layers_of(env)
+        if getattr(base, "domain_randomize", False):  # the first colours of a CarRacing
+            game: Any = base
+            game.np_random = np.random.default_rng(0)
+            game._init_colors()
+        steady = SteadyPicture(base, bool(self._wrappers) or bool(foreign_layers(wrappers)))
+        if not wrappers:
+            return steady
+        wrappers[-1].env = steady  # type: ignore[attr-defined]
+        return env
+
+    def prepare_states(self) -> None:
+        base, foreign = type(self._base), foreign_layers(self._layers[:-1])
+        if not base.__module__.startswith(MODULE) or set(map(type, foreign)) - GYMNASIUMS_OWN:
+            super().prepare_states()
+            return
+        self._sees_pixels = base.__name__ == "CarRacing" and not foreign
+        skip = None if foreign else SKIPS.get(base.__name__)
+        images = WorldImages.of if self._can_have_images() else None
+        n_live = self._n_live if images or not foreign else 1
+        self.use_replay(
+            first=self._gym_env,
+            n_live=n_live,
+            skip=skip,
+            images=images,
+            keep_wrappers=bool(foreign),
+        )
+
+    def _can_have_images(self) -> bool:
+        """Whether images are exact here; looked at once in a process for equal layers."""
+        key = tuple(_how_made(layer) for layer in self._layers)
+        if key not in TRUSTED:
+            env = self.make_stack()
+            TRUSTED[key] = are_exact(env)
+            env.close()
+            while len(TRUSTED) > REMEMBERED:
+                TRUSTED.popitem(last=False)
+        return TRUSTED[key]
+
+    def draw_image(self) -> np.ndarray:
+        env = self._gym_env if self._replayed is None else self._replayed.live_env
+        with steady_layer(env).asked_from_outside():
+            return super().draw_image()
+
+    def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
+        if n_frames == 1 or not self._sees_pixels or self.render_mode == "human":
+            return super().advance(action, n_frames)
+        assert self._replayed is not None
+        env: Any = self._replayed.live_env
+        with drawn_once(env):
+            result = super().advance(action, n_frames)
+        self._replayed.look(env.unwrapped.state)
+        return result
+
+
+def _how_made(layer: Any) -> tuple[Any, ...]:
+    """The class of a layer, and the arguments that it was made with."""
+    names = ("_saved_kwargs", "_ezpickle_args", "_ezpickle_kwargs")
+    return type(layer), *(repr(vars(layer).get(name)) for name in names)

@@ -1,0 +1,139 @@
+"""What is drawn of a Box2D world: the same picture of the same state, whatever was drawn before."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gymnasium as gym
+
+from plangym_lite.envs.gymnasium.env import STATELESS_WRAPPERS
+from plangym_lite.envs.snapshot.snapshot import layers_of
+
+__all__ = ["SKIPS", "SteadyPicture", "drawn_once", "foreign_layers", "steady_layer"]
+
+FADING = 0.15  # what LunarLander takes off a particle's time for each drawing
+LIFETIME = 8  # steps after which any particle is gone
+LASER_TURNS = 100  # pictures after which BipedalWalker's laser begins again
+
+
+class SteadyPicture(gym.Wrapper):
+    """Makes the picture depend on the state alone, not on the pictures drawn before.
+
+    It lies right above the engine's environment. What wrappers draw by themselves is drawn as
+    Gymnasium draws it, and counts.
+
+    Args:
+        env: the environment of the engine.
+        among_others: whether there are wrappers that may draw.
+    """
+
+    def __init__(self, env: gym.Env, among_others: bool = False) -> None:
+        super().__init__(env)
+        self._frames, self._among_others = 0, among_others
+        self._is_drawn = False  # by wrappers, in this episode
+        self._is_asked = False  # by us
+
+    @property
+    def spec(self) -> Any:  # type: ignore[override]
+        """The environment's: Gymnasium is not asked to make this layer."""
+        return self.env.spec
+
+    @contextlib.contextmanager
+    def asked_from_outside(self) -> Iterator[None]:
+        """What is drawn inside is drawn for a user, and leaves no trace."""
+        self._is_asked = True
+        try:
+            yield
+        finally:
+            self._is_asked = False
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        self._frames, self._is_drawn = 0, False
+        return self.env.reset(**kwargs)
+
+    def step(self, action: Any) -> Any:
+        self._frames += 1
+        particles = getattr(self.unwrapped, "particles", None)
+        if particles and not self._is_drawn:  # LunarLander's exhaust fades by being drawn
+            for particle in particles:
+                particle.ttl -= FADING
+            self.unwrapped._clean_particles(False)  # type: ignore[attr-defined]
+        return self.env.step(action)
+
+    def render(self) -> Any:
+        if self._among_others and not self._is_asked:
+            self._is_drawn = True
+            return self.env.render()
+        base: Any = self.unwrapped
+        turn = getattr(base, "lidar_render", None)
+        if turn is not None and not self._is_drawn:
+            base.lidar_render = self._frames % LASER_TURNS
+        before = [(particle, particle.ttl) for particle in getattr(base, "particles", ())]
+        picture = self.env.render()
+        gone = len(before) - len(getattr(base, "particles", ()))  # the oldest are destroyed
+        for particle, ttl in before[gone:]:
+            particle.ttl = ttl
+        if turn is not None:
+            base.lidar_render = turn
+        return picture
+
+
+def steady_layer(env: gym.Env) -> SteadyPicture:
+    """Our layer in a stack."""
+    return next(layer for layer in layers_of(env) if isinstance(layer, SteadyPicture))
+
+
+def foreign_layers(wrappers: Sequence[gym.Env]) -> list[gym.Env]:
+    """The layers that may know more than how many steps were made."""
+    known = (*STATELESS_WRAPPERS, gym.wrappers.TimeLimit, SteadyPicture)
+    return [layer for layer in wrappers if type(layer) not in known]
+
+
+@contextlib.contextmanager
+def drawn_once(env: gym.Env) -> Iterator[None]:
+    """Frames of CarRacing played inside are not drawn but the last.
+
+    Gymnasium draws before it adds a frame's reward to the score that the picture shows.
+    """
+    base: Any = env.unwrapped
+    score = base.reward
+
+    def look_away(mode: str) -> None:
+        nonlocal score
+        score = base.reward
+
+    base._render = look_away
+    try:
+        yield
+    finally:
+        del base._render
+    after, base.reward = base.reward, score
+    base.state = base._render("state_pixels")
+    base.reward = after
+
+
+def skip_pixels(env: gym.Env, actions: Iterator[Any]) -> Any:
+    """Drive a CarRacing without drawing; return the picture of where it ends."""
+    with drawn_once(env):
+        for action in actions:
+            env.step(action)
+    return env.unwrapped.state  # type: ignore[attr-defined]
+
+
+def skip_exhaust(env: gym.Env, actions: Iterator[Any]) -> Any:
+    """Fly a LunarLander without the exhaust that is gone at the end: it touches nothing."""
+    base: Any = env.unwrapped
+    todo, mode = list(actions), base.render_mode
+    for left in range(len(todo), 0, -1):
+        base.render_mode = mode if left <= LIFETIME else None
+        try:
+            obs = env.step(todo[-left])[0]
+        finally:
+            base.render_mode = mode
+    return obs
+
+
+SKIPS = {"CarRacing": skip_pixels, "LunarLander": skip_exhaust}
+"""How the episodes of a class are played again quickly."""

@@ -1,0 +1,235 @@
+"""Images of a Box2D world: its memory, copied out and put back at the same addresses.
+
+::
+
+    b2World ──chunks──> 16 KB each: bodies, fixtures, shapes, joints, contacts, cut from free lists
+       │ ────nodes────> the tree of the broad phase
+       └ ────moved────> proxies to be looked at
+    Python's side: the attributes that a step changes, and the generator
+
+Put back in the process and the world that it was taken of, an image is exact: warm starts, contacts
+and sleeping timers are in it. It cannot leave the process. Where memory is laid out otherwise than
+expected (:meth:`WorldImages.of` looks) there are no images.
+"""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import struct
+from typing import Any, NamedTuple
+
+import Box2D
+import gymnasium as gym
+import numpy as np
+
+from plangym_lite.envs.box2d.attributes import load_attributes, save_attributes
+from plangym_lite.envs.box2d.picture import foreign_layers
+from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
+
+__all__ = ["WorldImages", "are_exact"]
+
+TRIED = 6  # steps before an image is taken, and after
+
+CHUNK_BYTES = 16 * 1024
+BLOCK_SIZES = (16, 32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640)
+FREE_LISTS = slice(16, 16 + 8 * len(BLOCK_SIZES))  # offsets in b2World, from here on
+STACK_INDEX = 128 + 100 * 1024
+FLAGS = 103064
+NODES = struct.Struct("<Qii")  # address, count, capacity
+NODES_AT = FLAGS + 16
+FREE_NODE, FREE_NODE_AT = struct.Struct("<i"), FLAGS + 32
+PROXY_COUNT = FLAGS + 48
+BUFFERS = slice(FLAGS + 56, FLAGS + 88)  # two of: address, capacity, count
+CONTACT_COUNT = FLAGS + 104
+ALLOCATOR = FLAGS + 128
+BODY_LIST = ALLOCATOR + 8
+COUNTS = ALLOCATOR + 24  # of bodies and of joints
+GRAVITY = ALLOCATOR + 32
+END = ALLOCATOR + 72  # what follows are timings
+NODE_BYTES = 40
+NEXT, HEIGHT = 6, 9  # words of a node
+NOTHING = -1
+MOVED_BYTES = 4
+
+
+class Image(NamedTuple):
+    """One moment of a world."""
+
+    free_lists: bytes
+    chunks: list[bytes]
+    tail: bytes  # of b2World
+    nodes: bytes
+    moved: bytes
+    layers: Any  # of the wrappers
+    attributes: Any  # of the environment
+
+
+class WorldImages:
+    """Takes images of the world of one environment, and puts them back.
+
+    Args:
+        env: one of Gymnasium's Box2D environments, reset; it keeps its world from now on.
+    """
+
+    def __init__(self, env: gym.Env) -> None:
+        layers: list[Any] = layers_of(env)
+        *self._wrappers, base = layers
+        self._base = base
+        foreign = foreign_layers(self._wrappers)
+        self._layers = Snapshot(self._wrappers, [base]) if foreign else _Counters(self._wrappers)
+        self._world: Any = base.world  # its memory must not go
+        self._address = int(self._world.this)
+        self._chunks: list[tuple[int, int]] = []  # address and block size
+        self._find_chunks()
+
+    @classmethod
+    def of(cls, env: gym.Env) -> WorldImages | None:
+        """Images of an environment; ``None`` if its memory is not as expected."""
+        return cls(env) if _is_as_expected(env.unwrapped.world) else None  # type: ignore
+
+    def save(self) -> Image:
+        """An image of the present."""
+        self._find_chunks()
+        tail = ctypes.string_at(self._address + FLAGS, END - FLAGS)
+        address, _, capacity = NODES.unpack_from(tail, NODES_AT - FLAGS)
+        buffer, _, moved = NODES.unpack_from(tail, BUFFERS.start - FLAGS)  # capacity, then count
+        return Image(
+            ctypes.string_at(self._address + FREE_LISTS.start, FREE_LISTS.stop - FREE_LISTS.start),
+            [ctypes.string_at(chunk, CHUNK_BYTES) for chunk, _ in self._chunks],
+            tail,
+            ctypes.string_at(address, capacity * NODE_BYTES),
+            ctypes.string_at(buffer, moved * MOVED_BYTES),
+            self._layers.save(),
+            save_attributes(self._base),
+        )
+
+    def load(self, image: Image) -> None:
+        """Put an image back."""
+        self._find_chunks()
+        head, first = bytearray(image.free_lists), len(image.chunks)
+        for (address, _), data in zip(self._chunks, image.chunks, strict=False):
+            ctypes.memmove(address, data, CHUNK_BYTES)
+        for address, size in self._chunks[first:]:  # come since: nothing but free blocks
+            _free_all(address, size, head)
+        ctypes.memmove(self._address + FREE_LISTS.start, bytes(head), len(head))
+        self._load_fields(image)
+        self._layers.load(image.layers)
+        load_attributes(self._base, image.attributes)
+
+    def _load_fields(self, image: Image) -> None:
+        """The world's own fields; its buffers stay where they are now, and as large."""
+        now = ctypes.string_at(self._address + FLAGS, END - FLAGS)
+        fields = bytearray(image.tail)
+        for start in (BUFFERS.start - FLAGS, BUFFERS.start - FLAGS + 16):
+            fields[start : start + 12] = now[start : start + 12]  # address and capacity
+        address, _, capacity = NODES.unpack_from(now, NODES_AT - FLAGS)
+        _, count, before = NODES.unpack_from(image.tail, NODES_AT - FLAGS)
+        NODES.pack_into(fields, NODES_AT - FLAGS, address, count, capacity)
+        nodes = image.nodes
+        if capacity > before:
+            nodes = _with_more_nodes(nodes, fields, capacity)
+        ctypes.memmove(address, nodes, len(nodes))
+        ctypes.memmove(self._address + FLAGS, bytes(fields), len(fields))
+        buffer = NODES.unpack_from(now, BUFFERS.start - FLAGS)[0]
+        ctypes.memmove(buffer, image.moved, len(image.moved))
+
+    def _find_chunks(self) -> None:
+        table, count, _ = NODES.unpack(ctypes.string_at(self._address, NODES.size))
+        for index in range(len(self._chunks), count):
+            size, address = struct.unpack("<ixxxxQ", ctypes.string_at(table + 16 * index, 16))
+            self._chunks.append((address, size))
+
+
+class _Counters:
+    """Saves layers whose attributes are numbers."""
+
+    def __init__(self, layers: list[Any]) -> None:
+        self._attributes = [vars(layer) for layer in layers]
+
+    def save(self) -> list[dict[str, Any]]:
+        return [attributes.copy() for attributes in self._attributes]
+
+    def load(self, saved: list[dict[str, Any]]) -> None:
+        for attributes, before in zip(self._attributes, saved, strict=True):
+            attributes.clear()
+            attributes.update(before)
+
+
+def are_exact(env: gym.Env) -> bool:
+    """Whether an image brings a new environment back, as far as a few steps tell."""
+    space = copy.deepcopy(env.action_space)
+    space.seed(0)
+    env.reset(seed=0)
+    images = WorldImages.of(env)
+    if images is None:
+        return False
+
+    def play(actions: list[Any]) -> list[Any]:
+        steps = [env.step(action) for action in actions]
+        return [(np.asarray(obs).tobytes(), repr(rest)) for obs, *rest in steps]
+
+    play([space.sample() for _ in range(TRIED)])
+    image, actions = images.save(), [space.sample() for _ in range(TRIED)]
+    expected = play(actions)
+    images.load(image)
+    return play(actions) == expected
+
+
+def _with_more_nodes(nodes: bytes, fields: bytearray, capacity: int) -> bytes:
+    """A tree that has grown since: the new nodes follow the last free one, as when it grew."""
+    before = len(nodes) // NODE_BYTES
+    table = np.zeros((capacity, NODE_BYTES // 4), np.int32)
+    table[:before] = np.frombuffer(nodes, np.int32).reshape(before, -1)
+    table[before:, NEXT] = range(before + 1, capacity + 1)
+    table[before:, HEIGHT] = table[-1, NEXT] = NOTHING
+    last, node = NOTHING, FREE_NODE.unpack_from(fields, FREE_NODE_AT - FLAGS)[0]
+    while node != NOTHING:
+        last, node = node, table[node, NEXT]
+    if last == NOTHING:
+        FREE_NODE.pack_into(fields, FREE_NODE_AT - FLAGS, before)
+    else:
+        table[last, NEXT] = before
+    return table.tobytes()
+
+
+def _free_all(chunk: int, size: int, free_lists: bytearray) -> None:
+    """Put all blocks of a chunk in front of the free list of their size."""
+    place = 8 * BLOCK_SIZES.index(size)
+    blocks = CHUNK_BYTES // size
+    after = [chunk + size * number for number in range(1, blocks)]
+    after.append(int.from_bytes(free_lists[place : place + 8], "little"))
+    for number, address in enumerate(after):
+        ctypes.c_uint64.from_address(chunk + size * number).value = address
+    free_lists[place : place + 8] = chunk.to_bytes(8, "little")
+
+
+def _is_as_expected(world: Any) -> bool:
+    """Whether what can be asked of a world is found where it should be in its memory."""
+    if not Box2D.__version__.startswith("2.3.") or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return False
+    address = int(world.this)
+    data = ctypes.string_at(address, END)
+    table, count, space = NODES.unpack_from(data, 0)
+    (allocator,) = struct.unpack_from("<Q", data, ALLOCATOR)
+    if allocator != address or not 0 < count <= space:
+        return False
+    sizes = [ctypes.c_int32.from_address(table + 16 * index).value for index in range(count)]
+    first = int(world.bodies[-1].this) if world.bodies else 0
+    found = (
+        struct.unpack_from("<2i", data, COUNTS),
+        struct.unpack_from("<i", data, CONTACT_COUNT),
+        struct.unpack_from("<i", data, PROXY_COUNT),
+        struct.unpack_from("<Q", data, BODY_LIST),
+        struct.unpack_from("<i", data, STACK_INDEX),
+        np.frombuffer(data[GRAVITY : GRAVITY + 8], np.float32).tolist(),
+    )
+    asked = (
+        (world.bodyCount, world.jointCount),
+        (world.contactCount,),
+        (world.proxyCount,),
+        (first,),
+        (0,),
+        list(world.gravity),
+    )
+    return found == asked and all(size in BLOCK_SIZES for size in sizes)

@@ -1,0 +1,182 @@
+"""Environments that draw from the generators that all of Python shares.
+
+Such an environment gets generators of its own, and as soon as it has run the shared ones are put
+back: the caller's never move, and the environment's are part of its state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dis
+import functools
+import random
+import types
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from plangym_lite.envs.generators.random_state import RandomMemory
+
+__all__ = [
+    "GlobalNumbers",
+    "OwnGlobals",
+    "draws_globally",
+    "global_numbers",
+    "shared_kept",
+    "shared_seeded",
+]
+
+ITS_OWN_GENERATORS = frozenset(
+    [
+        "default_rng",
+        "Generator",
+        "RandomState",
+        "SeedSequence",
+        "BitGenerator",
+        "Random",
+        "SystemRandom",
+        "PCG64",
+        "PCG64DXSM",
+        "MT19937",
+        "Philox",
+        "SFC64",
+        "mtrand",
+    ]
+)
+"""What may be taken from ``numpy.random`` and ``random`` without drawing from what is shared."""
+
+
+class GlobalNumbers:
+    """The generators that all of Python shares, numpy's and Python's, as they were at some time.
+
+    While entered they go on from there; afterwards they are where the caller left them. Entered
+    again, they go on from where they were.
+    """
+
+    def __init__(self) -> None:
+        self._saved = np.zeros(RandomMemory.NBYTES, np.uint8)
+        self._python = random.getstate()
+        _memory_of(_bits()).save(self._saved)
+
+    def __enter__(self) -> None:
+        self._swap()
+
+    def __exit__(self, *error: object) -> None:
+        self._swap()
+
+    def _swap(self) -> None:
+        memory, outside, python = _memory_of(_bits()), np.empty_like(self._saved), random.getstate()
+        memory.drawn()
+        memory.save(outside)
+        memory.load(self._saved)
+        random.setstate(self._python)
+        self._saved, self._python = outside, python
+
+    def getstate(self) -> tuple[bytes, Any]:
+        """Where they are, as a value."""
+        return self._saved.tobytes(), self._python
+
+    def setstate(self, state: tuple[bytes, Any]) -> None:
+        """Go on from a value of ``getstate``."""
+        self._saved = np.frombuffer(state[0], np.uint8)
+        self._python = state[1]
+
+
+def _bits() -> Any:
+    shared: Any = np.random.mtrand
+    return shared._rand._bit_generator
+
+
+@functools.lru_cache(maxsize=1)
+def _memory_of(bits: Any) -> RandomMemory:
+    shared: Any = np.random.mtrand
+    return RandomMemory(shared._rand)
+
+
+class OwnGlobals(gym.Wrapper):
+    """Runs an environment on generators of its own, which begin where the shared ones are."""
+
+    def __init__(self, env: gym.Env) -> None:
+        super().__init__(env)
+        self.numbers = GlobalNumbers()
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        with self.numbers:
+            return self.env.reset(**kwargs)
+
+    def step(self, action: Any) -> Any:
+        with self.numbers:
+            return self.env.step(action)
+
+    def render(self) -> Any:
+        with self.numbers:
+            return self.env.render()
+
+
+@contextlib.contextmanager
+def shared_kept() -> Iterator[None]:
+    """Afterwards the shared generators are as before."""
+    numpy_numbers, python_numbers = np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        np.random.set_state(numpy_numbers)
+        random.setstate(python_numbers)
+
+
+@contextlib.contextmanager
+def shared_seeded(seed: int) -> Iterator[None]:
+    """The shared generators begin at ``seed``; afterwards they are as before."""
+    with shared_kept():
+        np.random.seed(seed)
+        random.seed(seed)
+        yield
+
+
+def global_numbers() -> Any:
+    """Where the shared generators are."""
+    kind, key, *rest = np.random.get_state()
+    return kind, np.asarray(key).tobytes(), *rest, random.getstate()
+
+
+def draws_globally(layers: Iterable[Any]) -> bool:
+    """Whether the code of layers, as far as it can be read, asks the shared generators."""
+    kinds = {base for layer in layers for base in type(layer).__mro__}
+    own = [kind for kind in kinds if not kind.__module__.startswith(("gymnasium.", "builtins"))]
+    return any(
+        _asks(function)
+        for kind in own
+        for value in vars(kind).values()
+        for function in [getattr(value, "__func__", value)]
+        if isinstance(function, types.FunctionType)
+    )
+
+
+def _asks(function: types.FunctionType) -> bool:
+    known, code = function.__globals__, function.__code__
+    shared = [name for name in code.co_names if _is_shared(known.get(name), code)]
+    if not shared:
+        return any(_draws(known.get(name)) for name in code.co_names)
+    steps = [step for step in dis.get_instructions(function) if step.opname != "CACHE"]
+    for step, after, last in zip(steps, steps[1:], [*steps[2:], None], strict=False):
+        if step.opname not in ("LOAD_GLOBAL", "LOAD_NAME") or step.argval not in shared:
+            continue
+        if known[step.argval] is np:
+            if after.argval == "random" and last and last.argval not in ITS_OWN_GENERATORS:
+                return True
+        elif after.argval not in ITS_OWN_GENERATORS:
+            return True
+    return False
+
+
+def _is_shared(value: Any, code: types.CodeType) -> bool:
+    """Whether it is a module with the shared generators, or leads to one."""
+    return value is random or value is np.random or (value is np and "random" in code.co_names)
+
+
+def _draws(value: Any) -> bool:
+    """Whether it is a function of the shared generators: ``from random import choice``."""
+    owner = getattr(value, "__self__", None)
+    return owner is not None and (owner is random._inst or owner is np.random.mtrand._rand)

@@ -1,0 +1,401 @@
+"""PlangymEnv: any Gymnasium environment, saved by the generic snapshot.
+
+The adapters of particular engines inherit from it and replace how the state is saved.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
+
+from plangym_lite.answers import run_frames, split_reset
+from plangym_lite.core import PlanEnv
+from plangym_lite.engine import RUNNING
+from plangym_lite.envs.generators.shared import OwnGlobals, shared_kept
+from plangym_lite.envs.snapshot.films import FILMS, mute, unmute
+from plangym_lite.envs.gymnasium.fingerprint import digest_of, versions_of
+from plangym_lite.envs.snapshot.packing import LENGTH_BYTES, pack, unpack
+from plangym_lite.envs.gymnasium.providers import spec_of
+from plangym_lite.envs.gymnasium.replay import ReplayedEnv
+from plangym_lite.envs.gymnasium.stack import (
+    apply_wrapper,
+    check_options,
+    checked_wrappers,
+    knows_render_mode,
+    make_by_gymnasium,
+    take_over,
+    takes,
+    to_grayscale,
+)
+from plangym_lite.envs.snapshot.pickling import NotUnderstoodError
+from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
+from plangym_lite.envs.verify.exam import Verdict
+from plangym_lite.envs.verify.verify import refuse_the_same, verdict_on
+from plangym_lite.errors import InvalidStateError, NotCloneableError, StateOutgrownError
+from plangym_lite.nested import copy_element
+from plangym_lite.recipe.informed import take_findings
+from plangym_lite.recipe.recipe import freeze, original_of
+
+__all__ = ["PlangymEnv", "to_grayscale"]
+
+STATELESS_WRAPPERS = (gym.wrappers.PassiveEnvChecker, gym.wrappers.OrderEnforcing)
+
+
+class PlangymEnv(PlanEnv):
+    """Any Gymnasium environment as a :class:`~plangym_lite.core.PlanEnv`.
+
+    Args:
+        name: a Gymnasium id or ``EnvSpec``, an environment class, or a callable that returns an
+            environment.
+        frameskip: environment steps for each unit of ``dt``.
+        autoreset: see :class:`~plangym_lite.core.PlanEnv`.
+        wrappers: applied in order; each a callable ``wrapper(env)`` or a pair of such a callable
+            and its arguments (a dict of keywords, a tuple or list of positions, or one value).
+        delay_setup: build at first use.
+        remove_time_limit: leave out the ``TimeLimit`` of the id.
+        render_mode: passed to the environment where it knows the mode.
+        obs_type: ``"coords"`` (the environment's own), ``"rgb"`` or ``"grayscale"`` images.
+        return_image: put the image after each step in ``info["rgb"]``.
+        clone_seeds: whether the random generators are part of the state. ``False`` leaves them
+            running, so that a stochastic environment can be sampled from one state.
+        state_capacity: bytes kept for a state; the default is twice what was seen when it was made.
+        array_state: ``False``: states are ``bytes`` of whatever length they need.
+        state_method: ``"snapshot"`` or ``"replay"``; ``None``: the first that is exact.
+        certify: make sure that states are exact when the environment is made. Where the snapshot
+            is not, states become seeds and actions, which are played again (``replay.py``), and
+            where that is not exact either, making it raises ``NotCloneableError``.
+        engine_kwargs: passed to ``gymnasium.make``, the class or the callable.
+    """
+
+    STATES_NAME: ClassVar[str] = "PlangymEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
+    _is_plain: bool = False  # the engine's own array is the whole state: no wrappers to save
+    _spec_made: EnvSpec | None = None  # of an id, as it was registered when it was first made
+    _replayed: ReplayedEnv | None = None  # states are reached by playing
+    _owns_globals: bool = False  # it draws from generators that all of Python shares
+    _saved_by_engine: tuple[str, ...] = ()  # attributes of the base that the adapter sees to
+    _changes_stack: bool = False  # something of ours is put into what Gymnasium builds
+    _plays_only: bool = False  # a snapshot of its engine is out of the question
+    _snapshot: Any = None
+    _obs: Any = None  # what the last step or reset gave
+    _is_discovered: bool = True  # whether the snapshot has seen an episode begin
+    _image_shape: tuple[int, ...] | None = None  # where pictures are the observations
+    verdict: Verdict | None = None  # what an examination has found
+    STATE_METHODS: ClassVar[tuple[str, ...]] = ("snapshot", "replay")
+    OBS_TYPES: ClassVar[tuple[str, ...]] = ("coords", "rgb", "grayscale")
+    DEFAULT_OBS_TYPE: ClassVar[str] = "coords"
+
+    def __init__(
+        self,
+        name: str | EnvSpec | Callable[..., gym.Env],
+        frameskip: int = 1,
+        autoreset: bool = True,
+        wrappers: Iterable[Any] | None = None,
+        delay_setup: bool = False,
+        *,
+        remove_time_limit: bool = True,
+        render_mode: str | None = "rgb_array",
+        obs_type: str | None = None,
+        return_image: bool = False,
+        clone_seeds: bool = True,
+        state_capacity: int | None = None,
+        array_state: bool = True,
+        state_method: str | None = None,
+        certify: bool = True,
+        **engine_kwargs: Any,
+    ) -> None:
+        obs_type = obs_type or self.DEFAULT_OBS_TYPE
+        check_options(self, state_method, obs_type, render_mode, return_image)
+        self._make = freeze(name)
+        self._wrappers = freeze(checked_wrappers(wrappers))
+        self._engine_kwargs = freeze(engine_kwargs)
+        self.remove_time_limit = remove_time_limit
+        self.render_mode = render_mode
+        self.obs_type = obs_type
+        self.clone_seeds = clone_seeds
+        self.STATE_IS_ARRAY = array_state
+        self._capacity, self._has_own_capacity = state_capacity, state_capacity is not None
+        self.state_choice = state_method
+        self._certify = certify
+        label = name if isinstance(name, str) else getattr(name, "__name__", repr(name))
+        label = name.id if isinstance(name, EnvSpec) else label
+        super().__init__(label, frameskip, autoreset, delay_setup, return_image)
+
+    @property
+    def gym_env(self) -> gym.Env:
+        """The Gymnasium environment, in the current state."""
+        self._settle()
+        return self._gym_env if self._replayed is None else self._replayed.live_env
+
+    # ---- building -----------------------------------------------------------------------------
+
+    def build_engine(self) -> None:
+        self._findings = take_findings()
+        self._adopt(self.make_stack())
+        self.is_trusted = self._is_plain
+        if self._is_plain:
+            if self._findings is None:
+                refuse_the_same(self)
+        else:
+            self.prepare_states()
+        self._ended = RUNNING
+        self._has_begun = False
+        if self._is_plain or not self._can_wait():
+            self._begin_at_all()
+        if self.obs_type != "coords" and self.DEFAULT_OBS_TYPE == "coords":
+            shape = self._image_shape or self.current_obs().shape
+            self.observation_space = spaces.Box(0, 255, shape, np.uint8)
+        self.OBS_IS_ARRAY = isinstance(self.observation_space, spaces.Box)
+
+    def _adopt(self, env: gym.Env) -> None:
+        """Take an environment that was just built for the one to be stepped."""
+        self._gym_env = env
+        self._layers: list[Any] = layers_of(env)
+        self._base: Any = self._layers[-1]
+        self._films = [layer for layer in self._layers if isinstance(layer, FILMS)]
+        self.action_space = env.action_space
+        self.observation_space = self._own_space = env.observation_space
+        self.adopt_layers()
+
+    def _can_wait(self) -> bool:
+        """Whether the first episode may begin when it is asked for: nothing counts twice."""
+        pictures = self.obs_type != "coords" and self.DEFAULT_OBS_TYPE == "coords"
+        return self._image_shape is not None or not pictures
+
+    def make_stack(self) -> gym.Env:
+        """A new environment inside the user's wrappers."""
+        if not self._owns_globals:
+            return self.wrap(self.make_gym_env())
+        with shared_kept():
+            return OwnGlobals(self.wrap(self.make_gym_env()))
+
+    def wrap(self, env: gym.Env) -> gym.Env:
+        """Put the user's wrappers around an environment."""
+        for wrapper in self._wrappers:
+            env = apply_wrapper(env, wrapper)
+        return env
+
+    def make_plain(self) -> gym.Env:
+        """The plain Gymnasium environment that this one must agree with, of none of our classes."""
+        return self.wrap(self.make_gym_env())
+
+    def prepare_states(self) -> None:
+        """Learn how states are saved, where they are not the engine's own array."""
+        self.take_verdict(self._findings or verdict_on(self))
+
+    def take_verdict(self, verdict: Verdict) -> None:
+        """Save states as an examination has found that they can be saved."""
+        if verdict.refusal:
+            raise NotCloneableError(verdict.refusal)
+        if verdict.shared_numbers and not self._owns_globals:
+            self._owns_globals = True
+            self._adopt(OwnGlobals(self._gym_env))
+        self.verdict, self._image_shape = verdict, verdict.image_shape
+        if verdict.played:
+            self.use_replay()
+            return
+        saved = [layer for layer in self.snapshot_layers() if layer not in self._films]
+        others = [layer for layer in self._layers if layer not in saved]
+        self._snapshot = Snapshot(
+            saved, others, verdict.constants, verdict.fields, self._saved_by_engine
+        )
+        self._is_discovered = False
+        self.STATE_IS_ARRAY = self.STATE_IS_ARRAY and verdict.capacity is not None
+        if self._capacity is None:
+            self._capacity = verdict.capacity
+
+    def findings(self) -> Any:
+        return Verdict() if self._is_plain else self.verdict
+
+    def use_replay(self, **kwargs: Any) -> None:
+        """From now on a state is a seed and actions; ``kwargs``: see :class:`ReplayedEnv`."""
+        if not self.clone_seeds:
+            raise ValueError("clone_seeds=False: states of seed and actions hold the generators")
+        if self.state_choice == "snapshot":
+            raise ValueError(f"{self!r} cannot be saved as state_method='snapshot'")
+        known = (*STATELESS_WRAPPERS, gym.wrappers.TimeLimit)
+        gathers = any(type(layer) not in known for layer in self._layers[:-1])
+        kwargs = {"first": self._gym_env, "keep_wrappers": gathers, **kwargs}
+        self._replayed = ReplayedEnv(
+            self._make_another, keep_from_start=self._owns_globals, **kwargs
+        )
+        self._gym_env = self._replayed
+        self.STATE_IS_ARRAY = False
+
+    def _make_another(self) -> gym.Env:
+        env = self.make_stack()
+        for layer in layers_of(env):
+            if isinstance(layer, FILMS):
+                mute(layer)
+        return env
+
+    @property
+    def _saves_itself(self) -> bool:
+        """Whether the adapter has a way of its own to save what is not plain."""
+        return type(self).save_bytes is not PlangymEnv.save_bytes
+
+    @property
+    def state_method(self) -> str:
+        self._ensure_setup()
+        if self._replayed is not None:
+            return "replay"
+        return "engine" if self._is_plain or self._saves_itself else "snapshot"
+
+    def make_gym_env(self) -> gym.Env:
+        """The environment before the user's wrappers."""
+        kwargs = dict(self._engine_kwargs)
+        if not isinstance(self._make, (str, EnvSpec)):
+            if self.render_mode is not None and takes(self._make, "render_mode"):
+                kwargs.setdefault("render_mode", self.render_mode)
+            built = take_over(original_of(self._make), kwargs)
+            return self._make(**kwargs) if built is None else built
+        made_by: Any = self._spec_made or self._make
+        if isinstance(made_by, str):  # in a worker nobody has imported what provides the id
+            self._spec_made = spec_of(made_by)
+        if self.render_mode is not None and knows_render_mode(
+            self._spec_made or made_by, self.render_mode
+        ):
+            kwargs.setdefault("render_mode", self.render_mode)
+        if self.remove_time_limit:
+            kwargs.setdefault("max_episode_steps", -1)
+        return make_by_gymnasium(made_by, kwargs, "render_mode" in self._engine_kwargs)
+
+    def adopt_layers(self) -> None:
+        """Learn what the adapter needs of the layers, and whether the state is plain."""
+
+    def snapshot_layers(self) -> list[gym.Env]:
+        """The layers whose attributes are saved by the generic snapshot."""
+        return self._layers
+
+    def surrounded_only_by(self, *known: type) -> bool:
+        """Whether all layers around the base are stateless ones or of a ``known`` type."""
+        known = (*STATELESS_WRAPPERS, *known)
+        return self.state_choice is None and all(
+            type(layer) in known for layer in self._layers[:-1]
+        )
+
+    # ---- running ------------------------------------------------------------------------------
+
+    def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
+        self._obs, info = split_reset(self._gym_env.reset(seed=seed, options=options), self)
+        if not self._is_discovered:
+            self._is_discovered = True
+            self._snapshot.discover()
+        return info
+
+    def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
+        self._obs, *answer = run_frames(self._gym_env.step, action, n_frames, self)
+        return tuple(answer)  # type: ignore[return-value]
+
+    def current_obs(self) -> Any:
+        if self.obs_type == "rgb":
+            return self.draw_image()
+        if self.obs_type == "grayscale":
+            return to_grayscale(self.draw_image())
+        obs = self._obs if self._replayed is None else self._replayed.obs
+        return copy_element(self._own_space, obs)
+
+    def draw_image(self) -> np.ndarray:
+        image = self._gym_env.render() if self.render_mode == "rgb_array" else None
+        if not isinstance(image, np.ndarray):
+            raise NotImplementedError(f"{self!r} draws no image (render_mode={self.render_mode!r})")
+        return image.copy()  # some draw into an array that they keep
+
+    def render(self) -> Any:
+        self._settle()
+        return self._gym_env.render() if self.render_mode == "human" else self.draw_image()
+
+    def close_engine(self) -> None:
+        self._gym_env.close()
+
+    # ---- the state ----------------------------------------------------------------------------
+
+    def state_layout(self) -> tuple[tuple[int, ...], np.dtype] | None:
+        if self._is_plain or not self.STATE_IS_ARRAY:
+            return super().state_layout()
+        assert self._capacity is not None
+        return (self._capacity,), np.dtype(np.uint8)
+
+    def save_state(self, out: np.ndarray | None = None) -> Any:
+        data = self.save_bytes()
+        if not self.STATE_IS_ARRAY:
+            return data
+        assert self._capacity is not None
+        if len(data) + LENGTH_BYTES > self._capacity:
+            kind = InvalidStateError if self._has_own_capacity else StateOutgrownError
+            raise kind(
+                f"a state of {self!r} needs {len(data) + LENGTH_BYTES} bytes, more than "
+                f"state_capacity={self._capacity}: pass a larger one, or array_state=False"
+            )
+        return pack(data, np.empty(self._capacity, np.uint8) if out is None else out)
+
+    def load_state(self, state: Any) -> None:
+        if isinstance(state, np.ndarray) and state.dtype == np.uint8:
+            state = unpack(state, self)
+        self.load_bytes(state)
+
+    def save_home(self) -> Any:
+        self._film(False)
+        return self.save_state() if self._is_plain else self.save_bytes()
+
+    def load_home(self, state: Any) -> None:
+        self._film(self._findings is None and self._replayed is None)
+        self.load_state(state)
+
+    def _begin_at_all(self) -> None:
+        if not self._has_begun:
+            self._film(False)
+            super()._begin_at_all()
+            self._film(self._findings is None and self._replayed is None)
+
+    def _film(self, on: bool) -> None:
+        """Have wrappers that film do so, or look away: from what the user did not ask for."""
+        for layer in self._films:
+            (unmute if on else mute)(layer)
+
+    def outgrow(self, quiet: bool = False) -> None:
+        """From now on states are ``bytes`` of whatever length they need; arrays stay valid."""
+        if not quiet and self.STATE_IS_ARRAY:
+            warnings.warn(f"states of {self!r} outgrew their arrays: opaque now", stacklevel=2)
+        self.verdict = self.verdict and self.verdict._replace(capacity=None)  # for new workers
+        self.STATE_IS_ARRAY, self._spec = False, None
+
+    def describe_states(self) -> str:
+        made_by = self._spec_made and (self._spec_made.entry_point, self._spec_made.kwargs)
+        flags = self.remove_time_limit, self.clone_seeds
+        options = self._engine_kwargs, self._wrappers, *flags, made_by
+        versions = " ".join(versions_of(self._base))
+        if self._snapshot is not None and self._snapshot.simulations is not None:
+            versions += "".join(f" model={int(tag):08x}" for tag in self._snapshot.simulations.tags)
+        return f"{self.name} {super().describe_states()} {versions} options={digest_of(options)}"
+
+    def holds_pickles(self) -> bool:
+        return not self._is_plain
+
+    def save_bytes(self) -> Any:
+        """The whole state as bytes; a :class:`Trail` where states are played."""
+        if self._replayed is not None:
+            return self._replayed.save(self._ended)
+        try:
+            return self._snapshot.save((self._ended, self._obs))
+        except NotUnderstoodError as error:
+            raise NotCloneableError(
+                f"{self!r} holds something that no snapshot does, {error}: "
+                "pass state_method='replay'"
+            ) from error
+
+    def load_bytes(self, data: Any) -> None:
+        """Restore what ``save_bytes`` gave."""
+        if self._replayed is not None:
+            self._ended = self._replayed.load(data)
+            return
+        try:
+            self._ended, self._obs = self._snapshot.load(data, self.clone_seeds)
+        except Exception as error:  # bytes that are no state can raise anything
+            raise InvalidStateError(f"not a state of {self!r}: {error}") from error

@@ -1,0 +1,364 @@
+"""Replay: a state is how an episode began and every frame since, and is reached by playing it.
+
+This is exact wherever the seed and the actions decide what happens, whatever the simulator hides
+from Python. Each episode is played in an environment of its own, because simulators may carry
+traces of one episode into the next. A few environments are kept where they stand: from a state
+that one of them has reached, or is on the way to, only the missing frames are played. Where an
+environment can be put back to earlier moments of its episode, images of the latest states are kept
+as well, and a row from one of them plays nothing but its own frames.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from plangym_lite.envs.snapshot.pickling import NotUnderstoodError
+from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
+from plangym_lite.errors import InvalidStateError
+from plangym_lite.nested import ARRAY_SPACES
+from plangym_lite.stable import register, stable_reduce
+
+__all__ = ["Images", "ReplayedEnv", "Root", "Stand", "Trail"]
+
+
+class Root(NamedTuple):
+    """How an episode began."""
+
+    seed: int
+    options: bytes | None  # pickled
+    wrappers: bytes | None  # what the wrappers around the engine had gathered before
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return stable_reduce("Root", *self)
+
+
+register("Root", Root)
+
+
+class Images(Protocol):
+    """What takes images of one environment: ``load`` puts it back to where ``save`` was called."""
+
+    def save(self) -> Any: ...
+
+    def load(self, image: Any) -> None: ...
+
+
+class Stand:
+    """One environment, standing where ``frames`` led it."""
+
+    def __init__(self, env: gym.Env, root: Root) -> None:
+        self.env, self.root = env, root
+        self.frames = b""
+        self.obs: Any = None
+        self.gathered: Any = None  # saves what the wrappers gather, where they do
+        self.camera: Any = None  # takes images, if there can be any
+        self.images: dict[bytes, tuple[Any, Any]] = {}  # by frames: image and observation
+
+    def keep_image(self) -> bool:
+        """Take an image of here, unless there is one; return whether one was taken."""
+        if self.camera is None or self.frames in self.images:
+            return False
+        self.images[self.frames] = self.camera.save(), self.obs
+        return True
+
+    def nearest(self, frames: bytes) -> bytes | None:
+        """The place furthest on the way to ``frames`` from which it can go there."""
+        if frames == self.frames or frames in self.images:
+            return frames
+        places = [place for place in (self.frames, *self.images) if frames.startswith(place)]
+        return max(places, key=len, default=None)
+
+    def go_back(self, frames: bytes) -> None:
+        """Stand at a place that ``nearest`` has named."""
+        if frames != self.frames:
+            image, self.obs = self.images[frames]
+            self.camera.load(image)
+            self.frames = frames
+
+
+FLOATS = frozenset("efd")  # half, single and double, as numpy writes them
+MOST_WORLDS = 16  # environments kept beside images
+
+
+class Trail(NamedTuple):
+    """A state: picklable, comparable, as long as its episode."""
+
+    root: Root
+    frames: bytes  # the actions, one after another
+    ended: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return stable_reduce("Trail", *self)
+
+
+register("Trail", Trail)
+
+
+class ReplayedEnv(gym.Env):
+    """Looks like the environment that ``build`` returns, and can be put into any ``Trail``.
+
+    Args:
+        build: makes a new environment, wrappers included.
+        first: one that was just built and never used.
+        keep_wrappers: whether wrappers carry something over from one episode to the next.
+        keep_from_start: whether they bring something into the first episode, too.
+        n_live: how many states are kept, as environments or as images. Environments must not
+            share anything if it is over 1.
+        skip: plays many frames without drawing what nobody sees: ``skip(env, actions)`` returns
+            the last observation.
+        images: what takes images of an environment that was just reset; ``None`` if it cannot.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], gym.Env],
+        first: gym.Env | None = None,
+        *,
+        keep_wrappers: bool = False,
+        keep_from_start: bool = False,
+        n_live: int = 1,
+        skip: Callable[[gym.Env, Iterator[Any]], Any] | None = None,
+        images: Callable[[gym.Env], Images | None] | None = None,
+    ) -> None:
+        self._build, self._n_live = build, n_live
+        self._keep_wrappers, self._keep_from_start = keep_wrappers, keep_from_start
+        self.cannot_keep = False  # whether what wrappers gather was lost between episodes
+        self._skip, self._images_of = skip or _play, images
+        self._taken: OrderedDict[tuple[int, bytes], Stand] = OrderedDict()  # last used comes last
+        self._live: list[Stand] = []  # the one used last comes last
+        self._next: gym.Env | None = first or build()  # for the next episode
+        self._gathered: Any = self._snapshot_of_wrappers(self._next)  # of that one
+        self.action_space = self._next.action_space
+        self.observation_space = self._next.observation_space
+        self._stand: Stand | None = None  # stands in the current state, unless None
+        self._root: Root | None = None
+        self._frames = b""
+
+    # ---- what PlangymEnv calls ----------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode in a new environment; unseeded ones follow from the one before."""
+        if seed is None:
+            before = None if self._root is None else [self._root.seed, 1]
+            seed = int(np.random.SeedSequence(before).generate_state(1)[0])
+        packed = None if options is None else pickle.dumps(options)
+        root = Root(int(seed), packed, self._wrapper_state())
+        info = self._begin(root)
+        self._root, self._frames = root, b""
+        return self._live[-1].obs, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        stand = self._ready()
+        frame = _to_bytes(self.action_space, action)
+        (same,) = _actions_in(self.action_space, frame)
+        try:
+            answer = stand.env.step(same)
+        except BaseException:
+            self._forget(stand)  # who knows where it stands
+            raise
+        stand.obs = answer[0]
+        stand.frames = self._frames = stand.frames + frame
+        return answer
+
+    def render(self) -> Any:
+        return self._ready().env.render()
+
+    def close(self) -> None:
+        for stand in self._live:
+            stand.env.close()
+        if self._next is not None:
+            self._next.close()
+        self._live, self._stand, self._next = [], None, None
+        self._taken.clear()
+
+    @property
+    def obs(self) -> Any:
+        """The observation of the current state."""
+        return self._ready().obs
+
+    def look(self, obs: Any) -> None:
+        """Take ``obs`` for the observation of the current state."""
+        self._ready().obs = obs
+
+    @property
+    def live_env(self) -> gym.Env:
+        """The environment that stands in the current state."""
+        return self._ready().env
+
+    def save(self, ended: int) -> Trail:
+        """The current state."""
+        if self._root is None:
+            raise InvalidStateError("nothing to save before the first reset")
+        if self._stand is not None:
+            self._keep_image(self._stand)
+        return Trail(self._root, self._frames, ended)
+
+    def load(self, trail: Any) -> int:
+        """Make ``trail`` the current state, to be reached when needed; return its ``ended``."""
+        if not isinstance(trail, Trail):
+            raise InvalidStateError(f"not a state: expected a Trail, got {type(trail).__name__}")
+        self._root, self._frames, self._stand = trail.root, trail.frames, None
+        return trail.ended
+
+    # ---- standing in the current state --------------------------------------------------------
+
+    def _ready(self) -> Stand:
+        if self._stand is None:
+            assert self._root is not None
+            stand = self._nearest()
+            if stand is None:
+                self._begin(self._root)
+                stand = self._live[-1]
+            self._go_on(stand, self._frames[len(stand.frames) :])
+            self._keep_image(stand)
+            self._stand = stand
+        return self._stand
+
+    def _nearest(self) -> Stand | None:
+        """The live environment that can be furthest on the way to the current state; it is."""
+        best: Stand | None = None
+        place = b""
+        for stand in self._live:
+            found = stand.nearest(self._frames) if stand.root == self._root else None
+            if found is not None and (best is None or len(found) >= len(place)):
+                best, place = stand, found
+        if best is not None:
+            self._live.remove(best)
+            self._live.append(best)
+            best.go_back(place)
+            if (id(best), place) in self._taken:
+                self._taken.move_to_end((id(best), place))
+        return best
+
+    def _keep_image(self, stand: Stand) -> None:
+        """Whoever asks for a state may ask for it again; the oldest images go."""
+        if stand.keep_image() and stand.frames:  # that of the beginning stays with the stand
+            self._taken[id(stand), stand.frames] = stand
+            while len(self._taken) > self._n_live:
+                (_, frames), old = self._taken.popitem(last=False)
+                del old.images[frames]
+
+    def _go_on(self, stand: Stand, frames: bytes) -> None:
+        if not frames:
+            return
+        try:
+            stand.obs = self._skip(stand.env, _actions_in(self.action_space, frames))
+        except BaseException:
+            self._forget(stand)
+            raise
+        stand.frames += frames
+
+    def _begin(self, root: Root) -> dict[str, Any]:
+        """Begin the episode in a new environment, the last of the live ones."""
+        most = self._n_live if self._images_of is None else min(self._n_live, MOST_WORLDS)
+        while len(self._live) >= most:  # before another is built: to close may end what they share
+            self._forget(self._live[0])
+        env, self._next = self._next, None
+        gathered, self._gathered = self._gathered, None
+        if env is None:
+            env = self._build()
+            gathered = self._snapshot_of_wrappers(env)
+        if root.wrappers is not None:
+            gathered.load(root.wrappers)
+        stand = Stand(env, root)
+        stand.gathered = gathered
+        options = None if root.options is None else pickle.loads(root.options)
+        stand.obs, info = env.reset(seed=root.seed, options=options)
+        self._live.append(stand)
+        self._stand = stand
+        if self._images_of is not None:
+            stand.camera = self._images_of(env)
+            stand.keep_image()
+        return info
+
+    def _forget(self, stand: Stand) -> None:
+        self._live.remove(stand)
+        self._stand = None
+        for frames in stand.images:
+            self._taken.pop((id(stand), frames), None)
+        stand.env.close()
+
+    def _wrapper_state(self) -> bytes | None:
+        """What the wrappers bring into the episode that comes next."""
+        if not self._keep_wrappers or self.cannot_keep:
+            return None
+        gathered = None if self._root is None else self._ready().gathered
+        if self._root is None and self._keep_from_start:
+            gathered = self._gathered
+        try:
+            return None if gathered is None else gathered.save()
+        except NotUnderstoodError:  # they lead to what only the engine knows
+            self.cannot_keep = True
+            return None
+
+    def _snapshot_of_wrappers(self, env: gym.Env) -> Snapshot | None:
+        *wrappers, base = layers_of(env)
+        return Snapshot(wrappers, [base]) if self._keep_wrappers and wrappers else None
+
+
+def _play(env: gym.Env, actions: Iterator[Any]) -> Any:
+    for action in actions:
+        obs = env.step(action)[0]
+    return obs
+
+
+# ---- actions as bytes ---------------------------------------------------------------------------
+
+
+def _is_short(space: Any) -> bool:
+    return isinstance(space, spaces.Discrete) and space.n <= 256
+
+
+def _to_bytes(space: Any, action: Any) -> bytes:
+    """An action as bytes; those of several actions in a row can be told apart.
+
+    Elements of a ``Box`` keep the dtype that they were given in: a byte says which it is.
+    """
+    if _is_short(space):
+        return bytes((int(action) - int(space.start),))
+    if isinstance(space, spaces.Box):
+        array = np.asarray(action)
+        kind: str = array.dtype.char
+        if kind not in FLOATS or space.dtype.kind != "f":
+            array, kind = array.astype(space.dtype), " "
+        return kind.encode() + array.tobytes()
+    if isinstance(space, ARRAY_SPACES):
+        return np.asarray(action, space.dtype).tobytes()
+    return pickle.dumps(action)
+
+
+def _actions_in(space: Any, frames: bytes) -> Iterator[Any]:
+    if _is_short(space):
+        for number in frames:
+            yield space.dtype.type(number + space.start)
+    elif isinstance(space, spaces.Box):
+        yield from _boxes_in(space, frames)
+    elif isinstance(space, ARRAY_SPACES):
+        shape: Any = space.shape
+        for action in np.frombuffer(frames, space.dtype).reshape(-1, *shape):
+            yield np.array(action) if shape else action
+    else:
+        stream = io.BytesIO(frames)
+        while stream.tell() < len(frames):
+            yield pickle.load(stream)
+
+
+def _boxes_in(space: spaces.Box, frames: bytes) -> Iterator[Any]:
+    size, at = int(np.prod(space.shape, dtype=int)), 0
+    while at < len(frames):
+        kind = frames[at : at + 1].decode()
+        dtype = space.dtype if kind == " " else np.dtype(kind)
+        end = at + 1 + size * dtype.itemsize
+        action = np.frombuffer(frames[at + 1 : end], dtype).reshape(space.shape)
+        yield action.copy() if space.shape else action[()]
+        at = end

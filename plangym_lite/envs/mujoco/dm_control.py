@@ -1,0 +1,312 @@
+"""DMControlEnv: the tasks of the DeepMind Control Suite.
+
+A state is uint8, 8 KB and more::
+
+    tag, ended, steps, reset next | generator | attributes of the task (a pickle) | simulation
+
+dm_control begins a step from the contacts that the last one left, so they are made again when a
+state is restored; what ``mj_forward`` then has changed is put back.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+import mujoco
+import numpy as np
+from gymnasium import spaces
+
+from plangym_lite.core import PlanEnv
+from plangym_lite.envs.generators.random_state import RandomMemory
+from plangym_lite.envs.gymnasium.fingerprint import digest_of
+from plangym_lite.envs.gymnasium.stack import to_grayscale
+from plangym_lite.envs.gymnasium.window import Window
+from plangym_lite.envs.mujoco.dm_control_tasks import (
+    TASKS,
+    TameBox,
+    find_task,
+    looking_away,
+    suite,
+    task_of,
+)
+from plangym_lite.envs.snapshot.mjdata import (
+    SimulationMemory,
+    changed_fields,
+    copy_of_model,
+    model_tag,
+)
+from plangym_lite.envs.mujoco.rendering import first_picture
+from plangym_lite.envs.snapshot.pickling import PROTOCOL, Pickler, Reducers
+from plangym_lite.errors import InvalidStateError, NotCloneableError
+
+__all__ = ["TASKS", "DMControlEnv", "task_of"]
+
+ALWAYS_CHANGED = {"lqr": ("jnt_stiffness",)}  # drawn when the model is made
+GENERATOR = slice(32, 32 + RandomMemory.NBYTES)
+LENGTH = slice(GENERATOR.stop, GENERATOR.stop + 8)
+PROBE_SEEDS, PROBE_STEPS = (0, 1, 2), 3
+
+
+class DMControlEnv(PlanEnv):
+    """A task of the DeepMind Control Suite.
+
+    Args:
+        name: ``"cartpole-balance"`` or shimmy's ``"dm_control/cartpole-balance-v0"``.
+        frameskip: control steps for each unit of ``dt``.
+        autoreset: see :class:`~plangym_lite.core.PlanEnv`.
+        delay_setup: build at first use.
+        domain_name, task_name: instead of ``name``.
+        remove_time_limit: play on after the suite's limit (1000 steps in most tasks).
+        render_mode: ``"rgb_array"``; ``"human"``: ``render()`` shows the picture in a window (which
+            needs pygame and a display) and returns ``None``; or ``None``.
+        obs_type: ``"coords"``, the task's observations, flat; or ``"rgb"``, ``"grayscale"``.
+        return_image: put the image after each step in ``info["rgb"]``.
+        clone_seeds: whether the task's generator is part of the state.
+        render_kwargs: for ``physics.render``: ``height``, ``width``, ``camera_id`` and others.
+        task_kwargs: for the task; ``random=0`` unless given, so that models with random parts are
+            the same everywhere (episodes are not: the generator is seeded anew afterwards).
+        environment_kwargs: for dm_control's environment.
+        visualize_reward: colour bodies by reward.
+        wrappers: must be empty: these are not Gymnasium's environments.
+        state_method: must be ``None``: there is one way.
+        certify: taken as everywhere; there is nothing to examine.
+    """
+
+    STATES_NAME: ClassVar[str] = "DMControlEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
+    OBS_TYPES: ClassVar[tuple[str, ...]] = ("coords", "rgb", "grayscale")
+
+    def __init__(
+        self,
+        name: str | None = None,
+        frameskip: int = 1,
+        autoreset: bool = True,
+        delay_setup: bool = False,
+        *,
+        domain_name: str | None = None,
+        task_name: str | None = None,
+        remove_time_limit: bool = True,
+        render_mode: str | None = "rgb_array",
+        obs_type: str = "coords",
+        return_image: bool = False,
+        clone_seeds: bool = True,
+        render_kwargs: dict[str, Any] | None = None,
+        task_kwargs: dict[str, Any] | None = None,
+        environment_kwargs: dict[str, Any] | None = None,
+        visualize_reward: bool = False,
+        wrappers: Iterable[Any] | None = None,
+        state_method: str | None = None,
+        certify: bool = True,
+    ) -> None:
+        if state_method is not None:
+            raise ValueError(f"dm_control has one way to save states, got {state_method!r}")
+        if tuple(wrappers or ()):
+            raise TypeError(
+                f"{name or domain_name}: dm_control takes no Gymnasium wrappers; inherit from "
+                "DMControlEnv and override advance() or current_obs() instead of wrappers="
+            )
+        if obs_type not in self.OBS_TYPES:
+            raise ValueError(f"obs_type must be one of {self.OBS_TYPES}, got {obs_type!r}")
+        if render_mode not in (None, "rgb_array", "human"):
+            raise ValueError(f"render_mode must be rgb_array, human or None, got {render_mode!r}")
+        if render_mode is None and (return_image or obs_type != "coords"):
+            raise ValueError("images need render_mode='rgb_array', got render_mode=None")
+        if name is None:
+            name = f"{domain_name}-{task_name}"
+        self.domain_name, self.task_name = find_task(name)
+        self.remove_time_limit = remove_time_limit
+        self.render_mode = render_mode
+        self._window = Window(name)
+        self.obs_type = obs_type
+        self.clone_seeds = clone_seeds
+        self._render_kwargs = {"height": 240, "width": 320, "camera_id": 0, **(render_kwargs or {})}
+        self._load_kwargs: dict[str, Any] = {
+            "task_kwargs": {"random": 0, **(task_kwargs or {})},
+            "environment_kwargs": environment_kwargs,
+            "visualize_reward": visualize_reward,
+        }
+        super().__init__(name, frameskip, autoreset, delay_setup, return_image)
+
+    # ---- building -----------------------------------------------------------------------------
+
+    def build_engine(self) -> None:
+        self._env: Any = suite.load(self.domain_name, self.task_name, **self._load_kwargs)
+        if self.remove_time_limit:
+            self._env._step_limit = float("inf")
+        self._task, self._physics = self._env.task, self._env.physics
+        self._reducers = Reducers()
+        self._obs: Any = None
+        self._can_draw = False
+        # some tasks ask for OpenGL contexts at each reset; there are none until pictures are asked
+        self._physics._make_rendering_contexts = lambda: None
+        spec = self._env.action_spec()
+        low, high = (np.broadcast_to(bound, spec.shape) for bound in (spec.minimum, spec.maximum))
+        self.action_space = TameBox(low, high, spec.shape, np.float64)
+        self._random = RandomMemory(self._task.random)
+        model, data = self._physics.model.ptr, self._physics.data.ptr
+        fields = self._probe(model)
+        self._tag = model_tag(model, f"{self.domain_name}-{self.task_name}", fields)
+        self._memory = SimulationMemory(model, data, fields)
+        self._has_terrain = "hfield_data" in fields
+        pickle_size = max(256, 2 * len(self._task_bytes()))
+        self._room = slice(LENGTH.stop, LENGTH.stop + -(-pickle_size // 64) * 64)
+        self._size = self._room.stop + 8 * self._memory.size
+        self._head = np.zeros(4)
+        self._head[0] = self._tag
+        self.apply_reset(int(np.random.SeedSequence().generate_state(1)[0]), None)
+        if self.obs_type == "coords":
+            size = len(self.current_obs())
+            self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float64)
+        else:
+            self.observation_space = spaces.Box(0, 255, self.current_obs().shape, np.uint8)
+
+    def _probe(self, model: Any) -> tuple[str, ...]:
+        """Play a little; return the names of the model's arrays that change."""
+        before = copy_of_model(model)
+        actions = np.random.default_rng(0)
+        changed = set(ALWAYS_CHANGED.get(self.domain_name, ()))
+        for seed in PROBE_SEEDS:
+            self.apply_reset(seed, None)
+            for _ in range(PROBE_STEPS):
+                self._env.step(actions.uniform(-0.1, 0.1, self.action_space.shape))
+            changed |= set(changed_fields(model, before))
+        return tuple(sorted(changed))
+
+    # ---- what only dm_control has -------------------------------------------------------------
+
+    @property
+    def dm_env(self) -> Any:
+        """dm_control's environment, in the current state."""
+        self._settle()
+        self._random.drawn()  # whoever has it may draw
+        return self._env
+
+    @property
+    def physics(self) -> Any:
+        """dm_control's physics, in the current state."""
+        return self.dm_env.physics
+
+    @property
+    def task(self) -> Any:
+        """dm_control's task."""
+        return self.dm_env.task
+
+    # ---- running ------------------------------------------------------------------------------
+
+    def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
+        if seed is not None:
+            self._task.random.seed(seed % 2**32)
+        self._obs = self._any_obs = self._env.reset().observation
+        self._random.drawn()
+        return {}
+
+    def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
+        step, total, n_step, over = self._env.step, 0.0, 0, False
+        with looking_away(self._task, self._any_obs):
+            while n_step < n_frames and not over:
+                step_type, reward, discount, _ = step(action)
+                total, n_step, over = total + float(reward or 0.0), n_step + 1, step_type.last()
+        self._obs = None
+        failed = over and discount == 0.0
+        info = {"discount": float(discount), "n_step": n_step}
+        return total, failed, over and not failed, info
+
+    # ---- observations and images --------------------------------------------------------------
+
+    def current_obs(self) -> Any:
+        if self.obs_type != "coords":
+            image = self.draw_image()
+            return image if self.obs_type == "rgb" else to_grayscale(image)
+        if self._obs is None:
+            self._obs = self._task.get_observation(self._physics)
+        return np.concatenate([np.ravel(part) for part in self._obs.values()], dtype=np.float64)
+
+    def draw_image(self) -> np.ndarray:
+        if self.render_mode is None:
+            raise NotImplementedError(f"{self!r} draws no image (render_mode=None)")
+        if not self._can_draw:
+            self._physics.__dict__.pop("_make_rendering_contexts", None)
+            first_picture(lambda: self._physics.render(**self._render_kwargs))
+            self._can_draw = True
+        if self._has_terrain:
+            self._upload_terrain()
+        return self._physics.render(**self._render_kwargs)
+
+    def render(self) -> Any:
+        self._settle()
+        if self.render_mode != "human":
+            return self.draw_image()
+        return self._window.show(self.draw_image())
+
+    def _upload_terrain(self) -> None:
+        contexts, model = self._physics.contexts, self._physics.model.ptr
+        with contexts.gl.make_current() as context:
+            for index in range(model.nhfield):
+                context.call(mujoco.mjr_uploadHField, model, contexts.mujoco.ptr, index)
+
+    def close_engine(self) -> None:
+        self._window.close()
+        self._physics.free()
+
+    def describe_states(self) -> str:
+        options = self._load_kwargs, self.remove_time_limit, self.clone_seeds
+        versions = f"dm_control={version('dm_control')} mujoco={mujoco.__version__}"
+        task = f"{self.domain_name}-{self.task_name} {super().describe_states()}"
+        return f"{task} {versions} options={digest_of(options)} model={int(self._tag):08x}"
+
+    # ---- the state ----------------------------------------------------------------------------
+
+    def holds_pickles(self) -> bool:
+        return True  # the attributes of the task
+
+    def _task_bytes(self) -> bytes:
+        attributes = {name: value for name, value in vars(self._task).items() if name != "_random"}
+        buffer = io.BytesIO()
+        pickler = Pickler(buffer, PROTOCOL)
+        pickler.reducers = self._reducers
+        try:
+            pickler.dump(attributes)
+            return buffer.getvalue()
+        except Exception as error:  # whatever a foreign __reduce__ raises
+            raise NotCloneableError(f"the attributes of {self._task!r}: {error}") from error
+
+    def save_state(self, out: np.ndarray | None = None) -> Any:
+        if out is None:
+            out = np.empty(self._size, np.uint8)
+        env, head = self._env, self._head
+        head[1:] = self._ended, env._step_count, env._reset_next_step
+        out[: GENERATOR.start] = head.view(np.uint8)
+        if self.clone_seeds:
+            self._random.save(out[GENERATOR])
+        else:
+            out[GENERATOR] = 0
+        task = self._task_bytes()
+        if len(task) > self._room.stop - self._room.start:
+            raise InvalidStateError(f"the attributes of {self._task!r} have grown: {len(task)} B")
+        out[LENGTH] = np.frombuffer(len(task).to_bytes(8, "little"), np.uint8)
+        stop = self._room.start + len(task)
+        out[self._room.start : stop] = np.frombuffer(task, np.uint8)
+        out[stop : self._room.stop] = 0
+        self._memory.save(out[self._room.stop :].view(np.float64))
+        return out
+
+    def load_state(self, state: Any) -> None:
+        tag, ended, steps, reset_next = state[: GENERATOR.start].view(np.float64).tolist()
+        if tag != self._tag or ended not in (0, 1, 2, 3):
+            raise InvalidStateError(f"not a state of {self!r}: it is of another task")
+        env, attributes = self._env, vars(self._task)
+        self._ended = int(ended)
+        env._step_count, env._reset_next_step = int(steps), bool(reset_next)
+        if self.clone_seeds:
+            self._random.load(state[GENERATOR])
+        stop = self._room.start + int.from_bytes(state[LENGTH].tobytes(), "little")
+        saved = pickle.loads(state[self._room.start : stop].tobytes())
+        for name in [name for name in attributes if name not in saved and name != "_random"]:
+            del attributes[name]  # born since
+        attributes.update(saved)
+        self._memory.load(state[self._room.stop :].view(np.float64), contacts=True)
+        self._obs = None

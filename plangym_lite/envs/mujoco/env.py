@@ -1,0 +1,227 @@
+"""MujocoEnv: every environment built on Gymnasium's ``MujocoEnv``, v4 and v5 and your own.
+
+A state is float64, 8 to 36 KB, most of it the memory of the simulation::
+
+    ended | elapsed steps | tag | generator (10 words) | attributes | simulation
+
+The tag tells the states of one model from those of another. A subclass of yours, or an environment
+inside wrappers of yours, is saved by the generic snapshot, with the simulation beside it: then a
+state is uint8.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+
+from plangym_lite.engine import RUNNING
+from plangym_lite.envs.batched.env import KernelEnv
+from plangym_lite.envs.batched.kernel import Block
+from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
+from plangym_lite.envs.mujoco.kernels import KERNELS
+from plangym_lite.envs.snapshot.mjdata import (
+    SimulationMemory,
+    changed_fields,
+    copy_of_model,
+    model_tag,
+)
+from plangym_lite.envs.mujoco.rendering import first_picture
+from plangym_lite.errors import InvalidStateError
+
+__all__ = ["MujocoEnv"]
+
+ENDED, ELAPSED, TAG = range(3)
+GENERATOR = slice(TAG + 1, TAG + 1 + GENERATOR_WORDS)
+ATTRIBUTES = GENERATOR.stop
+OWN_MODULES = "gymnasium.envs.mujoco."
+PROBE_SEEDS = (0, 1, 2)
+PROBE_STEPS = 3
+
+
+class MujocoEnv(KernelEnv):
+    """A Gymnasium MuJoCo environment.
+
+    Pictures need a way to draw: set ``MUJOCO_GL=egl`` (or ``osmesa``) where there is no display.
+    """
+
+    STATES_NAME: ClassVar[str] = "MujocoEnv"
+    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
+
+    # ---- building -----------------------------------------------------------------------------
+
+    def adopt_layers(self) -> None:
+        base = self._base
+        self._is_plain = (
+            self.STATE_IS_ARRAY
+            and type(base).__module__.startswith(OWN_MODULES)
+            and self.surrounded_only_by(gym.wrappers.TimeLimit)
+        )
+        self._limits: list[Any] = [
+            layer for layer in self._layers if isinstance(layer, gym.wrappers.TimeLimit)
+        ]
+        self._camera: Any = None
+        if not self._is_plain:
+            self.use_kernel(None, [])
+            return
+        self._generator = GeneratorMemory(GENERATOR.start)
+        attributes, fields = self._probe()
+        label = f"{type(base).__module__}.{type(base).__qualname__}"
+        self._tag = model_tag(base.model, label, fields)
+        self._memory = SimulationMemory(base.model, base.data, fields)
+        self._parts: list[tuple[str, slice, Any]] = []  # of attributes that change
+        start = ATTRIBUTES
+        for name, value in attributes.items():
+            self._parts.append((name, slice(start, start + np.size(value)), value))
+            start += np.size(value)
+        self._simulation_part = slice(start, start + self._memory.size)
+        self._obs: Any = None
+        kernel = KERNELS.get(label)
+        qpos, qvel = self._memory.columns_of("qpos"), self._memory.columns_of("qvel")
+        if kernel and qpos and qvel and not self._parts:
+            self.use_kernel(kernel(base, self._memory, qpos, qvel), self._limits)
+
+    def _probe(self) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Play a little; return the base's numeric attributes and model arrays that change.
+
+        Wrappers are passed by, so that they do not remember it.
+        """
+        base = env = self._base
+        actions = np.random.default_rng(0)
+        shape, dtype = env.action_space.shape, env.action_space.dtype
+        env.reset(seed=PROBE_SEEDS[0])
+        model, first = copy_of_model(base.model), _numbers_of(base)
+        changed: dict[str, Any] = {}
+        for seed in PROBE_SEEDS:
+            env.reset(seed=seed)
+            for _ in range(PROBE_STEPS):
+                env.step(actions.uniform(-1, 1, shape).astype(dtype))
+                for name, value in _numbers_of(base).items():
+                    if name not in first or not np.array_equal(first[name], value):
+                        changed[name] = value
+        return changed, changed_fields(base.model, model)
+
+    # ---- many rows at once --------------------------------------------------------------------
+
+    def take_apart(self, states: np.ndarray) -> Block | None:
+        ended, elapsed, tags = states[:, : TAG + 1].T
+        known = (ended == 0) | (ended == 1) | (ended == 2) | (ended == 3)
+        if (tags != self._tag).any() or not known.all():
+            return None
+        self._memory.check(self._base.data)
+        kernel: Any = self._kernel
+        parts = kernel.parts_of(states[:, self._simulation_part])
+        return Block(ended.astype(np.int64), elapsed.astype(np.int64), parts, is_own=False)
+
+    def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
+        out[:, ENDED], out[:, TAG] = block.ended, self._tag
+        out[:, ELAPSED] = block.elapsed if self._limits else 0
+        out[:, GENERATOR] = states[:, GENERATOR] if self.clone_seeds else 0
+        out[:, self._simulation_part] = block.parts[0]
+
+    def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
+        states = np.empty((n_rows, self._simulation_part.stop))
+        low, high = self._base.model.actuator_ctrlrange.T
+        for state in states:
+            self._base.do_simulation(draw.uniform(low, high), self._base.frame_skip)
+            self._ended = RUNNING
+            self.save_state(state)
+        return states
+
+    # ---- observations and images --------------------------------------------------------------
+
+    def current_obs(self) -> Any:
+        if self._is_plain and self._obs is None:
+            self._obs = self._base._get_obs()
+        return super().current_obs()
+
+    def write_obs(self, out: np.ndarray) -> None:
+        if self._is_plain and self.obs_type == "coords" and self._obs is not None:
+            out[...] = self._obs
+        else:
+            out[...] = self.current_obs()
+
+    def draw_image(self) -> np.ndarray:
+        if self._replayed is not None:
+            return first_picture(super().draw_image)
+        if self._camera is None and self.render_mode == "rgb_array":
+            first_picture(super().draw_image)  # a renderer's first picture is unlike its others
+            self._camera = self._base.mujoco_renderer.viewer.cam
+            self._lookat = _middle_of(self._base)
+        if self._camera is not None:
+            self._aim()
+        return super().draw_image()
+
+    def _aim(self) -> None:
+        """Look where the state says. Gymnasium looks to where the first picture happened to be."""
+        camera = self._camera
+        if camera.type == mujoco.mjtCamera.mjCAMERA_TRACKING:
+            camera.lookat[:] = self._base.data.subtree_com[camera.trackbodyid]
+        elif "lookat" not in (self._base.mujoco_renderer.default_cam_config or {}):
+            camera.lookat[:] = self._lookat
+
+    # ---- the state ----------------------------------------------------------------------------
+
+    def save_state(self, out: np.ndarray | None = None) -> Any:
+        if not self._is_plain:
+            return super().save_state(out)
+        if out is None:
+            out = np.empty(self._simulation_part.stop)
+        base = self._base
+        self._memory.check(base.data)
+        out[ENDED], out[TAG] = self._ended, self._tag
+        out[ELAPSED] = self._limits[0]._elapsed_steps if self._limits else 0
+        if self.clone_seeds:
+            self._generator.save(base.np_random, out)
+        else:
+            out[GENERATOR] = 0
+        for name, part, _ in self._parts:
+            out[part] = np.ravel(getattr(base, name))
+        self._memory.save(out[self._simulation_part])
+        return out
+
+    def load_state(self, state: Any) -> None:
+        if not self._is_plain:
+            super().load_state(state)
+            return
+        ended, elapsed, tag = state[: GENERATOR.start].tolist()
+        if tag != self._tag or ended not in (0, 1, 2, 3):
+            raise InvalidStateError(f"not a state of {self!r}: it is of another model")
+        self._memory.check(self._base.data)
+        self._ended = int(ended)
+        if self._limits:
+            self._limits[0]._elapsed_steps = int(elapsed)
+        if self.clone_seeds:
+            self._generator.load(state, self._base.np_random)
+        for name, part, like in self._parts:
+            if isinstance(like, np.ndarray):
+                value = state[part].astype(like.dtype).reshape(like.shape)
+            else:
+                value = type(like)(state[part.start])
+            setattr(self._base, name, value)
+        self._memory.load(state[self._simulation_part])
+        self._obs = None
+
+    def describe_states(self) -> str:
+        described = super().describe_states()
+        return f"{described} model={int(self._tag):08x}" if self._is_plain else described
+
+
+def _middle_of(base: Any) -> np.ndarray:
+    """The middle of the model in its first pose."""
+    data = mujoco.MjData(base.model)
+    mujoco.mj_kinematics(base.model, data)
+    return np.median(data.geom_xpos, axis=0)
+
+
+def _numbers_of(base: Any) -> dict[str, Any]:
+    """The numeric attributes of an environment, as copies."""
+    return {
+        name: np.array(value) if isinstance(value, np.ndarray) else value
+        for name, value in vars(base).items()
+        if isinstance(value, (bool, int, float, np.number, np.ndarray))
+        and name != "_np_random_seed"  # told to whoever asks, and read by nothing
+        and np.asarray(value).dtype.kind in "fiub"
+    }

@@ -1,0 +1,1 @@
+"""The generic snapshot of an environment that is written in Python."""

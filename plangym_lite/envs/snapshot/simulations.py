@@ -1,0 +1,128 @@
+"""MuJoCo's simulations inside an environment that somebody else wrote.
+
+Model and data stay with the environment, wherever its attributes lead to them. In a state stands
+the memory of each simulation (:mod:`.mjdata`), and views of it are saved as places in it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from plangym_lite.envs.snapshot.mjdata import (
+    SimulationMemory,
+    changed_fields,
+    copy_of_model,
+    model_tag,
+)
+from plangym_lite.errors import InvalidStateError
+
+__all__ = ["Simulations", "is_data", "is_model"]
+
+
+def is_model(value: Any) -> bool:
+    """Whether it is an ``mujoco.MjModel``."""
+    return type(value).__module__.startswith("mujoco.") and type(value).__name__ == "MjModel"
+
+
+def is_data(value: Any) -> bool:
+    """Whether it is an ``mujoco.MjData``."""
+    return type(value).__module__.startswith("mujoco.") and type(value).__name__ == "MjData"
+
+
+class Simulations:
+    """The simulations among the anchors of a snapshot.
+
+    Args:
+        anchors: what stays with the environment; grows while it is discovered.
+        fields: for each simulation the arrays of its model that change.
+    """
+
+    def __init__(self, anchors: list[Any], fields: tuple[tuple[str, ...], ...] = ()) -> None:
+        self._anchors, self._fields = anchors, fields
+        self._memories: dict[int, SimulationMemory] = {}  # by the number of the anchor
+        self.tags: list[float] = []  # of the models, in the same order
+        self._places: list[tuple[int, int, int, str]] = []  # start, end, anchor, name of the array
+
+    def learn(self) -> None:
+        """Look for simulations that were not known before.
+
+        Raises:
+            NotCloneableError: one of them keeps data that no state can hold.
+        """
+        for number, anchor in enumerate(self._anchors):
+            if is_data(anchor) and number not in self._memories:
+                index = len(self._memories)
+                fields = self._fields[index] if index < len(self._fields) else ()
+                self._memories[number] = SimulationMemory(anchor.model, anchor, fields)
+                self.tags.append(model_tag(anchor.model, "", fields))
+                self._add_places(number, anchor)
+            elif is_model(anchor):
+                self._add_places(number, anchor)
+
+    def _add_places(self, number: int, anchor: Any) -> None:
+        if any(place[2] == number for place in self._places):
+            return
+        for name in dir(anchor):
+            array = getattr(anchor, name) if not name.startswith("_") else None
+            if isinstance(array, np.ndarray) and array.size:
+                start = _address(array)
+                self._places.append((start, start + array.nbytes, number, name))
+
+    def place_of(self, view: np.ndarray) -> tuple[int, str, int] | None:
+        """Anchor, array and offset of what a view shows; ``None``: it is of no simulation."""
+        self.learn()
+        at = _address(view)
+        for start, end, number, name in self._places:
+            if start <= at < end:
+                return number, name, at - start
+        return None
+
+    def view(self, number: int, name: str, offset: int, *form: Any) -> np.ndarray:
+        """What ``place_of`` found, in this environment."""
+        shape, strides, dtype = form
+        return np.ndarray(shape, dtype, getattr(self._anchors[number], name), offset, strides)
+
+    def save(self) -> list[Any]:
+        """The tags of the models, and the memory and the contacts of each simulation."""
+        saved: list[Any] = [self.tags]
+        for memory in self._memories.values():
+            row = np.empty(memory.size)
+            memory.save(row)
+            saved += [row.tobytes(), memory.save_contacts()]
+        return saved
+
+    def check(self, saved: list[Any]) -> None:
+        """Raise unless it was saved of the same models."""
+        if saved[0] != self.tags:
+            raise InvalidStateError("it is of another model")
+
+    def load(self, saved: list[Any]) -> None:
+        """Put back what ``save`` gave."""
+        rows, contacts = saved[1::2], saved[2::2]
+        for memory, row, found in zip(self._memories.values(), rows, contacts, strict=True):
+            memory.load(np.frombuffer(row))
+            memory.load_contacts(found)
+
+    def room_for_contacts(self) -> int:
+        """Bytes for about as many contacts as there may be."""
+        return sum(memory.size_of_contacts() for memory in self._memories.values())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the memories, which do not grow."""
+        return sum(8 * memory.size for memory in self._memories.values())
+
+    def models(self) -> list[dict[str, np.ndarray]]:
+        """Copies of the arrays of each simulation's model."""
+        return [copy_of_model(memory.model) for memory in self._memories.values()]
+
+    def changed(self, before: list[dict[str, np.ndarray]]) -> tuple[tuple[str, ...], ...]:
+        """For each simulation the arrays of its model that are not as they were."""
+        pairs = zip(self._memories.values(), before, strict=False)
+        return tuple(changed_fields(memory.model, copies) for memory, copies in pairs)
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]

@@ -1,0 +1,324 @@
+"""The generic snapshot: save and restore an environment that is written in Python.
+
+A Gymnasium environment is a stack of wrappers around a base. What changes while it runs are the
+attributes of those layers and of the objects that they lead to. A snapshot pickles all of it in one
+go (:mod:`.pickling` says how), so that what is shared stays shared, and puts it back in place: the
+layers, and whatever else must keep its identity, stay the objects that they are.
+
+What the snapshot does not understand it does not leave out: ``problems`` names it before anything
+is saved, and ``save`` raises. Only windows and pictures that came up by drawing stay behind.
+State that lives in class attributes, globals, files or clocks is out of reach.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from plangym_lite import pickled
+from plangym_lite.envs.generators.shared import GlobalNumbers
+from plangym_lite.envs.snapshot.anchors import (
+    action_spaces,
+    checksum_of,
+    content_of,
+    has_attributes,
+    put_back,
+    space_words,
+    words_to_spaces,
+)
+from plangym_lite.envs.snapshot.pickling import (
+    PROTOCOL,
+    DisplayError,
+    NotUnderstoodError,
+    Pickler,
+    Reducers,
+    Unpickler,
+)
+from plangym_lite.envs.snapshot.sets import walk_sets
+from plangym_lite.errors import InvalidStateError
+
+__all__ = ["Snapshot", "layers_of"]
+
+NOTHING: set[str] = set()
+MOST_ROUNDS = 20  # of discovering what stays
+
+
+def layers_of(env: gym.Env) -> list[gym.Env]:
+    """``[env, env.env, ...]`` down to the base."""
+    layers = [env]
+    while isinstance(layers[-1], gym.Wrapper):
+        layers.append(layers[-1].env)
+    return layers
+
+
+class Snapshot:
+    """Saves and restores the layers of one environment.
+
+    Args:
+        layers: the layers, outermost first.
+        below: layers that are not saved, though what is saved may refer to them.
+        constants: which of the large arrays that are there from the start never change.
+        fields: for each MuJoCo simulation the arrays of its model that change.
+        leaving: attributes of the last layer that are not saved, because somebody else does.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[gym.Env],
+        below: Sequence[gym.Env] = (),
+        constants: Sequence[int] = (),
+        fields: tuple[tuple[str, ...], ...] = (),
+        leaving: Iterable[str] = (),
+    ) -> None:
+        self.left_out: dict[int, set[str]] = {}  # by anchor: attributes that only show
+        self._reducers = Reducers()
+        self._fields = fields
+        for layer in (*layers, *below):
+            self._reducers.anchor(layer)
+        self._n_layers, self._below = len(layers), set(range(len(layers), len(layers) + len(below)))
+        if leaving:
+            self.left_out[len(layers) - 1] = set(leaving)
+        self._has_sets = False
+        self._generators: list[Any] = []
+        self._restore_generators = True
+        self._globals = {
+            (pickled.__name__, made.__name__): mine
+            for made, mine in (
+                (pickled.lookup, self._lookup),
+                (pickled.generator, self._generator),
+                (pickled.random_numbers, self._random_numbers),
+                (pickled.simulated, self._simulated),
+            )
+        }
+        self.discover()
+        self.large = list(self._reducers.large)  # arrays that were there from the start
+        self.constants = [self.large[number] for number in constants if number < len(self.large)]
+        for array in self.constants:
+            self._reducers.anchor(array)
+
+    # ---- finding out ----------------------------------------------------------------------------
+
+    def discover(self) -> None:
+        """Find what stays with the environment, and what is not understood, as it is now."""
+        reducers = self._reducers
+        reducers.discovering, reducers.problems, reducers.large = True, {}, []
+        self._action_spaces = list(action_spaces(self._layers()))
+        try:
+            for _ in range(MOST_ROUNDS):
+                known = len(reducers.anchors), self.simulations is None
+                reducers.large, reducers.problems = [], {}
+                try:
+                    self._pickle(self._contents())
+                except Exception as error:  # whatever a foreign __reduce__ raises
+                    reducers.problems[type(error)] = False
+                    break
+                self._learn_simulations()
+                if (len(reducers.anchors), self.simulations is None) == known:
+                    break
+            self.sets, self._is_stable = self._walk_sets()
+            self._has_sets |= bool(self.sets)
+        finally:
+            reducers.discovering = False
+
+    def problems(self) -> list[str]:
+        """What no snapshot would hold of it; to be asked before a picture is drawn."""
+        found = [f"{kind.__module__}.{kind.__qualname__}" for kind in self._reducers.problems]
+        if not self._is_stable:
+            found.append("a set that would come back in another order")
+        return sorted(found)
+
+    def unchanging(self, before: Sequence[int]) -> tuple[int, ...]:
+        """Which of the large arrays that were there from the start are there, and as they were."""
+        present = {id(array) for array in self._reducers.large}
+        pairs = zip(self.large, before, strict=True)
+        return tuple(
+            number
+            for number, (array, checksum) in enumerate(pairs)
+            if id(array) in present and checksum_of(array) == checksum
+        )
+
+    def _learn_simulations(self) -> None:
+        if self._reducers.simulations is None:
+            if not any(type(each).__module__.startswith("mujoco.") for each in self._anchors):
+                return
+            from plangym_lite.envs.snapshot.simulations import Simulations
+
+            self._reducers.simulations = Simulations(self._anchors, self._fields)
+        self._reducers.simulations.learn()
+
+    @property
+    def simulations(self) -> Any:
+        """The MuJoCo simulations found; ``None``: there are none."""
+        return self._reducers.simulations
+
+    @property
+    def _anchors(self) -> list[Any]:
+        return self._reducers.anchors
+
+    def _layers(self) -> list[gym.Env]:
+        return self._anchors[: self._n_layers]
+
+    # ---- saving ---------------------------------------------------------------------------------
+
+    def save(self, extra: Any = None) -> bytes:
+        """The layers' state, and ``extra`` with it, as one pickle.
+
+        Raises:
+            NotUnderstoodError: there is something that no snapshot holds.
+        """
+        if self._has_sets and not self._walk_sets()[1]:
+            raise NotUnderstoodError("a set would come back in another order")
+        try:
+            return self._pickle(self._everything(extra))
+        except DisplayError:
+            self._leave_out_displays()
+            return self._pickle(self._everything(extra))
+
+    def _everything(self, extra: Any) -> tuple[Any, ...]:
+        simulated = None if self.simulations is None else self.simulations.save()
+        spaces = b"".join(space_words(space) for space in self._action_spaces)
+        left_out = self.left_out or None
+        return self._contents(), spaces, simulated, left_out, extra
+
+    def _contents(self) -> list[Any]:
+        return [
+            None
+            if number in self._below
+            else content_of(
+                anchor, self.left_out.get(number, NOTHING), self._reducers.made.get(number)
+            )
+            for number, anchor in enumerate(self._anchors)
+        ]
+
+    def sizes(self) -> list[tuple[str, int]]:
+        """Attributes and how many bytes each would take by itself, the largest first."""
+        found = [
+            (f"{type(anchor).__name__}.{name}", len(self._pickle(value)))
+            for number, anchor in enumerate(self._anchors)
+            if number not in self._below and has_attributes(anchor)
+            for name, value in vars(anchor).items()
+        ]
+        return sorted(found, key=lambda part: -part[1])
+
+    def _leave_out_displays(self) -> None:
+        """Attributes that came up by drawing stay where they are."""
+        for number, anchor in enumerate(self._anchors):
+            if number in self._below or not has_attributes(anchor):
+                continue
+            for name, value in vars(anchor).items():
+                try:
+                    if name not in self.left_out.get(number, ()):
+                        self._pickle(value)
+                except DisplayError:
+                    self.left_out.setdefault(number, set()).add(name)
+
+    def _pickle(self, value: Any) -> bytes:
+        buffer = io.BytesIO()
+        pickler = Pickler(buffer, PROTOCOL)
+        pickler.reducers = self._reducers
+        self._reducers.generators = []
+        try:
+            pickler.dump(value)
+        except RecursionError as error:
+            raise RecursionError("objects that lead to each other too deeply") from error
+        return buffer.getvalue()
+
+    def _walk_sets(self) -> tuple[Any, bool]:
+        """What is in sets, and whether all of them would come back in the same order."""
+        return walk_sets(self._contents(), self._reducers.numbers)
+
+    # ---- restoring ------------------------------------------------------------------------------
+
+    def load(self, data: bytes | memoryview, generators: bool = True) -> Any:
+        """Restore what ``save`` saved, in place; return its ``extra``.
+
+        ``generators=False`` leaves the environment's random generators where they are.
+        """
+        self._restore_generators = generators
+        if not generators:  # whatever runs now runs on
+            self._pickle(self._everything(None))
+            self._generators = self._reducers.generators
+        unpickler = Unpickler(io.BytesIO(data))
+        unpickler.known = self._globals
+        contents, words, simulated, left_out, extra = unpickler.load()
+        if len(contents) != len(self._anchors):
+            raise InvalidStateError(f"{len(contents)} parts instead of {len(self._anchors)}")
+        if simulated is not None:
+            self.simulations.check(simulated)
+        for number, content in enumerate(contents):
+            if content is not None:
+                skipped = self.left_out.get(number, set()) | (left_out or {}).get(number, set())
+                made = self._reducers.made.get(number, {})
+                put_back(self._anchors[number], content, skipped, made)
+        if simulated is not None:
+            self.simulations.load(simulated)
+        if generators:
+            words_to_spaces(words, self._action_spaces)
+        return extra
+
+    # ---- what the names in a pickle mean --------------------------------------------------------
+
+    def _lookup(self, index: int) -> Any:
+        return self._anchors[index]
+
+    def _simulated(self, *place: Any) -> np.ndarray:
+        return self.simulations.view(*place)
+
+    def _in_slot(self, slot: int, make: Any, fits: Any) -> Any:
+        while len(self._generators) <= slot:
+            self._generators.append(None)
+        if not fits(self._generators[slot]):
+            self._generators[slot] = make()
+        return self._generators[slot]
+
+    def _generator(self, slot: int, kind: str, state: Any, origin: Any) -> np.random.Generator:
+        """The ``slot``-th generator of a pickle; one object is reused for every restore."""
+        if not self._restore_generators and slot < len(self._generators):
+            return self._generators[slot]
+
+        def make() -> np.random.Generator:
+            seed = 0 if origin is None else pickled.sequence(*origin)
+            return np.random.Generator(getattr(np.random, kind)(seed))
+
+        found = self._in_slot(slot, make, lambda present: _came_from(present, kind, origin))
+        if kind == "PCG64":
+            number, inc, has_uint32, uinteger = state
+            state = {
+                "bit_generator": kind,
+                "state": {"state": number, "inc": inc},
+                "has_uint32": has_uint32,
+                "uinteger": uinteger,
+            }
+        found.bit_generator.state = state
+        return found
+
+    def _random_numbers(self, slot: int, kind: str, state: Any) -> Any:
+        if not self._restore_generators and slot < len(self._generators):
+            return self._generators[slot]
+        wanted, fresh = NUMBERS[kind]
+        found = self._in_slot(slot, fresh, lambda present: type(present) is wanted)
+        (found.set_state if kind == "RandomState" else found.setstate)(state)
+        return found
+
+
+NUMBERS: dict[str, tuple[Any, Callable[[], Any]]] = {
+    "RandomState": (np.random.RandomState, lambda: np.random.RandomState(0)),
+    "Random": (random.Random, lambda: random.Random(0)),
+    "GlobalNumbers": (GlobalNumbers, GlobalNumbers),
+}
+"""Generators by the name of their kind in a pickle, and how one is made to be overwritten."""
+
+
+def _came_from(present: Any, kind: str, origin: Any) -> bool:
+    """Whether a generator is of a kind and would spawn as one of that origin."""
+    if type(present) is not np.random.Generator or type(present.bit_generator).__name__ != kind:
+        return False
+    seed: Any = getattr(present.bit_generator, "seed_seq", None)
+    if origin is None or type(seed) is not np.random.SeedSequence:
+        return origin is None
+    return origin == (seed.entropy, seed.spawn_key, seed.pool_size, seed.n_children_spawned)

@@ -1,0 +1,1 @@
+"""Whether states of an environment are exact: a short examination when it is made."""

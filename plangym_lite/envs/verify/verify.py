@@ -1,0 +1,202 @@
+"""Verification: the states of an environment that nobody knows are exact, or it is not made.
+
+The judge is the environment itself, as Gymnasium builds and steps it. It is played from a seed and
+what it gives is recorded. Then ours is played alike, saved on the way, led elsewhere, restored, and
+played on; what differs from the record was not restored, or was wrong from the start.
+
+::
+
+    everything reachable is understood, and the snapshot passes ──yes──> states are snapshots
+            │ no
+    replay passes ──────────────────────────────────────────────yes──> states are seeds and actions
+            │ no
+    NotCloneableError, saying what differed first
+
+Every environment that is played here is closed before the next one is built, because to close one
+may end what others draw with. The one that the user gets was never played. The outcome is kept for
+the process, by what was verified: the classes of all layers and how they were made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium as gym
+
+from plangym_lite.envs.generators.shared import shared_kept, shared_seeded
+from plangym_lite.envs.snapshot.snapshot import layers_of
+from plangym_lite.envs.verify.evidence import Noise
+from plangym_lite.envs.verify.exam import (
+    NUMBERS,
+    Exam,
+    Record,
+    Verdict,
+    noise_of_runs,
+    record_afresh,
+    record_plain,
+)
+from plangym_lite.errors import NotCloneableError
+from plangym_lite.recipe.informed import informed
+from plangym_lite.recipe.recipe import original_of
+
+__all__ = ["Verdict", "refuse_the_same", "verdict_on"]
+
+REMEMBERED = 256
+OUTCOMES: OrderedDict[Any, Verdict] = OrderedDict()
+"""What was verified, by key."""
+
+
+def verdict_on(env: Any) -> Verdict:
+    """How the states of ``env``, just built, are saved.
+
+    If it was examined for that, ``env`` holds another Gymnasium environment afterwards.
+    """
+    if env.render_mode == "human":  # opens no window
+        recipe = env._recipe.replace(render_mode="rgb_array", delay_setup=False)
+        with contextlib.closing(recipe()) as twin:
+            return twin.verdict
+    key = key_of(env)
+    verdict = OUTCOMES.get(key) if key is not None else None
+    if verdict is None:
+        verdict = _examine(env)
+        if key is not None:
+            OUTCOMES[key] = verdict
+            while len(OUTCOMES) > REMEMBERED:
+                OUTCOMES.popitem(last=False)
+        if verdict.refusal:
+            return verdict
+        if verdict.warning:
+            warnings.warn(verdict.warning, stacklevel=2)
+        env._owns_globals = verdict.shared_numbers
+        with _quiet():
+            env._adopt(env.make_stack())
+    return verdict
+
+
+def refuse_the_same(env: Any) -> None:
+    """Raise if a callable returns one environment again and again."""
+    if isinstance(env._make, (str, type, gym.envs.registration.EnvSpec)):
+        return
+    key = key_of(env)
+    if key in OUTCOMES:
+        return
+    with _quiet():
+        other = env.make_stack()
+    _check_is_new(env, layers_of(other), layers_of(env._gym_env))
+    other.close()
+    if key is not None:
+        OUTCOMES[key] = Verdict()
+
+
+def key_of(env: Any) -> Any:
+    """What is verified: classes and arguments, in order; ``None`` where that is no key."""
+    options = env.clone_seeds, env.obs_type, env.state_choice, env._certify, env.STATE_IS_ARRAY
+    made_by, spec = original_of(env._make), env._spec_made
+    if isinstance(made_by, gym.envs.registration.EnvSpec):
+        made_by, spec = made_by.id, made_by
+    if spec is not None:
+        made_by = made_by, spec.entry_point, spec.kwargs, spec.additional_wrappers
+    layers = tuple(type(layer) for layer in layers_of(env._gym_env))
+    others = env.remove_time_limit, env.render_mode, env._engine_kwargs, env._wrappers
+    try:
+        return _frozen((type(env), made_by, layers, options, others))
+    except TypeError:  # unhashable: examined each time
+        return None
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return "dict", *((key, _frozen(part)) for key, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return type(value), *(_frozen(part) for part in value)
+    hash(value)
+    return type(value), value
+
+
+# ---- the ladder ---------------------------------------------------------------------------------
+
+
+def _examine(env: Any) -> Verdict:
+    with _quiet(), shared_kept():
+        record = record_plain(env, env._gym_env)
+        verdict, told = _first_exact(env, record)
+        if told and env._certify:  # the environment itself may not have been built alike
+            record = record_plain(env, None)
+            record, noise = noise_of_runs(env, record)
+            verdict, told = _first_exact(env, record, noise)
+            if told and any(noise) and not (record.problems or env._plays_only):
+                own, different = _try(env, record, record.findings, noise, with_itself=True)
+                verdict, told = (own, "") if not different else (verdict, told)
+    if told and env._certify:
+        if env.state_choice is not None and not env._saves_itself:
+            raise ValueError(f"{told}: state_method={env.state_choice!r} cannot be had")
+        return Verdict(refusal=f"{told}. Pass certify=False to use it all the same")
+    return verdict
+
+
+def _first_exact(env: Any, record: Record, noise: list[Noise] | None = None) -> tuple[Verdict, str]:
+    """The first way down the ladder that is exact; or else the last, and why not."""
+    told, verdict = f"{env!r} is not restored exactly by a snapshot: ", record.findings
+    played = record.findings._replace(played=True)
+    if record.has_shifting_sets and env.state_choice is None and env.clone_seeds:
+        verdict, different = _try(env, record, played, noise)
+        if not different:  # a set may yet come back in another order
+            return verdict, ""
+    if env.state_choice == "replay" or env._plays_only:
+        told = f"{env!r}: "
+    elif record.problems and not env._saves_itself:
+        told += f"it holds {', '.join(record.problems)}"
+    else:
+        verdict, different = _try(env, record, record.findings, noise)
+        if not different or not env._certify:
+            return verdict, ""
+        told += different
+        if noise is None:  # perhaps the environment itself is not the same each time
+            return verdict, told
+    if env._saves_itself or env.state_choice == "snapshot":
+        return verdict, told
+    if not env.clone_seeds:
+        return verdict, f"{told}, and clone_seeds=False needs a snapshot"
+    verdict, different = _try(env, record, played, noise)
+    if different and noise is not None:  # simulators may carry traces of one episode into the next
+        verdict, different = _try(env, record_afresh(env, record), played, noise)
+    return verdict, different and f"{told}; nor by playing again from the seed: {different}"
+
+
+def _try(
+    env: Any,
+    record: Record,
+    findings: Verdict,
+    noise: list[Noise] | None,
+    with_itself: bool = False,
+) -> tuple[Verdict, str]:
+    """Examine a twin of ``env`` that saves its states so; return what differed first.
+
+    Where the seed does not decide what happens, it can only be compared ``with_itself``.
+    """
+    with shared_seeded(NUMBERS), informed(findings._replace(capacity=1 << 40)):
+        twin = env._recipe.replace(delay_setup=False)()
+    with contextlib.closing(twin):
+        _check_is_new(env, twin._layers, record.layers)
+        noise = noise or [{} for _ in record.tapes]
+        return Exam(twin, record, noise, with_itself).outcome(findings)
+
+
+def _check_is_new(env: Any, built: list[gym.Env], layers: list[gym.Env]) -> None:
+    if {id(layer) for layer in layers} & {id(layer) for layer in built}:
+        raise NotCloneableError(
+            f"{env!r} returned the same environment twice: give a callable that builds a new one "
+            "each time"
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What is built and played for an examination was announced when it was built first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

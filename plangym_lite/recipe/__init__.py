@@ -1,0 +1,1 @@
+"""How an environment is made, and all that must travel with that to another process."""

@@ -1,0 +1,345 @@
+"""A parcel: a constructor on its way to another process, with all that it needs there.
+
+Classes and functions of a script or a notebook travel by value, as cloudpickle has it. That alone
+makes strangers of them: what holds an object of such a class could not be pickled over there by
+its name, and neither process would know the other's pickles. So they are put, in the other
+process, where their names say that they are. So are those of a module that only this process
+has. And ids that were registered here are registered there.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import importlib
+import io
+import os
+import re
+import sys
+import threading
+import types
+import warnings
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+import cloudpickle
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
+
+from plangym_lite.recipe.reach import Reach, top_of
+from plangym_lite.system import interrupts_held
+
+__all__ = ["Parcel", "dumps", "know", "names_of_main", "registered_specs", "unpack"]
+
+PROVIDERS = {"gymnasium": "gymnasium.envs", "minigrid": "minigrid", "ale_py": "", "shimmy": ""}
+"""Who registers ids in every process that wants them; and where these ids are written down."""
+
+VERSION = re.compile(r"-v\d+$")
+_KINDS = (type, types.FunctionType)
+_here: dict[int, Any] = {}  # in a worker: what its parent knows by name
+_LRU = type(functools.lru_cache(maxsize=1)(len))
+_packing = threading.Lock()
+
+
+class Parcel:
+    """A constructor, and the ids that it may ask for, as they are now.
+
+    Calling it calls the constructor, once the ids are known in this process.
+
+    Attributes:
+        walks_sets, is_singleton: see ``Reach``.
+    """
+
+    def __init__(self, constructor: Callable[[], Any]) -> None:
+        self.constructor = constructor
+        reach = Reach(constructor)
+        self.walks_sets, self.is_singleton = reach.walks_sets, reach.has_singletons
+        self.specs = registered_specs(reach.strings)
+        self._bytes: bytes | None = None
+        self.named: dict[int, Any] = {}  # what was packed under its name, by id
+
+    @classmethod
+    def of(cls, constructor: Any) -> Parcel:
+        """The constructor as a parcel, unless it is one."""
+        return constructor if isinstance(constructor, cls) else cls(constructor)
+
+    def __call__(self) -> Any:
+        _register(self.specs)
+        return self.constructor()
+
+    def pack(self) -> bytes:
+        """By value, for ``unpack``; what is changed afterwards makes no difference."""
+        if self._bytes is None:
+            try:
+                self._bytes, self.named = _dumped(self.constructor, self.specs)
+            except Exception:  # whatever the arguments of an id hold: it may not be asked for
+                specs = {name: spec for name, spec in self.specs.items() if _travels(spec)}
+                self._bytes, self.named = _dumped(self.constructor, specs)
+        return self._bytes
+
+
+def unpack(carried: Any) -> Callable[[], Any]:
+    """The constructor of a parcel, its classes named and its ids registered in this process.
+
+    Args:
+        carried: the bytes of ``Parcel.pack``, the pickle of a callable, or a callable.
+    """
+    found: Any = cloudpickle.loads(carried) if isinstance(carried, bytes) else carried
+    if not isinstance(found, tuple):
+        return found
+    specs, constructor, _ = found
+    _register(specs)
+    return constructor
+
+
+# ---- ids ----------------------------------------------------------------------------------------
+
+
+def registered_specs(asked: set[str]) -> dict[str, EnvSpec]:
+    """The specs by id that another process would not have: those that this program registered.
+
+    Args:
+        asked: texts that may be ids; such ids are among them in any case.
+    """
+    wanted = {text.rpartition(":")[2] for text in asked}
+    specs: dict[str, EnvSpec] = {}
+    for name, spec in list(gym.registry.items()):
+        is_asked = name in wanted or VERSION.sub("", name) in wanted
+        if is_asked or not _is_provided(name, spec.entry_point or spec.vector_entry_point):
+            specs[name] = spec
+    return specs
+
+
+def _is_provided(name: str, entry_point: Any) -> bool:
+    """Whether an id is one of those that a package adds wherever it is imported."""
+    module = PROVIDERS.get(top_of(entry_point))
+    if module is None:
+        return False
+    return not module or "-WFC-" in name or f'"{name}"' in _text_of(module)
+
+
+@functools.lru_cache(maxsize=8)
+def _text_of(module: str) -> str:
+    path = getattr(sys.modules.get(module), "__file__", None)
+    if path is None:
+        return ""
+    with interrupts_held(), open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def _register(specs: dict[str, EnvSpec]) -> None:
+    for name, spec in specs.items():
+        top = top_of(spec.entry_point)
+        if name not in gym.registry and top in PROVIDERS:
+            _import(top)  # or it would register the id later, over ours
+        if not _is_same(gym.registry.get(name), spec):
+            gym.registry[name] = spec
+    if specs:  # by the package that is imported only now
+        warnings.filterwarnings("ignore", ".*Overriding environment .* already in registry")
+
+
+def _import(package: str) -> None:
+    try:
+        importlib.import_module(package)
+    except ImportError:  # whoever makes the id will be told
+        return
+
+
+def _is_same(one: Any, other: EnvSpec) -> bool:
+    try:
+        return bool(one == other)
+    except ValueError:  # arrays among the arguments
+        return False
+
+
+def _travels(spec: EnvSpec) -> bool:
+    try:
+        _dumped(None, {spec.id: spec})
+    except Exception:  # whatever a foreign __reduce__ raises
+        return False
+    return True
+
+
+# ---- by value, under their own names ------------------------------------------------------------
+
+
+class _Names:
+    """Stands, at the end of a parcel, for the names of what it holds by value."""
+
+
+def dumps(value: Any, known: dict[int, Any] | None = None) -> bytes:
+    """Pickle a value by value, but for what the other process knows by its name.
+
+    By value it would be a second class over there, or all attributes of the first would be set
+    anew.
+
+    Args:
+        value: anything that cloudpickle takes.
+        known: classes and functions by id; in a worker by default those that came in its parcel.
+    """
+    buffer = io.BytesIO()
+    _Sender(buffer, _here if known is None else known).dump(value)
+    return buffer.getvalue()
+
+
+def names_of_main() -> dict[int, Any]:
+    """What ``__main__`` defines, by id: a fork of this process knows it by its name."""
+    found = list(vars(sys.modules["__main__"]).values())
+    mine = [each for each in found if isinstance(each, _KINDS) and each.__module__ == "__main__"]
+    return {id(each): each for each in mine if _is_at_its_name(each)}
+
+
+def know(named: dict[int, Any]) -> None:
+    """In a worker: its parent knows these by their names."""
+    _here.update(named)
+
+
+def _is_at_its_name(obj: Any) -> bool:
+    found = sys.modules.get(obj.__module__)
+    return "." not in obj.__qualname__ and getattr(found, obj.__qualname__, None) is obj
+
+
+class _Sender(cloudpickle.Pickler):
+    """cloudpickle, which knows what the other side knows."""
+
+    def __init__(self, file: io.BytesIO, known: dict[int, Any]) -> None:
+        super().__init__(file)
+        self.known = known
+
+    def reducer_override(self, obj: Any) -> Any:
+        if self.known.get(id(obj)) is obj and obj is not None and _is_at_its_name(obj):
+            return obj.__qualname__
+        return super().reducer_override(obj)
+
+
+def _dumped(constructor: Any, specs: dict[str, EnvSpec]) -> tuple[bytes, dict[int, Any]]:
+    buffer = io.BytesIO()
+    with _packing:
+        packer = _Packer(buffer)
+        try:
+            packer.dump((specs, constructor, _Names()))
+        finally:
+            for module in packer.registered:
+                cloudpickle.unregister_pickle_by_value(module)
+    named = [each for each in packer.named.values() if isinstance(each, _KINDS)]
+    return buffer.getvalue(), {id(each): each for each in named}
+
+
+class _Packer(cloudpickle.Pickler):
+    """cloudpickle, which notes what goes by value, and knows which modules cannot be imported."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.named: dict[tuple[str, str], Any] = {}
+        self.registered: list[types.ModuleType] = []
+        self._is_away: dict[str, bool] = {"__main__": True}
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind is _Names:
+            return _name, ([(*place, value) for place, value in self.named.items()],)
+        if isinstance(obj, (type, types.FunctionType)):
+            if self._goes_by_value(obj.__module__):
+                self._note(obj)
+                if "__slots__" in vars(obj):
+                    return _with_slots(obj, super().reducer_override(obj))
+        elif kind is _LRU:
+            if self._goes_by_value(obj.__module__) or "<locals>" in obj.__qualname__:
+                self._note(obj)
+                return _cached, (obj.__wrapped__, obj.cache_parameters())
+        elif kind is types.ModuleType:
+            self._goes_by_value(obj.__name__)
+        elif self._goes_by_value(kind.__module__):
+            name = _name_for_itself(obj)
+            if name is not None:
+                self.named[kind.__module__, name] = obj
+                return object.__new__, (kind,), getattr(obj, "__dict__", None) or None
+        return super().reducer_override(obj)
+
+    def _note(self, obj: Any) -> None:
+        """Whoever pickles it here does so by its name, if that leads to it."""
+        if _is_at_its_name(obj):
+            self.named[obj.__module__, obj.__qualname__] = obj
+
+    def _goes_by_value(self, module: Any) -> bool:
+        if not isinstance(module, str):
+            return False
+        away = self._is_away.get(module)
+        if away is None:
+            away = self._is_away[module] = not _can_be_imported(module)
+            known = cloudpickle.list_registry_pickle_by_value()
+            if away and module in sys.modules and module not in known:
+                cloudpickle.register_pickle_by_value(sys.modules[module])
+                self.registered.append(sys.modules[module])
+        return away
+
+
+def _with_slots(kind: Any, reduced: Any) -> Any:
+    """How a class is rebuilt, its slots among it: cloudpickle makes a class without any."""
+    if not isinstance(reduced, tuple) or isinstance(kind, enum.EnumMeta):
+        return reduced
+    make, (meta, name, bases, given, *others), (attributes, slot_state), *rest = reduced
+    slots = types.MemberDescriptorType
+    attributes = {key: value for key, value in attributes.items() if not isinstance(value, slots)}
+    given = {**given, "__slots__": kind.__slots__}
+    return make, (meta, name, bases, given, *others), (attributes, slot_state), *rest
+
+
+def _name_for_itself(obj: Any) -> str | None:
+    """The global name that an object gives as its pickle, as those that exist once do."""
+    kind = type(obj)
+    if all(not {"__reduce__", "__reduce_ex__"} & vars(base).keys() for base in kind.__mro__[:-1]):
+        return None
+    try:
+        reduced = obj.__reduce_ex__(5)
+    except Exception:  # pickle will say so
+        return None
+    return reduced if isinstance(reduced, str) and "." not in reduced else None
+
+
+def _can_be_imported(name: str) -> bool:
+    """Whether a module that is loaded here could be imported by another process."""
+    if name.partition(".")[0] in sys.stdlib_module_names:
+        return name != "__main__"
+    module = sys.modules.get(name)
+    if module is None:
+        return False
+    if "__builtins__" not in vars(module):
+        return True  # made by a library in C, wherever that is imported
+    parent, _, _ = name.rpartition(".")
+    if parent and not _can_be_imported(parent):
+        return False
+    spec = _found(name, getattr(sys.modules.get(parent), "__path__", None))
+    if spec is None:
+        return False
+    ours = getattr(module, "__file__", None)
+    if ours is None or not spec.has_location or spec.origin is None:
+        return True
+    return os.path.abspath(ours) == os.path.abspath(spec.origin)
+
+
+def _found(name: str, path: Any) -> ModuleSpec | None:
+    for finder in sys.meta_path:
+        find_spec = getattr(finder, "find_spec", None)
+        spec = None if find_spec is None else find_spec(name, path)
+        if spec is not None:
+            return spec
+    return None
+
+
+def _cached(function: Any, parameters: dict[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(function)
+
+
+def _name(named: list[tuple[str, str, Any]]) -> None:
+    """Put what came by value where its name says that it is."""
+    for module, name, value in named:
+        if module not in sys.modules:
+            sys.modules[module] = types.ModuleType(module)
+        setattr(sys.modules[module], name, value)
+        if isinstance(value, _KINDS):
+            _here[id(value)] = value
+        inner = getattr(value, "__wrapped__", None)
+        if isinstance(value, _LRU) and isinstance(inner, types.FunctionType):
+            inner.__globals__[name] = value  # it may call itself

@@ -1,0 +1,1 @@
+"""Keeping states: in memory, in columns, in files."""

@@ -1,0 +1,5 @@
+"""The contract that every environment keeps, as an executable suite."""
+
+from plangym_lite.testing.contract.contract import ContractSuite, Report, check_exact
+
+__all__ = ["ContractSuite", "Report", "check_exact"]

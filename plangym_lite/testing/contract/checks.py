@@ -1,0 +1,216 @@
+"""The checks of the exactness contract, one method each; :mod:`.contract` says what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+from plangym_lite.core import PlanEnv
+from plangym_lite.testing.contract.comparing import Difference
+from plangym_lite.testing.contract.judging import Judge
+from plangym_lite.testing.contract.keeping import Keeper, OwnNumbers
+from plangym_lite.testing.contract.reference import Options, Reference, make_reference
+from plangym_lite.testing.contract.walking import play, play_elsewhere, wander
+
+__all__ = ["Contract"]
+
+WANDERING = 50
+
+
+class Contract:
+    """The checks, one method each; each raises :class:`Difference` where it finds one.
+
+    Args:
+        make_env: makes a new environment.
+        options: what the walk is made of.
+        n_workers: check batches in so many processes too.
+        timeout: seconds that another process may take.
+    """
+
+    def __init__(
+        self,
+        make_env: Callable[[], PlanEnv],
+        options: Options,
+        *,
+        n_workers: int | None = None,
+        timeout: float = 60.0,
+    ) -> None:
+        self.make_env, self.options = make_env, options
+        self.n_workers, self.timeout = n_workers, timeout
+        self.notes: list[str] = []
+        self.judge = Judge(options.seed, options.length)
+        self._first: tuple[PlanEnv, OwnNumbers] | None = None
+
+    def all_checks(self) -> list[Callable[[], None]]:
+        """The checks in order."""
+        return [
+            self.as_plain_gymnasium,
+            self.saving_changes_nothing,
+            self.restoring_at_once_changes_nothing,
+            self.same_object_after_wandering,
+            self.fresh_object,
+            self.another_process,
+            self.through_step_batch,
+            self.terminals_absorb,
+            self.through_workers,
+        ]
+
+    # ---- the reference ------------------------------------------------------------------------
+
+    def begin(self) -> PlanEnv:
+        """Make the first environment, which the reference begins with.
+
+        Raises:
+            Exception: whatever ``make_env`` raises.
+        """
+        numbers = OwnNumbers()
+        with numbers:
+            env = self.make_env()
+        self._first = env, numbers
+        return env
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The walk that everything is compared with."""
+        first, self._first = self._first, None
+        reference = make_reference(self.make_env, self.options, first)
+        self.notes += reference.notes
+        self.judge.reference = reference
+        if not self.judge.ends():
+            self.notes.append(f"no episode ended within {len(reference.tape)} moves")
+        return reference
+
+    @contextmanager
+    def _made(self, check: str) -> Iterator[tuple[PlanEnv, Keeper]]:
+        """A new environment; what it gives must not change until after it is closed."""
+        keeper = Keeper()
+        with self.make_env() as env:
+            yield env, keeper
+            self._nothing_changed(keeper, check)
+        self._nothing_changed(keeper, f"{check}, once it is closed")
+
+    def _nothing_changed(self, keeper: Keeper, check: str) -> None:
+        try:
+            keeper.check()
+        except Difference as difference:
+            raise Difference(f"{check}: {difference}") from None
+
+    def _restored(self, env: PlanEnv, keeper: Keeper, depth: int, check: str) -> None:
+        """Restore the walk's state at ``depth`` in ``env`` and make the walk's next moves."""
+        self.judge.at = f"{check}, depth {depth}"
+        stretch = self.reference.stretch(depth)
+        env.set_state(stretch.state)
+        images, saving = stretch.images, stretch.saving
+        tape = play(env, stretch.moves, keeper, images=images, saving=saving)
+        self.judge.same_tape(self.reference.expected(depth), tape)
+
+    # ---- the checks ---------------------------------------------------------------------------
+
+    def as_plain_gymnasium(self) -> None:
+        """The first environment that is made gives what a plain one gives, from the seed on."""
+        self.judge.at = "the first walk"
+        reference = self.reference
+        if reference.unshown is not None:
+            raise Difference(reference.unshown)
+        if reference.repeatable:
+            self.judge.at = "beside plain Gymnasium, from the seed"
+            self.judge.same_tape(reference.tape, reference.own)
+        if reference.wrong is not None:
+            raise Difference(reference.wrong)
+
+    def saving_changes_nothing(self) -> None:
+        """A walk with states saved and images drawn is the walk without."""
+        self.judge.at = "the first walk"
+        reference = self.reference
+        self.judge.at = "saving on the way, from the seed"
+        self.judge.same_tape(reference.tape, reference.saved)
+
+    def restoring_at_once_changes_nothing(self) -> None:
+        """``set_state(get_state())`` on the way is a no-op."""
+        reference = self.reference
+        stops, moves, check = reference.depths, reference.moves, "set_state(get_state())"
+        with OwnNumbers(), self._made(check) as (env, keeper):
+            env.reset(return_state=False, seed=self.options.seed)
+            if not reference.repeatable:
+                env.set_state(reference.saved[0].state)
+            play(env, moves[: stops[0]], keeper)
+            for depth, stop in zip(stops, [*stops[1:], len(moves)], strict=True):
+                self.judge.at = f"{check}, depth {depth}"
+                env.set_state(env.get_state())
+                tape = play(
+                    env,
+                    moves[depth:stop],
+                    keeper,
+                    images=reference.stretch(depth).images,
+                    saving=reference.compares_states,
+                )
+                self.judge.same_tape(reference.expected(depth, stop), tape)
+
+    def same_object_after_wandering(self) -> None:
+        """One environment restores every depth, with other episodes in between."""
+        check, depths = "same object after wandering", self.reference.depths
+        with self._made(check) as (env, keeper):
+            for depth in reversed(depths):
+                wander(env, self.options.seed + 1 + depth, WANDERING)
+                self._restored(env, keeper, depth, check)
+
+    def fresh_object(self) -> None:
+        """New environments restore states: right away, and after playing something else."""
+        *others, last = self.reference.depths
+        with self._made("fresh object") as (env, keeper):
+            self._restored(env, keeper, last, "fresh object")
+        check = "fresh object that played something else"
+        with self._made(check) as (env, keeper):
+            wander(env, self.options.seed + 2, 11)
+            for depth in others:
+                self._restored(env, keeper, depth, check)
+
+    def another_process(self) -> None:
+        """An environment made in another process restores the states."""
+        depths = self.reference.depths
+        stretches = [self.reference.stretch(depth) for depth in depths]
+        self.judge.at = "another process"
+        try:
+            tapes = play_elsewhere(self.make_env, stretches, self.timeout)
+        except Difference as difference:
+            raise Difference(f"{self.judge.at}: {difference}") from None
+        for depth, tape in zip(depths, tapes, strict=True):
+            self.judge.at = f"another process, depth {depth}"
+            self.judge.same_tape(self.reference.expected(depth), tape)
+
+    def through_step_batch(self) -> None:
+        """Each recorded state and action gives the next entry, in any order; nothing moves.
+
+        Rows chained from the states of rows, and rollouts, give the same.
+        """
+        self.judge.at, _ = "step_batch", self.reference
+        with self._made("step_batch") as (env, keeper):
+            self.judge.batches(env, keeper, "step_batch")
+
+    def through_workers(self) -> None:
+        """The same through processes, where ``n_workers`` asks for them."""
+        if self.n_workers is None:
+            return
+        try:
+            from plangym_lite.vectorization.parallel import ParallelEnv
+        except ImportError as error:
+            self.notes.append(f"workers were not checked: {error}")
+            return
+        (check, ends), _ = _names(self.n_workers), self.reference
+        keeper = Keeper()
+        with ParallelEnv(self.make_env, n_workers=self.n_workers) as env:
+            self.judge.batches(env, keeper, check)
+            self.judge.absorbed(env, keeper, ends)
+            self._nothing_changed(keeper, check)
+        self._nothing_changed(keeper, f"{check}, once it is closed")
+
+    def terminals_absorb(self) -> None:
+        """From an ended state nothing moves: reward 0, same state, flags and observation."""
+        self.judge.at, _ = "terminals", self.reference
+        with self._made("terminals") as (env, keeper):
+            self.judge.absorbed(env, keeper, "terminals")
+
+
+def _names(n_workers: int) -> tuple[str, str]:
+    return f"step_batch with {n_workers} workers", f"terminals with {n_workers} workers"

@@ -1,0 +1,211 @@
+"""The exactness contract: what "exact" means, as checks that run on any environment.
+
+To test your own environment, inherit :class:`ContractSuite` in a pytest file and override
+``make_env``; or ask :func:`check_exact`, which says where the environment first differs.
+
+The reference is **plain Gymnasium**: an environment of the same id, class or callable with the same
+seed and the same actions, built and driven without any class of plangym_lite. All that a new
+environment of ours gives must be what it gives: observations (those of the outermost layer),
+rewards, flags, and every key of its infos; ours may have more. So must all that follows from
+restored states, and every row of batches and rollouts. The walk goes through an end of an episode,
+where there is one within reach, and through unseeded resets; some moves take ``dt=2``, and some
+actions are float64, as Python's numbers are.
+
+Where the plain environment comes from: ``plain=`` of :func:`check_exact` and ``make_plain`` of
+:class:`ContractSuite`; else the environment is asked for its ``make_plain()``. Tasks of dm_control
+are driven by dm_control itself. An adapter that has no such twin is compared with itself, and a
+note says so: then the reference is a *fresh* environment that plays the walk without ever saving,
+so that a broken pair of ``get_state`` and ``set_state`` cannot agree with it.
+
+Every run of a plain environment is recorded as values and the environment closed before the next
+one is built. Python's and numpy's global generators are seeded alike for each run of the walk, and
+are the caller's again afterwards.
+
+Every check restores a state of the walk somewhere else, makes the walk's next moves, and compares
+observations, rewards, flags, infos, states and images bit for bit. Observations, infos and states
+are held on to as they came: at the end of a check none of them may have changed.
+
+What is not compared with plain Gymnasium, or not at all, and why:
+
+- *States* are compared, with our own, by their bytes where an adapter lays them out as arrays of
+  its own. States of the generic snapshot are pickles, whose bytes also hold clocks and the sharing
+  of objects; and opaque values know no equality: those are compared by what follows from them.
+- *Images* are compared with our own: drawing leaves traces in some engines.
+- *Noise*: where two plain runs differ, that place of the observation or the info (one element of
+  an array, not the array) is left out; ``Report.notes`` names it. If they differ in rewards or
+  flags, or if nothing else tells one state from another, exactness cannot be shown, and the
+  report says that instead of "exact".
+- *Unseeded resets* of environments whose states are played (``"replay"``) begin an episode whose
+  seed follows from the last one. Their walk has seeded resets, which are compared with plain
+  Gymnasium, and an unseeded one at the end, after which they are compared with themselves.
+- An observation whose dtype is not that of its space is compared in the dtype of the space, where
+  that changes no value but by rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from plangym_lite.core import PlanEnv
+from plangym_lite.testing.contract.checks import Contract
+from plangym_lite.testing.contract.comparing import Difference, size_of
+from plangym_lite.testing.contract.keeping import OwnNumbers
+from plangym_lite.testing.contract.reference import Options
+
+__all__ = ["ContractSuite", "Report", "check_exact"]
+
+
+@dataclass
+class Report:
+    """The outcome of :func:`check_exact`."""
+
+    name: str
+    exact: bool = True
+    difference: str | None = None  # where it first differs
+    checks: int = 0  # comparisons that held
+    state_bytes: int | None = None
+    pictures: bool = False  # whether images were compared
+    notes: list[str] = field(default_factory=list)
+    error: Exception | None = None  # an error that ended the checks, with its traceback
+
+    def __str__(self) -> str:
+        size = "" if self.state_bytes is None else f", {self.state_bytes} bytes a state"
+        verdict = "exact" if self.exact else "NOT exact"
+        lines = [f"{self.name}: {verdict} ({self.checks} checks held{size})"]
+        if self.difference is not None:
+            lines.append(f"  first difference: {self.difference}")
+        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+
+
+def check_exact(
+    make_env: Callable[[], PlanEnv],
+    *,
+    name: str | None = None,
+    seed: int = 0,
+    depths: tuple[int, ...] = (0, 5, 30),
+    length: int = 40,
+    reach: int = 300,
+    n_workers: int | None = None,
+    timeout: float = 60.0,
+    plain: Callable[[], Any] | None = None,
+    wide_actions: bool = True,
+) -> Report:
+    """Run the whole contract on the environments that ``make_env`` makes.
+
+    Args:
+        make_env: makes a new environment; cloudpickle must be able to carry it.
+        name: for the report; the environment's own name if left out.
+        seed: of the walk.
+        depths: after how many moves states are saved.
+        length: number of moves that follow each.
+        reach: how many moves to play in search of an end of an episode.
+        n_workers: check batches in so many processes too.
+        timeout: seconds that another process may take.
+        plain: makes the plain environment to compare with: a ``gymnasium.Env``, or a pair of one
+            and how many of its steps are one unit of ``dt`` (``frameskip`` unless given).
+            ``None``: the environment's own ``make_plain()``.
+        wide_actions: let some actions of a float32 ``Box`` be float64.
+
+    Raises:
+        Exception: whatever ``make_env`` itself raises. Later errors are in the report.
+    """
+    options = Options(seed, tuple(sorted(depths)), length, reach, wide_actions, plain)
+    contract = Contract(make_env, options, n_workers=n_workers, timeout=timeout)
+    with OwnNumbers(1):  # the caller's stay where they are; and not those of the walk
+        first = contract.begin()
+        return _report(contract, name or first.name)
+
+
+def _report(contract: Contract, name: str) -> Report:
+    report = Report(name)
+    try:
+        state = contract.reference.saved[0].state
+        contract.judge.at = "pickling a state"
+        report.state_bytes = size_of(state)
+        report.pictures = contract.reference.draws_images
+        for check in contract.all_checks():
+            check()
+    except Difference as difference:
+        report.exact, report.difference = False, str(difference)
+    except Exception as error:
+        text = f"{contract.judge.at}: {type(error).__name__}: {error}"
+        report.exact, report.difference, report.error = False, text, error
+    report.checks, report.notes = contract.judge.checks, contract.notes
+    return report
+
+
+class ContractSuite:
+    """To test your own environment, inherit this in a pytest file and override ``make_env``.
+
+    ::
+
+        class TestMyEnv(ContractSuite):
+            def make_env(self):
+                return plangym_lite.make("MyEnv-v0")
+
+    ``make_env`` runs again for each environment that is needed, also in another process. The
+    class attributes are the arguments of :func:`check_exact`.
+    """
+
+    seed: ClassVar[int] = 0
+    depths: ClassVar[tuple[int, ...]] = (0, 5, 30)
+    length: ClassVar[int] = 40
+    reach: ClassVar[int] = 300
+    n_workers: ClassVar[int | None] = None
+    timeout: ClassVar[float] = 60.0
+    wide_actions: ClassVar[bool] = True
+
+    def make_env(self) -> PlanEnv:
+        """A new environment. Override this."""
+        raise NotImplementedError(f"{type(self).__name__} must override make_env")
+
+    def make_plain(self) -> Any:
+        """A new plain environment to compare with, as ``plain`` of :func:`check_exact`.
+
+        Override this where the environment's own ``make_plain()`` is not the one.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not override make_plain")
+
+    @property
+    def contract(self) -> Contract:
+        """The checks; all tests of a class share one reference."""
+        kind = type(self)
+        if "_contract" not in kind.__dict__:
+            plain = None if kind.make_plain is ContractSuite.make_plain else self.make_plain
+            walk = self.seed, tuple(sorted(self.depths)), self.length, self.reach
+            kind._contract = Contract(  # type: ignore[attr-defined]
+                self.make_env,
+                Options(*walk, self.wide_actions, plain),
+                n_workers=self.n_workers,
+                timeout=self.timeout,
+            )
+        return kind._contract  # type: ignore[attr-defined]
+
+    def test_as_plain_gymnasium(self) -> None:
+        self.contract.as_plain_gymnasium()
+
+    def test_saving_changes_nothing(self) -> None:
+        self.contract.saving_changes_nothing()
+
+    def test_restoring_at_once_changes_nothing(self) -> None:
+        self.contract.restoring_at_once_changes_nothing()
+
+    def test_same_object_after_wandering(self) -> None:
+        self.contract.same_object_after_wandering()
+
+    def test_fresh_object(self) -> None:
+        self.contract.fresh_object()
+
+    def test_another_process(self) -> None:
+        self.contract.another_process()
+
+    def test_through_step_batch(self) -> None:
+        self.contract.through_step_batch()
+
+    def test_terminals_absorb(self) -> None:
+        self.contract.terminals_absorb()
+
+    def test_through_workers(self) -> None:
+        self.contract.through_workers()

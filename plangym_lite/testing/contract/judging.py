@@ -1,0 +1,215 @@
+"""Judging tapes and batches by the reference: what the checks of the contract share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from plangym_lite.core import PlanEnv
+from plangym_lite.testing.contract.comparing import Difference, row_of
+from plangym_lite.testing.contract.keeping import Keeper, copy_of
+from plangym_lite.testing.contract.reference import Reference
+from plangym_lite.testing.contract.walking import Entry, Move, draw_actions, play, step_entry
+
+__all__ = ["Judge"]
+
+STEPS = 5  # actions of a row of a rollout
+SHORT = 2  # rows of rollouts that end early
+
+
+class Judge:
+    """Compares what an environment gives with the reference, which is set before it is asked."""
+
+    def __init__(self, seed: int, length: int) -> None:
+        self.seed, self.length = seed, length
+        self.reference: Reference | None = None
+        self.checks = 0
+        self.at = "the first walk"  # what is being checked, for messages
+
+    def same_tape(self, expected: list[Entry], got: list[Entry]) -> None:
+        """Compare two tapes; raise the first difference."""
+        for step, (one, other) in enumerate(zip(expected, got, strict=True)):
+            self.same_entry(one, other, f"step {step}")
+        self.checks += 1
+
+    def same_entry(self, expected: Entry, got: Entry, where: str) -> None:
+        """Compare two entries; raise the first difference."""
+        for path, text in self._reference.compare(expected, got):
+            raise Difference(f"{self.at}, {where}: {path}: {text}")
+
+    @property
+    def _reference(self) -> Reference:
+        assert self.reference is not None
+        return self.reference
+
+    # ---- batches ------------------------------------------------------------------------------
+
+    def batches(self, env: PlanEnv, keeper: Keeper, check: str) -> None:
+        """Rows in order and shuffled, rows from rows, rollouts; what was current stays."""
+        reference = self._reference
+        moves, saved = reference.moves, reference.saved
+        order = np.random.default_rng(self.seed)
+        for depth in reference.depths:
+            self.at = f"{check}, depth {depth}"
+            env.set_state(saved[depth].state)
+            stop = min(depth + self.length, len(moves))
+            rows = [number for number in range(depth, stop) if not moves[number].reset]
+            after = self._batch(env, keeper, rows, {row: saved[row].state for row in rows})
+            shuffled = [rows[k] for k in order.permutation(len(rows))]
+            self._batch(env, keeper, shuffled, {row: saved[row].state for row in rows})
+            chained = [number + 1 for number in rows if number + 1 in after]
+            starts = {number: after[number - 1] for number in chained}
+            self._batch(env, keeper, chained, starts)
+            self._rollouts(env, keeper, rows)
+            self.at = f"{check}, depth {depth}, what was current before the batches"
+            expected = reference.expected(depth)
+            self.same_tape(expected, play(env, moves[depth : depth + self.length], keeper))
+
+    def _batch(
+        self, env: PlanEnv, keeper: Keeper, rows: list[int], states: dict[int, Any]
+    ) -> dict[int, Any]:
+        """Make the moves ``rows`` of the walk from ``states``; return the states after them."""
+        reference, after = self._reference, {}
+        for numbers in _alike(reference.moves, rows):
+            moves = [reference.moves[number] for number in numbers]
+            out: Any = env.step_batch(
+                [copy_of(move.action) for move in moves],
+                [states[number] for number in numbers],
+                [move.dt for move in moves],
+            )
+            entries = _entries_of(env, out, keeper, f"{self.at}, row")
+            for row, (number, got) in enumerate(zip(numbers, entries, strict=True)):
+                state = reference.saved[number + 1].state
+                expected = reference.tape[number + 1]._replace(state=state)
+                self.same_entry(expected, got, f"row {row} (move {number})")
+                after[number] = got.state
+        self.checks += 1
+        return after
+
+    def _rollouts(self, env: PlanEnv, keeper: Keeper, rows: list[int]) -> None:
+        """A row of a rollout gives what the moves give one after another, up to an end."""
+        reference, draw = self._reference, draw_actions(env, self.seed)
+        self.at += ", rollout_batch"
+        lengths = {number: len(self._run_from(number)) for number in rows}
+        short = [number for number in rows if 0 < lengths[number] < STEPS]
+        full = [number for number in rows if lengths[number] == STEPS]
+        for numbers in _alike(reference.moves, [*short[-SHORT:], *full[:: STEPS - 1]]):
+            runs = [self._run_from(number) for number in numbers]
+            actions = [
+                [copy_of(reference.moves[k].action) for k in run]
+                + [_like(draw(), reference.moves[run[0]].action) for _ in range(STEPS - len(run))]
+                for run in runs
+            ]
+            states = [reference.saved[number].state for number in numbers]
+            dts = [reference.moves[number].dt for number in numbers]
+            out: Any = env.rollout_batch(actions, states, dts, "all")
+            self._same_rollouts(env, out, keeper, runs)
+
+    def _run_from(self, number: int) -> list[int]:
+        """Moves alike from ``number`` on: ``STEPS`` of them, or up to an end; or none."""
+        moves, saved, run = self._reference.moves, self._reference.saved, []
+        for k in range(number, min(number + STEPS, len(moves))):
+            if moves[k].reset or _kind(moves[k]) != _kind(moves[number]):
+                break
+            if moves[k].dt != moves[number].dt:
+                break
+            run.append(k)
+        ended = bool(run) and (saved[run[-1] + 1].terminated or saved[run[-1] + 1].truncated)
+        return run if len(run) == STEPS or ended else []
+
+    def _same_rollouts(self, env: PlanEnv, out: Any, keeper: Keeper, runs: list[list[int]]) -> None:
+        tape, saved = self._reference.tape, self._reference.saved
+        keeper.keep(self.at, "obs", out.observs)
+        keeper.keep(self.at, "info", out.infos)
+        for row, run in enumerate(runs):
+            last = run[-1] + 1
+            infos = [saved[k + 1].info or {} for k in run]
+            info = {**(tape[last].info or {}), "n_step": sum(each["n_step"] for each in infos)}
+            expected = tape[last]._replace(reward=0.0, info=info, state=saved[last].state)
+            where = f"row {row} (moves {run[0]} to {run[-1]})"
+            got = Entry(
+                _step_of(env.observation_space, out.observs, row, STEPS - 1),
+                0.0,
+                bool(out.terminateds[row]),
+                bool(out.truncateds[row]),
+                out.infos[row],
+                out.states[row],
+            )
+            self.same_entry(expected, got, where)
+            for step in range(STEPS):
+                number = run[min(step, len(run) - 1)] + 1
+                reward = tape[number].reward if step < len(run) else 0.0
+                seen = _step_of(env.observation_space, out.observs, row, step)
+                told = Entry(seen, float(out.rewards[row, step]))
+                self.same_entry(Entry(tape[number].obs, reward), told, f"{where}, action {step}")
+            if int(out.lengths[row]) != len(run):
+                raise Difference(f"{self.at}, {where}: length: expected {len(run)}")
+        self.checks += 1
+
+    # ---- ends ---------------------------------------------------------------------------------
+
+    def ends(self) -> list[int]:
+        """Entries at which episodes have ended: the first and the last few."""
+        tape = self._reference.tape
+        ends = [number for number, entry in enumerate(tape) if entry.terminated or entry.truncated]
+        return [*dict.fromkeys(ends[:3] + ends[-3:])]
+
+    def absorbed(self, env: PlanEnv, keeper: Keeper, check: str) -> None:
+        """From an ended state nothing moves: reward 0, same state, flags and observation."""
+        self.at = check
+        reference, ends = self._reference, self.ends()
+        if not ends:
+            return
+        tape, draw = reference.tape, draw_actions(env, self.seed)
+        states = [reference.saved[number].state for number in ends]
+        out: Any = env.step_batch([draw() for _ in ends], states, dt=2)
+        entries = _entries_of(env, out, keeper, check)
+        for row, (number, state) in enumerate(zip(ends, states, strict=True)):
+            self.at = f"{check}, the one after move {number}"
+            step = step_entry(env, draw(), state)
+            wanted = tape[number]._replace(reward=0.0, info=None, state=state)
+            self.same_entry(wanted, entries[row], f"row {row} of step_batch")
+            self.same_entry(wanted, step, "step")
+            env.set_state(out.states[row])
+            after = play(env, reference.moves[number : number + 5], keeper)
+            expected = [Entry(tape[number].obs), *tape[number + 1 : number + 6]]
+            self.same_tape(expected, after)
+
+
+def _entries_of(env: PlanEnv, out: Any, keeper: Keeper, where: str) -> list[Entry]:
+    """The rows of a batch; it is held on to."""
+    keeper.keep(where, "obs", out.observs)
+    keeper.keep(where, "info", out.infos)
+    keeper.sum(where, "state", out.states)
+    return [
+        Entry(
+            row_of(env.observation_space, out.observs, row),
+            float(out.rewards[row]),
+            bool(out.terminateds[row]),
+            bool(out.truncateds[row]),
+            copy_of(out.infos[row]),
+            out.states[row],
+        )
+        for row in range(len(out.rewards))
+    ]
+
+
+def _kind(move: Move) -> Any:
+    """What the actions of one batch must have in common: their dtype, where they are arrays."""
+    return move.action.dtype if isinstance(move.action, np.ndarray) else None
+
+
+def _alike(moves: list[Move], rows: list[int]) -> list[list[int]]:
+    """The rows in lists whose actions have one dtype."""
+    kinds = list(dict.fromkeys(str(_kind(moves[row])) for row in rows))
+    return [[row for row in rows if str(_kind(moves[row])) == kind] for kind in kinds]
+
+
+def _like(action: Any, other: Any) -> Any:
+    return action.astype(other.dtype) if isinstance(other, np.ndarray) else action
+
+
+def _step_of(space: Any, observs: Any, row: int, step: int) -> Any:
+    """One observation out of the ``[B, T, ...]`` observations of a rollout."""
+    return row_of(space, row_of(space, observs, row), step)

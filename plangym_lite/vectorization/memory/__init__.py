@@ -1,0 +1,1 @@
+"""Shared memory: columns, blocks, chunks, results."""

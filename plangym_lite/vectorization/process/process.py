@@ -1,0 +1,329 @@
+"""ExternalProcess: the parent's handle on one child.
+
+What it promises:
+
+- The constructor may be any callable; it travels by value and is called in the child. What it
+  raises is raised here, as itself, with the child's traceback as its cause.
+- Every request has an id and its answer carries it: a late or unwanted answer answers nothing else.
+- An error in the environment leaves the child as usable as before.
+- A call that takes longer than its ``timeout`` raises ``TimeoutError``, and a child that then still
+  owes an answer is replaced.
+- A child that dies gives ``WorkerDiedError`` to everyone who waits; nobody waits for ever.
+- ``close()`` takes seconds at most. When this process ends, however it ends, so does the child.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from plangym_lite.errors import ClosedError, WorkerDiedError
+from plangym_lite.recipe.parcel import Parcel, dumps, names_of_main
+from plangym_lite.validation import check_timeout
+from plangym_lite.vectorization.memory.blocks import Block
+from plangym_lite.vectorization.memory.chunks import Piece
+from plangym_lite.vectorization.memory.layout import LeftOver
+from plangym_lite.vectorization.memory.queue import RowQueue
+from plangym_lite.vectorization.process import server
+from plangym_lite.vectorization.process.launch import Child, default_start_method
+from plangym_lite.vectorization.worker.attachments import FORGET, Told, rows_call
+from plangym_lite.vectorization.worker.channel import Channel, ChannelClosedError, LateError
+from plangym_lite.vectorization.worker.handler import public
+from plangym_lite.vectorization.worker.messages import Message, dump, load, load_error
+from plangym_lite.vectorization.worker.proxy import EnvironmentWorker
+from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise, unknown
+
+__all__ = ["CLOSED", "ExternalProcess", "Reply"]
+
+CLOSED = "the process was closed"
+
+
+class Reply(Promise):
+    """The answer to one request of one process."""
+
+    def __init__(self, process: Any, request: int) -> None:
+        self._process = process
+        self._request = request
+        self.kind: int | None = None
+        self.payload: bytes | None = b""
+        self._value: Any = None
+
+    def done(self) -> bool:
+        if self._is_awaited():
+            self._process.take_in()
+        return not self._is_awaited()
+
+    def result(self, timeout: float | None = None) -> Any:
+        deadline = self._process.deadline
+        if timeout is not None:
+            given = time.monotonic() + timeout
+            deadline = given if deadline is None else min(deadline, given)
+        while self._is_awaited():
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            self._process.take_in(wait=True, timeout=left)
+        if self.kind is None:
+            why = self._process.why_dead or "the worker was replaced"
+            raise ClosedError(why) if why == CLOSED else WorkerDiedError(why)
+        if self.payload is not None:
+            unpickle = load if self.kind == Message.RESULT else load_error
+            self._value, self.payload = unpickle(self.payload), None
+        if self.kind == Message.RESULT:
+            return self._value
+        raise self._value
+
+    def _is_awaited(self) -> bool:
+        """Whether an answer may still come."""
+        process = self._process
+        return process.why_dead is None and process.waiting.get(self._request) is self
+
+
+RESTART_TIMEOUT = 0.2  # for a worker that is replaced there is no point in waiting long
+
+
+class ExternalProcess(EnvironmentWorker):
+    """An environment in a process of its own.
+
+    Args:
+        constructor: callable that returns the environment.
+        start: start now and wait until the environment stands; ``False``: see ``start``.
+        start_method: one of multiprocessing's; the default never forks a process with threads.
+        start_timeout: seconds that the environment may take to build, each time the process is
+            started; ``None``: no limit.
+        linger: seconds for which the child looks out for the next request before it sleeps.
+        flatten: accepted for TF-Agents' sake; nested values come back nested either way.
+    """
+
+    takes_pieces = True
+
+    def __init__(
+        self,
+        constructor: Callable[[], Any],
+        start: bool = True,
+        start_method: str | None = None,
+        *,
+        start_timeout: float | None = None,
+        linger: float = 0.0,
+        flatten: bool = False,
+    ) -> None:
+        if not callable(constructor):
+            raise TypeError(f"constructor must be callable, got {constructor!r}")
+        self._parcel = Parcel.of(constructor)
+        start_timeout = check_timeout(start_timeout, "start_timeout")
+        start_method = start_method or default_start_method(self._parcel)
+        self._how_to_start = start_method, start_timeout, linger
+        self._ready: server.Ready | None = None  # what the child said when its environment stood
+        self._child: Any = None  # a Child, once started
+        self._channel: Any = None  # the child's
+        self._known: dict[int, Any] = {}  # what the child knows by its name
+        self._home: Any = None  # a fresh child is put into this state
+        self._closed = False
+        self.why_dead: str | None = None
+        if start:
+            self.start()
+
+    def __repr__(self) -> str:
+        at = next(iter(self._what.values()), None) if self._child is not None else None
+        return f"ExternalProcess(pid={self.pid}{f', at {at!r}' if at else ''})"
+
+    # ---- life ---------------------------------------------------------------------------------
+
+    def start(self, wait_to_start: bool = True) -> None:
+        """Start the child; with ``wait_to_start=False`` see ``wait_start`` for the rest."""
+        if self._closed:
+            raise ClosedError(CLOSED)
+        if self._child is not None:
+            raise RuntimeError("the process was started before")
+        self._next_id, self._what = 1, {0: "starting"}
+        self.waiting: dict[int, Reply] = {}
+        self._told = Told()
+        self._child = Child(self._parcel, *self._how_to_start)
+        self._known = names_of_main() if self._how_to_start[0] == "fork" else self._parcel.named
+        self._channel, self.why_dead = self._child.channel, None
+        if wait_to_start:
+            self.wait_start()
+
+    def wait_start(self, timeout: float | None = None) -> None:
+        """Wait until the environment stands.
+
+        Raises:
+            TimeoutError: not within ``timeout`` seconds: wait again or close; or not within
+                ``start_timeout``: the process is gone.
+            Exception: what the constructor raised; the process is gone.
+            WorkerDiedError: the process ended before.
+        """
+        if self._ready is not None:
+            return
+        channel = self._open()
+        try:
+            kind, _, payload = self._child.first_message(timeout, self.deadline)
+            if kind == Message.READY:
+                ready = load(payload)
+                self.spec, self.observation_space, self.action_space = ready
+                self._what.pop(0, None)
+                if self._home is not None:
+                    payload = dumps(("set_state", (self._home,), {}), self._known)
+                    self._send(channel, Message.CALL, "set_state", payload)
+                self._ready = ready
+                return channel.drop()
+        except TimeoutError as error:
+            self.why_dead = None if isinstance(error, LateError) else str(error)
+            raise
+        except ChannelClosedError:
+            raise self._died() from None
+        failure = load_error(payload) if kind == Message.EXCEPTION else unknown(kind)
+        self._end(CLOSE_TIMEOUT)
+        self.why_dead = f"the worker could not start: {failure!r}"
+        raise failure
+
+    def replace(self, state: Any = None) -> None:
+        if self._closed:
+            raise ClosedError(CLOSED)
+        self._end(0.0 if self.owes_answers() else RESTART_TIMEOUT)
+        self._home = state
+        self.why_dead = "its restart was interrupted"
+        self._child = self._channel = self._ready = None
+        self.start(wait_to_start=False)
+
+    def restart(self) -> None:
+        self.replace()
+        self.wait_start()
+
+    def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        check_timeout(timeout, bounded=True)
+        self._closed = True
+        self._end(timeout)
+        self.why_dead = self.why_dead or CLOSED
+
+    def request_close(self) -> None:
+        if self._child is not None and self.why_dead is None:
+            self._child.request_close()
+
+    def _end(self, timeout: float) -> None:
+        if self._child is not None:
+            self.request_close()
+            self._child.end(timeout)
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id."""
+        return None if self._child is None else self._child.pid
+
+    def is_alive(self) -> bool:
+        """Whether the child runs."""
+        return self._child is not None and not self._closed and self._child.is_alive()
+
+    def fileno(self) -> int:
+        return self._open().fileno()
+
+    def is_ready(self) -> bool:
+        return self.why_dead is not None or self._open().has_unread
+
+    # ---- requests -----------------------------------------------------------------------------
+
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
+        payload = dumps((public(name), args, kwargs), self._known)
+        return self._request(Message.CALL, name, payload)
+
+    def access(self, name: str) -> Any:
+        is_method, value = self._request(Message.ACCESS, name, dump(public(name))).result()
+        if not is_method:
+            return value
+        return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
+
+    def run_rows(
+        self, block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None = None
+    ) -> Promise:
+        for name, args, fd in self._told.missing(block, queue):
+            payload = dumps((name, args, {}), self._known)
+            self._request(Message.CALL, self.rows_name, payload, (fd,))
+        name = "rollout_batch" if block.layout.form.steps else self.rows_name
+        payload = rows_call(block, piece, left_over, queue, self._known)
+        return self._request(Message.CALL, name, payload)
+
+    def forget_block(self, number: int) -> None:
+        if self._told.forget(number):
+            payload = dump((FORGET, (number,), {}))
+            with suppress(WorkerDiedError, LateError):
+                self._request(Message.CALL, FORGET, payload)
+
+    def _request(
+        self, kind: Message, name: str, payload: bytes, fds: tuple[int, ...] = ()
+    ) -> Reply:
+        channel = self._open()
+        if self._ready is None:
+            self.wait_start()
+        try:
+            return self._send(channel, kind, name, payload, fds)
+        except ChannelClosedError:
+            self.take_in()  # the answers that came before the end
+            raise self._died(name) from None
+
+    def _send(
+        self, channel: Channel, kind: Message, name: str, payload: bytes, fds: tuple[int, ...] = ()
+    ) -> Reply:
+        request = self._next_id
+        self._next_id += 1
+        reply = Reply(self, request)
+        self.waiting[request] = reply
+        self._what[request] = name
+        channel.send(kind, request, payload, fds, self.deadline)
+        return reply
+
+    def take_in(self, wait: bool = False, timeout: float | None = None) -> None:
+        """Deliver the answers that are here; with ``wait``, at least one.
+
+        A message is dropped only after it was delivered, and delivered twice it does no harm: an
+        interrupt at any moment loses none.
+
+        Raises:
+            TimeoutError: none came within ``timeout`` seconds.
+        """
+        channel = self._channel
+        if channel is None or self.why_dead is not None:
+            return
+        message, gone = None, False
+        try:
+            if wait:
+                message = channel.await_message(timeout)
+            else:
+                channel.read_available()
+        except ChannelClosedError:
+            gone = True
+        message = message or channel.peek()
+        while message is not None:
+            self._deliver(*message)
+            channel.drop()
+            message = channel.peek()
+        if gone:
+            self._died()
+
+    def _deliver(self, kind: int, request: int, payload: bytes) -> None:
+        reply = self.waiting.get(request)
+        if reply is not None:
+            reply.payload, reply.kind = payload, kind
+            self.waiting.pop(request, None)
+        self._what.pop(request, None)
+
+    def owes_answers(self) -> bool:
+        self.take_in()
+        return self._ready is not None and any(name != FORGET for name in self._what.values())
+
+    def _open(self) -> Channel:
+        if self._closed:
+            raise ClosedError(CLOSED)
+        if self.why_dead is not None:
+            raise WorkerDiedError(self.why_dead)
+        if self._channel is None:
+            raise RuntimeError("the process was not started: call start()")
+        return self._channel
+
+    def _died(self, call: str | None = None) -> WorkerDiedError:
+        """The child is gone: find out how, and remember it for everyone who waits."""
+        if self.why_dead is None:
+            self._child.end()
+            under_way = call or next(iter(self._what.values()), None)
+            during = f"during {under_way!r}" if under_way else "between calls"
+            self.why_dead = f"{self._child.describe_end()} {during}"
+        return WorkerDiedError(self.why_dead)

@@ -1,0 +1,119 @@
+"""The child's side: receive, do, answer; survive errors; end with the parent.
+
+The child ignores Ctrl-C, which is the parent's business. It ends when the parent closes its end of
+the channel, and also, even in the middle of a call, when the parent's process is gone: the kernel
+then sends SIGIO for the lifeline, a pipe whose other end only the parent holds.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from plangym_lite.recipe.parcel import unpack
+from plangym_lite.transitions import BatchSpec
+from plangym_lite.vectorization.worker.channel import Channel, ChannelClosedError
+from plangym_lite.vectorization.worker.handler import Desk
+from plangym_lite.vectorization.worker.messages import Message, dump, dump_error, load
+from plangym_lite.vectorization.worker.worker import unknown
+
+__all__ = ["Ready", "main", "quieten", "ready_of"]
+
+
+class Ready(NamedTuple):
+    """What a child says when its environment stands."""
+
+    spec: BatchSpec | None
+    observation_space: Any
+    action_space: Any
+
+
+def ready_of(env: Any) -> Ready:
+    """What there is to say about an environment that stands."""
+    names = ("batch_spec", "observation_space", "action_space")
+    return Ready(*(getattr(env, name, None) for name in names))
+
+
+def quieten() -> None:
+    """Have plot and window libraries in this process do without a screen."""
+    os.environ.update(MPLBACKEND="Agg", SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
+
+
+def main(sock: socket.socket, lifeline: Connection, constructor: Any, linger: float = 0.0) -> None:
+    """Run a worker until it is told to close.
+
+    Args:
+        sock: the channel.
+        lifeline: closes when the parent is gone.
+        constructor: makes the environment; ``bytes``: that of a parcel.
+        linger: seconds to look for the next request again and again before sleeping.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with(lifeline)
+    quieten()
+    np.random.seed()  # a forked child would draw what its parent draws
+    random.seed()
+    channel = Channel(sock, takes_fds=True)
+    try:
+        desk = _build(channel, constructor)
+        if desk is None:
+            return
+        try:
+            _serve(channel, desk, linger)
+        finally:
+            if hasattr(desk.env, "close"):
+                desk.env.close()
+    except ChannelClosedError:
+        pass  # the parent is gone or has closed its end: nobody is left to tell
+    finally:
+        channel.close()
+
+
+def _build(channel: Channel, constructor: Any) -> Desk | None:
+    try:
+        env = unpack(constructor)()
+        ready = dump(ready_of(env))
+    except BaseException as error:
+        channel.send(Message.EXCEPTION, 0, dump_error(error))
+        return None
+    channel.send(Message.READY, 0, ready)
+    return Desk(env)
+
+
+def _serve(channel: Channel, desk: Desk, linger: float) -> None:
+    while True:
+        kind, request, payload = channel.receive(spin=linger)
+        if kind == Message.CLOSE:
+            return
+        try:
+            if kind == Message.CALL:
+                result = desk.answer(channel.take_fd, *load(payload))
+            elif kind == Message.ACCESS:
+                result = desk.access(load(payload))
+            else:
+                raise unknown(kind)
+            answer, data = Message.RESULT, dump(result)
+        except BaseException as error:  # an environment may even call sys.exit
+            answer, data = Message.EXCEPTION, dump_error(error)
+        channel.send(answer, request, data)
+
+
+def _end_with(lifeline: Connection) -> None:
+    """Have the kernel end this process when ``lifeline`` closes, whatever it is doing then."""
+    try:
+        import fcntl
+
+        fd = lifeline.fileno()
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+    except (ImportError, AttributeError, OSError):
+        return  # no such signal here: the channel's end alone must do
+    if lifeline.poll():
+        os._exit(1)

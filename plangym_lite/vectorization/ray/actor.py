@@ -1,0 +1,164 @@
+"""RemoteEnv: the actor, where an environment lives on a Ray cluster.
+
+Errors of the environment travel as values, so that they arrive as themselves.
+
+An actor's interpreter hashes words by a secret of its own: where results hang on the order of a set
+of words, start Ray and the program with the same ``PYTHONHASHSEED``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import ray
+
+from plangym_lite.recipe.parcel import unpack
+from plangym_lite.transitions import Form, Rows
+from plangym_lite.vectorization.memory.layout import BatchColumns, Layout
+from plangym_lite.vectorization.process.server import quieten, ready_of
+from plangym_lite.vectorization.worker.attachments import Handle
+from plangym_lite.vectorization.worker.handler import Desk, no_file, to_send
+from plangym_lite.vectorization.worker.messages import dump, dump_error, load
+
+__all__ = ["INLINE_BYTES", "Chunk", "RemoteEnv"]
+
+INLINE_BYTES = 100 << 10
+"""Ray sends smaller values in the message itself, and larger ones as objects."""
+
+PART_BYTES = (1 << 20) - 1
+"""Larger arrays Ray copies by six threads, which costs more than it gains."""
+
+Chunk = tuple[tuple[Any, ...], tuple[Any, ...]]
+"""The fields of ``Rows`` and of ``Form``: plain tuples, which Ray packs in half the time."""
+
+
+@ray.remote
+class RemoteEnv:
+    """An actor with an environment of its own.
+
+    Its methods can be used with Ray as in plangym, ``env.workers[0].get_state.remote()``; those
+    below ``close`` answer a :class:`RayWorker`.
+
+    Args:
+        env_callable: makes the environment, in ``setup``; ``bytes``: that of a parcel.
+    """
+
+    def __init__(self, env_callable: Callable[[], Any] | bytes) -> None:
+        quieten()
+        self._env_callable = env_callable
+        self._desk: Any = None
+        self._scratch: dict[Form, tuple[int, BatchColumns]] = {}
+
+    def setup(self) -> None:
+        """Make the environment, unless that was done."""
+        if self._desk is None:
+            self._desk = Desk(unpack(self._env_callable)())
+
+    def step(self, action: Any, state: Any = None, dt: int = 1, return_state: Any = None) -> Any:
+        """``PlanEnv.step``."""
+        return self._desk.env.step(action, state, dt, return_state)
+
+    def step_batch(
+        self, actions: Any, states: Any = None, dt: Any = 1, return_state: bool | None = None
+    ) -> Any:
+        """``PlanEnv.step_batch``."""
+        return self._desk.env.step_batch(actions, states, dt, return_state)
+
+    def reset(self, return_state: bool = True) -> Any:
+        """``PlanEnv.reset``."""
+        return self._desk.env.reset(return_state)
+
+    def get_state(self) -> Any:
+        """``PlanEnv.get_state``."""
+        return self._desk.env.get_state()
+
+    def set_state(self, state: Any) -> None:
+        """``PlanEnv.set_state``."""
+        self._desk.env.set_state(state)
+
+    def close(self) -> None:
+        """Close the environment."""
+        if self._desk is not None and hasattr(self._desk.env, "close"):
+            self._desk.env.close()
+
+    def begin(self, driver: tuple[str, Handle]) -> tuple[bool, bytes]:
+        """``setup``; say what the environment is like and where it is.
+
+        ``driver`` is the node of whoever asks and something to find out by whether this actor can
+        share memory with it.
+        """
+
+        def begin() -> bytes:
+            self.setup()
+            place = os.getpid(), ray.util.get_node_ip_address()
+            return dump((ready_of(self._desk.env), *place, _is_here(*driver)))
+
+        return _attempt(begin)
+
+    def access(self, name: str) -> tuple[bool, bytes]:
+        """``Desk.access``."""
+        return _attempt(lambda: dump(self._desk.access(name)))
+
+    def call(self, payload: bytes, handle: Handle | None = None) -> tuple[bool, bytes]:
+        """``Desk.answer`` to a pickled call, with the file that comes with it."""
+        take_fd = no_file if handle is None else handle.open
+        return _attempt(lambda: dump(self._desk.answer(take_fd, *load(payload))))
+
+    @ray.method(num_returns=2)
+    def run_rows(self, chunk: Chunk, base: Any = None) -> tuple[tuple[bool, Any], Any]:
+        """Run a chunk; ``base`` is the state of all its rows where the chunk has no states.
+
+        Observations that are large come back beside the answer, cut into parts.
+        """
+        large: list[np.ndarray] = []
+
+        def run() -> tuple[Any, bytes]:
+            rows, form = Rows(*chunk[0]), Form(*chunk[1])
+            size = len(rows.dts)
+            if base is not None:
+                rows = rows._replace(states=np.broadcast_to(base, (size, *base.shape[1:])))
+            out = self._columns(size, form).out_of(0, size)
+            infos = self._desk.env.make_transitions(rows, out)
+            if isinstance(out.observs, np.ndarray) and out.observs.nbytes > INLINE_BYTES:
+                large.extend(_parts_of(out.observs))
+                out = out._replace(observs=None)
+            return tuple(out[:-1]), dump(to_send(infos))
+
+        answer = _attempt(run)
+        return answer, large or None
+
+    def _columns(self, size: int, form: Form) -> BatchColumns:
+        """Memory for the results of a chunk, the same as before if that was large enough."""
+        capacity, columns = self._scratch.get(form, (0, None))
+        if columns is None or capacity < size:
+            layout = Layout(self._desk.env.batch_spec, size, form)
+            columns = layout.view(np.empty(layout.nbytes, np.uint8))
+            self._scratch = {form: (size, columns)}
+        return columns
+
+
+def _is_here(node: str, handle: Handle) -> bool:
+    """Whether a file of a process on that node can be opened here."""
+    if node != ray.get_runtime_context().get_node_id():
+        return False
+    try:
+        os.close(handle.open())
+    except OSError:  # no such system, or walls around one of the two
+        return False
+    return True
+
+
+def _parts_of(column: np.ndarray) -> list[np.ndarray]:
+    rows = max(1, PART_BYTES // column[0].nbytes)
+    return [column[start : start + rows] for start in range(0, len(column), rows)]
+
+
+def _attempt(function: Callable[[], Any]) -> tuple[bool, Any]:
+    """Whether ``function`` returned, and what; or its error, so that it can travel."""
+    try:
+        return True, function()
+    except BaseException as error:  # sys.exit too: it is the environment's, not the actor's
+        return False, dump_error(error)

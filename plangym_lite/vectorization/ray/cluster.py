@@ -1,0 +1,146 @@
+"""Which Ray cluster the workers live on: one that runs, or a small one started for them.
+
+Whoever needs Ray holds a :class:`Connection`. The first one connects or starts, unless the program
+has called ``ray.init`` itself; the last one to close undoes exactly that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray._private import ray_constants
+
+from plangym_lite.vectorization.ray.actor import INLINE_BYTES
+
+__all__ = ["LOCAL_STORE", "Connection", "free_cores", "on_loopback"]
+
+LOCAL_STORE = 512 << 20
+"""Bytes of object store of a cluster started here: many times what is under way at once."""
+
+LOCAL_SETTINGS = {
+    "max_direct_call_object_size": 1 << 20,
+    "free_objects_period_milliseconds": 0,
+}
+"""Of a cluster started here. States of a chunk in the message itself cost half the time of an
+object; and what is freed at once is used again while its pages are warm, not a second later."""
+
+CONSTANTS = 4
+ROOM_PATIENCE = 1.0  # seconds; what a dead worker held is free a moment after its death
+_lock = threading.Lock()
+
+
+class _Session:
+    """What the first connection began."""
+
+    def __init__(self) -> None:
+        self.identity = _identity()
+        self.users = 0
+
+
+_session: _Session | None = None
+
+
+class Connection:
+    """This program's tie to a cluster, and the constants that it has put there.
+
+    Args:
+        ray_kwargs: arguments of ``ray.init``. ``address``, or else the variable ``RAY_ADDRESS``,
+            names a running cluster; without one, a local cluster is started, which only this
+            machine can reach. Not used where Ray is connected already.
+    """
+
+    def __init__(self, ray_kwargs: dict[str, Any] | None = None) -> None:
+        global _session
+        self._constants: dict[bytes, Any] = {}
+        self._mine: _Session | None = None
+        with _lock:
+            if not ray.is_initialized():
+                _begin(dict(ray_kwargs or {}))
+                _session = _Session()
+            if _session is not None and _session.identity == _identity():
+                self._mine = _session
+                _session.users += 1
+
+    def constant(self, value: Any) -> Any:
+        """What to send for bytes or an array that several workers or calls are sent.
+
+        Something large is put into the object store once, and a reference to it is sent.
+        """
+        if len(memoryview(value).cast("B")) <= INLINE_BYTES:
+            return value
+        key = bytes(value)
+        ref = self._constants.pop(key, None)
+        self._constants[key] = ray.put(value) if ref is None else ref
+        if len(self._constants) > CONSTANTS:
+            del self._constants[next(iter(self._constants))]
+        return self._constants[key]
+
+    def close(self) -> None:
+        """Let go; the last one shuts down what the first one began. May be called again."""
+        global _session
+        with _lock:
+            mine, self._mine = self._mine, None
+            self._constants.clear()
+            if mine is None:
+                return
+            mine.users -= 1
+            if mine.users or mine is not _session:
+                return
+            _session = None
+            if ray.is_initialized() and _identity() == mine.identity:
+                ray.shutdown()
+
+
+def free_cores(wanted: float) -> float:
+    """CPUs of the cluster that nobody has claimed; waits a moment until they are ``wanted``."""
+    wanted = min(wanted, ray.cluster_resources().get("CPU", 0.0))
+    deadline = time.monotonic() + ROOM_PATIENCE
+    while (free := ray.available_resources().get("CPU", 0.0)) < wanted:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return free
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """Have what Ray starts here listen on the loopback address only, not on every network.
+
+    Ray does so by itself where it supports no clusters (``ENABLE_RAY_CLUSTER``); otherwise it
+    replaces even a node address of 127.0.0.1 by one that others can reach.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _begin(ray_kwargs: dict[str, Any]) -> None:
+    """Connect to the cluster that was named, or start one."""
+    ray_kwargs = {"logging_level": logging.ERROR, **ray_kwargs}
+    address = ray_kwargs.pop("address", None) or os.environ.get("RAY_ADDRESS") or "local"
+    if address != "local":
+        ray.init(address=address, **ray_kwargs)
+        return
+    small = {
+        "object_store_memory": LOCAL_STORE,
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",
+        "_system_config": dict(LOCAL_SETTINGS),
+    }
+    with on_loopback():
+        ray.init(address="local", **{**small, **ray_kwargs})
+
+
+def _identity() -> tuple[str, str]:
+    context = ray.get_runtime_context()
+    return context.get_node_id(), context.get_job_id()

@@ -1,0 +1,353 @@
+"""RayWorker: the driver's handle on one actor.
+
+What :class:`~plangym_lite.ExternalProcess` promises holds here too. What Ray
+raises of its own means that the actor, its node or an answer of it is lost: ``WorkerDiedError``.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import re
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from plangym_lite.errors import ClosedError, RemoteError, WorkerDiedError
+from plangym_lite.recipe.parcel import Parcel, dumps
+from plangym_lite.transitions import Columns
+from plangym_lite.vectorization.memory.blocks import Block
+from plangym_lite.vectorization.memory.chunks import Piece
+from plangym_lite.vectorization.memory.layout import LeftOver, odd_leaves, put_columns
+from plangym_lite.vectorization.memory.queue import RowQueue
+from plangym_lite.vectorization.ray.actor import Chunk, RemoteEnv
+from plangym_lite.vectorization.ray.cluster import Connection, free_cores
+from plangym_lite.vectorization.worker.attachments import FORGET, Handle, Told, rows_call
+from plangym_lite.vectorization.worker.handler import RowsReply
+from plangym_lite.vectorization.worker.messages import dump, load, load_error
+from plangym_lite.vectorization.worker.proxy import EnvironmentWorker
+from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise
+
+__all__ = ["RayReply", "RayWorker", "START_TIMEOUT"]
+
+
+class RayReply(Promise):
+    """The answer to one call of one actor.
+
+    Args:
+        worker: who was asked.
+        name: for what.
+        future: of what the actor returns.
+        take: makes the answer of it, if it is no error.
+    """
+
+    def __init__(self, worker: Any, name: str, future: Any, take: Callable[[Any], Any]) -> None:
+        self._worker, self._name, self._life = worker, name, worker.life
+        self._future, self._take = future, take
+        self._outcome: tuple[bool, Any] | None = None
+
+    def done(self) -> bool:
+        return self._outcome is not None or self._future.done() or self._is_orphan()
+
+    def result(self, timeout: float | None = None) -> Any:
+        if self._outcome is None:
+            self._outcome = self._settle(timeout)
+            self._future = self._take = None  # type: ignore  # the answer's memory is Ray's
+        succeeded, value = self._outcome
+        if succeeded:
+            return value
+        raise value
+
+    def _settle(self, timeout: float | None) -> tuple[bool, Any]:
+        if self._is_orphan() and not self._future.done():
+            return False, self._worker.error_of("the worker was replaced")
+        try:
+            succeeded, value = self._future.result(timeout)
+            if succeeded:
+                return True, self._take(value)
+        except concurrent.futures.TimeoutError:  # before Python 3.11 not the built-in one
+            raise TimeoutError(f"no answer within {timeout} seconds") from None
+        except RayTaskError as error:  # outside of what _attempt sees: in pickling, say
+            cause = error.cause if isinstance(error.cause, Exception) else RemoteError(str(error))
+            cause.__cause__ = RemoteError(error.traceback_str)
+            return False, cause
+        except RayError as error:
+            why = (
+                self._worker.died(self._name, error)
+                if not self._is_orphan()
+                else "the worker was replaced"
+            )
+            return False, self._worker.error_of(why)
+        return False, load_error(value)
+
+    def _is_orphan(self) -> bool:
+        return self._life != self._worker.life
+
+
+START_TIMEOUT = 60.0
+CLOSED = "the worker was closed"
+
+
+class RayWorker(EnvironmentWorker):
+    """An environment in an actor of a Ray cluster.
+
+    Args:
+        constructor: callable that returns the environment; it travels by value.
+        start: start now and wait until the environment stands; ``False``: see ``start``.
+        connection: the tie to the cluster; ``None``: one of its own.
+        options: of the actor, as ``RemoteEnv.options`` takes them.
+        start_timeout: seconds that finding a place and building the environment may take.
+        share_memory: whether an actor on this program's node reads and writes blocks themselves,
+            as a process does; ``False``: rows always travel through Ray.
+    """
+
+    def __init__(
+        self,
+        constructor: Callable[[], Any],
+        start: bool = True,
+        *,
+        connection: Connection | None = None,
+        options: dict[str, Any] | None = None,
+        start_timeout: float | None = START_TIMEOUT,
+        share_memory: bool = True,
+    ) -> None:
+        if not callable(constructor):
+            raise TypeError(f"constructor must be callable, got {constructor!r}")
+        parcel = Parcel.of(constructor)
+        self._recipe, self._known = parcel.pack(), parcel.named
+        self._own = Connection() if connection is None else None
+        self._connection: Any = connection or self._own
+        self.options = dict(options or {})
+        self._start_timeout = start_timeout
+        self._share_memory = share_memory
+        self._bell, self._rope = socket.socketpair()  # rung by each answer that comes
+        self._bell.setblocking(False)
+        self._rope.setblocking(False)
+        self._sample = RowQueue()  # for an actor to find out whether it can open what is ours
+        self.actor: Any = None
+        self.life = 0  # goes up whenever an actor is started or ended
+        self.pid: int | None = None
+        self.why_dead: str | None = None
+        self._starting: Any = None
+        self._farewell: Any = None
+        self._closed = False
+        if start:
+            try:
+                self.start()
+            except BaseException:
+                self.close()
+                raise
+
+    # ---- life ---------------------------------------------------------------------------------
+
+    def start(self, wait_to_start: bool = True, claims_core: bool | None = None) -> None:
+        """Start the actor; with ``wait_to_start=False`` see ``wait_start`` for the rest.
+
+        Unless the options say otherwise the actor claims a core of the cluster, or, when none is
+        free, shares those that others have claimed.
+        """
+        if self._closed:
+            raise ClosedError(CLOSED)
+        if self.actor is not None:
+            raise RuntimeError("the actor was started before")
+        options = {"scheduling_strategy": "SPREAD", **self.options}
+        if "num_cpus" not in options:
+            claims_core = free_cores(1.0) >= 1.0 if claims_core is None else claims_core
+            options["num_cpus"] = int(claims_core)
+        recipe = self._connection.constant(self._recipe)
+        remote: Any = RemoteEnv  # which ray.remote has made something else of
+        self.actor = remote.options(**options, max_restarts=0).remote(recipe)
+        self.life += 1
+        self.spec, self.why_dead, self._farewell = None, None, None
+        self.takes_pieces, self._told = False, Told()
+        here = ray.get_runtime_context().get_node_id(), Handle.of(self._sample.fd)
+        self._starting = self._ask("starting", self.actor.begin, here)
+        if wait_to_start:
+            self.wait_start(self._start_timeout)
+
+    def wait_start(self, timeout: float | None = None) -> None:
+        """Wait until the environment stands.
+
+        Raises:
+            TimeoutError: not within ``timeout`` seconds; wait again or close.
+            Exception: what the constructor raised; the actor is gone.
+            WorkerDiedError: the actor ended before.
+        """
+        if self._starting is None:
+            return
+        try:
+            ready, self.pid, self._node, is_here = self._starting.result(timeout)
+        except (TimeoutError, WorkerDiedError):
+            raise
+        except Exception as error:
+            self._end()
+            self.why_dead = f"the worker could not start: {error!r}"
+            raise
+        self.spec, self._starting = ready.spec, None
+        self.takes_pieces = is_here and self._share_memory
+
+    def restart(self) -> None:
+        if self._closed:
+            raise ClosedError(CLOSED)
+        self._end()
+        if self.takes_pieces:
+            _await_end(self.pid)
+        try:
+            self.start()
+        except BaseException as error:
+            self._end()
+            self.why_dead = f"its restart failed: {error!r}"
+            raise
+
+    def request_close(self) -> None:
+        if self.actor is not None and self.why_dead is None and self._farewell is None:
+            with suppress(Exception):  # the cluster may be gone
+                self._farewell = self.actor.close.remote().future()
+
+    def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        if self._closed:
+            return
+        self.request_close()
+        self._closed = True
+        if self._farewell is not None:
+            with suppress(Exception):
+                self._farewell.result(timeout)
+        self._end()
+        self._bell.close()
+        self._rope.close()
+        self._sample.close()
+        if self._own is not None:
+            self._own.close()
+
+    def _end(self) -> None:
+        """End the actor; who still waits for it is told so."""
+        actor, self.actor = self.actor, None
+        self.life += 1
+        if actor is not None and ray.is_initialized():
+            with suppress(Exception):
+                ray.kill(actor)
+
+    def fileno(self) -> int:
+        self._open()
+        return self._bell.fileno()
+
+    def is_ready(self) -> bool:
+        rang = self.why_dead is not None
+        with suppress(BlockingIOError):
+            while self._bell.recv(4096):
+                rang = True
+        return rang
+
+    # ---- requests -----------------------------------------------------------------------------
+
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
+        payload = dumps((name, args, kwargs), self._known)
+        actor = self._open()
+        return self._ask(name, actor.call, self._connection.constant(payload))
+
+    def access(self, name: str) -> Any:
+        is_method, value = self._ask(name, self._open().access, name).result()
+        if not is_method:
+            return value
+        return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
+
+    def run_rows(
+        self, block: Block, piece: Piece, left_over: LeftOver, queue: Any = None
+    ) -> Promise:
+        if self.takes_pieces:
+            return self._share_rows(block, piece, left_over, queue)
+        actor, form = self._open(), block.layout.form
+        rows = block.columns.rows_of(*piece, left_over)
+        base: tuple[Any, ...] = ()
+        if _all_the_same(rows.states):
+            base = (self._connection.constant(rows.states[:1]),)
+            rows = rows._replace(states=None)
+
+        def take(answer: tuple[tuple[Any, ...], bytes]) -> RowsReply:
+            out, place = Columns._make([*answer[0], form]), block.columns.out_of(*piece)
+            if out.observs is None and form.observs is not None:
+                np.concatenate(ray.get(large), out=place.observs)
+            put_columns(place, out)
+            return RowsReply(load(answer[1]), odd_leaves(out))
+
+        chunk: Chunk = (tuple(rows), tuple(form))
+        answer, large = actor.run_rows.remote(chunk, *base)
+        return self._promise("step_batch", answer, take)
+
+    def _share_rows(
+        self, block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None
+    ) -> Promise:
+        call = self._open().call
+        for name, args, fd in self._told.missing(block, queue):
+            call.remote(dumps((name, args, {}), self._known), Handle.of(fd))
+        return self._ask("step_batch", call, rows_call(block, piece, left_over, queue, self._known))
+
+    def forget_block(self, number: int) -> None:
+        if self._told.forget(number) and self.actor is not None and self.why_dead is None:
+            self.actor.call.remote(dump((FORGET, (number,), {})))
+
+    def _ask(self, name: str, method: Any, *args: Any, take: Callable[[Any], Any] = load) -> Any:
+        return self._promise(name, method.remote(*args), take)
+
+    def _promise(self, name: str, ref: Any, take: Callable[[Any], Any]) -> RayReply:
+        future = ref.future()
+        future.add_done_callback(self._ring)
+        return RayReply(self, name, future, take)
+
+    def _ring(self, future: Any) -> None:
+        """Say that an answer has come; in a thread of Ray's."""
+        with suppress(OSError):
+            self._rope.send(b"\0")
+
+    def _open(self) -> Any:
+        if self._closed:
+            raise ClosedError(CLOSED)
+        if self.why_dead is not None:
+            raise WorkerDiedError(self.why_dead)
+        if self.actor is None:
+            raise RuntimeError("the actor was not started: call start()")
+        if self._starting is not None:
+            self.wait_start()
+        return self.actor
+
+    def died(self, name: str, error: RayError) -> str:
+        """The actor, or its answer to ``name``, is lost: remember why, for everyone who waits."""
+        if self.why_dead is None:
+            who = f"worker actor {self.pid} on {self._node}" if self.pid else "a worker actor"
+            self.why_dead = f"{who} died before it answered {name!r} ({_reason(error)})"
+        return self.why_dead
+
+    def error_of(self, why: str) -> Exception:
+        """What to raise for a call that will not be answered."""
+        return ClosedError(CLOSED) if self._closed else WorkerDiedError(why)
+
+
+def _all_the_same(states: Any) -> bool:
+    """Whether all rows of an array of states are the same bytes, and there are several."""
+    if not isinstance(states, np.ndarray) or len(states) < 2 or states[0].size == 0:
+        return False
+    data = states.view(np.uint8)
+    return bool((data[0] == data[-1]).all() and (data == data[0]).all())
+
+
+def _await_end(pid: int | None) -> None:
+    """Wait until a killed process of this machine writes no more, to memory that is shared."""
+    deadline = time.monotonic() + CLOSE_TIMEOUT
+    with suppress(OSError):  # it is gone
+        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
+            if time.monotonic() > deadline:
+                raise WorkerDiedError(f"worker actor {pid} was killed, but does not end")
+            time.sleep(1e-3)
+
+
+def _reason(error: RayError) -> str:
+    """What Ray says of a death, without its advice."""
+    text = " ".join(str(error).split())
+    found = re.search(r"because (.*?)(?: Some common causes|$)", text)
+    return (found.group(1) if found else text)[:400]

@@ -1,0 +1,1 @@
+"""A worker: a place where one environment lives, and how one talks with it."""

@@ -1,0 +1,93 @@
+"""InlineWorker: a worker in this process, which makes everything above it testable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from plangym_lite.errors import ClosedError
+from plangym_lite.vectorization.memory.blocks import Block
+from plangym_lite.vectorization.memory.chunks import Piece
+from plangym_lite.vectorization.memory.layout import LeftOver
+from plangym_lite.vectorization.memory.queue import RowQueue
+from plangym_lite.vectorization.worker.handler import Desk
+from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise, Worker
+
+__all__ = ["InlineWorker"]
+
+
+class _Kept(Promise):
+    """An answer that is already here."""
+
+    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
+        self._value: Any = None
+        self._error: BaseException | None = None
+        try:
+            self._value = function(*args)
+        except Exception as error:
+            self._error = error
+
+    def done(self) -> bool:
+        return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class InlineWorker(Worker):
+    """A worker without a process of its own.
+
+    Args:
+        constructor: called at once; returns the environment.
+    """
+
+    takes_pieces = True
+
+    def __init__(self, constructor: Callable[[], Any]) -> None:
+        self._constructor = constructor
+        self._desk: Desk | None = Desk(constructor())
+        self.spec = getattr(self._desk.env, "batch_spec", None)
+
+    @property
+    def env(self) -> Any:
+        """The environment."""
+        return self._open().env
+
+    def restart(self) -> None:
+        self._open()
+        self.close()
+        self._desk = Desk(self._constructor())
+
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
+        return _Kept(self._open().call, name, args, kwargs)
+
+    def access(self, name: str) -> Any:
+        is_method, value = self._open().access(name)
+        if not is_method:
+            return value
+        return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
+
+    def run_rows(
+        self, block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None = None
+    ) -> Promise:
+        desk = self._open()
+        desk.blocks[block.number], desk.queue = block.columns, queue
+        return _Kept(desk.run_rows, block.number, *piece, left_over, queue is not None)
+
+    def forget_block(self, number: int) -> None:
+        if self._desk is not None:
+            self._desk.blocks.pop(number, None)
+
+    def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        if self._desk is not None:
+            desk, self._desk = self._desk, None
+            desk.blocks.clear()
+            if hasattr(desk.env, "close"):
+                desk.env.close()
+
+    def _open(self) -> Desk:
+        if self._desk is None:
+            raise ClosedError("the worker was closed")
+        return self._desk

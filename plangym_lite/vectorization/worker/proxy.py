@@ -1,0 +1,161 @@
+"""The verbs of an environment, spoken to a worker.
+
+Every verb takes ``blocking``: ``True`` gives the result, ``False`` at once a promise of it; and
+``timeout``: seconds for the whole call. A worker that has not answered by then is replaced by a
+fresh one, whose environment knows nothing of what went before.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+
+from plangym_lite.transitions import empty_tree
+from plangym_lite.vectorization.worker.worker import Worker, time_limit
+
+__all__ = ["ArraySpec", "EnvironmentWorker", "HasSpecs", "TimeStepSpec", "spec_of_space"]
+
+
+class ArraySpec(NamedTuple):
+    """What one array looks like; ``minimum`` and ``maximum`` can be reached."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    minimum: Any
+    maximum: Any
+
+
+class TimeStepSpec(NamedTuple):
+    """What a step looks like."""
+
+    step_type: ArraySpec
+    reward: ArraySpec
+    discount: ArraySpec
+    observation: Any
+
+
+def spec_of_space(space: spaces.Space) -> Any:
+    """An :class:`ArraySpec` for each leaf of a space, nested like it; other leaves as they are."""
+
+    def leaf(part: Any) -> Any:
+        bounds = _bounds(part)
+        return part if bounds is None else ArraySpec(part.shape, np.dtype(part.dtype), *bounds)
+
+    return empty_tree(space, leaf)
+
+
+def _bounds(space: Any) -> tuple[Any, Any] | None:
+    if isinstance(space, spaces.Box):
+        return space.low, space.high
+    if isinstance(space, spaces.Discrete):
+        return space.start, space.start + space.n - 1
+    if isinstance(space, spaces.MultiDiscrete):
+        return space.start, space.start + space.nvec - 1
+    return (0, 1) if isinstance(space, spaces.MultiBinary) else None
+
+
+class HasSpecs:
+    """The specs of whatever has an ``observation_space`` and an ``action_space``."""
+
+    observation_space: Any
+    action_space: Any
+
+    def observation_spec(self) -> Any:
+        """What an observation looks like."""
+        return spec_of_space(self.observation_space)
+
+    def action_spec(self) -> Any:
+        """What an action looks like."""
+        return spec_of_space(self.action_space)
+
+    def time_step_spec(self) -> TimeStepSpec:
+        """What a step looks like; its type is 0 for the first, 1 for a middle, 2 for the last."""
+        number = np.dtype(np.float64)
+        return TimeStepSpec(
+            ArraySpec((), np.dtype(np.int64), 0, 2),
+            ArraySpec((), number, -np.inf, np.inf),
+            ArraySpec((), number, 0.0, 1.0),
+            self.observation_spec(),
+        )
+
+
+class EnvironmentWorker(HasSpecs, Worker):
+    """A worker that can be used like the environment that lives in it.
+
+    Each verb does over there what the method of :class:`~plangym_lite.core.PlanEnv` does.
+    """
+
+    def step(
+        self,
+        action: Any,
+        state: Any = None,
+        dt: int = 1,
+        return_state: bool | None = None,
+        *,
+        blocking: bool = True,
+        timeout: float | None = None,
+    ) -> Any:
+        """``PlanEnv.step``."""
+        return self._verb(blocking, timeout, "step", action, state, dt, return_state)
+
+    def step_batch(
+        self,
+        actions: Any,
+        states: Any = None,
+        dt: Any = 1,
+        return_state: bool | None = None,
+        *,
+        blocking: bool = True,
+        timeout: float | None = None,
+    ) -> Any:
+        """``PlanEnv.step_batch``."""
+        return self._verb(blocking, timeout, "step_batch", actions, states, dt, return_state)
+
+    def rollout_batch(
+        self,
+        actions: Any,
+        states: Any = None,
+        dt: Any = 1,
+        return_observs: str | None = "last",
+        *,
+        blocking: bool = True,
+        timeout: float | None = None,
+    ) -> Any:
+        """``PlanEnv.rollout_batch``."""
+        return self._verb(blocking, timeout, "rollout_batch", actions, states, dt, return_observs)
+
+    def reset(
+        self, return_state: bool = False, *, blocking: bool = True, timeout: float | None = None
+    ) -> Any:
+        """``PlanEnv.reset``."""
+        return self._verb(blocking, timeout, "reset", return_state)
+
+    def get_state(self, *, blocking: bool = True, timeout: float | None = None) -> Any:
+        """``PlanEnv.get_state``."""
+        return self._verb(blocking, timeout, "get_state")
+
+    def set_state(self, state: Any, *, blocking: bool = True, timeout: float | None = None) -> Any:
+        """``PlanEnv.set_state``."""
+        return self._verb(blocking, timeout, "set_state", state)
+
+    def render(
+        self, mode: str = "rgb_array", *, blocking: bool = True, timeout: float | None = None
+    ) -> Any:
+        """The picture."""
+        if mode != "rgb_array":
+            raise NotImplementedError(f"only mode 'rgb_array' crosses the border, got {mode!r}")
+        return self._verb(blocking, timeout, "render")
+
+    def _verb(self, blocking: bool, timeout: float | None, name: str, *args: Any) -> Any:
+        if not blocking and timeout is not None:
+            raise ValueError("timeout= is for blocking calls: ask the promise, result(timeout=...)")
+        with time_limit([self], timeout, name, lambda _: self.replace()):
+            promise = self.call(name, *args)
+            return promise.result() if blocking else promise
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self.access(name)

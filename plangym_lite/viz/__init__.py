@@ -1,0 +1,11 @@
+"""Pictures of states, of searches and of games."""
+
+from plangym_lite.viz.sheets import (
+    archive_sheet,
+    contact_sheet,
+    film_plan,
+    plot_tree,
+    tree_sheet,
+)
+
+__all__ = ["archive_sheet", "contact_sheet", "film_plan", "plot_tree", "tree_sheet"]
