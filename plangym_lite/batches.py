@@ -130,7 +130,7 @@ class Batches(Engine):
 
     def get_state(self) -> Any:
         """The current state, complete: a 1-D array of your own, or an opaque picklable value."""
-        self._settle()
+        self._restore_current()
         try:
             return self.save_state()
         except StateOutgrownError:
@@ -144,7 +144,7 @@ class Batches(Engine):
         if self._spec is None:
             shape, dtype = self.state_layout() or (None, None)
             spaces = self.observation_space, self.action_space
-            self._spec = BatchSpec(*spaces, shape, dtype, self.steps_together)
+            self._spec = BatchSpec(*spaces, shape, dtype, self.is_batched)
         return self._spec
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
@@ -162,9 +162,9 @@ class Batches(Engine):
     def draw_images(self, states: Any) -> np.ndarray:
         """The pictures of checked states. Vectorized environments hand them to their workers."""
         if len(states) == 0:
-            self._settle()
+            self._restore_current()
             return self.draw_image()[None][:0]
-        self._leave_home()
+        self._borrow_engine()
         images: Any = None
         for row, state in enumerate(states):
             try:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.batches import Batches
-from plangym_lite.engine import AWAY, CLOSED, READY, TERMINATED, TRUNCATED
+from plangym_lite.engine import BORROWED, CLOSED, READY, TERMINATED, TRUNCATED
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.nested import own_info
 from plangym_lite.recipe.recipe import Recipe, freeze
@@ -72,7 +72,7 @@ class PlanEnv(Batches):
 
         With ``seed`` the episode, and all that follow it, can be repeated.
         """
-        self._come_home()
+        self._return_engine()
         info = own_info(self._begin_episode(seed, options))
         if self.return_image:
             info["rgb"] = self.draw_image()
@@ -81,7 +81,7 @@ class PlanEnv(Batches):
 
     def seed(self, seed: int | None = None) -> list[int | None]:
         """Seed the next reset and ``sample_action``; return the seed in a list."""
-        self._come_home()
+        self._return_engine()
         self._next_seed = seed
         self.action_space.seed(seed)
         return [seed]
@@ -102,7 +102,7 @@ class PlanEnv(Batches):
             ``(obs, reward, terminated, truncated, info)``, with the state in front if asked for.
             ``reward`` is the sum over the frames; ``info["n_step"]`` counts them.
         """
-        self._settle()
+        self._restore_current()
         action, dt = check_action(self.action_space, action), check_dt(dt)
         if state is not None:
             self.set_state(state)
@@ -130,16 +130,16 @@ class PlanEnv(Batches):
         except InvalidStateError:
             self._phase = phase  # the way home, if away in a batch, is not lost
             raise
-        self._home = None
+        self._current_state = None
 
     def observe(self) -> Any:
         """The observation of the current state."""
-        self._settle()
+        self._restore_current()
         return self.current_obs()
 
     def get_image(self) -> np.ndarray:
         """The picture of the current state, ``[height, width, 3]`` uint8."""
-        self._settle()
+        self._restore_current()
         return self.draw_image()
 
     def render(self) -> Any:
@@ -163,7 +163,7 @@ class PlanEnv(Batches):
 
     def close(self) -> None:
         """Free the engine. May be called again."""
-        if self._phase in (READY, AWAY):
+        if self._phase in (READY, BORROWED):
             self._phase = CLOSED
             self.close_engine()
         self._phase = CLOSED
@@ -204,7 +204,7 @@ class PlanEnv(Batches):
             return None
 
     def _has_state(self) -> bool:
-        return self._phase in (READY, AWAY) and self._has_begun
+        return self._phase in (READY, BORROWED) and self._has_begun
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = self.get_state() if self._has_state() else None

@@ -22,7 +22,7 @@ __all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "Engine", "add_note"]
 RUNNING, TERMINATED, TRUNCATED = 0, 1, 2
 """Bits of ``Engine._ended``."""
 
-NEW, READY, AWAY, CLOSED = range(4)
+NEW, READY, BORROWED, CLOSED = range(4)
 """Life of an engine: not set up; in its current state; somewhere inside a batch; closed."""
 
 
@@ -41,7 +41,7 @@ class Engine(ABC):
     return_image: bool = False
 
     _phase: int = NEW
-    _home: Any = None  # the current state while the engine is away in a batch
+    _current_state: Any = None  # the current state while the engine is away in a batch
     _ended: int = RUNNING  # TERMINATED and TRUNCATED bits of the engine's state
     _next_seed: int | None = None
     _spec: BatchSpec | None = None
@@ -92,12 +92,12 @@ class Engine(ABC):
         """Put the engine into ``state`` and set ``_ended``. Do not keep the array: copy."""
         raise self._missing("load_state")
 
-    def save_home(self) -> Any:
+    def save_current(self) -> Any:
         """The engine's state on leaving it for a batch, in whatever form is quickest."""
         return self.save_state()
 
-    def load_home(self, state: Any) -> None:
-        """Put back what ``save_home`` gave."""
+    def load_current(self, state: Any) -> None:
+        """Put back what ``save_current`` gave."""
         self.load_state(state)
 
     def findings(self) -> Any:
@@ -156,7 +156,7 @@ class Engine(ABC):
         """The picture of the engine's state."""
         raise NotImplementedError(f"{type(self).__name__} draws no image")
 
-    def run_together(self, rows: Rows, out: Columns) -> list[dict[str, Any]] | None:
+    def run_batched(self, rows: Rows, out: Columns) -> list[dict[str, Any]] | None:
         """Run all rows of a batch at once, fill ``out`` and return the infos, if that can be done.
 
         ``None``: nothing was done, and the rows are run one by one. The bits must be the same.
@@ -164,8 +164,8 @@ class Engine(ABC):
         return None
 
     @property
-    def steps_together(self) -> bool:
-        """Whether ``run_together`` may run whole batches, so that large pieces of them pay."""
+    def is_batched(self) -> bool:
+        """Whether ``run_batched`` may run whole batches, so that large pieces of them pay."""
         return False
 
     def close_engine(self) -> None:  # noqa: B027
@@ -175,8 +175,8 @@ class Engine(ABC):
 
     def make_transitions(self, rows: Rows, out: Columns) -> list[dict[str, Any]]:
         """Run each row from its state into the same row of ``out``; return the infos."""
-        self._leave_home()
-        together = self.run_together(rows, out)
+        self._borrow_engine()
+        together = self.run_batched(rows, out)
         if together is not None:
             return together
         actions, states, dts, first = rows
@@ -198,12 +198,12 @@ class Engine(ABC):
     @property
     def has_ended(self) -> bool:
         """Whether the current state is the end of an episode."""
-        self._settle()
+        self._restore_current()
         return bool(self._ended)
 
     def step_here(self, action: Any, out: Columns, row: int) -> dict[str, Any]:
         """Step from the current state and stay there, results into one row; return the info."""
-        self._settle()
+        self._restore_current()
         info = self._step_row(action, 1, out, row)
         self._write_end(out, row, None)
         return info
@@ -298,27 +298,27 @@ class Engine(ABC):
         if not self._has_begun:
             self._begin_episode(None, None)
 
-    def _leave_home(self) -> None:
+    def _borrow_engine(self) -> None:
         """Remember the current state once; the engine may then wander from row to row."""
         self._ensure_setup()
-        if self._phase != AWAY:
+        if self._phase != BORROWED:
             self._begin_at_all()
-            self._home = self.save_home()
-            self._phase = AWAY
+            self._current_state = self.save_current()
+            self._phase = BORROWED
 
-    def _come_home(self) -> None:
+    def _return_engine(self) -> None:
         """Be set up, and not away in a batch."""
         if self._phase == READY:
             return
         self._ensure_setup()
-        if self._phase == AWAY:
+        if self._phase == BORROWED:
             self._phase = READY
-            self.load_home(self._home)
-            self._home = None
+            self.load_current(self._current_state)
+            self._current_state = None
 
-    def _settle(self) -> None:
+    def _restore_current(self) -> None:
         """Be set up and in the current state."""
-        self._come_home()
+        self._return_engine()
         self._begin_at_all()
 
     def _ensure_setup(self) -> None:

@@ -20,13 +20,13 @@ from plangym_lite import planners
 from plangym_lite.cli.envs import envs as envs_command
 from plangym_lite.cli.main import main
 from plangym_lite.cli.play.compare import table
-from plangym_lite.cli.play.options import KNOBS, PLANNERS
+from plangym_lite.cli.play.options import OPTIONS, PLANNERS
 from plangym_lite.testing.toy import ToyEnv
 from plangym_lite.viz.film import MAX_PICTURES, Film
 
 TOY = "plangym_lite.testing.toy:ToyEnv"
 JSON_KEYS = {
-    *("name", "planner", "knobs", "seed", "workers", "versions"),
+    *("name", "planner", "planner_options", "seed", "workers", "versions"),
     *("score", "random_score", "steps", "simulator_calls", "frames", "seconds"),
     *("ended", "interrupted", "execute", "score_std", "episodes"),
 }
@@ -108,7 +108,7 @@ def test_plan_writes_what_it_played(folder, capsys, planner):
     assert game["score"] > 0.9
     assert game["ended"]
     assert not game["interrupted"]
-    assert game["knobs"] == {"num_simulations": 200, "rollout_dt": 1}
+    assert game["planner_options"] == {"num_simulations": 200, "rollout_dt": 1}
     assert game["versions"].keys() >= {"plangym_lite", "python", "numpy", "gymnasium", "ale_py"}
     assert game["simulator_calls"] > 0
     assert game["frames"] > 0
@@ -137,14 +137,14 @@ def test_plan_knows_every_planner(folder, planner):
     assert 0 < game["simulator_calls"] <= 500 * game["steps"]
 
 
-def test_knobs_are_those_of_the_planners():
+def test_options_are_those_of_the_planners():
     assert set(PLANNERS) == {name for name in planners.__all__ if name.islower()}
     found = {}
     for planner in PLANNERS:
         for name, parameter in inspect.signature(getattr(planners, planner)).parameters.items():
             if isinstance(parameter.default, (bool, int, float, str)):
                 assert found.setdefault(name, type(parameter.default)) is type(parameter.default)
-    assert {**found, "budget": int} == {name: kind for name, (kind, _) in KNOBS.items()}
+    assert {**found, "budget": int} == {name: kind for name, (kind, _) in OPTIONS.items()}
 
 
 def test_episodes_have_a_seed_each(folder, capsys):
@@ -155,7 +155,7 @@ def test_episodes_have_a_seed_each(folder, capsys):
     assert [len(episode["rewards"]) for episode in game["episodes"]] == [2, 2, 2]
     assert game["steps"] == 6
     assert game["score"] == pytest.approx(-0.02)
-    assert game["knobs"] == {"subtables": False}
+    assert game["planner_options"] == {"subtables": False}
     assert "3 episodes" in capsys.readouterr().out
 
 
@@ -181,7 +181,7 @@ def test_compare_prints_a_table(folder, capsys):
     assert main(command) == 0
     first, second = written(folder)["results"][0], written(folder)["results"][1]
     assert (first["planner"], first["score"]) == ("fractal", pytest.approx(0.96))
-    assert (second["name"], second["knobs"]) == (names[1], {"budget": 500})
+    assert (second["name"], second["planner_options"]) == (names[1], {"budget": 500})
     lines = capsys.readouterr().out.splitlines()
     assert [cell.strip() for cell in lines[0].split("|")][1:-1] == [
         *("environment", "fractal", "cem", "random")
@@ -191,7 +191,7 @@ def test_compare_prints_a_table(folder, capsys):
     assert f"cem on {TOY}: cem needs a Box" in lines[4]
 
 
-def test_compare_refuses_knobs_that_nobody_has(folder, capsys):
+def test_compare_refuses_options_that_nobody_has(folder, capsys):
     assert main(["compare", TOY, "--planners", "mcts,cem", "--walkers", "3"]) == 2
     assert "none of mcts, cem has --walkers" in capsys.readouterr().err
 
@@ -264,7 +264,7 @@ def test_interrupted_it_still_writes(folder, number, workers):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "message"),
+    ("name", "planner_options", "message"),
     [
         ("CartPol-v1", (), "nearest names are CartPole-v1"),
         ("nowhere:Env", (), "nowhere cannot be imported"),

@@ -72,10 +72,10 @@ def test_a_tree_search_does_not_tell_it_from_an_array():
             state = env.step(2, state).state
 
         def search(archive):
-            rng, knobs = np.random.default_rng(3), {"num_simulations": 40, "max_depth": 8}
-            first = mcts(env, state, archive=archive, rng=rng, **knobs)
+            rng, options = np.random.default_rng(3), {"num_simulations": 40, "max_depth": 8}
+            first = mcts(env, state, archive=archive, rng=rng, **options)
             after = env.step(first.action, state).state
-            return mcts(env, after, tree=first.search, rng=rng, **knobs)
+            return mcts(env, after, tree=first.search, rng=rng, **options)
 
         expected, plan = search(None), search(StateArchive())
     size = plan.search.size

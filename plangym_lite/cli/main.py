@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plangym_lite import __version__
-from plangym_lite.cli.play.options import KNOBS, PLANNERS, option_of
+from plangym_lite.cli.play.options import OPTIONS, PLANNERS, flag_of
 from plangym_lite.cli.target import CommandError
 from plangym_lite.errors import PlangymError
 from plangym_lite.system import usable_cores
@@ -86,7 +86,7 @@ def run_plan(args: argparse.Namespace) -> int:
             mp4=args.mp4,
             plot=args.plot,
             json=args.json,
-            knobs=given_knobs(args),
+            planner_options=given_options(args),
         )
     )
 
@@ -106,14 +106,14 @@ def run_compare(args: argparse.Namespace) -> int:
             seed=args.seed,
             frameskip=args.frameskip,
             json=args.json,
-            knobs=given_knobs(args),
+            planner_options=given_options(args),
         )
     )
 
 
-def given_knobs(args: argparse.Namespace) -> dict[str, Any]:
-    """The knobs that were turned."""
-    return {knob: getattr(args, knob) for knob in KNOBS if getattr(args, knob) is not None}
+def given_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of planners that were given."""
+    return {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
 
 
 def run_bench(args: argparse.Namespace) -> int:
@@ -194,15 +194,15 @@ def add_common(parser: argparse.ArgumentParser, episodes: int) -> None:
     add("--seed", type=int, default=0, metavar="N", help="of the first episode")
     add("--frameskip", type=at_least_one, metavar="N", help="frames for each step")
     add("--json", type=Path, metavar="PATH", help="write the numbers")
-    knobs = parser.add_argument_group("knobs of the planners")
-    for knob, (kind, text) in KNOBS.items():
-        option = option_of(knob)
+    group = parser.add_argument_group("options of the planners")
+    for name, (kind, text) in OPTIONS.items():
+        flag = flag_of(name)
         if kind is bool:
             action = argparse.BooleanOptionalAction
-            knobs.add_argument(option, dest=knob, action=action, default=None, help=text)
+            group.add_argument(flag, dest=name, action=action, default=None, help=text)
         else:
             mark = {int: "N", float: "X", str: "KIND"}[kind]
-            knobs.add_argument(option, dest=knob, type=kind, metavar=mark, help=text)
+            group.add_argument(flag, dest=name, type=kind, metavar=mark, help=text)
 
 
 def planners(text: str) -> list[str]:

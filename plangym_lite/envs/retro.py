@@ -17,7 +17,7 @@ import gymnasium as gym
 import stable_retro
 
 from plangym_lite.envs.gymnasium.env import PlangymEnv
-from plangym_lite.envs.verify.exam import Verdict
+from plangym_lite.envs.verify.verification import Verdict
 from plangym_lite.errors import InvalidStateError, NotCloneableError
 
 __all__ = ["RetroEnv", "games", "is_game"]

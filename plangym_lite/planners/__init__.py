@@ -1,6 +1,6 @@
 """Reference planners. They know :class:`~plangym_lite.core.PlanEnv` and nothing else.
 
-Each is a function ``planner(env, state, *, ..., rng) -> PlanOutput``: knobs are keyword-only, the
+Each is a function ``planner(env, state, *, ..., rng) -> PlanOutput``: options are keyword-only, the
 same generator gives the same plan with any number of workers, and the environment's own current
 state stays where it is::
 

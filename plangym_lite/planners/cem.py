@@ -16,7 +16,7 @@ import numpy as np
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.output import PlanOutput
 from plangym_lite.planners.sequences import ActionBox, Sequences
-from plangym_lite.planners.simulator import OnBatch, Simulator, ValueFn, check_knobs
+from plangym_lite.planners.simulator import OnBatch, Simulator, ValueFn, check_options
 
 __all__ = ["cem"]
 
@@ -59,10 +59,10 @@ def cem(
 
     Raises:
         TypeError: the actions are not numbers within bounds, or ``rng`` is not a generator.
-        ValueError: a knob is out of range.
+        ValueError: an option is out of range.
     """
     box = ActionBox(env, "cem")
-    check_knobs(discount, {"budget": budget, "horizon": horizon, "iterations": iterations})
+    check_options(discount, {"budget": budget, "horizon": horizon, "iterations": iterations})
     size = budget // (iterations * horizon)
     if size < 2:
         raise ValueError(f"budget must be at least {2 * iterations * horizon}, got {budget}")

@@ -20,7 +20,7 @@ from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.output import PlanOutput
-from plangym_lite.planners.simulator import OnBatch, Simulator, check_knobs, flatten, one_hot
+from plangym_lite.planners.simulator import OnBatch, Simulator, check_options, flatten, one_hot
 
 __all__ = ["Swarm", "fractal"]
 
@@ -84,10 +84,10 @@ def fractal(
         ``search`` is the :class:`Swarm`.
 
     Raises:
-        ValueError: a knob is out of range.
+        ValueError: an option is out of range.
         TypeError: ``rng`` is not a generator.
     """
-    check_knobs(discount, {"budget": budget, "walkers": walkers, "rollout_dt": rollout_dt})
+    check_options(discount, {"budget": budget, "walkers": walkers, "rollout_dt": rollout_dt})
     if not 2 <= walkers <= budget:
         raise ValueError(f"walkers must be from 2 to budget {budget}, got {walkers}")
     simulator, swarm = Simulator(env, rng, on_batch), Swarm(walkers)

@@ -22,7 +22,7 @@ from gymnasium import spaces
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.features import features_of
 from plangym_lite.planners.output import PlanOutput
-from plangym_lite.planners.simulator import OnBatch, Simulator, check_knobs, one_hot
+from plangym_lite.planners.simulator import OnBatch, Simulator, check_options, one_hot
 from plangym_lite.planners.tree import room_for
 from plangym_lite.states.archive import StateArchive
 
@@ -133,11 +133,11 @@ def go_explore(
         the chosen action of a discrete space, ``search`` are the :class:`Cells`.
 
     Raises:
-        ValueError: a knob is out of range.
+        ValueError: an option is out of range.
         TypeError: ``rng`` is not a generator, or no cells are known for the observations.
     """
     counts = {"budget": budget, "batch_size": batch_size, "explore_steps": explore_steps}
-    check_knobs(discount, counts)
+    check_options(discount, counts)
     if not 0.0 <= repeat < 1.0:
         raise ValueError(f"repeat must be in [0, 1), got {repeat}")
     simulator, cells = Simulator(env, rng, on_batch), Cells(state, budget, archive)

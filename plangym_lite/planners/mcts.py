@@ -28,7 +28,7 @@ from plangym_lite.planners.simulator import (
     Simulator,
     ValueFn,
     check_discrete,
-    check_knobs,
+    check_options,
     policies_at,
     values_after,
 )
@@ -91,13 +91,13 @@ def mcts(
 
     Raises:
         TypeError: the actions are not discrete, or ``rng`` is not a generator.
-        ValueError: a knob is out of range.
+        ValueError: an option is out of range.
     """
     first, n_actions = check_discrete(env, "mcts")
     counts = {"num_simulations": num_simulations, "max_depth": max_depth}
     if budget is not None:
         num_simulations = counts["budget"] = budget
-    check_knobs(discount, {**counts, "batch_size": batch_size, "rollout_dt": rollout_dt})
+    check_options(discount, {**counts, "batch_size": batch_size, "rollout_dt": rollout_dt})
     cost = 1 if value_fn is not None else 1 + -(-(max_depth - 1) // rollout_dt)  # of a leaf
     if budget is not None and budget < cost:
         raise ValueError(f"budget {budget} is too small: a leaf costs up to {cost} calls")

@@ -27,7 +27,7 @@ from jax.experimental import io_callback
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import InvalidStateError
-from plangym_lite.planners.simulator import ValueFn, check_knobs
+from plangym_lite.planners.simulator import ValueFn, check_options
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.transitions import empty_columns, map_leaves
 from plangym_lite.validation import check_states
@@ -62,7 +62,7 @@ class SimulatorModel:
 
     Raises:
         TypeError: the actions are not discrete, or states are not arrays.
-        ValueError: a knob is out of range, or both ``evaluate`` and ``value_fn`` are given.
+        ValueError: an option is out of range, or both ``evaluate`` and ``value_fn`` are given.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class SimulatorModel:
         value_fn: ValueFn | None = None,
         archive: StateArchive | None = None,
     ) -> None:
-        check_knobs(discount, {"dt": dt})
+        check_options(discount, {"dt": dt})
         if evaluate is not None and value_fn is not None:
             raise ValueError(
                 "give evaluate or value_fn: one of them must say what states are worth"

@@ -15,7 +15,7 @@ from plangym_lite.planners.simulator import (
     OnBatch,
     Simulator,
     ValueFn,
-    check_knobs,
+    check_options,
     one_hot,
     values_after,
 )
@@ -66,11 +66,11 @@ def random_shooting(
         action of a discrete space, ``search`` is :class:`Shots`.
 
     Raises:
-        ValueError: a knob is out of range.
+        ValueError: an option is out of range.
         TypeError: ``rng`` is not a generator.
     """
     counts = {"num_simulations": num_simulations, "max_depth": max_depth, "rollout_dt": rollout_dt}
-    check_knobs(discount, counts)
+    check_options(discount, counts)
     if budget is not None:
         num_simulations = budget // -(-max_depth // rollout_dt)
         if num_simulations < 1:

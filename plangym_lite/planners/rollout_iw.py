@@ -32,7 +32,7 @@ from plangym_lite.planners.simulator import (
     Simulator,
     ValueFn,
     check_discrete,
-    check_knobs,
+    check_options,
     policies_at,
     values_after,
 )
@@ -101,10 +101,10 @@ def rollout_iw(
     Raises:
         TypeError: the actions are not discrete, the observations have no features, or ``rng``
             is not a generator.
-        ValueError: a knob is out of range.
+        ValueError: an option is out of range.
     """
     first, n_actions = check_discrete(env, "rollout_iw")
-    check_knobs(discount, {"budget": budget, "max_depth": max_depth, "batch_size": batch_size})
+    check_options(discount, {"budget": budget, "max_depth": max_depth, "batch_size": batch_size})
     if risk_aversion < 1:
         raise ValueError(f"risk_aversion must be at least 1, got {risk_aversion}")
     looks, simulator = (

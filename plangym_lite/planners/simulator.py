@@ -22,7 +22,7 @@ __all__ = [
     "Simulator",
     "ValueFn",
     "check_discrete",
-    "check_knobs",
+    "check_options",
     "flatten",
     "one_hot",
     "policies_at",
@@ -210,7 +210,7 @@ def check_discrete(env: PlanEnv, planner: str) -> tuple[int, int]:
     return int(space.start), int(space.n)
 
 
-def check_knobs(discount: float, counts: dict[str, int]) -> None:
+def check_options(discount: float, counts: dict[str, int]) -> None:
     """Raise ``ValueError`` unless ``discount`` is in [0, 1] and each count is at least 1."""
     if not 0.0 <= discount <= 1.0:
         raise ValueError(f"discount must be between 0 and 1, got {discount}")

@@ -1,4 +1,4 @@
-"""Seats: several workers, each with an environment of its own that stays where its steps led.
+"""EnvGroup: several workers, each with an environment of its own that stays where its steps led.
 
 Both dialects of vector environments, Gymnasium's and stable-baselines', are spoken by way of this
 class. Unlike a :class:`~plangym_lite.BatchEnv`, whose rows carry their state
@@ -47,31 +47,70 @@ from plangym_lite.vectorization.worker.worker import (
     common_spec,
 )
 
-__all__ = ["Group", "Indices", "Lost", "Seats"]
+__all__ = ["EnvGroup", "Indices", "Lost"]
 
 Indices = int | slice | Iterable[int] | None
 """Which workers: ``None`` for all, a number, a slice or several numbers."""
 
 
-class Group:
-    """Workers with one environment each.
+class Lost(Promise):
+    """The answer of a worker that was dead before it was asked."""
+
+    def __init__(self, error: WorkerDiedError) -> None:
+        self._error = error
+
+    def done(self) -> bool:
+        return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        raise self._error
+
+
+STEP = Form(states=False)
+NO_STATE = ((0,), np.dtype(np.uint8))  # a row of a vector environment carries no state
+
+
+class EnvGroup:
+    """Workers with one environment each, stepped together.
 
     Args:
-        workers: who they are. Those that were found dead are in ``lost``.
+        workers: what they make is a :class:`~plangym_lite.vector.worker_env.WorkerEnv`.
+        shared_limit: bytes of shared memory; see ``BlockPool``.
     """
 
-    def __init__(self, workers: Iterable[Worker]) -> None:
+    def __init__(self, workers: Sequence[Worker], shared_limit: int | None = None) -> None:
         self.workers = list(workers)
-        self.lost: dict[int, WorkerDiedError] = {}
+        self.lost: dict[int, WorkerDiedError] = {}  # those that were found dead
+        self.spec = common_spec(self.workers)
+        shape, dtype = NO_STATE
+        stateless = dataclasses.replace(self.spec, state_shape=shape, state_dtype=dtype)
+        self._row_spec: BatchSpec = stateless
+        self.takes_arrays = has_only_arrays(self.spec.action_space)
+        self._pool = BlockPool(stateless, shared_limit)
+        self._pool.on_drop = [worker.detach for worker in self.workers]
+        self._filler = np.zeros((len(self), *shape), dtype), np.ones(len(self), np.int64)
+        self._seeds: list[list[int | None]] | None = None
+        for worker in self.workers:
+            worker.rows_name = "step"
+        self._under_way: tuple[list[Promise], Block, bool] | None = None
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self.workers)
 
-    def check_idle(self) -> None:
-        """Raise if nothing can be asked now."""
+    @classmethod
+    def of(cls, workers: Sequence[Worker], shared_limit: int | None = None) -> EnvGroup:
+        """The workers as one; if their environments do not fit each other, they are closed."""
+        try:
+            return cls(workers, shared_limit)
+        except BaseException:
+            close_all(workers, timeout=1.0)
+            raise
+
+    # ---- calls ---------------------------------------------------------------------------------
 
     def ask(self, name: str, *args: Any, indices: Indices = None) -> list[Any]:
-        """Call a method of the seats asked, with the same arguments; results in that order."""
+        """Call a method of those asked, with the same arguments; results in that order."""
         chosen = self.chosen(indices)
         return self.ask_each(name, [args] * len(chosen), chosen)
 
@@ -137,57 +176,6 @@ class Group:
         if errors:
             raise errors[0]
         return results
-
-
-class Lost(Promise):
-    """The answer of a worker that was dead before it was asked."""
-
-    def __init__(self, error: WorkerDiedError) -> None:
-        self._error = error
-
-    def done(self) -> bool:
-        return True
-
-    def result(self, timeout: float | None = None) -> Any:
-        raise self._error
-
-
-STEP = Form(states=False)
-NO_STATE = ((0,), np.dtype(np.uint8))  # a row of a vector environment carries no state
-
-
-class Seats(Group):
-    """Workers with one environment each, stepped together.
-
-    Args:
-        workers: what they make is a :class:`~plangym_lite.vector.worker_env.Seat`.
-        shared_limit: bytes of shared memory; see ``BlockPool``.
-    """
-
-    def __init__(self, workers: Sequence[Worker], shared_limit: int | None = None) -> None:
-        super().__init__(workers)
-        self.spec = common_spec(self.workers)
-        shape, dtype = NO_STATE
-        stateless = dataclasses.replace(self.spec, state_shape=shape, state_dtype=dtype)
-        self._row_spec: BatchSpec = stateless
-        self.takes_arrays = has_only_arrays(self.spec.action_space)
-        self._pool = BlockPool(stateless, shared_limit)
-        self._pool.on_drop = [worker.forget_block for worker in self.workers]
-        self._filler = np.zeros((len(self), *shape), dtype), np.ones(len(self), np.int64)
-        self._seeds: list[list[int | None]] | None = None
-        for worker in self.workers:
-            worker.rows_name = "step"
-        self._under_way: tuple[list[Promise], Block, bool] | None = None
-        self._closed = False
-
-    @classmethod
-    def of(cls, workers: Sequence[Worker], shared_limit: int | None = None) -> Seats:
-        """The workers as one; if their environments do not fit each other, they are closed."""
-        try:
-            return cls(workers, shared_limit)
-        except BaseException:
-            close_all(workers, timeout=1.0)
-            raise
 
     # ---- steps --------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, iterate
 
-from plangym_lite.vector.env_group import Indices, Seats
+from plangym_lite.vector.env_group import EnvGroup, Indices
 from plangym_lite.vector.statistics import EpisodeStatistics
 from plangym_lite.vector.worker_env import Factory, seat_recipes
 from plangym_lite.vectorization.process.pool import start_processes
@@ -36,7 +36,7 @@ class SeatedVectorEnv(VectorEnv):
         logging_prefix: log statistics of episodes under this name.
     """
 
-    def __init__(self, seats: Seats, mode: AutoresetMode, logging_prefix: str | None) -> None:
+    def __init__(self, seats: EnvGroup, mode: AutoresetMode, logging_prefix: str | None) -> None:
         self.seats = seats
         self.num_envs = len(seats)
         self.autoreset_mode = mode
@@ -308,7 +308,7 @@ class SubprocVectorEnv(SeatedVectorEnv):
             serially=start_serially,
             timeout=start_timeout,
         )
-        super().__init__(Seats.of(workers, shared_limit), mode, logging_prefix)
+        super().__init__(EnvGroup.of(workers, shared_limit), mode, logging_prefix)
 
 
 class SequentialVectorEnv(SeatedVectorEnv):
@@ -334,4 +334,4 @@ class SequentialVectorEnv(SeatedVectorEnv):
         except BaseException:
             close_all(workers)
             raise
-        super().__init__(Seats.of(workers, None), mode, logging_prefix)
+        super().__init__(EnvGroup.of(workers, None), mode, logging_prefix)

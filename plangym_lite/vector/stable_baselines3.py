@@ -18,7 +18,7 @@ from gymnasium.vector import AutoresetMode
 
 from plangym_lite.errors import AlreadySteppingError, InvalidBatchError, NotSteppingError
 from plangym_lite.validation import check_actions, check_states
-from plangym_lite.vector.env_group import Indices, Seats
+from plangym_lite.vector.env_group import EnvGroup, Indices
 from plangym_lite.vector.worker_env import Factory, seat_recipes
 from plangym_lite.vectorization.process.pool import start_processes
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Worker
@@ -127,7 +127,7 @@ class SubprocVecEnv(VecEnv):
             serially=start_serially,
             timeout=start_timeout,
         )
-        self.seats = Seats.of(workers, shared_limit)
+        self.seats = EnvGroup.of(workers, shared_limit)
         self.num_envs = len(workers)
         self.observation_space = self.seats.spec.observation_space
         self.action_space = self.seats.spec.action_space

@@ -1,4 +1,4 @@
-"""Seat: one environment of a vector environment, on the worker's side.
+"""WorkerEnv: one environment of a vector environment, on the worker's side.
 
 It speaks the worker's own messages: a step of a vector environment is the worker's call to run
 rows, with one row, where the seat stands for the environment. Unlike a row of a batch, the step
@@ -21,7 +21,7 @@ from plangym_lite.nested import copy_element, fit_element, own_info
 from plangym_lite.recipe.recipe import Recipe
 from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row
 
-__all__ = ["Factory", "Seat", "seat_recipes"]
+__all__ = ["Factory", "WorkerEnv", "seat_recipes"]
 
 Factory = Callable[[], Any] | str | EnvSpec
 """Makes an environment; or, where all are such, the id or spec of one, for ``gymnasium.make``."""
@@ -45,11 +45,11 @@ def seat_recipes(factories: Iterable[Factory], mode: AutoresetMode) -> list[Reci
     return [Recipe(_make_seat, (factory, mode)) for factory in factories]
 
 
-def _make_seat(factory: Callable[[], Any], mode: AutoresetMode) -> Seat:
-    return Seat(factory(), mode)
+def _make_seat(factory: Callable[[], Any], mode: AutoresetMode) -> WorkerEnv:
+    return WorkerEnv(factory(), mode)
 
 
-class Seat:
+class WorkerEnv:
     """One environment, a ``PlanEnv`` or a plain Gymnasium one, and when it starts anew.
 
     Args:

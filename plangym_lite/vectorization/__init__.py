@@ -5,7 +5,7 @@
      PARENT                                            CHILD (one a worker)
      ParallelEnv    a local copy, and ...
        BatchEnv     deals rows, gathers results        serve    receives, does, answers
-         ExternalProcess ── Channel ── CALL ────────────> Desk    knows env and blocks
+         ExternalProcess ── Channel ── CALL ────────────> RequestHandler    knows env and blocks
                          <──────────── RESULT ───────────   PlanEnv.make_transitions
          BlockPool  Block <════ shared memory ════>  Block    the loop over rows
                     RowQueue ────── a pipe ─────────────>   what else there is to run
@@ -13,9 +13,6 @@
 Messages are small and carry request ids; states, actions, observations and numbers lie in shared
 memory, written in place by the child. Most rows of a batch are dealt in large pieces, by messages;
 the rest is taken by whoever is done with them. :class:`InlineWorker` stands for a child in tests.
-
-The vector environments run on the same workers: a :class:`Seat` stands there for the environment,
-which stays where its steps led, and ``Seats`` for the ``BatchEnv``.
 """
 
 from plangym_lite.vectorization.dispatch.batch_env import BatchEnv

@@ -185,7 +185,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self._batch_env.sync_states(state, blocking, timeout)
 
     @property
-    def steps_together(self) -> bool:
+    def is_batched(self) -> bool:
         return self.batch_spec.together
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:

@@ -5,8 +5,8 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
-from plangym_lite.cli.bench import curves
 
+from plangym_lite.cli.bench import curves
 from plangym_lite.cli.bench.atari import act_only, raw_limit, raw_loop
 from plangym_lite.cli.bench.ours import ATARI, gather, open_env, rollouts, steps
 from plangym_lite.cli.bench.peers import async_vector_env

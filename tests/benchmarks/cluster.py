@@ -32,12 +32,12 @@ def time_round(env, states, actions, batches):
 
 def compare(obs_type, chunk_size, use_caller, options):
     """Print one line of the table."""
-    knobs = {"obs_type": obs_type, "frameskip": 4, "use_caller": use_caller}
+    options = {"obs_type": obs_type, "frameskip": 4, "use_caller": use_caller}
     count = options.workers
     envs = {
-        "processes": ParallelEnv(AtariEnv, GAME, n_workers=count, **knobs),
+        "processes": ParallelEnv(AtariEnv, GAME, n_workers=count, **options),
         "ray": RayEnv(
-            AtariEnv, GAME, n_workers=count, chunk_size=chunk_size, share_memory=False, **knobs
+            AtariEnv, GAME, n_workers=count, chunk_size=chunk_size, share_memory=False, **options
         ),
     }
     rng = np.random.default_rng(0)

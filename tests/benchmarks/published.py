@@ -51,23 +51,23 @@ PLANNERS: dict[str, dict[str, Any]] = {
     "mcts": {"max_depth": 10, "rollout_dt": 2, "batch_size": 4},
     "random_shooting": {"max_depth": 10, "rollout_dt": 2},
 }
-"""Planners and their knobs; all of them get ``budget`` simulator calls per decision."""
+"""Planners and their options; all of them get ``budget`` simulator calls per decision."""
 KEEPS_TREE = ("rollout_iw", "mcts")
 
 
 def play(env: Any, planner: str, calls: int, episode: int) -> dict[str, Any]:
     """Play one episode by the protocol; return what happened."""
-    decide, knobs = getattr(planners, planner), dict(PLANNERS[planner])
+    decide, options = getattr(planners, planner), dict(PLANNERS[planner])
     rng, start = np.random.default_rng(episode), time.perf_counter()
     state, _, _ = env.reset(seed=episode)
     score, frames, decisions, simulator_calls, ended = 0.0, 0, 0, 0, False
     while frames < MAX_FRAMES and not ended:
         action = 0
         if frames >= NOOP_FRAMES:
-            output = decide(env, state, budget=calls, rng=rng, **knobs)
+            output = decide(env, state, budget=calls, rng=rng, **options)
             action = output.action
             if planner in KEEPS_TREE:
-                knobs["tree"] = output.search
+                options["tree"] = output.search
             decisions += 1
             simulator_calls += output.search.simulator_calls
         state, _, reward, terminated, truncated, info = env.step(action, state)

@@ -164,12 +164,12 @@ def _measure_ours(env: Any, states: list[Any], clock: Clock) -> None:
         forget()
         env.save_state(row)
 
-    env._leave_home()
+    env._borrow_engine()
     env.load_state(states[0])
     env._transition(env.sample_action(), 1)
     clock.take("batch_save", save_state)
     clock.take("batch_load", arrive(env.load_state), states)
-    env._settle()
+    env._restore_current()
 
 
 def _forgetter(env: Any) -> Callable[[], None]:

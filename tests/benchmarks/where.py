@@ -18,12 +18,12 @@ from plangym_lite.envs.atari.env import AtariEnv
 from plangym_lite.vectorization.dispatch.dispatcher import Deal
 from plangym_lite.vectorization.memory.blocks import BlockPool
 from plangym_lite.vectorization.memory.layout import BatchColumns
-from plangym_lite.vectorization.memory.results import Gathering
+from plangym_lite.vectorization.memory.results import ResultCollector
 from plangym_lite.vectorization.parallel import ParallelEnv
 from plangym_lite.vectorization.process import server
-from plangym_lite.vectorization.process.process import ExternalProcess, Reply
+from plangym_lite.vectorization.process.process import ExternalProcess, ProcessPromise
 from plangym_lite.vectorization.worker.channel import Channel
-from plangym_lite.vectorization.worker.handler import Desk
+from plangym_lite.vectorization.worker.handler import RequestHandler
 
 GAME = "ALE/MsPacman-v5"
 PARENT = {
@@ -31,9 +31,9 @@ PARENT = {
     "check the arguments": [(batches, "prepare_rows")],
     "copy states and actions in": [(BatchColumns, "fill")],
     "write requests": [(ExternalProcess, "run_rows"), (Channel, "send")],
-    "read answers": [(ExternalProcess, "take_in"), (Reply, "result")],
+    "read answers": [(ExternalProcess, "take_in"), (ProcessPromise, "result")],
     "find a block": [(BlockPool, "acquire")],
-    "copy states and small observations out, hand out the result": [(Gathering, "finish")],
+    "copy states and small observations out, hand out the result": [(ResultCollector, "finish")],
 }
 WORKER = {
     "run frames": [(AtariEnv, "advance")],
@@ -42,7 +42,7 @@ WORKER = {
     "read observations": [(AtariEnv, "write_obs")],
     "loop over rows": [(Engine, "make_transitions")],
     "read requests, wait for them": [(Channel, "receive")],
-    "find the rows": [(Desk, "run_rows")],
+    "find the rows": [(RequestHandler, "run_rows")],
     "write answers": [(server, "dump"), (Channel, "send")],
 }
 

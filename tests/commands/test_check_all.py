@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from plangym_lite.cli.check import check as command
 
+from plangym_lite.cli.check import check as command
 from plangym_lite.cli.check.examine import EXACT, NOT_MADE, REFUSED, WRONG, Row
 from plangym_lite.cli.check.table import as_markdown, as_text, totals_of
 from plangym_lite.cli.check.targets import Target

@@ -8,8 +8,8 @@ import time
 
 import psutil
 import pytest
-from plangym_lite.cli.check import examine as examining
 
+from plangym_lite.cli.check import examine as examining
 from plangym_lite.cli.check.examine import EXACT, NOT_MADE, REFUSED, WRONG, examine
 from plangym_lite.cli.check.survey import survey
 from plangym_lite.cli.check.targets import Target, targets

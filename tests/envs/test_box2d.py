@@ -16,7 +16,7 @@ from tests.same import assert_same
 pytest.importorskip("Box2D")
 
 from plangym_lite.envs.box2d.env import Box2DEnv
-from plangym_lite.envs.box2d.world_snapshot import WorldImages
+from plangym_lite.envs.box2d.world_snapshot import WorldSnapshots
 from plangym_lite.envs.gymnasium.replay import ReplayedEnv
 
 NAMES = [
@@ -256,7 +256,7 @@ def test_an_image_is_the_world_as_it_was(name, options, length, seed):
         each.reset(seed=seed)
     actions = [env.action_space.sample() for _ in range(length)]
     expected = record(fresh, actions)
-    images = WorldImages.of(env)
+    images = WorldSnapshots.of(env)
     taken = []
     for action in actions:
         taken.append(images.save())
@@ -313,9 +313,9 @@ def test_what_an_image_must_have(monkeypatch, forgotten):
 
         monkeypatch.setattr(box2d_image, "load_attributes", forget)
     else:
-        load = WorldImages.load
+        load = WorldSnapshots.load
         monkeypatch.setattr(
-            WorldImages, "load", lambda self, image: load(self, image._replace(chunks=[]))
+            WorldSnapshots, "load", lambda self, image: load(self, image._replace(chunks=[]))
         )
         monkeypatch.setattr(box2d_image, "_free_all", lambda *chunk: None)
     env = gym.make("LunarLander-v3", disable_env_checker=True)

@@ -26,7 +26,7 @@ from tests.same import assert_same
 
 pytest.importorskip("Box2D")
 
-from plangym_lite.envs.box2d.world_snapshot import WorldImages, are_exact
+from plangym_lite.envs.box2d.world_snapshot import WorldSnapshots, are_exact
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 LANDER = "LunarLander-v3"
@@ -171,7 +171,7 @@ def test_an_image_holds_the_layers(wrapper):
     arguments = {"stack_size": 2} if wrapper is FrameStackObservation else {}
     env = wrapper(gym.make(LANDER, disable_env_checker=True), **arguments)
     env.reset(seed=0)
-    images = WorldImages.of(env)
+    images = WorldSnapshots.of(env)
     before = images.save()
     first = [env.step(2) for _ in range(3)]
     for _ in range(2):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from plangym_lite.envs.mujoco import dm_control as adapter
-from plangym_lite.envs.snapshot import mjdata
 from plangym_lite.envs.mujoco.dm_control_tasks import suite
+from plangym_lite.envs.snapshot import mjdata
 
 if importlib.util.find_spec("dm_control") is None:
     pytest.skip("no dm_control", allow_module_level=True)
@@ -326,9 +326,7 @@ class TestNegativeControls:
 
     def test_the_warm_start(self, monkeypatch):
         monkeypatch.setattr(mjdata, "EXPECTED", frozenset())
-        monkeypatch.setattr(
-            mjdata, "SCRATCH", mjdata.SCRATCH | {"qacc_warmstart", "qacc"}
-        )
+        monkeypatch.setattr(mjdata, "SCRATCH", mjdata.SCRATCH | {"qacc_warmstart", "qacc"})
         assert not self.check("humanoid-run").exact
 
     def test_the_model(self, monkeypatch):

@@ -31,10 +31,10 @@ def start(env):
     return env.reset(seed=0)[0]
 
 
-def plan(name, env, state=None, seed=0, **knobs) -> PlanOutput:
+def plan(name, env, state=None, seed=0, **options) -> PlanOutput:
     state = start(env) if state is None else state
-    knobs = {"budget": BUDGET, **knobs}
-    return getattr(planners, name)(env, state, rng=np.random.default_rng(seed), **knobs)
+    options = {"budget": BUDGET, **options}
+    return getattr(planners, name)(env, state, rng=np.random.default_rng(seed), **options)
 
 
 def any_kind(name):
@@ -58,10 +58,10 @@ def test_it_walks_past_the_coin_to_the_treasure(name, kind):
 @pytest.mark.parametrize("name", PLANNERS)
 def test_a_seed_decides_everything_whatever_the_workers(name):
     kind = any_kind(name)
-    knobs = {"budget": 60 if name == "rollout_iw" else BUDGET}  # less than it takes to work off
-    local, other = (summary(plan(name, kind(size=30), seed=seed, **knobs)) for seed in (3, 4))
+    options = {"budget": 60 if name == "rollout_iw" else BUDGET}  # less than it takes to work off
+    local, other = (summary(plan(name, kind(size=30), seed=seed, **options)) for seed in (3, 4))
     with make(kind, n_workers=2, size=30) as env:
-        parallel = summary(plan(name, env, seed=3, **knobs))
+        parallel = summary(plan(name, env, seed=3, **options))
     assert local == parallel
     assert local != other
 
@@ -115,12 +115,12 @@ def test_other_action_spaces_are_refused(name, kind):
 
 
 @pytest.mark.parametrize("name", PLANNERS)
-def test_knobs_out_of_range_are_named(name):
+def test_options_out_of_range_are_named(name):
     known = inspect.signature(getattr(planners, name)).parameters
-    for knob in ("budget", "max_depth", "batch_size", "rollout_dt", "explore_steps", "horizon"):
-        if knob in known:
-            with pytest.raises(ValueError, match=knob):
-                plan(name, any_kind(name)(), **{knob: 0})
+    for option in ("budget", "max_depth", "batch_size", "rollout_dt", "explore_steps", "horizon"):
+        if option in known:
+            with pytest.raises(ValueError, match=option):
+                plan(name, any_kind(name)(), **{option: 0})
     with pytest.raises(ValueError, match="discount"):
         plan(name, any_kind(name)(), discount=1.5)
     with pytest.raises(TypeError, match="Generator"):
@@ -128,7 +128,7 @@ def test_knobs_out_of_range_are_named(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "knobs"),
+    ("name", "options"),
     [
         ("rollout_iw", {"risk_aversion": 0.5}),
         ("rollout_iw", {"features": "pretty"}),
@@ -143,21 +143,21 @@ def test_knobs_out_of_range_are_named(name):
         ("mppi", {"temperature": 0.0}),
     ],
 )
-def test_more_knobs_out_of_range_are_named(name, knobs):
-    with pytest.raises(ValueError, match=next(iter(knobs))):
-        plan(name, any_kind(name)(), **knobs)
+def test_more_options_out_of_range_are_named(name, options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        plan(name, any_kind(name)(), **options)
 
 
 @pytest.mark.parametrize("name", ["random_shooting", "mcts", "rollout_iw", "cem", "mppi"])
 def test_a_value_function_sees_what_the_horizon_hides(name):
     env = any_kind(name)(size=40)
-    knobs = {"horizon": 3} if name in FOR_NUMBERS else {"max_depth": 3}
+    options = {"horizon": 3} if name in FOR_NUMBERS else {"max_depth": 3}
 
     def value_fn(observs, states):
         assert states.shape == (len(observs), 4)
         return observs[:, 0] / 10  # the farther, the better
 
-    action = plan(name, env, value_fn=value_fn, **knobs).action
+    action = plan(name, env, value_fn=value_fn, **options).action
     assert (action[0] > 1 / 3) if name in FOR_NUMBERS else action == RIGHT
 
 
@@ -167,10 +167,10 @@ def test_a_policy_is_followed(name):
         assert len(observs) == len(states)
         return np.tile([0.0, 0.0, 2.0], (len(states), 1))
 
-    knobs = {"budget": 20, "batch_size": 1}
+    options = {"budget": 20, "batch_size": 1}
     if name == "mcts":
-        knobs["value_fn"] = lambda observs, states: np.zeros(len(states))
-    output = plan(name, ToyEnv(size=16), policy_fn=policy_fn, max_depth=40, **knobs)
+        options["value_fn"] = lambda observs, states: np.zeros(len(states))
+    output = plan(name, ToyEnv(size=16), policy_fn=policy_fn, max_depth=40, **options)
     assert output.actions == [RIGHT] * (13 if name == "rollout_iw" else len(output.actions))
     assert len(output.actions) >= 4
 
@@ -194,9 +194,9 @@ def test_an_archive_changes_nothing(name):
     if name != "go_explore":  # the subtree stays where it is
         state = env.step(plain.action, start(env)).state
         size = len(archive)
-        knobs = {"state": state, "budget": 40}
-        plain = plan(name, env, tree=plain.search, **knobs)
-        archived = plan(name, env, tree=archived.search, **knobs)
+        options = {"state": state, "budget": 40}
+        plain = plan(name, env, tree=plain.search, **options)
+        archived = plan(name, env, tree=archived.search, **options)
         assert summary(plain) == summary(archived)
         assert len(archive) <= size + 41
     with pytest.raises(TypeError, match="archive keeps states that are arrays"):

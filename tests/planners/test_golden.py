@@ -36,12 +36,12 @@ SEARCHES = {
 
 
 def search(name: str) -> PlanOutput:
-    kind, knobs = SEARCHES[name]
+    kind, options = SEARCHES[name]
     env = make("ALE/MsPacman-v5", obs_type=kind) if isinstance(kind, str) else kind(size=9)
     with env:
         state = env.reset(seed=0)[0]
         planner = getattr(planners, name.removesuffix("_ms_pacman"))
-        return planner(env, state, rng=np.random.default_rng(5), **knobs)
+        return planner(env, state, rng=np.random.default_rng(5), **options)
 
 
 def golden(name: str) -> dict:

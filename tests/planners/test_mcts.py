@@ -18,9 +18,9 @@ def start(env):
     return env.reset(seed=0)[0]
 
 
-def plan(env, state=None, seed=0, **knobs):
+def plan(env, state=None, seed=0, **options):
     state = start(env) if state is None else state
-    return mcts(env, state, rng=np.random.default_rng(seed), **knobs)
+    return mcts(env, state, rng=np.random.default_rng(seed), **options)
 
 
 def same_output(one: PlanOutput, other: PlanOutput) -> bool:
@@ -35,11 +35,11 @@ def same_output(one: PlanOutput, other: PlanOutput) -> bool:
     )
 
 
-def play(env, seed=0, keep_tree=True, **knobs) -> float:
+def play(env, seed=0, keep_tree=True, **options) -> float:
     """The score of a whole episode."""
     state, score, tree, rng = start(env), 0.0, None, np.random.default_rng(seed)
     for _ in range(30):
-        output = mcts(env, state, rng=rng, tree=tree, **knobs)
+        output = mcts(env, state, rng=rng, tree=tree, **options)
         tree = output.search if keep_tree else None
         state, _, reward, terminated, truncated, _ = env.step(output.action, state)
         score += reward
@@ -194,7 +194,7 @@ def test_more_simulations_on_their_way_than_there_are_leaves():
 
 
 @pytest.mark.parametrize(
-    ("knob", "value"),
+    ("option", "value"),
     [
         ("num_simulations", 0),
         ("max_depth", 0),
@@ -203,9 +203,9 @@ def test_more_simulations_on_their_way_than_there_are_leaves():
         ("discount", 1.1),
     ],
 )
-def test_knobs_out_of_range_are_named(knob, value):
-    with pytest.raises(ValueError, match=knob):
-        plan(ToyEnv(), **{knob: value})
+def test_options_out_of_range_are_named(option, value):
+    with pytest.raises(ValueError, match=option):
+        plan(ToyEnv(), **{option: value})
 
 
 def test_actions_must_be_discrete():

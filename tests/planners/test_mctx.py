@@ -184,8 +184,8 @@ def test_what_mctx_cannot_search_is_refused():
     with NestedToy() as env, pytest.raises(TypeError, match="Discrete"):
         SimulatorModel(env)
     with ToyEnv() as env:
-        for knobs in ({"discount": 1.5}, {"dt": 0}, {"evaluate": len, "value_fn": len}):
+        for options in ({"discount": 1.5}, {"dt": 0}, {"evaluate": len, "value_fn": len}):
             with pytest.raises(ValueError, match=r"discount|dt|evaluate"):
-                SimulatorModel(env, **knobs)
+                SimulatorModel(env, **options)
         with pytest.raises(InvalidStateError):
             SimulatorModel(env).root((), np.zeros((2, 99)))

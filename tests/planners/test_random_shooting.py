@@ -14,9 +14,9 @@ def start(env):
     return env.reset(seed=0)[0]
 
 
-def plan(env, state=None, seed=0, **knobs):
+def plan(env, state=None, seed=0, **options):
     state = start(env) if state is None else state
-    return random_shooting(env, state, rng=np.random.default_rng(seed), **knobs)
+    return random_shooting(env, state, rng=np.random.default_rng(seed), **options)
 
 
 @pytest.mark.parametrize("kind", [ToyEnv, OpaqueToy])
@@ -114,12 +114,12 @@ def test_from_a_terminal_state_nothing_is_expected():
 
 
 @pytest.mark.parametrize(
-    ("knob", "value"),
+    ("option", "value"),
     [("num_simulations", 0), ("max_depth", 0.5), ("rollout_dt", 0), ("discount", -1)],
 )
-def test_knobs_out_of_range_are_named(knob, value):
-    with pytest.raises(ValueError, match=knob):
-        plan(ToyEnv(), **{knob: value})
+def test_options_out_of_range_are_named(option, value):
+    with pytest.raises(ValueError, match=option):
+        plan(ToyEnv(), **{option: value})
 
 
 def test_a_seed_is_not_a_generator():

@@ -14,13 +14,13 @@ from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree
 from plangym_lite.testing.toy import LEFT, RIGHT, ToyEnv
 
 
-def plan(env, state=None, seed=0, **knobs):
+def plan(env, state=None, seed=0, **options):
     state = env.reset(seed=0)[0] if state is None else state
-    return rollout_iw(env, state, rng=np.random.default_rng(seed), **knobs)
+    return rollout_iw(env, state, rng=np.random.default_rng(seed), **options)
 
 
 def by_hand(
-    features: dict[int, list[int]], parents: list[int], rewards=None, n_actions=3, **knobs
+    features: dict[int, list[int]], parents: list[int], rewards=None, n_actions=3, **options
 ) -> Lookahead:
     """A lookahead on a tree whose row ``k`` hangs below ``parents[k - 1]``."""
     tree = Tree.empty(20, n_actions, np.zeros(1))
@@ -29,8 +29,8 @@ def by_hand(
         tree.notes[node] = Note(np.array(features[node]), None)
         tree.filled[node] = True
         tree.rewards[node] = (rewards or {}).get(node, 0.0)
-    knobs = {"max_depth": 10, "subtables": True, **knobs}
-    return Lookahead(tree, 10, rng=np.random.default_rng(0), **knobs)
+    options = {"max_depth": 10, "subtables": True, **options}
+    return Lookahead(tree, 10, rng=np.random.default_rng(0), **options)
 
 
 def test_new_features_and_smaller_depths_are_novel():
@@ -66,8 +66,8 @@ def test_what_is_too_deep_or_over_is_worked_off():
 @pytest.mark.parametrize("subtables", [True, False])
 def test_branches_that_earn_more_have_a_table_of_their_own(subtables):
     rewards = {1: 0.0, 2: 1.0, 3: 1.5, 4: -5.0}
-    knobs = {"subtables": subtables, "n_actions": 4}
-    search = by_hand({k: [0] for k in range(5)}, [0, 0, 0, 0], rewards, **knobs)
+    options = {"subtables": subtables, "n_actions": 4}
+    search = by_hand({k: [0] for k in range(5)}, [0, 0, 0, 0], rewards, **options)
     assert not search._is_open(1)
     assert search._is_open(2) == subtables
     assert not search._is_open(3)  # between the same powers of two

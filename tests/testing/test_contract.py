@@ -192,7 +192,7 @@ class TestBrokenToys:
         assert report.difference.startswith("terminals")
 
     def test_a_batch_that_moves_something(self, monkeypatch):
-        monkeypatch.setattr(ToyEnv, "_settle", lambda self: setattr(self, "_phase", 1))
+        monkeypatch.setattr(ToyEnv, "_restore_current", lambda self: setattr(self, "_phase", 1))
         assert "current before the batches" in check_exact(slippery()).difference
 
     def test_rows_that_leak_into_each_other(self, monkeypatch):

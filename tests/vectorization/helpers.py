@@ -130,7 +130,7 @@ class ScriptedWorker(Worker):
 
     access = call
 
-    def forget_block(self, number):
+    def detach(self, number):
         pass
 
 

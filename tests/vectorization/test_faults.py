@@ -136,8 +136,8 @@ def test_worker_killed_between_batches(env, victims):
 @pytest.mark.parametrize("kind", [ToyEnv, OpaqueToy])
 @pytest.mark.parametrize("victims", [[0], [1], [0, 1]])
 def test_worker_killed_in_a_batch(kind, victims, tmp_path):
-    knobs = {"sleep_at": STAY, "sleep_for": 0.02}
-    with ParallelEnv(kind, n_workers=2, slip=0.3, **knobs) as env, kind(slip=0.3) as local:
+    options = {"sleep_at": STAY, "sleep_for": 0.02}
+    with ParallelEnv(kind, n_workers=2, slip=0.3, **options) as env, kind(slip=0.3) as local:
         state = env.get_state()
         pids = [env.batch_env[index].pid for index in victims]
         killer = threading.Timer(0.1, lambda: [os.kill(pid, signal.SIGKILL) for pid in pids])
@@ -159,13 +159,13 @@ def test_row_that_crashes_its_worker_once(size, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "knobs", "end"),
+    ("kind", "options", "end"),
     [(ToyEnv, {"exit_at": LEFT}, "exit code 3"), (Segfaulting, {}, "SIGSEGV")],
     ids=["exit", "segfault"],
 )
 @pytest.mark.parametrize("row", [0, 17, 29])
-def test_row_that_crashes_its_worker_every_time(kind, knobs, end, row):
-    with ParallelEnv(kind, n_workers=2, slip=0.3, **knobs) as env:
+def test_row_that_crashes_its_worker_every_time(kind, options, end, row):
+    with ParallelEnv(kind, n_workers=2, slip=0.3, **options) as env:
         (_, states, dts), expected = batch_of(env)
         actions = [RIGHT] * 30
         actions[row] = LEFT

@@ -53,7 +53,7 @@ def test_pieces_are_large_where_rows_are_stepped_together():
     assert lengths == [96, 96, 32, 32]
     with make("CartPole-v1", n_workers=2) as env:
         assert env.batch_spec.together
-        assert env.steps_together
+        assert env.is_batched
         assert env.batch_env[0].spec.together
     with make("CartPole-v1", obs_type="rgb") as env:
         assert not env.batch_spec.together

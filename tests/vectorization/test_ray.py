@@ -158,8 +158,8 @@ class TestRayWorkerHere(TestRayWorker):
 @pytest.mark.parametrize("name", ["opaque states", "nested", "atari rgb"])
 def test_same_answers_as_serial(name, where):
     subject, rng = Subject(MAKERS[name]), np.random.default_rng(0)
-    knobs = {"chunk_size": 7, "use_caller": False, **place(where)}
-    with RayEnv(MAKERS[name], n_workers=2, **knobs) as env:
+    options = {"chunk_size": 7, "use_caller": False, **place(where)}
+    with RayEnv(MAKERS[name], n_workers=2, **options) as env:
         assert {worker.takes_pieces for worker in env.batch_env} == {where == "here"}
         for size in (0, 1, 2, 40):
             picks = [(int(row), int(dt)) for row, dt in rng.integers((0, 1), (60, 4), (size, 2))]
@@ -346,8 +346,8 @@ def hears_interrupts():
 @pytest.mark.usefixtures("hears_interrupts")
 @pytest.mark.parametrize("where", ["here", "on two nodes"])
 def test_interrupted_batch(where):
-    knobs = {"sleep_at": STAY, "sleep_for": 0.1, **place(where)}
-    with RayEnv(ToyEnv, n_workers=2, **knobs) as env, ToyEnv() as local:
+    options = {"sleep_at": STAY, "sleep_for": 0.1, **place(where)}
+    with RayEnv(ToyEnv, n_workers=2, **options) as env, ToyEnv() as local:
         state = env.get_state()
         timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
         timer.start()
@@ -362,8 +362,8 @@ def test_interrupted_batch(where):
 
 @pytest.fixture(scope="class", params=["here", "on two nodes"])
 def env(cluster, request):
-    knobs = {"slip": 0.3, "sleep_at": STAY, "sleep_for": 0.02, **place(request.param)}
-    with RayEnv(ToyEnv, n_workers=2, chunk_size=1000, **knobs) as env:
+    options = {"slip": 0.3, "sleep_at": STAY, "sleep_for": 0.02, **place(request.param)}
+    with RayEnv(ToyEnv, n_workers=2, chunk_size=1000, **options) as env:
         here = [worker.takes_pieces for worker in env.batch_env]
         assert sorted(here) == [request.param == "here", True]
         yield env
@@ -437,8 +437,8 @@ def test_row_that_ends_its_worker_every_time():
 def test_node_that_dies_in_a_batch(cluster):
     node = cluster.add_node(num_cpus=2, object_store_memory=STORE, resources={"doomed": 2})
     doomed = {"resources": {"doomed": 1}}
-    knobs = {"slip": 0.3, "sleep_at": STAY, "sleep_for": 0.02}
-    with RayEnv(ToyEnv, n_workers=2, worker_options=doomed, **knobs) as env:
+    options = {"slip": 0.3, "sleep_at": STAY, "sleep_for": 0.02}
+    with RayEnv(ToyEnv, n_workers=2, worker_options=doomed, **options) as env:
         for worker in env.batch_env:
             worker.options = {}  # where their successors may live
         arguments, expected = batch_of(env, 60, STAY)

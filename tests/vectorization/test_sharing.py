@@ -15,7 +15,7 @@ from plangym_lite.vectorization.memory.blocks import Block
 from plangym_lite.vectorization.memory.chunks import Piece
 from plangym_lite.vectorization.memory.layout import Layout
 from plangym_lite.vectorization.memory.queue import RowQueue
-from plangym_lite.vectorization.worker.attachments import Handle, Told
+from plangym_lite.vectorization.worker.attachments import Attachments, Handle
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="no such files here")
 
@@ -85,7 +85,7 @@ def test_no_other_file_is_taken_for_it(queue):
 def test_everything_is_told_once(uses):
     with make("CartPole-v1") as env:
         blocks = [Block(Layout(env.batch_spec, 9)) for _ in range(2)]
-    queues, told, known, last = [RowQueue(), RowQueue()], Told(), set(), None
+    queues, told, known, last = [RowQueue(), RowQueue()], Attachments(), set(), None
     for which, with_queue, forgets in uses:
         block, queue = blocks[which], queues[which] if with_queue else None
         fds = [fd for _, _, fd in told.missing(block, queue)]
@@ -101,7 +101,7 @@ def test_everything_is_told_once(uses):
 
 
 def test_what_could_not_be_sent_is_told_again(blocks, queue):
-    told = Told()
+    told = Attachments()
     for _ in range(2):
         name, _, fd = next(told.missing(blocks[0], queue))
         assert (name, fd) == ("@queue", queue.fd)

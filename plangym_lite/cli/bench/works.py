@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
+from plangym_lite.cli.bench import peers
 from plangym_lite.cli.bench.atari import act_only, raw_limit, raw_loop
 from plangym_lite.cli.bench.ours import ATARI, rollouts, steps
 from plangym_lite.cli.bench.rounds import Work
-from plangym_lite.cli.bench import peers
 
 __all__ = ["ray_works", "scaling_works", "table"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from plangym_lite import planners
 from plangym_lite.cli.play.game import Game, open_environment, play, progress_bar
-from plangym_lite.cli.play.options import option_of
+from plangym_lite.cli.play.options import flag_of
 from plangym_lite.cli.play.plan import as_record, check_paths, interruptible
 from plangym_lite.cli.target import CommandError, placement
 from plangym_lite.cli.versions import versions
@@ -31,7 +31,9 @@ class CompareOptions:
     seed: int = 0
     frameskip: int | None = None
     json: Path | None = None
-    knobs: dict[str, Any] = field(default_factory=dict)  # each for the planners that have it
+    planner_options: dict[str, Any] = field(
+        default_factory=dict
+    )  # each for the planners that have it
 
 
 @dataclass
@@ -50,9 +52,9 @@ def compare(options: CompareOptions) -> int:
         UnknownEnvironmentError: nothing has one of the names.
     """
     check_paths(options.json)
-    for knob in options.knobs:
-        if not any(knob in knobs_of(planner) for planner in options.planners):
-            raise CommandError(f"none of {', '.join(options.planners)} has {option_of(knob)}")
+    for option in options.planner_options:
+        if not any(option in options_of(planner) for planner in options.planners):
+            raise CommandError(f"none of {', '.join(options.planners)} has {flag_of(option)}")
     found = Comparison()
     with interruptible() as signals:
         try:
@@ -71,14 +73,18 @@ def compare(options: CompareOptions) -> int:
     return 128 + signals[0] if signals else 0
 
 
-def knobs_of(planner: str) -> Any:
+def options_of(planner: str) -> Any:
     """The parameters of a planner."""
     return inspect.signature(getattr(planners, planner)).parameters
 
 
 def play_cell(options: CompareOptions, name: str, planner: str, found: Comparison) -> None:
     """All episodes of one planner on one environment."""
-    knobs = {knob: value for knob, value in options.knobs.items() if knob in knobs_of(planner)}
+    planner_options = {
+        option: value
+        for option, value in options.planner_options.items()
+        if option in options_of(planner)
+    }
     games: list[Game] = []
     total = options.episodes * options.steps
     title, where = f"{planner} on {name}", placement(options.workers, options.ray)
@@ -93,7 +99,7 @@ def play_cell(options: CompareOptions, name: str, planner: str, found: Compariso
                     env,
                     planner,
                     games[-1],
-                    knobs=knobs,
+                    planner_options=planner_options,
                     steps=options.steps,
                     on_batch=on_batch,
                     on_step=bar.update,
@@ -103,7 +109,9 @@ def play_cell(options: CompareOptions, name: str, planner: str, found: Compariso
                 raise
             found.refusals.append(f"{title}: {error}")
             return
-    found.records.append({"name": name, "planner": planner, "knobs": knobs, **as_record(games)})
+    found.records.append(
+        {"name": name, "planner": planner, "planner_options": planner_options, **as_record(games)}
+    )
 
 
 def table(records: list[dict[str, Any]], columns: list[str]) -> str:

@@ -20,14 +20,14 @@ import numpy as np
 from tqdm import tqdm
 
 from plangym_lite import planners
-from plangym_lite.cli.play.options import option_of
+from plangym_lite.cli.play.options import flag_of
 from plangym_lite.cli.target import CommandError, find_target, make_env
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners import OnBatch
 from plangym_lite.registry import adapter_for
 from plangym_lite.viz.film import Film
 
-__all__ = ["Game", "check_knobs_of", "open_environment", "play", "progress_bar"]
+__all__ = ["Game", "check_options_of", "open_environment", "play", "progress_bar"]
 
 OBS_TYPES = {"rollout_iw": "palette", "go_explore": "grayscale"}
 """What planners are shown of an Atari game: pictures where they look, else its memory."""
@@ -54,7 +54,7 @@ def play(
     planner: str,
     game: Game,
     *,
-    knobs: dict[str, Any],
+    planner_options: dict[str, Any],
     steps: int,
     execute: int = 1,
     film: Film | None = None,
@@ -67,7 +67,7 @@ def play(
         env: where.
         planner: name of the planner.
         game: what is known of the game; its ``seed`` decides all.
-        knobs: of the planner, by name.
+        planner_options: of the planner, by name.
         steps: at most so many.
         execute: how many actions of each plan are played before the next is made.
         film: gets a picture of each step.
@@ -75,7 +75,7 @@ def play(
         on_step: called after every step.
     """
     decide: Any = getattr(planners, planner)
-    knobs, rng = dict(knobs), np.random.default_rng(game.seed)
+    planner_options, rng = dict(planner_options), np.random.default_rng(game.seed)
     known = inspect.signature(decide).parameters
     kept = next((name for name in ("tree", "before") if name in known and execute == 1), None)
     random_space = deepcopy(env.action_space)
@@ -94,10 +94,10 @@ def play(
     start = time.perf_counter()
     while game.steps < steps and not game.ended:
         if not plan:
-            output = decide(env, state, **knobs, on_batch=count, rng=rng)
+            output = decide(env, state, **planner_options, on_batch=count, rng=rng)
             plan, game.search = output.actions[:execute], output.search
             if kept is not None:
-                knobs[kept] = output.search
+                planner_options[kept] = output.search
         random_step: Any = env.step(random_space.sample(), random_state)
         step: Any = env.step(plan.pop(0), state)
         game.score += float(step.reward)
@@ -145,9 +145,9 @@ def open_environment(
     return make_env(target, name, **kwargs)
 
 
-def check_knobs_of(planner: str, knobs: dict[str, Any]) -> None:
-    """Raise unless the planner has all of these knobs."""
+def check_options_of(planner: str, planner_options: dict[str, Any]) -> None:
+    """Raise unless the planner has all of these options."""
     known = inspect.signature(getattr(planners, planner)).parameters
-    for knob in knobs:
-        if knob not in known:
-            raise CommandError(f"{planner} has no {option_of(knob)}")
+    for option in planner_options:
+        if option not in known:
+            raise CommandError(f"{planner} has no {flag_of(option)}")

@@ -1,12 +1,12 @@
-"""Which planners the command line knows, and their knobs. Imports nothing: ``--help`` is quick."""
+"""Which planners the command line knows, and their options; ``--help`` is quick."""
 
 from __future__ import annotations
 
-__all__ = ["KNOBS", "PLANNERS", "option_of"]
+__all__ = ["OPTIONS", "PLANNERS", "flag_of"]
 
 PLANNERS = ("mcts", "random_shooting", "rollout_iw", "fractal", "go_explore", "cem", "mppi")
 
-KNOBS: dict[str, tuple[type, str]] = {
+OPTIONS: dict[str, tuple[type, str]] = {
     "num_simulations": (int, "mcts, random_shooting: for each decision, if there is no budget"),
     "budget": (int, "simulator calls for each decision"),
     "discount": (float, "of a reward one step later"),
@@ -30,6 +30,6 @@ KNOBS: dict[str, tuple[type, str]] = {
 }
 
 
-def option_of(knob: str) -> str:
-    """What a knob is called on the command line."""
-    return "--simulations" if knob == "num_simulations" else "--" + knob.replace("_", "-")
+def flag_of(option: str) -> str:
+    """What an option is called on the command line."""
+    return "--simulations" if option == "num_simulations" else "--" + option.replace("_", "-")

@@ -18,7 +18,7 @@ import numpy as np
 
 from plangym_lite.cli.play.game import (
     Game,
-    check_knobs_of,
+    check_options_of,
     open_environment,
     play,
     progress_bar,
@@ -48,7 +48,7 @@ class PlanOptions:
     mp4: Path | None = None
     plot: Path | None = None
     json: Path | None = None
-    knobs: dict[str, Any] = field(default_factory=dict)  # of the planner, by name
+    planner_options: dict[str, Any] = field(default_factory=dict)  # of the planner, by name
 
 
 def plan(options: PlanOptions) -> int:
@@ -58,7 +58,7 @@ def plan(options: PlanOptions) -> int:
         CommandError: something is wrong with the options; nothing was played.
         UnknownEnvironmentError: nothing has that name.
     """
-    check_knobs_of(options.planner, options.knobs)
+    check_options_of(options.planner, options.planner_options)
     check_paths(options.gif, options.mp4, options.json, options.plot)
     if options.mp4 is not None and options.mp4.suffix.lower() != ".mp4":
         raise CommandError(f"--mp4: {options.mp4} does not end in .mp4")
@@ -94,7 +94,7 @@ def play_all(env: PlanEnv, options: PlanOptions, games: list[Game], film: Film |
                 env,
                 options.planner,
                 games[-1],
-                knobs=options.knobs,
+                planner_options=options.planner_options,
                 steps=options.steps,
                 execute=options.execute,
                 film=film if episode == 0 else None,
@@ -136,7 +136,7 @@ def report(env: PlanEnv, options: PlanOptions, games: list[Game], interrupted: b
     print(f"{frames:,} frames in {seconds:.1f} s: {speed:,.0f} frames/s")
     if options.json is not None:
         how_played = asdict(options)
-        kept = ("name", "planner", "knobs", "seed", "execute")
+        kept = ("name", "planner", "planner_options", "seed", "execute")
         record |= {key: how_played[key] for key in kept}
         record |= {"workers": getattr(env, "n_workers", 0), "interrupted": interrupted}
         options.json.write_text(json.dumps({**record, "versions": versions()}, indent=2) + "\n")

@@ -210,7 +210,7 @@ class AtariEnv(PlangymEnv):
     @property
     def ale(self) -> Any:
         """The interface of ale-py, in the current state."""
-        self._settle()
+        self._restore_current()
         return self._base.ale
 
     @property

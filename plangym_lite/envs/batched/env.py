@@ -55,10 +55,10 @@ class KernelEnv(PlangymEnv):
         self._step = type(self._base).step
 
     @property
-    def steps_together(self) -> bool:
+    def is_batched(self) -> bool:
         return self._kernel is not None and self._is_ordinary()
 
-    def run_together(self, rows: Rows, out: Columns) -> list[dict[str, Any]] | None:
+    def run_batched(self, rows: Rows, out: Columns) -> list[dict[str, Any]] | None:
         kernel = self._kernel
         if kernel is None or len(rows.dts) < ENOUGH_ROWS or not self._is_ordinary():
             return None
@@ -103,7 +103,7 @@ class KernelEnv(PlangymEnv):
         self._kernel = None
         expected = self.make_transitions(rows, one_by_one)
         self._kernel, self._trusted[dtype.char] = kernel, True
-        got = self.run_together(rows, together)
+        got = self.run_batched(rows, together)
         return repr(expected) == repr(got) and same_columns(one_by_one, together)
 
     def _random_actions(self, dtype: np.dtype) -> np.ndarray:

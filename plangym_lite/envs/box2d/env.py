@@ -2,7 +2,7 @@
 
 What can be read of a Box2D world (positions, velocities) is not all of it: warm starts, contacts
 and sleeping timers are missing. Playing from the seed again is exact, in every process. So that it
-is seldom needed, each process keeps images of the states that it was asked for (box2d_image.py),
+is seldom needed, each process keeps snapshots of the states that it saved (world_snapshot.py),
 and from a state or from one that follows it only the missing frames are played.
 
 A picture shows what Gymnasium draws where every frame is drawn, whatever was drawn before.
@@ -23,7 +23,7 @@ from plangym_lite.envs.box2d.picture import (
     foreign_layers,
     steady_layer,
 )
-from plangym_lite.envs.box2d.world_snapshot import WorldImages, are_exact
+from plangym_lite.envs.box2d.world_snapshot import WorldSnapshots, are_exact
 from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.envs.snapshot.snapshot import layers_of
 
@@ -32,7 +32,7 @@ __all__ = ["Box2DEnv"]
 MODULE = "gymnasium.envs.box2d."
 REMEMBERED = 256
 TRUSTED: OrderedDict[Any, bool] = OrderedDict()
-"""Whether images are exact in this process: by all layers, outermost first, and their arguments."""
+"""Whether world snapshots are exact in this process: by all layers and their arguments."""
 GYMNASIUMS_OWN = frozenset(
     getattr(gym.wrappers, name)
     for name in (
@@ -44,7 +44,7 @@ GYMNASIUMS_OWN = frozenset(
     )
     if hasattr(gym.wrappers, name)
 )
-"""Wrappers whose attributes are all that they know: images hold them."""
+"""Wrappers whose attributes are all that they know: snapshots hold them."""
 
 
 class Box2DEnv(PlangymEnv):
@@ -97,18 +97,18 @@ class Box2DEnv(PlangymEnv):
             return
         self._sees_pixels = base.__name__ == "CarRacing" and not foreign
         skip = None if foreign else SKIPS.get(base.__name__)
-        images = WorldImages.of if self._can_have_images() else None
-        n_live = self._n_live if images or not foreign else 1
+        snapshots = WorldSnapshots.of if self._can_have_snapshots() else None
+        n_live = self._n_live if snapshots or not foreign else 1
         self.use_replay(
             first=self._gym_env,
             n_live=n_live,
             skip=skip,
-            images=images,
+            checkpoints=snapshots,
             keep_wrappers=bool(foreign),
         )
 
-    def _can_have_images(self) -> bool:
-        """Whether images are exact here; looked at once in a process for equal layers."""
+    def _can_have_snapshots(self) -> bool:
+        """Whether world snapshots are exact here; looked at once in a process for equal layers."""
         key = tuple(_how_made(layer) for layer in self._layers)
         if key not in TRUSTED:
             env = self.make_stack()

@@ -1,4 +1,4 @@
-"""Images of a Box2D world: its memory, copied out and put back at the same addresses.
+"""Snapshots of a Box2D world: its memory, copied out and put back at the same addresses.
 
 ::
 
@@ -7,9 +7,9 @@
        └ ────moved────> proxies to be looked at
     Python's side: the attributes that a step changes, and the generator
 
-Put back in the process and the world that it was taken of, an image is exact: warm starts, contacts
+Put back in the process and the world it was taken of, a snapshot is exact: warm starts, contacts
 and sleeping timers are in it. It cannot leave the process. Where memory is laid out otherwise than
-expected (:meth:`WorldImages.of` looks) there are no images.
+expected (:meth:`WorldSnapshots.of` looks) there are no snapshots.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from plangym_lite.envs.box2d.attributes import load_attributes, save_attributes
 from plangym_lite.envs.box2d.picture import foreign_layers
 from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
 
-__all__ = ["WorldImages", "are_exact"]
+__all__ = ["WorldSnapshots", "are_exact"]
 
-TRIED = 6  # steps before an image is taken, and after
+TRIED = 6  # steps before an snapshot is taken, and after
 
 CHUNK_BYTES = 16 * 1024
 BLOCK_SIZES = (16, 32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640)
@@ -53,7 +53,7 @@ NOTHING = -1
 MOVED_BYTES = 4
 
 
-class Image(NamedTuple):
+class WorldSnapshot(NamedTuple):
     """One moment of a world."""
 
     free_lists: bytes
@@ -65,8 +65,8 @@ class Image(NamedTuple):
     attributes: Any  # of the environment
 
 
-class WorldImages:
-    """Takes images of the world of one environment, and puts them back.
+class WorldSnapshots:
+    """Takes snapshots of the world of one environment, and puts them back.
 
     Args:
         env: one of Gymnasium's Box2D environments, reset; it keeps its world from now on.
@@ -84,17 +84,17 @@ class WorldImages:
         self._find_chunks()
 
     @classmethod
-    def of(cls, env: gym.Env) -> WorldImages | None:
-        """Images of an environment; ``None`` if its memory is not as expected."""
+    def of(cls, env: gym.Env) -> WorldSnapshots | None:
+        """Snapshots of an environment; ``None`` if its memory is not as expected."""
         return cls(env) if _is_as_expected(env.unwrapped.world) else None  # type: ignore
 
-    def save(self) -> Image:
-        """An image of the present."""
+    def save(self) -> WorldSnapshot:
+        """An snapshot of the present."""
         self._find_chunks()
         tail = ctypes.string_at(self._address + FLAGS, END - FLAGS)
         address, _, capacity = NODES.unpack_from(tail, NODES_AT - FLAGS)
         buffer, _, moved = NODES.unpack_from(tail, BUFFERS.start - FLAGS)  # capacity, then count
-        return Image(
+        return WorldSnapshot(
             ctypes.string_at(self._address + FREE_LISTS.start, FREE_LISTS.stop - FREE_LISTS.start),
             [ctypes.string_at(chunk, CHUNK_BYTES) for chunk, _ in self._chunks],
             tail,
@@ -104,35 +104,35 @@ class WorldImages:
             save_attributes(self._base),
         )
 
-    def load(self, image: Image) -> None:
-        """Put an image back."""
+    def load(self, snapshot: WorldSnapshot) -> None:
+        """Put an snapshot back."""
         self._find_chunks()
-        head, first = bytearray(image.free_lists), len(image.chunks)
-        for (address, _), data in zip(self._chunks, image.chunks, strict=False):
+        head, first = bytearray(snapshot.free_lists), len(snapshot.chunks)
+        for (address, _), data in zip(self._chunks, snapshot.chunks, strict=False):
             ctypes.memmove(address, data, CHUNK_BYTES)
         for address, size in self._chunks[first:]:  # come since: nothing but free blocks
             _free_all(address, size, head)
         ctypes.memmove(self._address + FREE_LISTS.start, bytes(head), len(head))
-        self._load_fields(image)
-        self._layers.load(image.layers)
-        load_attributes(self._base, image.attributes)
+        self._load_fields(snapshot)
+        self._layers.load(snapshot.layers)
+        load_attributes(self._base, snapshot.attributes)
 
-    def _load_fields(self, image: Image) -> None:
+    def _load_fields(self, snapshot: WorldSnapshot) -> None:
         """The world's own fields; its buffers stay where they are now, and as large."""
         now = ctypes.string_at(self._address + FLAGS, END - FLAGS)
-        fields = bytearray(image.tail)
+        fields = bytearray(snapshot.tail)
         for start in (BUFFERS.start - FLAGS, BUFFERS.start - FLAGS + 16):
             fields[start : start + 12] = now[start : start + 12]  # address and capacity
         address, _, capacity = NODES.unpack_from(now, NODES_AT - FLAGS)
-        _, count, before = NODES.unpack_from(image.tail, NODES_AT - FLAGS)
+        _, count, before = NODES.unpack_from(snapshot.tail, NODES_AT - FLAGS)
         NODES.pack_into(fields, NODES_AT - FLAGS, address, count, capacity)
-        nodes = image.nodes
+        nodes = snapshot.nodes
         if capacity > before:
             nodes = _with_more_nodes(nodes, fields, capacity)
         ctypes.memmove(address, nodes, len(nodes))
         ctypes.memmove(self._address + FLAGS, bytes(fields), len(fields))
         buffer = NODES.unpack_from(now, BUFFERS.start - FLAGS)[0]
-        ctypes.memmove(buffer, image.moved, len(image.moved))
+        ctypes.memmove(buffer, snapshot.moved, len(snapshot.moved))
 
     def _find_chunks(self) -> None:
         table, count, _ = NODES.unpack(ctypes.string_at(self._address, NODES.size))
@@ -157,12 +157,12 @@ class _Counters:
 
 
 def are_exact(env: gym.Env) -> bool:
-    """Whether an image brings a new environment back, as far as a few steps tell."""
+    """Whether an snapshot brings a new environment back, as far as a few steps tell."""
     space = copy.deepcopy(env.action_space)
     space.seed(0)
     env.reset(seed=0)
-    images = WorldImages.of(env)
-    if images is None:
+    snapshots = WorldSnapshots.of(env)
+    if snapshots is None:
         return False
 
     def play(actions: list[Any]) -> list[Any]:
@@ -170,9 +170,9 @@ def are_exact(env: gym.Env) -> bool:
         return [(np.asarray(obs).tobytes(), repr(rest)) for obs, *rest in steps]
 
     play([space.sample() for _ in range(TRIED)])
-    image, actions = images.save(), [space.sample() for _ in range(TRIED)]
+    snapshot, actions = snapshots.save(), [space.sample() for _ in range(TRIED)]
     expected = play(actions)
-    images.load(image)
+    snapshots.load(snapshot)
     return play(actions) == expected
 
 

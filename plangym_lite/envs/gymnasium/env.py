@@ -18,9 +18,7 @@ from plangym_lite.answers import run_frames, split_reset
 from plangym_lite.core import PlanEnv
 from plangym_lite.engine import RUNNING
 from plangym_lite.envs.generators.shared import OwnGlobals, shared_kept
-from plangym_lite.envs.snapshot.films import FILMS, mute, unmute
 from plangym_lite.envs.gymnasium.fingerprint import digest_of, versions_of
-from plangym_lite.envs.snapshot.packing import LENGTH_BYTES, pack, unpack
 from plangym_lite.envs.gymnasium.providers import spec_of
 from plangym_lite.envs.gymnasium.replay import ReplayedEnv
 from plangym_lite.envs.gymnasium.stack import (
@@ -33,9 +31,11 @@ from plangym_lite.envs.gymnasium.stack import (
     takes,
     to_grayscale,
 )
+from plangym_lite.envs.snapshot.films import FILMS, mute, unmute
+from plangym_lite.envs.snapshot.packing import LENGTH_BYTES, pack, unpack
 from plangym_lite.envs.snapshot.pickling import NotUnderstoodError
 from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
-from plangym_lite.envs.verify.exam import Verdict
+from plangym_lite.envs.verify.verification import Verdict
 from plangym_lite.envs.verify.verify import refuse_the_same, verdict_on
 from plangym_lite.errors import InvalidStateError, NotCloneableError, StateOutgrownError
 from plangym_lite.nested import copy_element
@@ -130,7 +130,7 @@ class PlangymEnv(PlanEnv):
     @property
     def gym_env(self) -> gym.Env:
         """The Gymnasium environment, in the current state."""
-        self._settle()
+        self._restore_current()
         return self._gym_env if self._replayed is None else self._replayed.live_env
 
     # ---- building -----------------------------------------------------------------------------
@@ -308,7 +308,7 @@ class PlangymEnv(PlanEnv):
         return image.copy()  # some draw into an array that they keep
 
     def render(self) -> Any:
-        self._settle()
+        self._restore_current()
         return self._gym_env.render() if self.render_mode == "human" else self.draw_image()
 
     def close_engine(self) -> None:
@@ -340,11 +340,11 @@ class PlangymEnv(PlanEnv):
             state = unpack(state, self)
         self.load_bytes(state)
 
-    def save_home(self) -> Any:
+    def save_current(self) -> Any:
         self._film(False)
         return self.save_state() if self._is_plain else self.save_bytes()
 
-    def load_home(self, state: Any) -> None:
+    def load_current(self, state: Any) -> None:
         self._film(self._findings is None and self._replayed is None)
         self.load_state(state)
 

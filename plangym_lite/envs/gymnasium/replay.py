@@ -2,10 +2,10 @@
 
 This is exact wherever the seed and the actions decide what happens, whatever the simulator hides
 from Python. Each episode is played in an environment of its own, because simulators may carry
-traces of one episode into the next. A few environments are kept where they stand: from a state
+traces of one episode into the next. A few environments are kept where they are: from a state
 that one of them has reached, or is on the way to, only the missing frames are played. Where an
-environment can be put back to earlier moments of its episode, images of the latest states are kept
-as well, and a row from one of them plays nothing but its own frames.
+environment can be put back to earlier moments of its episode, checkpoints of the latest states
+are kept as well, and a row from one of them plays nothing but its own frames.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from plangym_lite.errors import InvalidStateError
 from plangym_lite.nested import ARRAY_SPACES
 from plangym_lite.stable import register, stable_reduce
 
-__all__ = ["Images", "ReplayedEnv", "Root", "Stand", "Trail"]
+__all__ = ["Checkpointer", "ReplayedEnv", "Root", "LiveEnv", "Trail"]
 
 
 class Root(NamedTuple):
@@ -43,15 +43,15 @@ class Root(NamedTuple):
 register("Root", Root)
 
 
-class Images(Protocol):
-    """What takes images of one environment: ``load`` puts it back to where ``save`` was called."""
+class Checkpointer(Protocol):
+    """Takes checkpoints of one environment: ``load`` puts it back to where ``save`` was called."""
 
     def save(self) -> Any: ...
 
-    def load(self, image: Any) -> None: ...
+    def load(self, checkpoint: Any) -> None: ...
 
 
-class Stand:
+class LiveEnv:
     """One environment, standing where ``frames`` led it."""
 
     def __init__(self, env: gym.Env, root: Root) -> None:
@@ -59,33 +59,33 @@ class Stand:
         self.frames = b""
         self.obs: Any = None
         self.gathered: Any = None  # saves what the wrappers gather, where they do
-        self.camera: Any = None  # takes images, if there can be any
-        self.images: dict[bytes, tuple[Any, Any]] = {}  # by frames: image and observation
+        self.checkpointer: Any = None  # takes checkpoints, if there can be any
+        self.checkpoints: dict[bytes, tuple[Any, Any]] = {}  # by frames: checkpoint and observation
 
-    def keep_image(self) -> bool:
-        """Take an image of here, unless there is one; return whether one was taken."""
-        if self.camera is None or self.frames in self.images:
+    def keep_checkpoint(self) -> bool:
+        """Take an checkpoint of here, unless there is one; return whether one was taken."""
+        if self.checkpointer is None or self.frames in self.checkpoints:
             return False
-        self.images[self.frames] = self.camera.save(), self.obs
+        self.checkpoints[self.frames] = self.checkpointer.save(), self.obs
         return True
 
     def nearest(self, frames: bytes) -> bytes | None:
         """The place furthest on the way to ``frames`` from which it can go there."""
-        if frames == self.frames or frames in self.images:
+        if frames == self.frames or frames in self.checkpoints:
             return frames
-        places = [place for place in (self.frames, *self.images) if frames.startswith(place)]
+        places = [place for place in (self.frames, *self.checkpoints) if frames.startswith(place)]
         return max(places, key=len, default=None)
 
     def go_back(self, frames: bytes) -> None:
-        """Stand at a place that ``nearest`` has named."""
+        """Go to a place that ``nearest`` has named."""
         if frames != self.frames:
-            image, self.obs = self.images[frames]
-            self.camera.load(image)
+            checkpoint, self.obs = self.checkpoints[frames]
+            self.checkpointer.load(checkpoint)
             self.frames = frames
 
 
 FLOATS = frozenset("efd")  # half, single and double, as numpy writes them
-MOST_WORLDS = 16  # environments kept beside images
+MOST_WORLDS = 16  # environments kept beside checkpoints
 
 
 class Trail(NamedTuple):
@@ -110,11 +110,11 @@ class ReplayedEnv(gym.Env):
         first: one that was just built and never used.
         keep_wrappers: whether wrappers carry something over from one episode to the next.
         keep_from_start: whether they bring something into the first episode, too.
-        n_live: how many states are kept, as environments or as images. Environments must not
+        n_live: how many states are kept, as environments or as checkpoints. Environments must not
             share anything if it is over 1.
         skip: plays many frames without drawing what nobody sees: ``skip(env, actions)`` returns
             the last observation.
-        images: what takes images of an environment that was just reset; ``None`` if it cannot.
+        checkpoints: gives the :class:`Checkpointer` of an environment that was just reset, if any.
     """
 
     def __init__(
@@ -126,19 +126,19 @@ class ReplayedEnv(gym.Env):
         keep_from_start: bool = False,
         n_live: int = 1,
         skip: Callable[[gym.Env, Iterator[Any]], Any] | None = None,
-        images: Callable[[gym.Env], Images | None] | None = None,
+        checkpoints: Callable[[gym.Env], Checkpointer | None] | None = None,
     ) -> None:
         self._build, self._n_live = build, n_live
         self._keep_wrappers, self._keep_from_start = keep_wrappers, keep_from_start
         self.cannot_keep = False  # whether what wrappers gather was lost between episodes
-        self._skip, self._images_of = skip or _play, images
-        self._taken: OrderedDict[tuple[int, bytes], Stand] = OrderedDict()  # last used comes last
-        self._live: list[Stand] = []  # the one used last comes last
+        self._skip, self._checkpointer_of = skip or _play, checkpoints
+        self._taken: OrderedDict[tuple[int, bytes], LiveEnv] = OrderedDict()  # last used comes last
+        self._live: list[LiveEnv] = []  # the one used last comes last
         self._next: gym.Env | None = first or build()  # for the next episode
         self._gathered: Any = self._snapshot_of_wrappers(self._next)  # of that one
         self.action_space = self._next.action_space
         self.observation_space = self._next.observation_space
-        self._stand: Stand | None = None  # stands in the current state, unless None
+        self._current: LiveEnv | None = None  # the one in the current state, if any
         self._root: Root | None = None
         self._frames = b""
 
@@ -158,27 +158,27 @@ class ReplayedEnv(gym.Env):
         return self._live[-1].obs, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        stand = self._ready()
+        live = self._ready()
         frame = _to_bytes(self.action_space, action)
         (same,) = _actions_in(self.action_space, frame)
         try:
-            answer = stand.env.step(same)
+            answer = live.env.step(same)
         except BaseException:
-            self._forget(stand)  # who knows where it stands
+            self._forget(live)  # who knows where it stands
             raise
-        stand.obs = answer[0]
-        stand.frames = self._frames = stand.frames + frame
+        live.obs = answer[0]
+        live.frames = self._frames = live.frames + frame
         return answer
 
     def render(self) -> Any:
         return self._ready().env.render()
 
     def close(self) -> None:
-        for stand in self._live:
-            stand.env.close()
+        for live in self._live:
+            live.env.close()
         if self._next is not None:
             self._next.close()
-        self._live, self._stand, self._next = [], None, None
+        self._live, self._current, self._next = [], None, None
         self._taken.clear()
 
     @property
@@ -199,39 +199,39 @@ class ReplayedEnv(gym.Env):
         """The current state."""
         if self._root is None:
             raise InvalidStateError("nothing to save before the first reset")
-        if self._stand is not None:
-            self._keep_image(self._stand)
+        if self._current is not None:
+            self._keep_checkpoint(self._current)
         return Trail(self._root, self._frames, ended)
 
     def load(self, trail: Any) -> int:
         """Make ``trail`` the current state, to be reached when needed; return its ``ended``."""
         if not isinstance(trail, Trail):
             raise InvalidStateError(f"not a state: expected a Trail, got {type(trail).__name__}")
-        self._root, self._frames, self._stand = trail.root, trail.frames, None
+        self._root, self._frames, self._current = trail.root, trail.frames, None
         return trail.ended
 
     # ---- standing in the current state --------------------------------------------------------
 
-    def _ready(self) -> Stand:
-        if self._stand is None:
+    def _ready(self) -> LiveEnv:
+        if self._current is None:
             assert self._root is not None
-            stand = self._nearest()
-            if stand is None:
+            live = self._nearest()
+            if live is None:
                 self._begin(self._root)
-                stand = self._live[-1]
-            self._go_on(stand, self._frames[len(stand.frames) :])
-            self._keep_image(stand)
-            self._stand = stand
-        return self._stand
+                live = self._live[-1]
+            self._go_on(live, self._frames[len(live.frames) :])
+            self._keep_checkpoint(live)
+            self._current = live
+        return self._current
 
-    def _nearest(self) -> Stand | None:
+    def _nearest(self) -> LiveEnv | None:
         """The live environment that can be furthest on the way to the current state; it is."""
-        best: Stand | None = None
+        best: LiveEnv | None = None
         place = b""
-        for stand in self._live:
-            found = stand.nearest(self._frames) if stand.root == self._root else None
+        for live in self._live:
+            found = live.nearest(self._frames) if live.root == self._root else None
             if found is not None and (best is None or len(found) >= len(place)):
-                best, place = stand, found
+                best, place = live, found
         if best is not None:
             self._live.remove(best)
             self._live.append(best)
@@ -240,27 +240,29 @@ class ReplayedEnv(gym.Env):
                 self._taken.move_to_end((id(best), place))
         return best
 
-    def _keep_image(self, stand: Stand) -> None:
-        """Whoever asks for a state may ask for it again; the oldest images go."""
-        if stand.keep_image() and stand.frames:  # that of the beginning stays with the stand
-            self._taken[id(stand), stand.frames] = stand
+    def _keep_checkpoint(self, live: LiveEnv) -> None:
+        """Whoever asks for a state may ask for it again; the oldest checkpoints go."""
+        if (
+            live.keep_checkpoint() and live.frames
+        ):  # that of the beginning stays with the environment
+            self._taken[id(live), live.frames] = live
             while len(self._taken) > self._n_live:
                 (_, frames), old = self._taken.popitem(last=False)
-                del old.images[frames]
+                del old.checkpoints[frames]
 
-    def _go_on(self, stand: Stand, frames: bytes) -> None:
+    def _go_on(self, live: LiveEnv, frames: bytes) -> None:
         if not frames:
             return
         try:
-            stand.obs = self._skip(stand.env, _actions_in(self.action_space, frames))
+            live.obs = self._skip(live.env, _actions_in(self.action_space, frames))
         except BaseException:
-            self._forget(stand)
+            self._forget(live)
             raise
-        stand.frames += frames
+        live.frames += frames
 
     def _begin(self, root: Root) -> dict[str, Any]:
         """Begin the episode in a new environment, the last of the live ones."""
-        most = self._n_live if self._images_of is None else min(self._n_live, MOST_WORLDS)
+        most = self._n_live if self._checkpointer_of is None else min(self._n_live, MOST_WORLDS)
         while len(self._live) >= most:  # before another is built: to close may end what they share
             self._forget(self._live[0])
         env, self._next = self._next, None
@@ -270,23 +272,23 @@ class ReplayedEnv(gym.Env):
             gathered = self._snapshot_of_wrappers(env)
         if root.wrappers is not None:
             gathered.load(root.wrappers)
-        stand = Stand(env, root)
-        stand.gathered = gathered
+        live = LiveEnv(env, root)
+        live.gathered = gathered
         options = None if root.options is None else pickle.loads(root.options)
-        stand.obs, info = env.reset(seed=root.seed, options=options)
-        self._live.append(stand)
-        self._stand = stand
-        if self._images_of is not None:
-            stand.camera = self._images_of(env)
-            stand.keep_image()
+        live.obs, info = env.reset(seed=root.seed, options=options)
+        self._live.append(live)
+        self._current = live
+        if self._checkpointer_of is not None:
+            live.checkpointer = self._checkpointer_of(env)
+            live.keep_checkpoint()
         return info
 
-    def _forget(self, stand: Stand) -> None:
-        self._live.remove(stand)
-        self._stand = None
-        for frames in stand.images:
-            self._taken.pop((id(stand), frames), None)
-        stand.env.close()
+    def _forget(self, live: LiveEnv) -> None:
+        self._live.remove(live)
+        self._current = None
+        for frames in live.checkpoints:
+            self._taken.pop((id(live), frames), None)
+        live.env.close()
 
     def _wrapper_state(self) -> bytes | None:
         """What the wrappers bring into the episode that comes next."""

@@ -33,13 +33,13 @@ from plangym_lite.envs.mujoco.dm_control_tasks import (
     suite,
     task_of,
 )
+from plangym_lite.envs.mujoco.rendering import first_picture
 from plangym_lite.envs.snapshot.mjdata import (
     SimulationMemory,
     changed_fields,
     copy_of_model,
     model_tag,
 )
-from plangym_lite.envs.mujoco.rendering import first_picture
 from plangym_lite.envs.snapshot.pickling import PROTOCOL, Pickler, Reducers
 from plangym_lite.errors import InvalidStateError, NotCloneableError
 
@@ -181,7 +181,7 @@ class DMControlEnv(PlanEnv):
     @property
     def dm_env(self) -> Any:
         """dm_control's environment, in the current state."""
-        self._settle()
+        self._restore_current()
         self._random.drawn()  # whoever has it may draw
         return self._env
 
@@ -237,7 +237,7 @@ class DMControlEnv(PlanEnv):
         return self._physics.render(**self._render_kwargs)
 
     def render(self) -> Any:
-        self._settle()
+        self._restore_current()
         if self.render_mode != "human":
             return self.draw_image()
         return self._window.show(self.draw_image())

@@ -22,13 +22,13 @@ from plangym_lite.envs.batched.env import KernelEnv
 from plangym_lite.envs.batched.kernel import Block
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.mujoco.kernels import KERNELS
+from plangym_lite.envs.mujoco.rendering import first_picture
 from plangym_lite.envs.snapshot.mjdata import (
     SimulationMemory,
     changed_fields,
     copy_of_model,
     model_tag,
 )
-from plangym_lite.envs.mujoco.rendering import first_picture
 from plangym_lite.errors import InvalidStateError
 
 __all__ = ["MujocoEnv"]

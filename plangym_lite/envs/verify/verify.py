@@ -29,12 +29,12 @@ import gymnasium as gym
 
 from plangym_lite.envs.generators.shared import shared_kept, shared_seeded
 from plangym_lite.envs.snapshot.snapshot import layers_of
-from plangym_lite.envs.verify.evidence import Noise
-from plangym_lite.envs.verify.exam import (
+from plangym_lite.envs.verify.noise import Noise
+from plangym_lite.envs.verify.verification import (
     NUMBERS,
-    Exam,
     Record,
     Verdict,
+    Verification,
     noise_of_runs,
     record_afresh,
     record_plain,
@@ -183,7 +183,7 @@ def _try(
     with contextlib.closing(twin):
         _check_is_new(env, twin._layers, record.layers)
         noise = noise or [{} for _ in record.tapes]
-        return Exam(twin, record, noise, with_itself).outcome(findings)
+        return Verification(twin, record, noise, with_itself).outcome(findings)
 
 
 def _check_is_new(env: Any, built: list[gym.Env], layers: list[gym.Env]) -> None:

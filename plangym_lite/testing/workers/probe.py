@@ -141,7 +141,7 @@ def run_rows(worker: Worker, env: PlanEnv, rows: Rows, form: Form = STEPS) -> An
             infos += new
             put_odd_leaves(out, start, stop, odd)
     finally:
-        worker.forget_block(block.number)
+        worker.detach(block.number)
     return pack(spec, out, infos)
 
 
@@ -156,7 +156,7 @@ def run_queue(worker: Worker, env: PlanEnv, rows: Rows) -> tuple[Any, RowsReply]
         reply = RowsReply(*promise.result(timeout=30))
         return pack(env.batch_spec, block.columns.out_of(0, size), reply.infos), reply
     finally:
-        worker.forget_block(block.number)
+        worker.detach(block.number)
         queue.close()
 
 

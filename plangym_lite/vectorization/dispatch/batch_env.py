@@ -34,7 +34,7 @@ from plangym_lite.vectorization.dispatch.splitting import split_evenly
 from plangym_lite.vectorization.memory.blocks import BlockPool
 from plangym_lite.vectorization.memory.chunks import PIECES, TOGETHER, PieceSizes
 from plangym_lite.vectorization.memory.layout import form_of
-from plangym_lite.vectorization.memory.results import Gathering
+from plangym_lite.vectorization.memory.results import ResultCollector
 from plangym_lite.vectorization.worker.channel import LateError
 from plangym_lite.vectorization.worker.inline import InlineWorker
 from plangym_lite.vectorization.worker.worker import (
@@ -81,7 +81,7 @@ class BatchEnv:
         self._spec = common_spec(self._envs)
         self._piece_sizes = piece_sizes._replace(fewest=TOGETHER if self._spec.together else 1)
         self._pool = BlockPool(self._spec, shared_limit)
-        self._pool.on_drop = [worker.forget_block for worker in self._envs]
+        self._pool.on_drop = [worker.detach for worker in self._envs]
         self._caller: Any = None  # an InlineWorker, once employed
         self._company = 0  # workers that run rows beside the caller
         self._choice = CrewChoice([Crew.WORKERS])
@@ -109,7 +109,7 @@ class BatchEnv:
         self._company = min(len(self), usable_cores()) - 1
         crews = [Crew.WORKERS, Crew.CALLER, *([Crew.MIXED] if self._company else [])]
         self._caller = InlineWorker(lambda: env)
-        self._pool.on_drop.append(self._caller.forget_block)
+        self._pool.on_drop.append(self._caller.detach)
         self._choice = CrewChoice(crews)
 
     # ---- batches ------------------------------------------------------------------------------
@@ -165,13 +165,13 @@ class BatchEnv:
         size = len(rows.dts)
         form = form_of(form, self._spec.action_space, rows.actions)
         block, may_lease = self._pool.acquire(size, form)
-        gathering = Gathering(size)
+        collector = ResultCollector(size)
         deal = Deal(
             workers,
             block,
             rows,
             replace=self._replace,
-            collect=gathering.collect,
+            collect=collector.collect,
             blocking=self._blocking,
             piece_sizes=self._piece_sizes,
             queue=self._pool.queue,
@@ -185,7 +185,7 @@ class BatchEnv:
                 self._pool.discard(block)  # be written
             raise
         block.outstanding.clear()
-        return gathering.finish(self._spec, block, may_lease)
+        return collector.finish(self._spec, block, may_lease)
 
     def outgrow(self) -> None:
         """States have no bound any more: blocks are laid out anew, without columns for them."""

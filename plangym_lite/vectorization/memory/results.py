@@ -1,4 +1,4 @@
-"""Gathering: the results of one batch, taken out of its block when all rows have run."""
+"""ResultCollector: the results of one batch, taken out of its block when all rows have run."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from plangym_lite.transitions import BatchSpec, Columns, map_leaves, pack
 from plangym_lite.vectorization.memory.blocks import Block
 from plangym_lite.vectorization.memory.layout import is_image, put_odd_leaves
 
-__all__ = ["Gathering", "take_columns"]
+__all__ = ["ResultCollector", "take_columns"]
 
 
-class Gathering:
+class ResultCollector:
     """Takes the results of a batch: infos and odd objects piece by piece, the rest at the end.
 
     Args:

@@ -213,7 +213,7 @@ class Child:
         parcel: what makes the environment.
         start_method: one of multiprocessing's.
         start_timeout: seconds that the environment may take to build.
-        linger: seconds for which it looks out for the next request before it sleeps.
+        poll_seconds: seconds for which it looks out for the next request before it sleeps.
     """
 
     def __init__(
@@ -221,13 +221,13 @@ class Child:
         parcel: Parcel,
         start_method: str,
         start_timeout: float | None = None,
-        linger: float = 0.0,
+        poll_seconds: float = 0.0,
     ) -> None:
         forks = start_method == "fork"
         target = _forked_main if forks else server.main
         carried = parcel if forks else parcel.pack()
         with interrupts_held():
-            self._start(target, (carried, linger), start_method)
+            self._start(target, (carried, poll_seconds), start_method)
         self._start_timeout = start_timeout
         self._start_by = None if start_timeout is None else time.monotonic() + start_timeout
 
@@ -297,9 +297,9 @@ class Child:
         return f"worker process {self.pid} {how}"
 
 
-def _forked_main(sock: socket.socket, lifeline: Any, constructor: Any, linger: float) -> None:
+def _forked_main(sock: socket.socket, lifeline: Any, constructor: Any, poll_seconds: float) -> None:
     """In a forked child: let go of what belongs to the parent."""
     for end in list(_parent_ends):
         end.close()
     know(names_of_main())
-    server.main(sock, lifeline, constructor, linger)
+    server.main(sock, lifeline, constructor, poll_seconds)

@@ -13,7 +13,7 @@ from plangym_lite.vectorization.worker.worker import close_all
 
 __all__ = ["start_processes"]
 
-LINGER = 1e-3  # seconds
+POLL_SECONDS = 1e-3  # seconds
 
 
 def start_processes(
@@ -38,13 +38,13 @@ def start_processes(
         if len(constructors) > usable_cores():
             spare = 0  # the others need every core
         for index, constructor in enumerate(constructors):
-            linger = LINGER if index < spare else 0.0
+            poll_seconds = POLL_SECONDS if index < spare else 0.0
             process = ExternalProcess(
                 parcels[id(constructor)],
                 start=False,
                 start_method=start_method,
                 start_timeout=timeout,
-                linger=linger,
+                poll_seconds=poll_seconds,
             )
             processes.append(process)
             process.start(wait_to_start=serially)

@@ -28,19 +28,19 @@ from plangym_lite.vectorization.memory.layout import LeftOver
 from plangym_lite.vectorization.memory.queue import RowQueue
 from plangym_lite.vectorization.process import server
 from plangym_lite.vectorization.process.launch import Child, default_start_method
-from plangym_lite.vectorization.worker.attachments import FORGET, Told, rows_call
+from plangym_lite.vectorization.worker.attachments import DETACH, Attachments, rows_call
 from plangym_lite.vectorization.worker.channel import Channel, ChannelClosedError, LateError
 from plangym_lite.vectorization.worker.handler import public
 from plangym_lite.vectorization.worker.messages import Message, dump, load, load_error
 from plangym_lite.vectorization.worker.proxy import EnvironmentWorker
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise, unknown
 
-__all__ = ["CLOSED", "ExternalProcess", "Reply"]
+__all__ = ["CLOSED", "ExternalProcess", "ProcessPromise"]
 
 CLOSED = "the process was closed"
 
 
-class Reply(Promise):
+class ProcessPromise(Promise):
     """The answer to one request of one process."""
 
     def __init__(self, process: Any, request: int) -> None:
@@ -91,7 +91,7 @@ class ExternalProcess(EnvironmentWorker):
         start_method: one of multiprocessing's; the default never forks a process with threads.
         start_timeout: seconds that the environment may take to build, each time the process is
             started; ``None``: no limit.
-        linger: seconds for which the child looks out for the next request before it sleeps.
+        poll_seconds: seconds for which the child looks out for the next request before it sleeps.
         flatten: accepted for TF-Agents' sake; nested values come back nested either way.
     """
 
@@ -104,7 +104,7 @@ class ExternalProcess(EnvironmentWorker):
         start_method: str | None = None,
         *,
         start_timeout: float | None = None,
-        linger: float = 0.0,
+        poll_seconds: float = 0.0,
         flatten: bool = False,
     ) -> None:
         if not callable(constructor):
@@ -112,12 +112,12 @@ class ExternalProcess(EnvironmentWorker):
         self._parcel = Parcel.of(constructor)
         start_timeout = check_timeout(start_timeout, "start_timeout")
         start_method = start_method or default_start_method(self._parcel)
-        self._how_to_start = start_method, start_timeout, linger
+        self._how_to_start = start_method, start_timeout, poll_seconds
         self._ready: server.Ready | None = None  # what the child said when its environment stood
         self._child: Any = None  # a Child, once started
         self._channel: Any = None  # the child's
         self._known: dict[int, Any] = {}  # what the child knows by its name
-        self._home: Any = None  # a fresh child is put into this state
+        self._current_state: Any = None  # a fresh child is put into this state
         self._closed = False
         self.why_dead: str | None = None
         if start:
@@ -136,8 +136,8 @@ class ExternalProcess(EnvironmentWorker):
         if self._child is not None:
             raise RuntimeError("the process was started before")
         self._next_id, self._what = 1, {0: "starting"}
-        self.waiting: dict[int, Reply] = {}
-        self._told = Told()
+        self.waiting: dict[int, ProcessPromise] = {}
+        self._attachments = Attachments()
         self._child = Child(self._parcel, *self._how_to_start)
         self._known = names_of_main() if self._how_to_start[0] == "fork" else self._parcel.named
         self._channel, self.why_dead = self._child.channel, None
@@ -162,8 +162,8 @@ class ExternalProcess(EnvironmentWorker):
                 ready = load(payload)
                 self.spec, self.observation_space, self.action_space = ready
                 self._what.pop(0, None)
-                if self._home is not None:
-                    payload = dumps(("set_state", (self._home,), {}), self._known)
+                if self._current_state is not None:
+                    payload = dumps(("set_state", (self._current_state,), {}), self._known)
                     self._send(channel, Message.CALL, "set_state", payload)
                 self._ready = ready
                 return channel.drop()
@@ -181,7 +181,7 @@ class ExternalProcess(EnvironmentWorker):
         if self._closed:
             raise ClosedError(CLOSED)
         self._end(0.0 if self.owes_answers() else RESTART_TIMEOUT)
-        self._home = state
+        self._current_state = state
         self.why_dead = "its restart was interrupted"
         self._child = self._channel = self._ready = None
         self.start(wait_to_start=False)
@@ -235,22 +235,22 @@ class ExternalProcess(EnvironmentWorker):
     def run_rows(
         self, block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None = None
     ) -> Promise:
-        for name, args, fd in self._told.missing(block, queue):
+        for name, args, fd in self._attachments.missing(block, queue):
             payload = dumps((name, args, {}), self._known)
             self._request(Message.CALL, self.rows_name, payload, (fd,))
         name = "rollout_batch" if block.layout.form.steps else self.rows_name
         payload = rows_call(block, piece, left_over, queue, self._known)
         return self._request(Message.CALL, name, payload)
 
-    def forget_block(self, number: int) -> None:
-        if self._told.forget(number):
-            payload = dump((FORGET, (number,), {}))
+    def detach(self, number: int) -> None:
+        if self._attachments.forget(number):
+            payload = dump((DETACH, (number,), {}))
             with suppress(WorkerDiedError, LateError):
-                self._request(Message.CALL, FORGET, payload)
+                self._request(Message.CALL, DETACH, payload)
 
     def _request(
         self, kind: Message, name: str, payload: bytes, fds: tuple[int, ...] = ()
-    ) -> Reply:
+    ) -> ProcessPromise:
         channel = self._open()
         if self._ready is None:
             self.wait_start()
@@ -262,10 +262,10 @@ class ExternalProcess(EnvironmentWorker):
 
     def _send(
         self, channel: Channel, kind: Message, name: str, payload: bytes, fds: tuple[int, ...] = ()
-    ) -> Reply:
+    ) -> ProcessPromise:
         request = self._next_id
         self._next_id += 1
-        reply = Reply(self, request)
+        reply = ProcessPromise(self, request)
         self.waiting[request] = reply
         self._what[request] = name
         channel.send(kind, request, payload, fds, self.deadline)
@@ -308,7 +308,7 @@ class ExternalProcess(EnvironmentWorker):
 
     def owes_answers(self) -> bool:
         self.take_in()
-        return self._ready is not None and any(name != FORGET for name in self._what.values())
+        return self._ready is not None and any(name != DETACH for name in self._what.values())
 
     def _open(self) -> Channel:
         if self._closed:

@@ -19,7 +19,7 @@ import numpy as np
 from plangym_lite.recipe.parcel import unpack
 from plangym_lite.transitions import BatchSpec
 from plangym_lite.vectorization.worker.channel import Channel, ChannelClosedError
-from plangym_lite.vectorization.worker.handler import Desk
+from plangym_lite.vectorization.worker.handler import RequestHandler
 from plangym_lite.vectorization.worker.messages import Message, dump, dump_error, load
 from plangym_lite.vectorization.worker.worker import unknown
 
@@ -45,14 +45,16 @@ def quieten() -> None:
     os.environ.update(MPLBACKEND="Agg", SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
 
 
-def main(sock: socket.socket, lifeline: Connection, constructor: Any, linger: float = 0.0) -> None:
+def main(
+    sock: socket.socket, lifeline: Connection, constructor: Any, poll_seconds: float = 0.0
+) -> None:
     """Run a worker until it is told to close.
 
     Args:
         sock: the channel.
         lifeline: closes when the parent is gone.
         constructor: makes the environment; ``bytes``: that of a parcel.
-        linger: seconds to look for the next request again and again before sleeping.
+        poll_seconds: seconds to look for the next request again and again before sleeping.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with(lifeline)
@@ -61,21 +63,21 @@ def main(sock: socket.socket, lifeline: Connection, constructor: Any, linger: fl
     random.seed()
     channel = Channel(sock, takes_fds=True)
     try:
-        desk = _build(channel, constructor)
-        if desk is None:
+        handler = _build(channel, constructor)
+        if handler is None:
             return
         try:
-            _serve(channel, desk, linger)
+            _serve(channel, handler, poll_seconds)
         finally:
-            if hasattr(desk.env, "close"):
-                desk.env.close()
+            if hasattr(handler.env, "close"):
+                handler.env.close()
     except ChannelClosedError:
         pass  # the parent is gone or has closed its end: nobody is left to tell
     finally:
         channel.close()
 
 
-def _build(channel: Channel, constructor: Any) -> Desk | None:
+def _build(channel: Channel, constructor: Any) -> RequestHandler | None:
     try:
         env = unpack(constructor)()
         ready = dump(ready_of(env))
@@ -83,19 +85,19 @@ def _build(channel: Channel, constructor: Any) -> Desk | None:
         channel.send(Message.EXCEPTION, 0, dump_error(error))
         return None
     channel.send(Message.READY, 0, ready)
-    return Desk(env)
+    return RequestHandler(env)
 
 
-def _serve(channel: Channel, desk: Desk, linger: float) -> None:
+def _serve(channel: Channel, handler: RequestHandler, poll_seconds: float) -> None:
     while True:
-        kind, request, payload = channel.receive(spin=linger)
+        kind, request, payload = channel.receive(spin=poll_seconds)
         if kind == Message.CLOSE:
             return
         try:
             if kind == Message.CALL:
-                result = desk.answer(channel.take_fd, *load(payload))
+                result = handler.answer(channel.take_fd, *load(payload))
             elif kind == Message.ACCESS:
-                result = desk.access(load(payload))
+                result = handler.access(load(payload))
             else:
                 raise unknown(kind)
             answer, data = Message.RESULT, dump(result)

@@ -20,7 +20,7 @@ from plangym_lite.transitions import Form, Rows
 from plangym_lite.vectorization.memory.layout import BatchColumns, Layout
 from plangym_lite.vectorization.process.server import quieten, ready_of
 from plangym_lite.vectorization.worker.attachments import Handle
-from plangym_lite.vectorization.worker.handler import Desk, no_file, to_send
+from plangym_lite.vectorization.worker.handler import RequestHandler, no_file, to_send
 from plangym_lite.vectorization.worker.messages import dump, dump_error, load
 
 __all__ = ["INLINE_BYTES", "Chunk", "RemoteEnv"]
@@ -49,40 +49,40 @@ class RemoteEnv:
     def __init__(self, env_callable: Callable[[], Any] | bytes) -> None:
         quieten()
         self._env_callable = env_callable
-        self._desk: Any = None
+        self._handler: Any = None
         self._scratch: dict[Form, tuple[int, BatchColumns]] = {}
 
     def setup(self) -> None:
         """Make the environment, unless that was done."""
-        if self._desk is None:
-            self._desk = Desk(unpack(self._env_callable)())
+        if self._handler is None:
+            self._handler = RequestHandler(unpack(self._env_callable)())
 
     def step(self, action: Any, state: Any = None, dt: int = 1, return_state: Any = None) -> Any:
         """``PlanEnv.step``."""
-        return self._desk.env.step(action, state, dt, return_state)
+        return self._handler.env.step(action, state, dt, return_state)
 
     def step_batch(
         self, actions: Any, states: Any = None, dt: Any = 1, return_state: bool | None = None
     ) -> Any:
         """``PlanEnv.step_batch``."""
-        return self._desk.env.step_batch(actions, states, dt, return_state)
+        return self._handler.env.step_batch(actions, states, dt, return_state)
 
     def reset(self, return_state: bool = True) -> Any:
         """``PlanEnv.reset``."""
-        return self._desk.env.reset(return_state)
+        return self._handler.env.reset(return_state)
 
     def get_state(self) -> Any:
         """``PlanEnv.get_state``."""
-        return self._desk.env.get_state()
+        return self._handler.env.get_state()
 
     def set_state(self, state: Any) -> None:
         """``PlanEnv.set_state``."""
-        self._desk.env.set_state(state)
+        self._handler.env.set_state(state)
 
     def close(self) -> None:
         """Close the environment."""
-        if self._desk is not None and hasattr(self._desk.env, "close"):
-            self._desk.env.close()
+        if self._handler is not None and hasattr(self._handler.env, "close"):
+            self._handler.env.close()
 
     def begin(self, driver: tuple[str, Handle]) -> tuple[bool, bytes]:
         """``setup``; say what the environment is like and where it is.
@@ -94,18 +94,18 @@ class RemoteEnv:
         def begin() -> bytes:
             self.setup()
             place = os.getpid(), ray.util.get_node_ip_address()
-            return dump((ready_of(self._desk.env), *place, _is_here(*driver)))
+            return dump((ready_of(self._handler.env), *place, _is_here(*driver)))
 
         return _attempt(begin)
 
     def access(self, name: str) -> tuple[bool, bytes]:
-        """``Desk.access``."""
-        return _attempt(lambda: dump(self._desk.access(name)))
+        """``RequestHandler.access``."""
+        return _attempt(lambda: dump(self._handler.access(name)))
 
     def call(self, payload: bytes, handle: Handle | None = None) -> tuple[bool, bytes]:
-        """``Desk.answer`` to a pickled call, with the file that comes with it."""
+        """``RequestHandler.answer`` to a pickled call, with the file that comes with it."""
         take_fd = no_file if handle is None else handle.open
-        return _attempt(lambda: dump(self._desk.answer(take_fd, *load(payload))))
+        return _attempt(lambda: dump(self._handler.answer(take_fd, *load(payload))))
 
     @ray.method(num_returns=2)
     def run_rows(self, chunk: Chunk, base: Any = None) -> tuple[tuple[bool, Any], Any]:
@@ -121,7 +121,7 @@ class RemoteEnv:
             if base is not None:
                 rows = rows._replace(states=np.broadcast_to(base, (size, *base.shape[1:])))
             out = self._columns(size, form).out_of(0, size)
-            infos = self._desk.env.make_transitions(rows, out)
+            infos = self._handler.env.make_transitions(rows, out)
             if isinstance(out.observs, np.ndarray) and out.observs.nbytes > INLINE_BYTES:
                 large.extend(_parts_of(out.observs))
                 out = out._replace(observs=None)
@@ -134,7 +134,7 @@ class RemoteEnv:
         """Memory for the results of a chunk, the same as before if that was large enough."""
         capacity, columns = self._scratch.get(form, (0, None))
         if columns is None or capacity < size:
-            layout = Layout(self._desk.env.batch_spec, size, form)
+            layout = Layout(self._handler.env.batch_spec, size, form)
             columns = layout.view(np.empty(layout.nbytes, np.uint8))
             self._scratch = {form: (size, columns)}
         return columns

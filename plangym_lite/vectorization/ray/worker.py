@@ -28,16 +28,16 @@ from plangym_lite.vectorization.memory.layout import LeftOver, odd_leaves, put_c
 from plangym_lite.vectorization.memory.queue import RowQueue
 from plangym_lite.vectorization.ray.actor import Chunk, RemoteEnv
 from plangym_lite.vectorization.ray.cluster import Connection, free_cores
-from plangym_lite.vectorization.worker.attachments import FORGET, Handle, Told, rows_call
+from plangym_lite.vectorization.worker.attachments import DETACH, Attachments, Handle, rows_call
 from plangym_lite.vectorization.worker.handler import RowsReply
 from plangym_lite.vectorization.worker.messages import dump, load, load_error
 from plangym_lite.vectorization.worker.proxy import EnvironmentWorker
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise
 
-__all__ = ["RayReply", "RayWorker", "START_TIMEOUT"]
+__all__ = ["RayPromise", "RayWorker", "START_TIMEOUT"]
 
 
-class RayReply(Promise):
+class RayPromise(Promise):
     """The answer to one call of one actor.
 
     Args:
@@ -57,14 +57,14 @@ class RayReply(Promise):
 
     def result(self, timeout: float | None = None) -> Any:
         if self._outcome is None:
-            self._outcome = self._settle(timeout)
+            self._outcome = self._restore_current(timeout)
             self._future = self._take = None  # type: ignore  # the answer's memory is Ray's
         succeeded, value = self._outcome
         if succeeded:
             return value
         raise value
 
-    def _settle(self, timeout: float | None) -> tuple[bool, Any]:
+    def _restore_current(self, timeout: float | None) -> tuple[bool, Any]:
         if self._is_orphan() and not self._future.done():
             return False, self._worker.error_of("the worker was replaced")
         try:
@@ -165,7 +165,7 @@ class RayWorker(EnvironmentWorker):
         self.actor = remote.options(**options, max_restarts=0).remote(recipe)
         self.life += 1
         self.spec, self.why_dead, self._farewell = None, None, None
-        self.takes_pieces, self._told = False, Told()
+        self.takes_pieces, self._attachments = False, Attachments()
         here = ray.get_runtime_context().get_node_id(), Handle.of(self._sample.fd)
         self._starting = self._ask("starting", self.actor.begin, here)
         if wait_to_start:
@@ -284,21 +284,21 @@ class RayWorker(EnvironmentWorker):
         self, block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None
     ) -> Promise:
         call = self._open().call
-        for name, args, fd in self._told.missing(block, queue):
+        for name, args, fd in self._attachments.missing(block, queue):
             call.remote(dumps((name, args, {}), self._known), Handle.of(fd))
         return self._ask("step_batch", call, rows_call(block, piece, left_over, queue, self._known))
 
-    def forget_block(self, number: int) -> None:
-        if self._told.forget(number) and self.actor is not None and self.why_dead is None:
-            self.actor.call.remote(dump((FORGET, (number,), {})))
+    def detach(self, number: int) -> None:
+        if self._attachments.forget(number) and self.actor is not None and self.why_dead is None:
+            self.actor.call.remote(dump((DETACH, (number,), {})))
 
     def _ask(self, name: str, method: Any, *args: Any, take: Callable[[Any], Any] = load) -> Any:
         return self._promise(name, method.remote(*args), take)
 
-    def _promise(self, name: str, ref: Any, take: Callable[[Any], Any]) -> RayReply:
+    def _promise(self, name: str, ref: Any, take: Callable[[Any], Any]) -> RayPromise:
         future = ref.future()
         future.add_done_callback(self._ring)
-        return RayReply(self, name, future, take)
+        return RayPromise(self, name, future, take)
 
     def _ring(self, future: Any) -> None:
         """Say that an answer has come; in a thread of Ray's."""

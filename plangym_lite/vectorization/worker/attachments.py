@@ -17,13 +17,13 @@ from plangym_lite.vectorization.memory.layout import LeftOver
 from plangym_lite.vectorization.memory.queue import RowQueue
 from plangym_lite.vectorization.worker.messages import dump
 
-__all__ = ["ATTACH", "FORGET", "QUEUE", "ROWS", "Handle", "Told", "rows_call"]
+__all__ = ["ATTACH", "DETACH", "QUEUE", "ROWS", "Handle", "Attachments", "rows_call"]
 
-ROWS, ATTACH, FORGET, QUEUE = "@rows", "@attach", "@forget", "@queue"
+ROWS, ATTACH, DETACH, QUEUE = "@rows", "@attach", "@forget", "@queue"
 """Names in a CALL that mean the worker itself, not its environment."""
 
 
-class Told:
+class Attachments:
     """What one worker has been told."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ def rows_call(
     queue: RowQueue | None,
     known: dict[int, Any] | None = None,
 ) -> bytes:
-    """The call of ``Desk.run_rows``, pickled; ``known``: see ``dumps``."""
+    """The call of ``RequestHandler.run_rows``, pickled; ``known``: see ``dumps``."""
     call: Any = (ROWS, (block.number, *piece, left_over, queue is not None), {})
     return dump(call) if left_over == (None, None) else dumps(call, known)
 

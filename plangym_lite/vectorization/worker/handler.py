@@ -1,4 +1,4 @@
-"""Desk: what sits on the worker's side of every border."""
+"""RequestHandler: what sits on the worker's side of every border."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from plangym_lite.vectorization.memory.blocks import Block
 from plangym_lite.vectorization.memory.layout import BatchColumns, Layout, LeftOver, odd_leaves
 from plangym_lite.vectorization.memory.queue import RowQueue
-from plangym_lite.vectorization.worker.attachments import ATTACH, FORGET, QUEUE, ROWS
+from plangym_lite.vectorization.worker.attachments import ATTACH, DETACH, QUEUE, ROWS
 from plangym_lite.vectorization.worker.messages import dump_error
 
-__all__ = ["Desk", "RowsReply", "no_file", "public", "to_send"]
+__all__ = ["RequestHandler", "RowsReply", "no_file", "public", "to_send"]
 
 
 class RowsReply(NamedTuple):
@@ -25,7 +25,7 @@ class RowsReply(NamedTuple):
     failure: tuple[int, bytes] | None = None  # first row of a piece taken that failed, and how
 
 
-class Desk:
+class RequestHandler:
     """An environment, and the blocks and the queue that it knows."""
 
     def __init__(self, env: Any) -> None:
@@ -45,7 +45,7 @@ class Desk:
     def answer(
         self, take_fd: Callable[[], int], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Answer a call that is for the environment or, see ``sharing``, for the desk itself.
+        """Answer a call that is for the environment or, see ``sharing``, for the handler itself.
 
         ``take_fd`` gives the descriptor that comes with the call.
         """
@@ -58,7 +58,7 @@ class Desk:
             self.queue = None
             self.queue = RowQueue(take_fd())
             return None
-        if name == FORGET:
+        if name == DETACH:
             self.blocks.pop(args[0], None)
             return None
         return self.call(name, args, kwargs)

@@ -10,7 +10,7 @@ from plangym_lite.vectorization.memory.blocks import Block
 from plangym_lite.vectorization.memory.chunks import Piece
 from plangym_lite.vectorization.memory.layout import LeftOver
 from plangym_lite.vectorization.memory.queue import RowQueue
-from plangym_lite.vectorization.worker.handler import Desk
+from plangym_lite.vectorization.worker.handler import RequestHandler
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise, Worker
 
 __all__ = ["InlineWorker"]
@@ -47,8 +47,8 @@ class InlineWorker(Worker):
 
     def __init__(self, constructor: Callable[[], Any]) -> None:
         self._constructor = constructor
-        self._desk: Desk | None = Desk(constructor())
-        self.spec = getattr(self._desk.env, "batch_spec", None)
+        self._handler: RequestHandler | None = RequestHandler(constructor())
+        self.spec = getattr(self._handler.env, "batch_spec", None)
 
     @property
     def env(self) -> Any:
@@ -58,7 +58,7 @@ class InlineWorker(Worker):
     def restart(self) -> None:
         self._open()
         self.close()
-        self._desk = Desk(self._constructor())
+        self._handler = RequestHandler(self._constructor())
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
         return _Kept(self._open().call, name, args, kwargs)
@@ -72,22 +72,22 @@ class InlineWorker(Worker):
     def run_rows(
         self, block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None = None
     ) -> Promise:
-        desk = self._open()
-        desk.blocks[block.number], desk.queue = block.columns, queue
-        return _Kept(desk.run_rows, block.number, *piece, left_over, queue is not None)
+        handler = self._open()
+        handler.blocks[block.number], handler.queue = block.columns, queue
+        return _Kept(handler.run_rows, block.number, *piece, left_over, queue is not None)
 
-    def forget_block(self, number: int) -> None:
-        if self._desk is not None:
-            self._desk.blocks.pop(number, None)
+    def detach(self, number: int) -> None:
+        if self._handler is not None:
+            self._handler.blocks.pop(number, None)
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
-        if self._desk is not None:
-            desk, self._desk = self._desk, None
-            desk.blocks.clear()
-            if hasattr(desk.env, "close"):
-                desk.env.close()
+        if self._handler is not None:
+            handler, self._handler = self._handler, None
+            handler.blocks.clear()
+            if hasattr(handler.env, "close"):
+                handler.env.close()
 
-    def _open(self) -> Desk:
-        if self._desk is None:
+    def _open(self) -> RequestHandler:
+        if self._handler is None:
             raise ClosedError("the worker was closed")
-        return self._desk
+        return self._handler

@@ -75,7 +75,7 @@ class Worker(ABC):
         """
 
     @abstractmethod
-    def forget_block(self, number: int) -> None:
+    def detach(self, number: int) -> None:
         """The block of that number is gone."""
 
     @abstractmethod

@@ -19,14 +19,22 @@ import gymnasium as gym
 import numpy as np
 
 from plangym_lite.envs.generators.shared import draws_globally, global_numbers, shared_seeded
+from plangym_lite.envs.snapshot.anchors import checksum_of
 from plangym_lite.envs.snapshot.films import FILMS, mute
 from plangym_lite.envs.snapshot.packing import CAPACITY_STEP, LENGTH_BYTES
-from plangym_lite.envs.snapshot.anchors import checksum_of
 from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
-from plangym_lite.envs.verify.evidence import Noise, Tape, attempt, differences, noise_of, tokens_of
+from plangym_lite.envs.verify.noise import Noise, Tape, attempt, differences, noise_of, tokens_of
 from plangym_lite.nested import copy_element
 
-__all__ = ["NUMBERS", "Exam", "Record", "Verdict", "noise_of_runs", "record_afresh", "record_plain"]
+__all__ = [
+    "NUMBERS",
+    "Verification",
+    "Record",
+    "Verdict",
+    "noise_of_runs",
+    "record_afresh",
+    "record_plain",
+]
 
 EPISODES: tuple[tuple[int | None, int], ...] = ((0, 12), (1, 6), (None, 3))
 """Seeds and moves of what is played; a replay's unseeded episodes are its own."""
@@ -201,7 +209,7 @@ def _sampler(space: Any) -> Callable[[], Any]:
 # ---- ours --------------------------------------------------------------------------------------
 
 
-class Exam:
+class Verification:
     """A twin is played as the plain environment was, saved, led elsewhere and restored."""
 
     def __init__(
