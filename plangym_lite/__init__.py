@@ -2,13 +2,13 @@
 
 The house, from the ground up; a file imports only from lower floors:
 
-    floor 0  errors  showing  stable  pickled
-    floor 1  system recipe informed reach parcel nested answers transitions validation splitting
-             archive state_column
+    floor 0  errors  system  stable  pickled
+    floor 1  recipe/  nested  transitions  validation  answers
     floor 2  engine.py  batches.py  core.py
-    floor 3  envs/  vectorization/  planners/  testing/     rooms without doors between them
-    floor 4  registry.py
-    floor 5  cli.py  commands/  bench/  viz.py  __main__.py  __init__.py
+    floor 3  states/                                        keeping states
+    floor 4  envs/  vectorization/  vector/  planners/  testing/
+    floor 5  registry.py
+    floor 6  cli/  viz/  __main__.py  __init__.py
 
 ``import plangym_lite`` loads no simulator.
 """

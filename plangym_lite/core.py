@@ -17,8 +17,7 @@ from plangym_lite.engine import BORROWED, CLOSED, READY, TERMINATED, TRUNCATED
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.nested import own_info
 from plangym_lite.recipe.recipe import Recipe, freeze
-from plangym_lite.repr_html import table
-from plangym_lite.transitions import Step, Transition
+from plangym_lite.transitions import Step, Transition, table
 from plangym_lite.validation import check_action, check_dt, check_state
 
 __all__ = ["PlanEnv"]

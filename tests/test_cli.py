@@ -264,7 +264,7 @@ def test_interrupted_it_still_writes(folder, number, workers):
 
 
 @pytest.mark.parametrize(
-    ("name", "planner_options", "message"),
+    ("name", "options", "message"),
     [
         ("CartPol-v1", (), "nearest names are CartPole-v1"),
         ("nowhere:Env", (), "nowhere cannot be imported"),

@@ -15,6 +15,7 @@ import plangym_lite
 ROOT = Path(plangym_lite.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 IDS = [str(path.relative_to(ROOT)) for path in FILES]
+FOLDERS = sorted({path.parent.relative_to(ROOT) for path in FILES})
 MODULES = {
     ".".join(("plangym_lite", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(
         ".__init__"
@@ -22,32 +23,51 @@ MODULES = {
     for path in FILES
 }
 FLOORS = [
-    {"errors", "showing", "stable", "pickled"},
-    {
-        *("system", "recipe", "nested", "answers", "transitions", "splitting", "validation"),
-        *("archive", "state_column", "reach", "parcel", "informed"),
-    },
+    {"errors", "stable", "pickled", "system"},
+    {"recipe", "nested", "answers", "transitions", "validation"},
     {"engine", "batches", "core"},
-    {"envs", "vectorization", "planners", "testing"},
+    {"states"},
+    {"envs", "vectorization", "vector", "planners", "testing"},
     {"registry"},
-    {"cli", "commands", "bench", "viz", "__main__", ""},
+    {"cli", "viz", "__main__", ""},
 ]
-ROOMS = FLOORS[3]
+ROOMS = FLOORS[4]
+DOORS = {("vector", "vectorization")}
+"""From room to room on one floor."""
+INSIDE = {
+    "envs": [
+        "generators",
+        "snapshot",
+        "verify",
+        "gymnasium",
+        "batched",
+        "atari box2d mujoco retro",
+    ],
+    "vectorization": ["memory", "worker", "process dispatch", "env", "parallel ray"],
+    "cli": ["versions", "target", "envs", "check play bench", "main"],
+    "testing": ["toy", "contract", "workers"],
+}
+"""Inside a room, from the ground up."""
 PASSED_ON = {"engine_kwargs", "overrides", "others", "kwargs", "toy_args"}
 """Names that ``**`` may have: arguments that go on to somebody else as they are."""
 ENGINES = {
     "jax": ("planners/mctx",),
     "mctx": ("planners/mctx",),
-    "ale_py": ("envs/atari", "envs/console", "envs/emulator", "bench/atari", "bench/peers"),
-    "mujoco": ("envs/mujoco", "envs/dm_control", "bench/peers"),
-    "dm_control": ("envs/dm_control",),
+    "ale_py": ("envs/atari", "cli/bench/atari", "cli/bench/peers"),
+    "mujoco": (
+        "envs/mujoco",
+        "envs/snapshot/mjdata",
+        "envs/snapshot/simulations",
+        "cli/bench/peers",
+    ),
+    "dm_control": ("envs/mujoco/dm_control",),
     "Box2D": ("envs/box2d",),
-    "minigrid": ("envs/minigrid",),
+    "minigrid": (),
     "stable_retro": ("envs/retro",),
     "ray": ("vectorization/ray",),
-    "stable_baselines3": ("vectorization/stable_baselines3",),
+    "stable_baselines3": ("vector/stable_baselines3",),
     "shimmy": (),
-    "pygame": ("envs/window",),
+    "pygame": ("envs/gymnasium/window",),
     "torch": (),
     "cv2": (),
 }
@@ -118,7 +138,7 @@ def test_imports_go_down(module):
         if not other.startswith("plangym_lite") or other == module:
             continue
         other_floor, other_room = place(other)
-        same_room = room == other_room and room is not None
+        same_room = (room == other_room and room is not None) or (room, other_room) in DOORS
         tested = room == "testing" and other_room is not None
         tested = tested and (other not in now or module in WORKER_SUITES)
         assert (
@@ -127,6 +147,34 @@ def test_imports_go_down(module):
             or tested
             or (other_floor == floor and room is other_room is None)
         ), f"{module} imports {other}: a door that the house does not have"
+
+
+def test_imports_go_down_inside_a_room():
+    seen = 0
+    for room, storeys in INSIDE.items():
+        height = {name: level for level, names in enumerate(storeys) for name in names.split()}
+        inside = [name.split(".") for name in MODULES if name.startswith(f"plangym_lite.{room}.")]
+        assert {parts[2] for parts in inside} == set(height)
+        for parts in inside:
+            module = ".".join(parts)
+            for other in imports(tree_of(MODULES[module]), lazy=True):
+                if not other.startswith(f"plangym_lite.{room}."):
+                    continue
+                here, there = parts[2], other.split(".")[2]
+                seen += 1
+                assert here == there or height[there] < height[here], f"{module} imports {other}"
+    assert seen > 100
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=str)
+def test_folders_are_narrow(folder):
+    limit = {".": 23, "planners": 15}.get(str(folder), 10)
+    entries = [
+        path
+        for path in (ROOT / folder).iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    ]
+    assert 3 <= len(entries) <= limit, sorted(path.name for path in entries)
 
 
 def test_every_module_has_its_floor():

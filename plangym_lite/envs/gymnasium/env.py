@@ -207,8 +207,7 @@ class PlangymEnv(PlanEnv):
         )
         self._is_discovered = False
         self.STATE_IS_ARRAY = self.STATE_IS_ARRAY and verdict.capacity is not None
-        if self._capacity is None:
-            self._capacity = verdict.capacity
+        self._capacity = self._capacity or verdict.capacity
 
     def findings(self) -> Any:
         return Verdict() if self._is_plain else self.verdict

@@ -16,7 +16,6 @@ import numpy as np
 from gymnasium import spaces
 from PIL import Image
 
-from plangym_lite.envs.mujoco.dm_control_tasks import suite
 from plangym_lite.testing.contract.keeping import OwnNumbers, copy_of
 from plangym_lite.testing.contract.walking import Entry, Move
 
@@ -255,6 +254,8 @@ class SuiteTask:
     """
 
     def __init__(self, domain: str, task: str, limited: bool, load_kwargs: dict[str, Any]) -> None:
+
+        from plangym_lite.envs.mujoco.dm_control_tasks import suite
 
         self._env: Any = suite.load(domain, task, **load_kwargs)
         if not limited:
