@@ -9,11 +9,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 PARTS = [
-    "tests/vectorization",
-    "tests/envs",
-    "tests",  # whatever is in none of the others
-    "tests/vectorization/test_ray.py",
-    "tests/test_notebooks.py",
+    ["tests/vectorization", "tests/vector"],
+    ["tests/envs"],
+    ["tests"],  # whatever is in none of the others
+    ["tests/vectorization/ray"],
+    ["tests/test_notebooks.py"],
 ]
 SIDE_BY_SIDE = 3
 
@@ -22,11 +22,13 @@ def main(arguments: list[str]) -> int:
     """Run the parts; return 0 if all passed."""
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
 
-    def run(part: str) -> subprocess.CompletedProcess[str]:
-        others = [f"--ignore={other}" for other in PARTS if other.startswith(f"{part}/")]
+    def run(part: list[str]) -> subprocess.CompletedProcess[str]:
+        elsewhere = [path for other in PARTS if other is not part for path in other]
+        inside = [path for path in elsewhere if any(path.startswith(f"{mine}/") for mine in part)]
+        others = [f"--ignore={path}" for path in inside]
         shown_at_once = part == PARTS[0]
         output = {} if shown_at_once else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        return subprocess.run([*pytest, part, *others], text=True, check=False, **output)
+        return subprocess.run([*pytest, *part, *others], text=True, check=False, **output)
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         codes = []

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from plangym_lite import NotCloneableError, PlangymEnv, make
 from plangym_lite.envs.verify import verify as certify
 from plangym_lite.testing import check_exact
-from tests.envs.test_gym import STACK
+from tests.envs.gymnasium.test_env import STACK
 from tests.same import assert_same
 
 

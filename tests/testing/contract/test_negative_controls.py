@@ -1,8 +1,7 @@
 """What adapters must not forget, forgotten on purpose, one thing at a time: the contract sees it.
 
-Each control runs the same check as it is, which must be exact, and broken. More of them stand
-beside the adapters, in ``tests/envs/test_mujoco.py``, ``test_dm_control.py``, ``test_box2d.py`` and
-``test_toy_text.py``, and in ``test_contract.py``.
+Each control runs the same check as it is, which must be exact, and broken. More of them are beside
+the adapters in ``tests/envs``, and in ``test_contract.py``.
 """
 
 import importlib.util
@@ -235,12 +234,12 @@ class TestBox2D:
 
 @needs("mujoco", "gymnasium.envs.mujoco")
 class TestMujoco:
-    """Arrays, step count and generator: in ``tests/envs/test_mujoco.py``."""
+    """Arrays, step count and generator: in ``tests/envs/mujoco/test_env.py``."""
 
     WALK = {"depths": (0, 6), "length": 8, "reach": 30}
 
     def test_what_an_episode_changes_in_the_model(self, monkeypatch):
-        from tests.envs.test_mujoco import MoodyReacher
+        from tests.envs.mujoco.test_env import MoodyReacher
 
         def make_env():
             return make(MoodyReacher, render_mode=None, certify=False)
@@ -249,7 +248,7 @@ class TestMujoco:
         assert is_caught(make_env, *args, **self.WALK)
 
     def test_attributes_of_a_subclass(self, monkeypatch):
-        from tests.envs.test_mujoco import MoodyReacher
+        from tests.envs.mujoco.test_env import MoodyReacher
 
         args = monkeypatch, snapshot, "put_back", forgetting_attribute("mood")
         assert is_caught(
@@ -258,7 +257,7 @@ class TestMujoco:
 
     def test_contacts_that_the_next_step_looks_at(self, monkeypatch):
         from plangym_lite.envs.snapshot.mjdata import SimulationMemory
-        from tests.envs.test_mujoco import TouchyHopper
+        from tests.envs.mujoco.test_env import TouchyHopper
 
         def broken(load):
             return lambda self, contacts: load(self, b"")

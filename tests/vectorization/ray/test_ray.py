@@ -35,8 +35,8 @@ from plangym_lite.vectorization.ray.env import RayEnv
 from plangym_lite.vectorization.ray.worker import RayWorker, _all_the_same
 from tests.same import assert_same
 from tests.vectorization.helpers import ROOT, is_running, run_python, wait_until
+from tests.vectorization.process.test_by_value import GAME
 from tests.vectorization.subjects import MAKERS, Subject
-from tests.vectorization.test_by_value import GAME
 from tests.vectorization.test_rollouts import check_rollouts
 
 STORE = 100 << 20

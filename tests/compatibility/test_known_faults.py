@@ -1,4 +1,4 @@
-"""SEEDS.md, last part: every known fault of the originals is ruled out by a test, named here."""
+"""Every known fault of the libraries that ours stands in for is ruled out by a test, named here."""
 
 import ast
 from pathlib import Path
@@ -20,7 +20,7 @@ FAULTS = {
         "test_unwaited_sync_does_not_shift_later_answers",
     ),
     "close() dead-locked on a large reply": (
-        "vectorization/test_process.py",
+        "vectorization/process/test_process.py",
         "test_close_with_a_large_answer_under_way",
     ),
     "children surviving a killed parent": (
@@ -32,7 +32,7 @@ FAULTS = {
         "test_interrupt_in_a_batch_leaves_a_usable_environment",
     ),
     "constructors that only fork carries": (
-        "vectorization/test_launch.py",
+        "vectorization/process/test_launch.py",
         "test_constructors_that_only_fork_could_carry",
     ),
     "lengths cut silently by zip": (
@@ -52,11 +52,11 @@ FAULTS = {
         "test_number_of_workers_must_be_one",
     ),
     "frames skipped twice": (
-        "envs/test_atari.py",
+        "envs/atari/test_env.py",
         "test_five_is_five_frames",
     ),
     "dm_control rewards doubling": (
-        "envs/test_dm_control.py",
+        "envs/mujoco/test_dm_control.py",
         "test_rewards_are_summed_once",
     ),
     "rewards leaking between calls": (
@@ -64,15 +64,15 @@ FAULTS = {
         "test_each_row_is_alone",
     ),
     "clone_seeds ignored": (
-        "envs/test_atari.py",
+        "envs/atari/test_env.py",
         "test_clone_seeds_false_samples_sticky_actions",
     ),
     "steps_beyond_terminated outside the state": (
-        "envs/test_classic_control.py",
+        "envs/batched/test_classic_control.py",
         "test_steps_beyond_the_end_are_part_of_the_state",
     ),
     "the picture after set_state": (
-        "envs/test_atari.py",
+        "envs/atari/test_env.py",
         "test_the_picture_is_that_of_the_restored_state",
     ),
     "seed doing nothing": (
@@ -88,11 +88,11 @@ FAULTS = {
         "test_a_terminal_state_absorbs",
     ),
     "an unknown name made into something else": (
-        "seeds/test_plangym.py",
+        "compatibility/test_plangym.py",
         "test_make",
     ),
     "forked workers drawing the same numbers": (
-        "vectorization/test_vector_env.py",
+        "vector/test_gymnasium.py",
         "test_forked_environments_draw_different_numbers",
     ),
     "late replies after a timeout": (
@@ -100,7 +100,7 @@ FAULTS = {
         "test_late_answer_after_a_timeout_answers_nothing_else",
     ),
     "step_wait hanging when worker k dies": (
-        "vectorization/test_vector_env.py",
+        "vector/test_gymnasium.py",
         "test_a_dead_worker_is_named",
     ),
 }

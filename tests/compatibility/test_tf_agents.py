@@ -1,4 +1,4 @@
-"""SEEDS.md, B: what TF-Agents' parallel environments offer, one test a row."""
+"""What TF-Agents' parallel environments offer, one test for each thing."""
 
 from functools import partial
 

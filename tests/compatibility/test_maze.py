@@ -1,4 +1,4 @@
-"""SEEDS.md, C: what Maze's vector environments offer, one test a row."""
+"""What Maze's vector environments offer, one test for each thing."""
 
 import logging
 import os

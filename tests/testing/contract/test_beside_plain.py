@@ -13,7 +13,7 @@ from plangym_lite import make
 from plangym_lite.testing import ContractSuite, check_exact
 from plangym_lite.testing.contract.settling import NO_TWIN, OWN_RESETS
 from plangym_lite.testing.toy import ToyEnv
-from tests.testing.holder import (
+from tests.testing.contract.holder import (
     SHORT,
     Body,
     Counted,

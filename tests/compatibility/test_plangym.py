@@ -1,4 +1,4 @@
-"""SEEDS.md, A: what plangym offers, one test a row."""
+"""What plangym offers, one test for each thing."""
 
 import os
 import pickle

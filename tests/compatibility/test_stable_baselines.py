@@ -1,4 +1,4 @@
-"""SEEDS.md, D: what gym_os2r and stable-baselines offer, one test a row."""
+"""What gym_os2r and stable-baselines offer, one test for each thing."""
 
 import copy
 import os

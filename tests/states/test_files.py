@@ -88,7 +88,7 @@ def test_what_is_no_state_is_not_written(tmp_path):
 
 
 def test_the_fingerprint_is_the_same_everywhere():
-    code = "from tests.envs.test_checkpoints import make_stack as m; print(m().fingerprint)"
+    code = "from tests.states.test_files import make_stack as m; print(m().fingerprint)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     with make_stack() as env, make("CartPole-v1") as plain, make("CartPole-v1", n_workers=1) as far:
         assert env.fingerprint == done.stdout.strip()
