@@ -86,7 +86,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     def build_engine(self) -> None:
         """Start the workers, then make the local copy, because its engine may be a singleton.
 
-        Where states have to be examined, the local copy is made first, and workers get its findings.
+        If states have to be examined, the local copy is made first; workers get its findings.
         """
         kind: Any = self._env_recipe.target
         is_known = isinstance(kind, type) and issubclass(kind, PlanEnv) and not self.SINGLETON

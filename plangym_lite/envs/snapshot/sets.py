@@ -28,8 +28,8 @@ def walk_sets(roots: Iterable[Any], closed: Container[int]) -> tuple[Counter[int
     Objects whose ids are in ``closed`` are not searched.
 
     Returns:
-        Counts of a number for each set of more than one element, which depends on the elements; and
-        whether all sets would keep their iteration order when rebuilt.
+        The hashes of all sets of more than one element, counted; and whether all sets would keep
+        their iteration order when rebuilt.
     """
     todo, is_stable = list(roots), True
     seen: set[int] = set()
