@@ -53,12 +53,18 @@ class GlobalNumbers:
 
     While entered they go on from there; afterwards they are where the caller left them. Entered
     again, they go on from where they were.
+
+    Args:
+        seed: where they begin; ``None``: where they are now.
     """
 
-    def __init__(self) -> None:
-        self._saved = np.zeros(RandomMemory.NBYTES, np.uint8)
-        self._python = random.getstate()
-        _memory_of(_bits()).save(self._saved)
+    def __init__(self, seed: int | None = None) -> None:
+        with contextlib.nullcontext() if seed is None else shared_seeded(seed):
+            self._saved = np.zeros(RandomMemory.NBYTES, np.uint8)
+            self._python = random.getstate()
+            memory = _memory_of(_bits())
+            memory.drawn()
+            memory.save(self._saved)
 
     def __enter__(self) -> None:
         self._swap()

@@ -86,7 +86,7 @@ class PlangymEnv(PlanEnv):
     _obs: Any = None  # what the last step or reset gave
     _is_discovered: bool = True  # whether the snapshot has seen an episode begin
     _image_shape: tuple[int, ...] | None = None  # where pictures are the observations
-    verdict: Verdict | None = None  # what an examination has found
+    verdict: Verdict | None = None  # what a verification has found
     STATE_METHODS: ClassVar[tuple[str, ...]] = ("snapshot", "replay")
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("coords", "rgb", "grayscale")
     DEFAULT_OBS_TYPE: ClassVar[str] = "coords"
@@ -190,7 +190,7 @@ class PlangymEnv(PlanEnv):
         self.take_verdict(self._findings or verdict_on(self))
 
     def take_verdict(self, verdict: Verdict) -> None:
-        """Save states as an examination has found that they can be saved."""
+        """Save states as a verification has found that they can be saved."""
         if verdict.refusal:
             raise NotCloneableError(verdict.refusal)
         if verdict.shared_numbers and not self._owns_globals:

@@ -73,7 +73,7 @@ class DMControlEnv(PlanEnv):
         visualize_reward: colour bodies by reward.
         wrappers: must be empty: these are not Gymnasium's environments.
         state_method: must be ``None``: there is one way.
-        certify: taken as everywhere; there is nothing to examine.
+        certify: taken as everywhere; there is nothing to verify.
     """
 
     STATES_NAME: ClassVar[str] = "DMControlEnv"

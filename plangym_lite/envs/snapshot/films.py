@@ -9,7 +9,7 @@ import gymnasium as gym
 __all__ = ["FILMS", "mute", "unmute"]
 
 FILMS: tuple[type, ...] = (gym.wrappers.RecordVideo,)
-"""Layers that are not saved, and look away from batches, examinations and replays."""
+"""Layers that are not saved, and look away from batches, verifications and replays."""
 PASSED = ("reset", "step", "render")
 
 

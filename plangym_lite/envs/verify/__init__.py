@@ -1,1 +1,1 @@
-"""Whether states of an environment are exact: a short examination when it is made."""
+"""Whether states of an environment are exact: verified when it is made."""

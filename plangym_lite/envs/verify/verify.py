@@ -29,7 +29,6 @@ import gymnasium as gym
 
 from plangym_lite.envs.generators.shared import shared_kept, shared_seeded
 from plangym_lite.envs.snapshot.snapshot import layers_of
-from plangym_lite.envs.verify.noise import Noise
 from plangym_lite.envs.verify.verification import (
     NUMBERS,
     Record,
@@ -40,6 +39,7 @@ from plangym_lite.envs.verify.verification import (
     record_plain,
 )
 from plangym_lite.errors import NotCloneableError
+from plangym_lite.nested import NO_NOISE, Noise
 from plangym_lite.recipe.informed import informed
 from plangym_lite.recipe.recipe import original_of
 
@@ -53,7 +53,7 @@ OUTCOMES: OrderedDict[Any, Verdict] = OrderedDict()
 def verdict_on(env: Any) -> Verdict:
     """How the states of ``env``, just built, are saved.
 
-    If it was examined for that, ``env`` holds another Gymnasium environment afterwards.
+    If it was verified for that, ``env`` holds another Gymnasium environment afterwards.
     """
     if env.render_mode == "human":  # opens no window
         recipe = env._recipe.replace(render_mode="rgb_array", delay_setup=False)
@@ -62,7 +62,7 @@ def verdict_on(env: Any) -> Verdict:
     key = key_of(env)
     verdict = OUTCOMES.get(key) if key is not None else None
     if verdict is None:
-        verdict = _examine(env)
+        verdict = _verify(env)
         if key is not None:
             OUTCOMES[key] = verdict
             while len(OUTCOMES) > REMEMBERED:
@@ -104,7 +104,7 @@ def key_of(env: Any) -> Any:
     others = env.remove_time_limit, env.render_mode, env._engine_kwargs, env._wrappers
     try:
         return _frozen((type(env), made_by, layers, options, others))
-    except TypeError:  # unhashable: examined each time
+    except TypeError:  # unhashable: verified each time
         return None
 
 
@@ -117,10 +117,10 @@ def _frozen(value: Any) -> Any:
     return type(value), value
 
 
-# ---- the ladder ---------------------------------------------------------------------------------
+# ---- ways to save states ------------------------------------------------------------------------
 
 
-def _examine(env: Any) -> Verdict:
+def _verify(env: Any) -> Verdict:
     with _quiet(), shared_kept():
         record = record_plain(env, env._gym_env)
         verdict, told = _first_exact(env, record)
@@ -139,7 +139,7 @@ def _examine(env: Any) -> Verdict:
 
 
 def _first_exact(env: Any, record: Record, noise: list[Noise] | None = None) -> tuple[Verdict, str]:
-    """The first way down the ladder that is exact; or else the last, and why not."""
+    """The first way that is exact, of those drawn above; or else the last, and why not."""
     told, verdict = f"{env!r} is not restored exactly by a snapshot: ", record.findings
     played = record.findings._replace(played=True)
     if record.has_shifting_sets and env.state_choice is None and env.clone_seeds:
@@ -174,7 +174,7 @@ def _try(
     noise: list[Noise] | None,
     with_itself: bool = False,
 ) -> tuple[Verdict, str]:
-    """Examine a twin of ``env`` that saves its states so; return what differed first.
+    """Verify a twin of ``env`` that saves its states so; return what differed first.
 
     Where the seed does not decide what happens, it can only be compared ``with_itself``.
     """
@@ -182,7 +182,7 @@ def _try(
         twin = env._recipe.replace(delay_setup=False)()
     with contextlib.closing(twin):
         _check_is_new(env, twin._layers, record.layers)
-        noise = noise or [{} for _ in record.tapes]
+        noise = noise or [NO_NOISE for _ in record.recordings]
         return Verification(twin, record, noise, with_itself).outcome(findings)
 
 
@@ -196,7 +196,7 @@ def _check_is_new(env: Any, built: list[gym.Env], layers: list[gym.Env]) -> None
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """What is built and played for an examination was announced when it was built first."""
+    """What is built and played for a verification was announced when it was built first."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -14,7 +14,7 @@ from plangym_lite.cli.check.examine import EXACT, NOT_MADE, REFUSED, WRONG, exam
 from plangym_lite.cli.check.survey import survey
 from plangym_lite.cli.check.targets import Target, targets
 from plangym_lite.cli.target import CommandError
-from plangym_lite.testing.contract.settling import NO_TWIN
+from plangym_lite.testing.contract.baseline import NO_TWIN
 
 
 def toys(*names):
