@@ -12,7 +12,7 @@ from plangym_lite.envs.generators.generator import (
     generator_to_words,
     words_to_generator,
 )
-from plangym_lite.pickled import generator as generators
+from plangym_lite.envs.generators import generator as generators
 
 
 def drawn(generator):
