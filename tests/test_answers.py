@@ -53,7 +53,7 @@ class Late(Odd):
 
 
 def step_of(**answer):
-    """A step of such an environment, examined by nobody."""
+    """A step of such an environment, verified by nobody."""
     with make(partial(Odd, **answer), certify=False) as env:
         env.reset(seed=0)
         return env.step(0)

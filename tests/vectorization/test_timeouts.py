@@ -11,10 +11,10 @@ import pytest
 
 from plangym_lite import make
 from plangym_lite.testing.toy import LEFT, RIGHT, STAY, OpaqueToy, ToyEnv
-from plangym_lite.testing.workers.probe import SLEEPS, Probe, make_probe
 from plangym_lite.vectorization import BatchEnv, ExternalProcess, InlineWorker, ParallelEnv
 from tests.same import assert_same
 from tests.vectorization.helpers import is_running, wait_until
+from tests.vectorization.worker.probe import SLEEPS, Probe, make_probe
 
 FOREVER = 60
 SLACK = 3.0  # seconds that a busy machine may need beyond a timeout

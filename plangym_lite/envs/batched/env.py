@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+import warnings
+from typing import Any, ClassVar
 
+import gymnasium as gym
 import numpy as np
 
 from plangym_lite.envs.batched.kernel import (
@@ -13,14 +15,15 @@ from plangym_lite.envs.batched.kernel import (
     Block,
     Kernel,
     run_block,
-    same_columns,
 )
 from plangym_lite.envs.gymnasium.env import PlangymEnv
+from plangym_lite.nested import differences
 from plangym_lite.transitions import Columns, Rows, empty_columns
 
 __all__ = ["KernelEnv"]
 
 TRIED_ROWS = 128
+COMPARED = ("states", "observs", "rewards", "terminateds", "truncateds")
 
 
 class KernelEnv(PlangymEnv):
@@ -28,8 +31,10 @@ class KernelEnv(PlangymEnv):
 
     With images or user wrappers rows are run one by one, and also if the results of the kernel are
     not bit-identical to those of the environment. That is tested on random states at first use, for
-    each dtype of actions.
+    each dtype of actions; a failure is warned about once.
     """
+
+    _warned: ClassVar[set[str]] = set()  # classes whose kernel was found to be wrong
 
     _kernel: Kernel | None = None
     _trusted: dict[str, bool]  # by the dtype of actions, whether the kernel is exact
@@ -89,22 +94,42 @@ class KernelEnv(PlangymEnv):
         trusted = self._trusted.get(dtype.char)  # hashing the dtype itself is slow
         if trusted is None:
             try:
-                is_same = self._compare(kernel, dtype)
-            except Exception:  # another version of Gymnasium, or a user's settings
-                is_same = False
-            trusted = self._trusted[dtype.char] = is_same
-            self._kernel = kernel if is_same or dtype != self.action_space.dtype else None
+                difference = self._compare(kernel, dtype)
+            except Exception as error:  # another version of Gymnasium, or a user's settings
+                difference = f"{type(error).__name__}: {error}"
+            trusted = self._trusted[dtype.char] = difference is None
+            self._kernel = kernel if trusted or dtype != self.action_space.dtype else None
+            if difference is not None:
+                self._warn(dtype, difference)
         return trusted
 
-    def _compare(self, kernel: Kernel, dtype: np.dtype) -> bool:
+    def _warn(self, dtype: np.dtype, difference: str) -> None:
+        """Say once in this process that the kernel of this class is not used."""
+        base = type(self._base)
+        name = f"{base.__module__}.{base.__qualname__}"
+        if name in self._warned:
+            return
+        self._warned.add(name)
+        warnings.warn(
+            f"batches of {name} with {dtype} actions are stepped row by row, which is exact but "
+            f"slower: what gymnasium {gym.__version__} does with these settings is not what the "
+            f"vectorized step of plangym_lite does ({difference})",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    def _compare(self, kernel: Kernel, dtype: np.dtype) -> str | None:
+        """Where kernel and environment differ first, on random states; ``None``: nowhere."""
         states = self.random_states(np.random.default_rng(0), TRIED_ROWS)
         rows = Rows(self._random_actions(dtype), states, np.full(TRIED_ROWS, 2))
-        one_by_one, together = (empty_columns(self.batch_spec, TRIED_ROWS) for _ in range(2))
+        one_by_one, batched = (empty_columns(self.batch_spec, TRIED_ROWS) for _ in range(2))
         self._kernel = None
-        expected = self.make_transitions(rows, one_by_one)
+        infos = self.make_transitions(rows, one_by_one)
         self._kernel, self._trusted[dtype.char] = kernel, True
-        got = self.run_batched(rows, together)
-        return repr(expected) == repr(got) and same_columns(one_by_one, together)
+        pairs = [(infos, self.run_batched(rows, batched), "infos")]
+        pairs += [(getattr(one_by_one, name), getattr(batched, name), name) for name in COMPARED]
+        found = (place for pair in pairs for place in differences(*pair))
+        return next((f"{path}: {text}" for path, text in found), None)
 
     def _random_actions(self, dtype: np.dtype) -> np.ndarray:
         """Actions that use all bits of a dtype; up to a third are out of bounds."""

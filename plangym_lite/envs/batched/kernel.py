@@ -2,7 +2,7 @@
 
 A :class:`Kernel` steps columns of numbers instead of one environment. Its results must be
 bit-identical with any version of numpy, so the adapter compares kernel and environment on random
-states before it uses the kernel (:func:`same_columns`).
+states before it uses the kernel.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from plangym_lite.engine import RUNNING, TERMINATED, TRUNCATED
-from plangym_lite.transitions import Columns
 
 __all__ = [
     "ENOUGH_ROWS",
@@ -25,7 +24,6 @@ __all__ = [
     "all_among",
     "put_side_by_side",
     "run_block",
-    "same_columns",
 ]
 
 ENOUGH_ROWS = 8
@@ -168,9 +166,3 @@ def put_side_by_side(out: np.ndarray, parts: Iterable[np.ndarray]) -> np.ndarray
     for index, part in enumerate(parts):
         out[:, index] = part
     return out
-
-
-def same_columns(one: Columns, other: Columns) -> bool:
-    """Whether two batches of array observations are the same bit for bit."""
-    names = ("states", "observs", "rewards", "terminateds", "truncateds")
-    return all(getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in names)

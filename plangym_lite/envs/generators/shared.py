@@ -53,12 +53,18 @@ class GlobalNumbers:
 
     Inside the context the global generators continue from the copy; at exit the copy is updated and
     the caller's generators are restored.
+
+    Args:
+        seed: the seed of the copy; ``None``: the present state of the global generators.
     """
 
-    def __init__(self) -> None:
-        self._saved = np.zeros(RandomMemory.NBYTES, np.uint8)
-        self._python = random.getstate()
-        _memory_of(_bits()).save(self._saved)
+    def __init__(self, seed: int | None = None) -> None:
+        with contextlib.nullcontext() if seed is None else shared_seeded(seed):
+            self._saved = np.zeros(RandomMemory.NBYTES, np.uint8)
+            self._python = random.getstate()
+            memory = _memory_of(_bits())
+            memory.drawn()
+            memory.save(self._saved)
 
     def __enter__(self) -> None:
         self._swap()

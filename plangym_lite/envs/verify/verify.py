@@ -30,7 +30,6 @@ import gymnasium as gym
 
 from plangym_lite.envs.generators.shared import shared_kept, shared_seeded
 from plangym_lite.envs.snapshot.snapshot import layers_of
-from plangym_lite.envs.verify.noise import Noise
 from plangym_lite.envs.verify.verification import (
     NUMBERS,
     Record,
@@ -41,6 +40,7 @@ from plangym_lite.envs.verify.verification import (
     record_plain,
 )
 from plangym_lite.errors import NotCloneableError
+from plangym_lite.nested import NO_NOISE, Noise
 from plangym_lite.recipe.informed import informed
 from plangym_lite.recipe.recipe import original_of
 
@@ -63,7 +63,7 @@ def verdict_on(env: Any) -> Verdict:
     key = key_of(env)
     verdict = OUTCOMES.get(key) if key is not None else None
     if verdict is None:
-        verdict = _examine(env)
+        verdict = _verify(env)
         if key is not None:
             OUTCOMES[key] = verdict
             while len(OUTCOMES) > REMEMBERED:
@@ -118,10 +118,10 @@ def _frozen(value: Any) -> Any:
     return type(value), value
 
 
-# ---- trying one way of saving after another -----------------------------------------------------
+# ---- ways to save states ------------------------------------------------------------------------
 
 
-def _examine(env: Any) -> Verdict:
+def _verify(env: Any) -> Verdict:
     with _quiet(), shared_kept():
         record = record_plain(env, env._gym_env)
         verdict, told = _first_exact(env, record)
@@ -183,7 +183,7 @@ def _try(
         twin = env._recipe.replace(delay_setup=False)()
     with contextlib.closing(twin):
         _check_is_new(env, twin._layers, record.layers)
-        noise = noise or [{} for _ in record.tapes]
+        noise = noise or [NO_NOISE for _ in record.recordings]
         return Verification(twin, record, noise, with_itself).outcome(findings)
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 import pickle
-import random
 import zlib
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from plangym_lite.testing.contract.comparing import Difference, differences
+from plangym_lite.nested import Difference, differences
 
-__all__ = ["Keeper", "OwnNumbers", "copy_of"]
+__all__ = ["NUMBERS", "Keeper", "copy_of"]
+
+NUMBERS = 0
+"""The seed of the generators that all of Python shares, for each run of the walk."""
 
 LARGE = 1 << 16  # bytes
 ATOMS = (int, float, complex, str, bytes, bool, type(None), np.generic)
@@ -93,30 +94,3 @@ def _checksum(value: Any) -> int | None:
         return zlib.crc32(pickle.dumps(value))
     except Exception:  # a foreign __reduce__ may raise anything
         return None
-
-
-class OwnNumbers:
-    """While entered, Python's and numpy's global generators run from a seed of their own.
-
-    Afterwards they are where the caller left them; entered again, they run on.
-    """
-
-    def __init__(self, seed: int = 0) -> None:
-        self._states: Any = random.Random(seed).getstate(), np.random.RandomState(seed).get_state()
-
-    def __enter__(self) -> None:
-        self._swap()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._swap()
-
-    def _swap(self) -> None:
-        now = random.getstate(), np.random.get_state()
-        random.setstate(self._states[0])
-        np.random.set_state(self._states[1])
-        self._states = now

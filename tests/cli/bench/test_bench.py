@@ -6,14 +6,12 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from plangym_lite.cli.bench import curves
 from plangym_lite.cli.bench.atari import act_only, raw_limit, raw_loop
 from plangym_lite.cli.bench.ours import ATARI, gather, open_env, rollouts, steps
-from plangym_lite.cli.bench.peers import async_vector_env
+from plangym_lite.cli.bench.references import async_vector_env
 from plangym_lite.cli.bench.rounds import Comparison, Work, compare, rate
 from plangym_lite.cli.bench.works import scaling_works, table
 from plangym_lite.cli.main import main
-from plangym_lite.testing import check_exact
 
 
 def test_ratios_are_medians_of_rounds():
@@ -73,21 +71,6 @@ def test_lines_of_the_table_have_names_of_their_own():
         assert len({(work.name, work.reference) for work in works}) == len(works)
 
 
-def test_the_engine_without_work_is_exact():
-    report = check_exact(lambda: curves.Ballast(state_bytes=100, obs_bytes=7), n_workers=1)
-    assert report.exact, report
-
-
-def test_curves_are_measured_and_drawn(tmp_path):
-    pytest.importorskip("matplotlib")
-    chosen = [curve for curve in curves.curves(1) if curve[1].startswith("CartPole, serial")]
-    found = [curves.measure(curve, 0.01) for curve in chosen]
-    assert len(found) == 1
-    assert all(speed > 0 for _, speed in found[0][2])
-    curves.plot(tmp_path / "curves.png", found)
-    assert (tmp_path / "curves.png").stat().st_size > 1000
-
-
 class TestCommand:
     def run(self, *args):
         return main(["bench", "--rounds", "1", "--seconds", "0.01", *args])
@@ -111,7 +94,3 @@ class TestCommand:
     def test_nothing_of_that_name(self, capsys):
         assert self.run("--only", "no such line") == 2
         assert "no such line" in capsys.readouterr().err
-
-    def test_peers(self, capsys):
-        assert self.run("--peers") == 0
-        assert "pip install" in capsys.readouterr().out

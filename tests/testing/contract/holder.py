@@ -68,7 +68,7 @@ class Holder(PlanEnv):
             vars(layer).update(attributes)
 
     def touch(self):
-        """Restore what was saved, as an examination might."""
+        """Restore what was saved, as a verification might."""
         self.load_state(self.save_state())
         self._ended = RUNNING
 

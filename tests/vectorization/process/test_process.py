@@ -14,11 +14,11 @@ import pytest
 
 from plangym_lite import ClosedError, WorkerDiedError
 from plangym_lite.testing.toy import RIGHT, ToyEnv
-from plangym_lite.testing.workers.probe import SLEEPS, Probe, make_probe
 from plangym_lite.vectorization import ExternalProcess, ParallelEnv
 from plangym_lite.vectorization.worker.channel import Channel
 from tests.same import assert_same
 from tests.vectorization.helpers import is_running, wait_until
+from tests.vectorization.worker.probe import SLEEPS, Probe, make_probe
 
 
 def sleepy():

@@ -26,7 +26,6 @@ from ray.util.scheduling_strategies import (
 from plangym_lite import ClosedError, WorkerDiedError, make
 from plangym_lite.cli.main import main
 from plangym_lite.testing.toy import LEFT, RIGHT, STAY, ToyEnv, ToyError
-from plangym_lite.testing.workers.remote_suite import RemoteWorkerSuite
 from plangym_lite.transitions import STEPS
 from plangym_lite.validation import prepare_rows
 from plangym_lite.vectorization.ray.actor import INLINE_BYTES
@@ -38,6 +37,7 @@ from tests.vectorization.helpers import ROOT, is_running, run_python, wait_until
 from tests.vectorization.process.test_by_value import GAME
 from tests.vectorization.subjects import MAKERS, Subject
 from tests.vectorization.test_rollouts import check_rollouts
+from tests.vectorization.worker.remote_suite import RemoteWorkerSuite
 
 STORE = 100 << 20
 QUICK_DEATHS = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}

@@ -1,7 +1,14 @@
-"""Cost as the work grows: rows a second against batch size, workers, and sizes of a row."""
+"""Cost as the work grows: rows a second against batch size, workers, and sizes of a row.
+
+``python -m tests.tools.curves cost.png`` measures and draws; it needs matplotlib, from the extra
+``notebooks``.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,10 +16,14 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from tqdm import tqdm
 
+from plangym_lite.cli.bench.command import machine
 from plangym_lite.cli.bench.ours import ATARI, steps
 from plangym_lite.cli.bench.rounds import Contender, rate
+from plangym_lite.cli.target import at_least_one
 from plangym_lite.core import PlanEnv
+from plangym_lite.system import usable_cores
 
 __all__ = ["Ballast", "Curve", "curves", "measure", "plot"]
 
@@ -22,6 +33,28 @@ ROW_BYTES = (64, 1 << 10, 1 << 13, 1 << 16, 1 << 18)
 
 Curve = tuple[str, str, list[tuple[int, Callable[[ExitStack], Contender]]]]
 """Which panel, which line, and for each point where it lies and what is measured there."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, draw, and write what was asked for; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.curves", description=__doc__)
+    add = parser.add_argument
+    add("picture", type=Path, metavar="PATH", help="what is drawn")
+    add("--workers", type=at_least_one, default=usable_cores(), metavar="N")
+    add("--seconds", type=float, default=0.5, metavar="X", help="of each measurement (0.5)")
+    add("--only", default="", metavar="TEXT", help="only curves with TEXT in their names")
+    add("--json", type=Path, metavar="PATH", help="write the numbers")
+    args = parser.parse_args(argv)
+    found = []
+    chosen = [curve for curve in curves(args.workers) if args.only in f"{curve[0]} - {curve[1]}"]
+    for curve in tqdm(chosen, desc="curves", disable=None, leave=False):
+        found.append(measure(curve, args.seconds))
+        points = ", ".join(f"{where}: {speed:,.0f}" for where, speed in found[-1][2])
+        tqdm.write(f"{found[-1][0]} - {found[-1][1]} - rows a second: {points}")
+    plot(args.picture, found)
+    if args.json is not None:
+        args.json.write_text(json.dumps({"machine": machine(), "curves": found}, indent=2) + "\n")
+    return 0
 
 
 class Ballast(PlanEnv):
@@ -67,22 +100,22 @@ class Ballast(PlanEnv):
 
 def curves(n: int) -> list[Curve]:
     """All of them, with up to ``n`` workers."""
-    crews = ((None, "serial"), (n, f"{n} workers"))
+    kinds = ((None, "serial"), (n, f"{n} workers"))
     counts = [2**power for power in range(n.bit_length())]
     found: list[Curve] = []
     for label, name, options in (
         ("Atari ram", ATARI, {"obs_type": "ram"}),
         ("CartPole", CARTPOLE, {}),
     ):
-        for k, crew in crews:
+        for k, kind in kinds:
             points = [(size, _of(name, size, k, **options)) for size in BATCH_SIZES]
-            found.append(("rows in a batch", f"{label}, {crew}", points))
+            found.append(("rows in a batch", f"{label}, {kind}", points))
     points = [(k, _of(ATARI, 64 * k, k, obs_type="ram")) for k in counts]
     found.append(("workers", "Atari ram, 64 rows for each", points))
     for panel, option in (("observation", "obs_bytes"), ("state", "state_bytes")):
-        for k, crew in crews:
+        for k, kind in kinds:
             points = [(size, _of(Ballast, 128, k, **{option: size})) for size in ROW_BYTES]
-            found.append((f"bytes of {panel}", f"no work at all, {crew}", points))
+            found.append((f"bytes of {panel}", f"no work at all, {kind}", points))
     return found
 
 
@@ -93,7 +126,7 @@ def _of(
 
 
 def plot(path: Path, found: list[tuple[str, str, list[tuple[int, float]]]]) -> None:
-    """Draw ``(panel, line, points)``; needs matplotlib, from the extra ``notebooks``."""
+    """Draw ``(panel, line, points)``."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -122,3 +155,7 @@ def measure(curve: Curve, seconds: float) -> tuple[str, str, list[tuple[int, flo
             rate(contender, seconds / 2)
             found.append((where, rate(contender, seconds)))
     return panel, label, found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,5 @@
-"""Comparing: bit for bit, without what is known as noise; holding on; plain observations."""
+"""Holding on to what came back; plain observations; wide actions."""
 
-import random
 import threading
 from collections import OrderedDict
 
@@ -8,58 +7,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from plangym_lite.testing.contract.comparing import Difference, Noise, differences, noise_between
-from plangym_lite.testing.contract.keeping import LARGE, Keeper, OwnNumbers, copy_of
+from plangym_lite.nested import Difference, differences
+from plangym_lite.testing.contract.keeping import LARGE, Keeper, copy_of
 from plangym_lite.testing.contract.plain import _in_space
 from plangym_lite.testing.contract.walking import _widened
-
-
-def noise_of(one, other):
-    return noise_between([(one, other, "info")])
-
-
-class TestNoise:
-    def test_one_element_of_an_array(self):
-        noise = noise_of({"a": np.arange(4)}, {"a": np.array([0, 9, 2, 3])})
-        assert noise.names() == ["info['a'][1]"]
-        assert not list(
-            differences({"a": np.arange(4)}, {"a": np.array([0, 5, 2, 3])}, "info", noise)
-        )
-        ((path, text),) = differences(
-            {"a": np.arange(4)}, {"a": np.array([0, 5, 2, 4])}, "info", noise
-        )
-        assert (path, text) == ("info['a']", "expected 3, got 4 at [3]; 1 of 4 numbers differ")
-
-    def test_places_add_up(self):
-        pairs = [
-            (np.arange(3), np.array([7, 1, 2]), "obs"),
-            (np.arange(3), np.array([0, 1, 7]), "obs"),
-            (1.0, 2.0, "reward"),
-        ]
-        assert noise_between(pairs).names() == ["reward", "obs[0]", "obs[2]"]
-
-    def test_many_places_are_counted(self):
-        noise = noise_of(np.zeros((9, 9)), np.ones((9, 9)))
-        assert noise.names() == ["info (81 of 81 numbers)"]
-
-    @pytest.mark.parametrize(
-        ("one", "other"),
-        [
-            ({"a": 1}, {}),
-            ({"a": 1.5}, {"a": 2.5}),
-            ({"a": 1}, {"a": 1.0}),
-            ({"a": np.zeros(2)}, {"a": np.zeros(3)}),
-            ({"a": np.zeros(2)}, {"a": np.ones(2, np.float32)}),
-        ],
-    )
-    def test_whole_leaves(self, one, other):
-        noise = noise_of(one, other)
-        assert noise == Noise(frozenset({"info['a']"}))
-        assert not list(differences(one, other, "info", noise))
-        assert list(differences({"b": 1}, {"b": 2}, "info", noise))
-
-    def test_none(self):
-        assert not noise_of({"a": [1, (2.0, np.nan)]}, {"a": [1, (2.0, np.nan)]})
 
 
 class TestKeeper:
@@ -95,22 +46,6 @@ class TestKeeper:
             "info['a'][0]",
             "info['a'][1][0]['b']",
         ]
-
-
-def test_own_numbers():
-    random.seed(3)
-    np.random.seed(3)
-    want = [random.random(), np.random.random(), random.random(), np.random.random()]
-    random.seed(3)
-    np.random.seed(3)
-    got, own = [random.random(), np.random.random()], []
-    for numbers in (OwnNumbers(), OwnNumbers()):
-        for _ in range(2):
-            with numbers:
-                own.append((random.random(), np.random.random()))
-    assert own[:2] == own[2:]
-    assert own[0] != own[1]  # entered again, they run on
-    assert [*got, random.random(), np.random.random()] == want
 
 
 class TestPlainObservations:

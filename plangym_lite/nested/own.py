@@ -18,7 +18,15 @@ from gymnasium import Env, spaces
 
 from plangym_lite.errors import InvalidStepError
 
-__all__ = ["ARRAY_SPACES", "ATOMS", "copy_element", "fit_element", "own_copy", "own_info"]
+__all__ = [
+    "ARRAY_SPACES",
+    "ATOMS",
+    "copy_element",
+    "fit_element",
+    "own_copy",
+    "own_info",
+    "row_of",
+]
 
 ARRAY_SPACES: tuple[Any, ...] = (
     spaces.Box,
@@ -178,6 +186,16 @@ def fit_element(space: Any, element: Any) -> Any:
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
         return _by_leaves(fit_element, space, element)
     return element
+
+
+def row_of(space: Any, columns: Any, row: int) -> Any:
+    """One observation out of the observations of a batch."""
+    if isinstance(space, spaces.Dict):
+        return {key: row_of(part, columns[key], row) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        parts = zip(space.spaces, columns, strict=True)
+        return tuple(row_of(part, column, row) for part, column in parts)
+    return columns[row]
 
 
 def _by_leaves(function: Any, space: Any, element: Any) -> Any:

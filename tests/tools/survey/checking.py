@@ -1,4 +1,4 @@
-"""One id under the exactness contract, and the process in which many are, one after another."""
+"""One id checked by the exactness contract, and the process that checks one after another."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from typing import IO, Any
 
 import gymnasium as gym
 
-from plangym_lite.cli.check.targets import Target
 from plangym_lite.cli.target import find_target
 from plangym_lite.core import PlanEnv
 from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.errors import NotCloneableError
 from plangym_lite.registry import make
 from plangym_lite.testing.contract.contract import check_exact
+from tests.tools.survey.targets import Target
 
 __all__ = [
     "EXACT",
@@ -32,7 +32,7 @@ __all__ = [
     "WRONG",
     "Row",
     "end_with_parent",
-    "examine",
+    "check_target",
     "main",
     "mechanism_of",
     "serve",
@@ -62,7 +62,7 @@ class Row:
     seconds: float = 0.0
 
 
-def examine(target: Target, n_workers: int | None = None) -> Row:
+def check_target(target: Target, n_workers: int | None = None) -> Row:
     """Run the contract on one target; whatever happens is in the row.
 
     The contract makes the first environment: one that was made before could make up for it.
@@ -148,10 +148,10 @@ def _line(error: Exception, named: bool = True) -> str:
 
 
 def serve(questions: IO[str], answers: IO[str]) -> None:
-    """Examine what comes in, a line of JSON each; answer with one."""
+    """Check what comes in, a line of JSON each; answer with one."""
     for line in questions:
         target, n_workers = json.loads(line)
-        row = examine(Target(*target), n_workers)
+        row = check_target(Target(*target), n_workers)
         answers.write(json.dumps(asdict(row)) + "\n")
         answers.flush()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-from plangym_lite.cli.check.examine import EXACT, NOT_MADE, REFUSED, WRONG, Row
+from tests.tools.survey.checking import EXACT, NOT_MADE, REFUSED, WRONG, Row
 
 __all__ = ["as_data", "as_markdown", "as_text", "totals_of"]
 
@@ -63,12 +63,6 @@ def as_text(rows: Sequence[Row]) -> str:
     return "\n".join(lines[1:])
 
 
-def _aligned(width: int, *cells: str) -> str:
-    label, mechanism, size, save, restore, rest = cells
-    text = f"{label:<{width}}  {mechanism:<14} {size:>8} {save:>8} {restore:>10}  {rest}"
-    return text.rstrip()
-
-
 def _label(row: Row) -> str:
     return f"{row.name} [{row.variant}]"
 
@@ -108,9 +102,9 @@ def _made_with(versions: Sequence[dict[str, str]]) -> str:
     each = [", ".join(f"{name} {number}" for name, number in known.items()) for known in versions]
     found = "; and ".join(each)
     return (
-        "Written by `plangym-lite check --all --markdown docs/exact.md`, of some ids with more\n"
-        "options than it takes by itself (`--variants`); what each run compares stands in\n"
-        "[states.md](states.md). Microseconds are medians of single calls on a busy machine.\n\n"
+        "Written by `python -m tests.tools.survey --markdown docs/exact.md`, of some ids with\n"
+        "more options than it takes by itself (`--variants`); [states.md](states.md) says what\n"
+        "each run compares. Microseconds are medians of single calls on a busy machine.\n\n"
         f"Versions: {found}."
     )
 

@@ -1,8 +1,7 @@
 """What every worker keeps, wherever it runs: one suite for all of them.
 
-To test a worker of your own, inherit :class:`WorkerSuite` in a pytest file and override
-``make_worker``; where the worker is not in this process, inherit
-:class:`~plangym_lite.testing.workers.remote_suite.RemoteWorkerSuite`.
+Inherit :class:`WorkerSuite` in a test file and override ``make_worker``; where the worker is not
+in this process, inherit :class:`~tests.vectorization.worker.remote_suite.RemoteWorkerSuite`.
 """
 
 from __future__ import annotations
@@ -16,11 +15,15 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.errors import ClosedError, RemoteError
+from plangym_lite.nested import assert_same
 from plangym_lite.testing.toy import NestedToy, OpaqueToy, ToyEnv, ToyError
-from plangym_lite.testing.workers.probe import (
+from plangym_lite.transitions import STEPS, Form
+from plangym_lite.validation import prepare_rows
+from plangym_lite.vectorization.worker.messages import load_error
+from plangym_lite.vectorization.worker.worker import Worker
+from tests.vectorization.worker.probe import (
     OddError,
     Probe,
-    assert_same,
     make_failing_toy,
     make_probe,
     raises,
@@ -28,10 +31,6 @@ from plangym_lite.testing.workers.probe import (
     run_rows,
     toy_of,
 )
-from plangym_lite.transitions import STEPS, Form
-from plangym_lite.validation import prepare_rows
-from plangym_lite.vectorization.worker.messages import load_error
-from plangym_lite.vectorization.worker.worker import Worker
 
 __all__ = ["WorkerSuite"]
 

@@ -1,4 +1,4 @@
-"""What ``plangym-lite check --all`` looks at: every id that can be made, in a few variants."""
+"""What a survey looks at: every id that can be made, in a few variants."""
 
 from __future__ import annotations
 

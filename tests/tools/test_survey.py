@@ -1,4 +1,4 @@
-"""Many ids side by side: whatever one of them does, the others are examined."""
+"""Many ids side by side: whatever one of them does, the others are checked."""
 
 import contextlib
 import os
@@ -9,12 +9,12 @@ import time
 import psutil
 import pytest
 
-from plangym_lite.cli.check import examine as examining
-from plangym_lite.cli.check.examine import EXACT, NOT_MADE, REFUSED, WRONG, examine
-from plangym_lite.cli.check.survey import survey
-from plangym_lite.cli.check.targets import Target, targets
 from plangym_lite.cli.target import CommandError
-from plangym_lite.testing.contract.settling import NO_TWIN
+from plangym_lite.testing.contract.baseline import NO_TWIN
+from tests.tools.survey import checking
+from tests.tools.survey.checking import EXACT, NOT_MADE, REFUSED, WRONG, check_target
+from tests.tools.survey.side_by_side import survey
+from tests.tools.survey.targets import Target, targets
 
 
 def toys(*names):
@@ -25,9 +25,9 @@ def children():
     return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
-class TestExamine:
+class TestOneTarget:
     def test_an_exact_one(self, user_games):
-        row = examine(toys("Fine")[0])
+        row = check_target(toys("Fine")[0])
         assert (row.verdict, row.reason, row.mechanism) == (EXACT, "", "Fine")
         assert row.state_bytes == 32
         assert row.checks > 20
@@ -43,33 +43,35 @@ class TestExamine:
         ],
     )
     def test_others(self, user_games, monkeypatch, name, verdict, reason):
-        monkeypatch.setattr(examining, "_gymnasium_cannot_either", lambda name: False)
-        row = examine(toys(name)[0])
+        monkeypatch.setattr(checking, "_gymnasium_cannot_either", lambda name: False)
+        row = check_target(toys(name)[0])
         assert row.verdict == verdict
         assert row.reason.startswith(reason)
 
     def test_what_gymnasium_cannot_make_either(self):
-        row = examine(Target("Jax", "phys2d/Pendulum-v0", "plain", {"max_episode_steps": "many"}))
+        row = check_target(
+            Target("Jax", "phys2d/Pendulum-v0", "plain", {"max_episode_steps": "many"})
+        )
         assert row.verdict in (NOT_MADE, WRONG)
         assert row.reason
 
     def test_options_reach_the_environment(self):
-        row = examine(Target("Toy text", "FrozenLake-v1", "big", {"map_name": "8x8"}))
+        row = check_target(Target("Toy text", "FrozenLake-v1", "big", {"map_name": "8x8"}))
         assert row.verdict == EXACT
 
     @pytest.mark.parametrize(
         ("name", "mechanism"), [("CartPole-v1", "ClassicControl"), ("ALE/Pong-v5", "AtariEnv")]
     )
     def test_how_states_are_held(self, name, mechanism):
-        with examining.make(name) as env:
-            assert examining.mechanism_of(env) == mechanism
-        with examining.make(name, wrappers=[NoWrapper]) as env:
-            assert examining.mechanism_of(env) == (
+        with checking.make(name) as env:
+            assert checking.mechanism_of(env) == mechanism
+        with checking.make(name, wrappers=[NoWrapper]) as env:
+            assert checking.mechanism_of(env) == (
                 mechanism if mechanism == "AtariEnv" else "snapshot"
             )
 
 
-class NoWrapper(examining.gym.Wrapper):
+class NoWrapper(checking.gym.Wrapper):
     pass
 
 
@@ -102,14 +104,14 @@ class TestSurvey:
 
     def test_killed_nothing_stays(self, user_games):
         code = (
-            "from plangym_lite.cli.check.survey import survey\n"
-            "from plangym_lite.cli.check.targets import Target\n"
+            "from tests.tools.survey.side_by_side import survey\n"
+            "from tests.tools.survey.targets import Target\n"
             "list(survey([Target('Toys', 'user_games:Hanging', 'plain', {})]))"
         )
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         parent = subprocess.Popen([sys.executable, "-c", code], env=environ)
         found = []
-        while len(found) < 2:  # the examiner, and what hangs in it
+        while len(found) < 2:  # the checker, and what hangs in it
             time.sleep(0.1)
             found = psutil.Process(parent.pid).children(recursive=True)
         parent.kill()

@@ -1,4 +1,4 @@
-"""Many targets side by side: each process examines one after another, and may hang or crash."""
+"""Many targets side by side: each process checks one after another, and may hang or crash."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import time
 from collections import deque
 from collections.abc import Generator, Sequence
 
-from plangym_lite.cli.check.examine import WRONG, Row
-from plangym_lite.cli.check.targets import Target
+from tests.tools.survey.checking import WRONG, Row
+from tests.tools.survey.targets import Target
 
-__all__ = ["Examiner", "survey"]
+__all__ = ["Checker", "survey"]
 
-SERVE = "from plangym_lite.cli.check.examine import main; main()"
+SERVE = "from tests.tools.survey.checking import main; main()"
 
 
-class Examiner:
-    """A process that examines one target at a time, with everything that it starts itself."""
+class Checker:
+    """A process that checks one target at a time, with everything that it starts itself."""
 
     def __init__(self) -> None:
         self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
@@ -81,7 +81,7 @@ def survey(
     timeout: float = 300.0,
     n_workers: int | None = None,
 ) -> Generator[Row, None, None]:
-    """Examine the targets, ``jobs`` of them side by side; yield rows as they come.
+    """Check the targets, ``jobs`` of them side by side; yield rows as they come.
 
     A target that takes more than ``timeout`` seconds, or ends its process, is a row like others.
     """
@@ -89,20 +89,20 @@ def survey(
     try:
         while todo or at_work.get_map():
             while todo and len(at_work.get_map()) < jobs:
-                examiner = Examiner()
-                at_work.register(examiner, selectors.EVENT_READ)
-                examiner.ask(todo.popleft(), n_workers)
+                checker = Checker()
+                at_work.register(checker, selectors.EVENT_READ)
+                checker.ask(todo.popleft(), n_workers)
             ready = {key.fileobj for key, _ in at_work.select(timeout=1.0)}
             for key in list(at_work.get_map().values()):
-                examiner = key.fileobj  # type: ignore[assignment]
-                row = _row_of(examiner, examiner in ready, timeout)
+                checker = key.fileobj  # type: ignore[assignment]
+                row = _row_of(checker, checker in ready, timeout)
                 if row is None:
                     continue
                 if todo and row.seconds:
-                    examiner.ask(todo.popleft(), n_workers)
+                    checker.ask(todo.popleft(), n_workers)
                 else:
-                    at_work.unregister(examiner)
-                    examiner.end()
+                    at_work.unregister(checker)
+                    checker.end()
                 yield row
     finally:
         for key in list(at_work.get_map().values()):
@@ -110,16 +110,16 @@ def survey(
         at_work.close()
 
 
-def _row_of(examiner: Examiner, is_ready: bool, timeout: float) -> Row | None:
-    """What there is to say about the target under examination, if there is anything yet."""
-    target = examiner.target
+def _row_of(checker: Checker, is_ready: bool, timeout: float) -> Row | None:
+    """What there is to say about the target that is being checked, if there is anything yet."""
+    target = checker.target
     assert target is not None
     if is_ready:
-        row = examiner.answer()
+        row = checker.answer()
         if row is not None:
             return row
-        reason = examiner.last_words()
-    elif time.monotonic() - examiner.started > timeout:
+        reason = checker.last_words()
+    elif time.monotonic() - checker.started > timeout:
         reason = f"no answer within {timeout:g} s"
     else:
         return None

@@ -1,4 +1,4 @@
-"""What the tape of the contract is, and what stands against it: by plain runs, or by our own."""
+"""What everything is compared with, and what is noise: told by plain runs, or by our own."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.testing.contract.comparing import NO_NOISE, Noise, noise_between
-from plangym_lite.testing.contract.keeping import Keeper, OwnNumbers
-from plangym_lite.testing.contract.plain import PlainTape, Twin, record
+from plangym_lite.envs.generators.shared import GlobalNumbers
+from plangym_lite.nested import NO_NOISE, Noise, noise_between
+from plangym_lite.testing.contract.keeping import NUMBERS, Keeper
+from plangym_lite.testing.contract.plain import PlainRun, Twin, record
 from plangym_lite.testing.contract.walking import Entry, Route, Walk, compare_entries, follow
 
 __all__ = ["NO_TWIN", "Begun", "Verdict", "by_itself", "by_plain_runs"]
@@ -35,24 +36,24 @@ class Begun(NamedTuple):
 class Verdict(NamedTuple):
     """What there is to compare with."""
 
-    tape: list[Entry]
+    recording: list[Entry]
     noise: Noise
     notes: list[str]
     repeatable: bool = True
     unshown: str | None = None  # why nothing can be said
-    wrong: str | None = None  # what is wrong beside the tape
+    wrong: str | None = None  # what is wrong besides
 
 
 def by_itself(make_env: Callable[[], PlanEnv], first: Begun) -> Verdict:
     """Another environment of ours, which is never saved, tells what the seed decides."""
-    tape, moves = first.walk.tape, first.walk.moves
-    with OwnNumbers(), make_env() as env:
+    recording, moves = first.walk.recording, first.walk.moves
+    with GlobalNumbers(NUMBERS), make_env() as env:
         again = follow(env, first.route.seed, moves, Keeper())
-    noise = _noise_of(tape, again)
+    noise = _noise_of(recording, again)
     names = noise.names()
     if not all(name.startswith("info") for name in names):
-        return Verdict(tape, NO_NOISE, [NO_TWIN, UNSEEDED], repeatable=False)
-    return Verdict(tape, noise, [NO_TWIN, *_told(names)])
+        return Verdict(recording, NO_NOISE, [NO_TWIN, UNSEEDED], repeatable=False)
+    return Verdict(recording, noise, [NO_TWIN, *_told(names)])
 
 
 # ---- compared with plain runs -------------------------------------------------------------------
@@ -63,15 +64,15 @@ def by_plain_runs(first: Begun) -> Verdict:
     assert first.twin is not None
     plain, again = _plain_part(first.twin, first)
     noise = _noise_of(plain.entries, again.entries)
-    names, own = noise.names(), first.walk.tape
+    names, own = noise.names(), first.walk.recording
     sees, wrong = bool(first.twin.sees), _wrong_spaces(plain, first.spaces)
     if plain.error is not None:
         wrong = wrong or f"after move {len(plain.entries) - 1} of a plain run {plain.error}"
-    tape = [_merged(*pair, sees) for pair in zip(plain.entries, own, strict=False)]
+    recording = [_merged(*pair, sees) for pair in zip(plain.entries, own, strict=False)]
     notes = [OWN_RESETS] if first.route.seeded else []
     notes += [] if sees else [OWN_PICTURES]
     return Verdict(
-        tape + own[len(tape) :],
+        recording + own[len(recording) :],
         noise,
         notes + _told(names),
         unshown=_unshown(first, plain, again, noise),
@@ -79,7 +80,7 @@ def by_plain_runs(first: Begun) -> Verdict:
     )
 
 
-def _unshown(first: Begun, plain: PlainTape, again: PlainTape, noise: Noise) -> str | None:
+def _unshown(first: Begun, plain: PlainRun, again: PlainRun, noise: Noise) -> str | None:
     """Why two plain runs leave nothing to compare with, if they do."""
     names = noise.names()
     undecided = [name for name in names if not name.startswith(("obs", "info"))]
@@ -94,7 +95,7 @@ def _unshown(first: Begun, plain: PlainTape, again: PlainTape, noise: Noise) -> 
     return None
 
 
-def _plain_part(twin: Twin, first: Begun) -> tuple[PlainTape, PlainTape]:
+def _plain_part(twin: Twin, first: Begun) -> tuple[PlainRun, PlainRun]:
     """Two plain runs of as much of the walk as they can tell.
 
     Where states are played, every episode is played in a new environment, and an unseeded reset
@@ -112,7 +113,8 @@ def _plain_part(twin: Twin, first: Begun) -> tuple[PlainTape, PlainTape]:
     if not _noise_of(goes_on.entries, rebuilt.entries):
         return goes_on, rebuilt
     again = record(twin, moves, seed, until=until)
-    if not list(_deviations(goes_on.entries, first.walk.tape, _noise_of(goes_on[0], again[0]))):
+    noise = _noise_of(goes_on.entries, again.entries)
+    if not list(_deviations(goes_on.entries, first.walk.recording, noise)):
         return goes_on, again
     again = record(twin, moves, seed, until=until, rebuilding=True)
     return rebuilt, again
@@ -129,7 +131,7 @@ def _deviations(plain: list[Entry], own: list[Entry], noise: Noise) -> Iterator[
         yield from compare_entries(_merged(one, other, one.obs is not None), other, noise)
 
 
-def _is_shown(first: Begun, plain: PlainTape, noise: Noise) -> bool:
+def _is_shown(first: Begun, plain: PlainRun, noise: Noise) -> bool:
     """Whether what is not noise tells a state from others: of another seed, at other moves."""
     moves, seed, twin = first.walk.moves, first.route.seed, first.twin
     assert twin is not None
@@ -142,18 +144,18 @@ def _is_shown(first: Begun, plain: PlainTape, noise: Noise) -> bool:
     return False
 
 
-def _wrong_spaces(plain: PlainTape, own: tuple[Any, Any]) -> str | None:
+def _wrong_spaces(plain: PlainRun, own: tuple[Any, Any]) -> str | None:
     for what, one, other in zip(("observation", "action"), plain.spaces or (), own, strict=False):
         if one is not None and one != other and repr(one) != repr(other):
             return f"the space of {what}s: expected {one}, got {other}"
     return None
 
 
-def _noise_of(tape: list[Entry], again: list[Entry]) -> Noise:
-    """The places at which two tapes of one seed differ."""
+def _noise_of(recording: list[Entry], again: list[Entry]) -> Noise:
+    """The places at which two recordings of one seed differ."""
     return noise_between(
         (getattr(one, field), getattr(other, field), field)
-        for one, other in zip(tape, again, strict=False)
+        for one, other in zip(recording, again, strict=False)
         for field in ("obs", "reward", "terminated", "truncated", "info")
         if getattr(one, field) is not None and getattr(other, field) is not None
     )

@@ -1,6 +1,6 @@
 """Every id that can be made is exact: a few of each family always, all of them by `make slow`.
 
-`plangym-lite check --all --variants all` does the same with more options.
+`python -m tests.tools.survey --variants all` does the same with more options.
 """
 
 import contextlib
@@ -11,8 +11,8 @@ import pytest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of whatever is installed
-    from plangym_lite.cli.check.examine import EXACT, NOT_MADE, REFUSED, examine
-    from plangym_lite.cli.check.targets import targets
+    from tests.tools.survey.checking import EXACT, NOT_MADE, REFUSED, check_target
+    from tests.tools.survey.targets import targets
 
     EVERYTHING = targets()
     SAMPLE = [target for target in targets(sample=1) if target.family != "Other"]
@@ -31,7 +31,7 @@ def id_of(target):
 
 def check(target):
     with contextlib.redirect_stdout(io.StringIO()):
-        row = examine(target)
+        row = check_target(target)
     if row.verdict == NOT_MADE:
         pytest.skip(row.reason)
     assert row.verdict == (REFUSED if is_refused(target) else EXACT), row

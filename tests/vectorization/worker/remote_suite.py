@@ -1,4 +1,4 @@
-"""What every worker keeps whose environment is not in this process; see ``workers.py``."""
+"""What every worker keeps whose environment is not in this process; see ``suite.py``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import threading
 
 from plangym_lite.errors import RemoteError, WorkerDiedError
 from plangym_lite.testing.toy import ToyError
-from plangym_lite.testing.workers.probe import (
+from tests.vectorization.worker.probe import (
     EXITS,
     SLEEPS,
     raises,
 )
-from plangym_lite.testing.workers.suite import WorkerSuite
+from tests.vectorization.worker.suite import WorkerSuite
 
 __all__ = ["RemoteWorkerSuite"]
 

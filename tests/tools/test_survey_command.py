@@ -1,14 +1,14 @@
-"""`check --all`: what it prints, writes and returns."""
+"""The survey as a command: what it prints, writes and returns."""
 
 import json
 
 import pytest
 
-from plangym_lite.cli.check import check as command
-from plangym_lite.cli.check.examine import EXACT, NOT_MADE, REFUSED, WRONG, Row
-from plangym_lite.cli.check.table import as_markdown, as_text, totals_of
-from plangym_lite.cli.check.targets import Target
-from plangym_lite.cli.main import main
+from tests.tools.survey import __main__ as command
+from tests.tools.survey.__main__ import main
+from tests.tools.survey.checking import EXACT, NOT_MADE, REFUSED, WRONG, Row
+from tests.tools.survey.table import as_markdown, as_text, totals_of
+from tests.tools.survey.targets import Target
 
 
 def row(name, verdict=EXACT, reason="", variant="plain", family="Toys"):
@@ -59,14 +59,14 @@ def test_markdown():
 def test_a_family(tmp_path, capsys):
     page, data = tmp_path / "exact.md", tmp_path / "exact.json"
     options = "--family", "toy", "--sample", "2", "--jobs", "2"
-    assert main(["check", "--all", *options, "--json", str(data), "--markdown", str(page)]) == 0
+    assert main([*options, "--json", str(data), "--markdown", str(page)]) == 0
     printed = capsys.readouterr()
     assert "2 ids: 2 exact, 0 wrong, 0 refused, 0 not made" in printed.out
     assert "2/2" in printed.err
     written = json.loads(data.read_text())
     assert written["totals"]["exact"] == 2
     assert [each["verdict"] for each in written["rows"]] == [EXACT, EXACT]
-    assert main(["check", "--from", str(data), "--markdown", str(tmp_path / "again.md")]) == 0
+    assert main(["--from", str(data), "--markdown", str(tmp_path / "again.md")]) == 0
     assert (tmp_path / "again.md").read_text() == page.read_text()
     assert capsys.readouterr().out == printed.out
 
@@ -75,12 +75,12 @@ def test_what_is_wrong_is_told(user_games, monkeypatch, capsys):
     names = "Forgetful", "Stubborn", "Fine"
     todo = [Target("Toys", f"user_games:{name}", "plain", {}) for name in names]
     monkeypatch.setattr(command, "targets", lambda *args: todo)
-    assert main(["check", "--all", "--jobs", "1"]) == 1
+    assert main(["--jobs", "1"]) == 1
     printed = capsys.readouterr()
     assert "3 ids: 1 exact, 1 wrong, 1 refused, 0 not made" in printed.out
     assert "user_games:Forgetful [plain]: wrong: set_state(get_state())" in printed.err
     todo.pop(0)
-    assert main(["check", "--all", "--jobs", "1"]) == 0
+    assert main(["--jobs", "1"]) == 0
 
 
 def test_interrupted_it_tells_what_it_knows(monkeypatch, capsys, tmp_path):
@@ -90,7 +90,7 @@ def test_interrupted_it_tells_what_it_knows(monkeypatch, capsys, tmp_path):
 
     monkeypatch.setattr(command, "survey", survey)
     data = tmp_path / "exact.json"
-    assert main(["check", "--all", "--family", "classic", "--json", str(data)]) == 130
+    assert main(["--family", "classic", "--json", str(data)]) == 130
     assert "1 ids: 1 exact" in capsys.readouterr().out
     assert len(json.loads(data.read_text())["rows"]) == 1
 
@@ -98,15 +98,13 @@ def test_interrupted_it_tells_what_it_knows(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "needs a NAME, or --all, or --from"),
-        (["CartPole-v1", "--all"], "needs a NAME, or --all, or --from"),
-        (["--all", "--family", "chess"], "no family is called 'chess'"),
-        (["--all", "--variants", "loud"], "no variant is called 'loud'"),
-        (["--all", "--json", "nowhere/out.json"], "nowhere/out.json cannot be written"),
-        (["--from", "nothing.json"], "nothing.json was not written by check --all"),
-        (["--from", __file__], "was not written by check --all"),
+        (["--family", "chess"], "no family is called 'chess'"),
+        (["--variants", "loud"], "no variant is called 'loud'"),
+        (["--json", "nowhere/out.json"], "nowhere/out.json cannot be written"),
+        (["--from", "nothing.json"], "nothing.json was not written by --json"),
+        (["--from", __file__], "was not written by --json"),
     ],
 )
 def test_wrong_arguments(arguments, message, capsys):
-    assert main(["check", *arguments]) == 2
+    assert main(arguments) == 2
     assert message in capsys.readouterr().err

@@ -1,7 +1,4 @@
-"""Probe: a toy for what a worker may be asked, and how its suite asks.
-
-:mod:`.workers` says what must come back.
-"""
+"""Probe: a toy for what a worker may be asked, and how its suite asks."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.testing.contract.comparing import differences
 from plangym_lite.testing.toy import ToyEnv, ToyError
 from plangym_lite.transitions import STEPS, Form, Rows, pack
 from plangym_lite.vectorization.memory.blocks import Block
@@ -27,7 +23,6 @@ __all__ = [
     "SLEEPS",
     "OddError",
     "Probe",
-    "assert_same",
     "make_failing_toy",
     "make_probe",
     "raises",
@@ -118,12 +113,6 @@ def raises(*kinds: type[BaseException]) -> Iterator[list[BaseException]]:
         caught.append(error)
     else:
         raise AssertionError(f"nothing was raised, expected {kinds}")
-
-
-def assert_same(expected: Any, got: Any) -> None:
-    """Fail with the first place at which two nested values differ."""
-    for path, text in differences(expected, got, "value"):
-        raise AssertionError(f"{path}: {text}")
 
 
 def run_rows(worker: Worker, env: PlanEnv, rows: Rows, form: Form = STEPS) -> Any:

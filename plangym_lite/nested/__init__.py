@@ -1,0 +1,38 @@
+"""Trees of arrays, dicts, lists and whatever else they hold: copies, elements of spaces, equality.
+
+:mod:`.own` makes copies that nobody else holds. :mod:`.compare` says where two values differ.
+"""
+
+from plangym_lite.nested.compare import (
+    NO_NOISE,
+    Difference,
+    Noise,
+    assert_same,
+    differences,
+    noise_between,
+)
+from plangym_lite.nested.own import (
+    ARRAY_SPACES,
+    ATOMS,
+    copy_element,
+    fit_element,
+    own_copy,
+    own_info,
+    row_of,
+)
+
+__all__ = [
+    "ARRAY_SPACES",
+    "ATOMS",
+    "NO_NOISE",
+    "Difference",
+    "Noise",
+    "assert_same",
+    "copy_element",
+    "differences",
+    "fit_element",
+    "noise_between",
+    "own_copy",
+    "own_info",
+    "row_of",
+]
