@@ -12,6 +12,7 @@ from plangym_lite import (
     ClosedError,
     InvalidBatchError,
     InvalidStateError,
+    SimulatorEnv,
     Step,
     StepBatch,
     Transition,
@@ -405,7 +406,7 @@ class TestImages:
 
     def test_no_image(self):
         class Blind(ToyEnv):
-            draw_image = ToyEnv.__mro__[2].draw_image
+            draw_image = SimulatorEnv.draw_image
 
         env = Blind()
         assert env.img_shape is None

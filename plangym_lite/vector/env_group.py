@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.engine import add_note
 from plangym_lite.errors import (
     AlreadySteppingError,
     ClosedError,
     InvalidBatchError,
     NotSteppingError,
     WorkerDiedError,
+    add_note,
 )
 from plangym_lite.transitions import (
     BatchSpec,

@@ -6,7 +6,7 @@
      ParallelEnv    a local copy, and ...
        BatchEnv     deals rows, gathers results        serve    receives, does, answers
          ExternalProcess ── Channel ── CALL ────────────> RequestHandler    knows env and blocks
-                         <──────────── RESULT ───────────   PlanEnv.make_transitions
+                         <──────────── RESULT ───────────   SimulatorEnv.make_transitions
          BlockPool  Block <════ shared memory ════>  Block    the loop over rows
                     RowQueue ────── a pipe ─────────────>   what else there is to run
 

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from plangym_lite.cli.bench.ours import ATARI, steps
 from plangym_lite.cli.bench.rounds import Contender, rate
-from plangym_lite.core import PlanEnv
+from plangym_lite.simulator import SimulatorEnv
 
 __all__ = ["Ballast", "Curve", "curves", "measure", "plot"]
 
@@ -24,13 +24,13 @@ Curve = tuple[str, str, list[tuple[int, Callable[[ExitStack], Contender]]]]
 """Which panel, which line, and for each point where it lies and what is measured there."""
 
 
-class Ballast(PlanEnv):
+class Ballast(SimulatorEnv):
     """An engine that does nothing, with states and observations of any size.
 
     Args:
         state_bytes: size of a state.
         obs_bytes: size of an observation.
-        kwargs: as in :class:`PlanEnv`.
+        kwargs: as in :class:`SimulatorEnv`.
     """
 
     def __init__(self, state_bytes: int = 64, obs_bytes: int = 64, **kwargs: Any) -> None:

@@ -1,64 +1,82 @@
-"""Engine: what an adapter writes for one simulator, and the loop that runs it row by row.
+"""SimulatorEnv: one simulator in this process.
 
-Whoever teaches plangym_lite a new simulator writes the hooks of this class and nothing else.
-:class:`plangym_lite.core.PlanEnv` builds everything that a planner uses on top of them.
+Whoever teaches plangym_lite a new simulator inherits this class and writes its hooks, and nothing
+else: batches, ``dt``, absorbing terminals, automatic reset, cloning and pickling are done here and
+in :class:`~plangym_lite.core.PlanEnv`, once, for every simulator.
 """
 
 from __future__ import annotations
 
-from abc import ABC
 from typing import Any, ClassVar
 
 import numpy as np
-from gymnasium import spaces
 
-from plangym_lite.errors import ClosedError, InvalidStateError
+from plangym_lite.core import BORROWED, READY, PlanEnv
+from plangym_lite.errors import InvalidStateError, StateOutgrownError, add_note
 from plangym_lite.nested import ATOMS, own_info
-from plangym_lite.stable import states_name
-from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row, write_steps
+from plangym_lite.stable import layout_versions, states_name
+from plangym_lite.transitions import (
+    BatchSpec,
+    Columns,
+    Form,
+    Rows,
+    Step,
+    Transition,
+    empty_columns,
+    pack,
+    write_row,
+    write_steps,
+)
+from plangym_lite.validation import check_action, check_dt, check_saved, check_state
 
-__all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "Engine", "add_note"]
+__all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "SimulatorEnv"]
 
 RUNNING, TERMINATED, TRUNCATED = 0, 1, 2
-"""Bits of ``Engine._ended``."""
-
-NEW, READY, BORROWED, CLOSED = range(4)
-"""Life of an engine: not set up; in its current state; somewhere inside a batch; closed."""
+"""Bits of ``SimulatorEnv._ended``."""
 
 
-class Engine(ABC):
-    """One simulator, and the state that it is in."""
+class SimulatorEnv(PlanEnv):
+    """A simulator, and the state that it is in.
 
-    STATE_IS_ARRAY: bool = True
-    OBS_IS_ARRAY: bool = True
+    Args:
+        name: what ``make`` was asked for; the ``name`` of the environment.
+        frameskip: simulator steps for each unit of ``dt``.
+        autoreset: whether ``step`` without a state resets an ended episode first.
+        delay_setup: build the engine at first use, not now.
+        return_image: put the image after each step, and after a reset, in ``info["rgb"]``.
+    """
+
     LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
-    SINGLETON: ClassVar[bool] = False  # at most one engine in a process
     is_trusted: bool = False  # known never to end its process: rows may run in the caller's
 
-    observation_space: spaces.Space
-    action_space: spaces.Space
-    frameskip: int = 1
-    return_image: bool = False
-
-    _phase: int = NEW
     _current_state: Any = None  # the current state while the engine is away in a batch
     _ended: int = RUNNING  # TERMINATED and TRUNCATED bits of the engine's state
     _next_seed: int | None = None
-    _spec: BatchSpec | None = None
     _goes_on: bool = False  # whether another action of the same rollout follows this one
-    _has_begun: bool = True  # whether there is an episode, and so a current state
+
+    def __init__(
+        self,
+        name: str,
+        frameskip: int = 1,
+        autoreset: bool = True,
+        delay_setup: bool = False,
+        return_image: bool = False,
+    ) -> None:
+        if int(frameskip) != frameskip or frameskip < 1:
+            raise ValueError(f"frameskip must be a whole number of at least 1, got {frameskip!r}")
+        self.frameskip = int(frameskip)
+        self.autoreset = autoreset
+        self.return_image = return_image
+        super().__init__(name, delay_setup)
 
     # ---- what an adapter writes ---------------------------------------------------------------
-
-    def setup(self) -> None:
-        """Build the engine, its spaces and a first state, unless that has been done."""
-        if self._phase == NEW:
-            self.build_engine()
-            self._phase = READY
 
     def build_engine(self) -> None:
         """Make the engine; set ``observation_space`` and ``action_space``; start an episode."""
         raise self._missing("build_engine")
+
+    def close_engine(self) -> None:
+        """Free what the engine holds."""
 
     def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
         """Start an episode; return its info."""
@@ -67,9 +85,8 @@ class Engine(ABC):
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
         """Run ``n_frames`` simulator steps, fewer if the episode ends.
 
-        Returns ``(sum of rewards, terminated, truncated, info)``. The info is a new dict, but what
-        it holds may be the engine's; ``info["n_step"]`` is the number of frames run. No observation
-        needs building for the frames between.
+        Returns ``(sum of rewards, terminated, truncated, info)``. ``info["n_step"]`` is the number
+        of frames run. What the dict holds may be the engine's, the dict itself is a new one.
         """
         raise self._missing("advance")
 
@@ -78,7 +95,7 @@ class Engine(ABC):
         raise self._missing("current_obs")
 
     def _missing(self, hook: str) -> NotImplementedError:
-        return NotImplementedError(f"{type(self).__name__} must define {hook}(): see Engine")
+        return NotImplementedError(f"{type(self).__name__} must define {hook}(): see SimulatorEnv")
 
     def write_obs(self, out: np.ndarray) -> None:
         """Write the observation, where it is one array, into ``out``."""
@@ -110,47 +127,17 @@ class Engine(ABC):
 
     def state_layout(self) -> tuple[tuple[int, ...], np.dtype] | None:
         """Shape and dtype of a state; ``None`` if it is an opaque value."""
-        if not self.STATE_IS_ARRAY:
-            return None
-        state = self.save_state()
-        if not isinstance(state, np.ndarray) or state.ndim != 1:
-            raise InvalidStateError(
-                f"{type(self).__name__} saves {type(state).__name__} states: return 1-D arrays "
-                "of a fixed length, or set STATE_IS_ARRAY = False"
-            )
-        return state.shape, state.dtype
-
-    @property
-    def states_are_data(self) -> bool:
-        """Whether nothing that stands in a state is ever run: no pickle is restored from it.
-
-        Where this is ``False``, restore only states that come from those you trust.
-        """
-        env: Engine = getattr(self, "unwrapped", self)
-        env._ensure_setup()
-        return env.STATE_IS_ARRAY and not env.holds_pickles()
+        return check_saved(self.save_state(), self) if self.STATE_IS_ARRAY else None
 
     def holds_pickles(self) -> bool:
         """Whether array states hold pickles."""
         return False
 
-    @property
-    def fingerprint(self) -> str:
-        """What states belong to: environments of one fingerprint restore each other's."""
-        env: Engine = getattr(self, "unwrapped", self)
-        env._ensure_setup()
-        return env.describe_states()
-
     def describe_states(self) -> str:
         """The fingerprint: one line, the same in every process. Add what else states need."""
         shape, dtype = self.state_layout() or ("of any size", "object")
-        return f"{states_name(type(self))} layout={self.layout} states={dtype}{shape}"
-
-    @property
-    def layout(self) -> str:
-        """The versions of how states are laid out, ``LAYOUT`` of each class that says so."""
-        versions = [vars(kind)["LAYOUT"] for kind in type(self).__mro__ if "LAYOUT" in vars(kind)]
-        return ".".join(map(str, versions))
+        kind = type(self)
+        return f"{states_name(kind)} layout={layout_versions(kind)} states={dtype}{shape}"
 
     def draw_image(self) -> np.ndarray:
         """The picture of the engine's state."""
@@ -165,20 +152,128 @@ class Engine(ABC):
 
     @property
     def is_batched(self) -> bool:
-        """Whether ``run_batched`` may run whole batches, so that large pieces of them pay."""
+        """Whether ``run_batched`` may run whole batches, so that large chunks of them pay."""
         return False
 
-    def close_engine(self) -> None:  # noqa: B027
-        """Free what the engine holds."""
+    # ---- one environment ----------------------------------------------------------------------
 
-    # ---- the loop that local and parallel share ------------------------------------------------
+    def reset(
+        self,
+        return_state: bool = True,
+        *,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Any, ...]:
+        self._return_engine()
+        info = own_info(self._begin_episode(seed, options))
+        if self.return_image:
+            info["rgb"] = self.draw_image()
+        obs = self.observe()
+        return (self.get_state(), obs, info) if return_state else (obs, info)
+
+    def step(
+        self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
+    ) -> Step | Transition:
+        self._restore_current()
+        action, dt = check_action(self.action_space, action), check_dt(dt)
+        if state is not None:
+            self.set_state(state)
+        elif self._ended and self.autoreset:
+            self._begin_episode(None, None)
+        reward, info = self._transition(action, dt)
+        ends = bool(self._ended & TERMINATED), bool(self._ended & TRUNCATED)
+        step = self.observe(), reward, *ends, info
+        if return_state or (return_state is None and state is not None):
+            return Transition(self.get_state(), *step)
+        return Step(*step)
+
+    def get_state(self) -> Any:
+        self._restore_current()
+        try:
+            return self.save_state()
+        except StateOutgrownError:
+            self.outgrow()
+            return self.save_state()
+
+    def set_state(self, state: Any) -> None:
+        state = check_state(self.batch_spec, state)
+        self._begin_at_all()
+        phase, self._phase = self._phase, READY
+        try:
+            self.load_state(state)
+        except InvalidStateError:
+            self._phase = phase  # if borrowed, the current state is not lost
+            raise
+        self._current_state = None
+
+    def seed(self, seed: int | None = None) -> list[int | None]:
+        self._return_engine()
+        self._next_seed = seed
+        self.action_space.seed(seed)
+        return [seed]
+
+    def observe(self) -> Any:
+        self._restore_current()
+        return self.current_obs()
+
+    def get_image(self) -> np.ndarray:
+        self._restore_current()
+        return self.draw_image()
+
+    @property
+    def has_ended(self) -> bool:
+        self._restore_current()
+        return bool(self._ended)
+
+    @property
+    def unwrapped(self) -> SimulatorEnv:
+        return self
+
+    @property
+    def state_method(self) -> str:
+        return "engine"
+
+    @property
+    def batch_spec(self) -> BatchSpec:
+        if self._spec is None:
+            self.setup()
+            shape, dtype = self.state_layout() or (None, None)
+            spaces = self.observation_space, self.action_space
+            self._spec = BatchSpec(*spaces, shape, dtype, self.is_batched)
+        return self._spec
+
+    def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
+        if timeout is not None:
+            raise ValueError("timeout= needs workers: nothing can stop an engine in this process")
+        spec = self.batch_spec
+        out = empty_columns(spec, len(rows.dts), form)
+        try:
+            infos = self.make_transitions(rows, out)
+        except StateOutgrownError:
+            self.outgrow()
+            return self.run_rows(rows, form)
+        return pack(spec, out, infos)
+
+    def draw_images(self, states: Any) -> np.ndarray:
+        if len(states) == 0:
+            return self.get_image()[None][:0]
+        self._borrow_engine()
+        images = []
+        for row, state in enumerate(states):
+            try:
+                self.load_state(state)
+                images.append(self.draw_image())
+            except Exception as error:
+                add_note(error, f"at state {row} of get_images")
+                raise
+        return np.stack(images)
 
     def make_transitions(self, rows: Rows, out: Columns) -> list[dict[str, Any]]:
         """Run each row from its state into the same row of ``out``; return the infos."""
         self._borrow_engine()
-        together = self.run_batched(rows, out)
-        if together is not None:
-            return together
+        infos = self.run_batched(rows, out)
+        if infos is not None:
+            return infos
         actions, states, dts, first = rows
         if isinstance(actions, np.ndarray):
             actions = list(actions.copy())  # an engine may keep the action it was given
@@ -194,12 +289,6 @@ class Engine(ABC):
                 add_note(error, f"in row {first + row} of the batch (action {action!r}, dt {dt})")
                 raise
         return infos
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the current state is the end of an episode."""
-        self._restore_current()
-        return bool(self._ended)
 
     def step_here(self, action: Any, out: Columns, row: int) -> dict[str, Any]:
         """Step from the current state and stay there, results into one row; return the info."""
@@ -244,19 +333,14 @@ class Engine(ABC):
 
     def _write_end(self, out: Columns, row: int, same: Any) -> None:
         """Write how the row ended; ``same`` is the state it began with, if it stayed there."""
-        if self._ended:
-            out.terminateds[row] = self._ended & TERMINATED
-            out.truncateds[row] = self._ended & TRUNCATED
-        else:
-            out.terminateds[row] = out.truncateds[row] = False
+        out.terminateds[row] = self._ended & TERMINATED
+        out.truncateds[row] = self._ended & TRUNCATED
         if out.states is None:
             return
-        if same is not None:
-            out.states[row] = same
-        elif isinstance(out.states, np.ndarray):
+        if same is None and isinstance(out.states, np.ndarray):
             self.save_state(out.states[row])
         else:
-            out.states[row] = self.save_state()
+            out.states[row] = self.save_state() if same is None else same
 
     def _transition(self, action: Any, dt: int) -> tuple[float, dict[str, Any]]:
         """Move the engine by one checked action; an ended episode absorbs it."""
@@ -286,11 +370,8 @@ class Engine(ABC):
         return info
 
     def _begin_episode(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
-        if seed is None:
-            seed = self._next_seed
-        self._next_seed = None
-        self._ended = RUNNING
-        self._has_begun = True
+        seed, self._next_seed = self._next_seed if seed is None else seed, None
+        self._ended, self._has_begun = RUNNING, True
         return self.apply_reset(seed, options)
 
     def _begin_at_all(self) -> None:
@@ -299,36 +380,21 @@ class Engine(ABC):
             self._begin_episode(None, None)
 
     def _borrow_engine(self) -> None:
-        """Remember the current state once; the engine may then wander from row to row."""
-        self._ensure_setup()
+        """Remember the current state; the engine may then wander from row to row."""
         if self._phase != BORROWED:
-            self._begin_at_all()
-            self._current_state = self.save_current()
-            self._phase = BORROWED
+            self._restore_current()
+            self._current_state, self._phase = self.save_current(), BORROWED
 
     def _return_engine(self) -> None:
-        """Be set up, and not away in a batch."""
-        if self._phase == READY:
-            return
-        self._ensure_setup()
+        """Be built, and not away in a batch."""
         if self._phase == BORROWED:
             self._phase = READY
             self.load_current(self._current_state)
             self._current_state = None
+        elif self._phase != READY:
+            self.setup()
 
     def _restore_current(self) -> None:
-        """Be set up and in the current state."""
+        """Be built and in the current state."""
         self._return_engine()
         self._begin_at_all()
-
-    def _ensure_setup(self) -> None:
-        if self._phase == NEW:
-            self.setup()
-        elif self._phase == CLOSED:
-            raise ClosedError(f"{self!r} was closed: make a new one")
-
-
-def add_note(error: BaseException, note: str) -> None:
-    """Say with an error where it came from."""
-    if hasattr(error, "add_note"):  # Python 3.11
-        error.add_note(note)
