@@ -303,10 +303,8 @@ class PlanEnv(ABC):
 
         Without overrides it is in this environment's current state, with them freshly reset.
         """
-        copy = self._recipe.replace(**overrides)()
-        if not overrides and self._has_state():
-            copy.set_state(self.get_state())
-        return copy
+        state = self.get_state() if self._has_state() and not overrides else None
+        return _rebuild(self._recipe.replace(**overrides), state)
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = self.get_state() if self._has_state() else None
@@ -391,8 +389,10 @@ class PlanEnv(ABC):
         return table(f"{self!r}: {phase}", known)
 
 
-def _rebuild(recipe: Recipe, state: Any) -> PlanEnv:
+def _rebuild(recipe: Recipe, state: Any) -> Any:
     env = recipe()
     if state is not None:
+        if env.batch_spec.state_shape is not None and not isinstance(state, np.ndarray):
+            env.outgrow(quiet=True)  # as the states of the one that it is a copy of have
         env.set_state(state)
     return env

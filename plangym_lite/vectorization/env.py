@@ -140,6 +140,11 @@ class VectorizedEnv(HasSpecs, PlanEnv):
             self._follow_local()
         return spec
 
+    def outgrow(self, quiet: bool = False) -> None:
+        """Go over to states without a bound, here and in the workers."""
+        self._local.outgrow(quiet)
+        self._follow_local()
+
     def _follow_local(self) -> None:
         """Have the workers go over to states without a bound if the local copy has."""
         if self.plan_env.batch_spec is self._spec:
@@ -189,8 +194,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         try:
             return self._batch_env.run(rows, form, timeout)
         except StateOutgrownError:
-            self.plan_env.outgrow()
-            self._follow_local()
+            self.outgrow()
             return self._batch_env.run(rows, form, timeout)
 
     def draw_images(self, states: Any) -> np.ndarray:
