@@ -3,7 +3,7 @@
 The house, from the ground up; a file imports only from lower floors:
 
     floor 0  errors  system  stable  pickled
-    floor 1  recipe/  nested  transitions  validation
+    floor 1  recipe/  nested/  transitions  validation
     floor 2  core.py  simulator.py                          PlanEnv, and the hooks of an adapter
     floor 3  states/                                        keeping states
     floor 4  envs/  vectorization/  vector/  planners/  testing/
