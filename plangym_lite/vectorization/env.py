@@ -156,6 +156,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
 
     def _check_local_copy(self) -> None:
         if not isinstance(self.plan_env, SimulatorEnv):
+            self.plan_env.close()
             raise TypeError(f"workers need a SimulatorEnv each, got {self.plan_env!r}")
         local, remote = self.plan_env.batch_spec, self._batch_env.batch_spec
         if not local.agrees_with(remote):
