@@ -1,4 +1,4 @@
-"""PlanEnv: what a planner sees, and nothing else.
+"""PlanEnv: the interface that planners use.
 
 Two classes implement it: :class:`~plangym_lite.simulator.SimulatorEnv`, one simulator in this
 process, and :class:`~plangym_lite.vectorization.env.VectorizedEnv`, a local copy and workers.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["BORROWED", "CLOSED", "NEW", "READY", "PlanEnv"]
 
 NEW, READY, BORROWED, CLOSED = range(4)
-"""Life of an environment: not built; in its current state; somewhere inside a batch; closed."""
+"""Phases of an environment: not built; in its current state; in use by a batch; closed."""
 
 OBSERVS = ("last", "all", None)
 
@@ -45,15 +45,14 @@ OBSERVS = ("last", "all", None)
 class PlanEnv(ABC):
     """An environment that can be stepped from any saved state.
 
-    Until it is built it is a recipe: :meth:`setup` is called when it is made or, with
-    ``delay_setup=True``, by the first use.
+    :meth:`setup` builds it, when it is made or, with ``delay_setup=True``, at first use.
     """
 
     STATE_IS_ARRAY: bool = True
     OBS_IS_ARRAY: bool = True
     SINGLETON: ClassVar[bool] = False  # at most one engine in a process
 
-    observation_space: spaces.Space  # the spaces are there once it is built
+    observation_space: spaces.Space  # set when the environment is built
     action_space: spaces.Space
     frameskip: int = 1
     autoreset: bool = True
@@ -61,15 +60,15 @@ class PlanEnv(ABC):
 
     _recipe: Recipe
     _phase: int = NEW
-    _spec: BatchSpec | None = None  # of the rows; None: not known
-    _has_begun: bool = True  # whether there is an episode, and so a current state
+    _spec: BatchSpec | None = None  # None: not known yet
+    _has_begun: bool = True  # whether an episode has begun, so that there is a current state
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Record how the environment is made, whatever its class does in ``__init__``."""
+        """Record the class and the arguments, whatever ``__init__`` does with them."""
         if cls.__abstractmethods__:
             raise TypeError(
-                f"{cls.__name__} leaves {', '.join(sorted(cls.__abstractmethods__))} of PlanEnv "
-                "open: the adapter of a simulator inherits plangym_lite.SimulatorEnv"
+                f"{cls.__name__} does not define {', '.join(sorted(cls.__abstractmethods__))} of "
+                "PlanEnv: an adapter for a simulator must inherit plangym_lite.SimulatorEnv"
             )
         self = super().__new__(cls)
         self._recipe = Recipe(cls, freeze(args), freeze(kwargs))
@@ -84,7 +83,7 @@ class PlanEnv(ABC):
     # ---- life ---------------------------------------------------------------------------------
 
     def setup(self) -> None:
-        """Build what runs the environment, unless that has been done.
+        """Build what runs the environment, if that has not been done.
 
         Raises:
             ClosedError: the environment was closed.
@@ -121,30 +120,30 @@ class PlanEnv(ABC):
     ) -> tuple[Any, ...]:
         """Start an episode; return ``(state, obs, info)``, or ``(obs, info)`` without states.
 
-        With ``seed`` the episode, and all that follow it, can be repeated.
+        ``seed`` makes this episode and the following ones reproducible.
         """
 
     @abstractmethod
     def step(
         self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
     ) -> Step | Transition:
-        """Apply ``action`` for ``dt * frameskip`` simulator steps and stay where that leads.
+        """Apply ``action`` for ``dt * frameskip`` simulator steps; this moves the current state.
 
         Args:
             action: an element of ``action_space``; dtypes as in ``step_batch``.
-            state: start from this state; ``None``: from the current one. If that one has ended,
-                a new episode starts first (``autoreset=True``), or nothing moves.
-            dt: units of ``frameskip``, at least 1. The run stops at the end of the episode.
-            return_state: ``None``: the state comes back if one went in.
+            state: start from this state; ``None``: from the current one. If the current state has
+                ended, a new episode starts first (``autoreset=True``), or nothing is run.
+            dt: units of ``frameskip``, at least 1. The step stops at the end of the episode.
+            return_state: whether the state is returned; ``None``: if ``state`` is given.
 
         Returns:
-            ``(obs, reward, terminated, truncated, info)``, with the state in front if asked for.
+            ``(obs, reward, terminated, truncated, info)``, with the state in front if returned.
             ``reward`` is the sum over the frames; ``info["n_step"]`` counts them.
         """
 
     @abstractmethod
     def get_state(self) -> Any:
-        """The current state, complete: a 1-D array of your own, or an opaque picklable value."""
+        """The complete current state: a new 1-D array, or an opaque picklable value."""
 
     @abstractmethod
     def set_state(self, state: Any) -> None:
@@ -164,7 +163,7 @@ class PlanEnv(ABC):
 
     @abstractmethod
     def get_image(self) -> np.ndarray:
-        """The picture of the current state, ``[height, width, 3]`` uint8."""
+        """The image of the current state, ``[height, width, 3]`` uint8."""
 
     def render(self) -> Any:
         """The same as ``get_image``."""
@@ -185,7 +184,7 @@ class PlanEnv(ABC):
         *,
         timeout: float | None = None,
     ) -> StepBatch | TransitionBatch:
-        """Step ``B`` rows, each from its own state. The environment's current state stays put.
+        """Step ``B`` rows, each from its own state. The current state does not change.
 
         Args:
             actions: ``B`` actions. Arrays of float32 or float64 reach the engine as they are,
@@ -193,14 +192,15 @@ class PlanEnv(ABC):
             states: ``B`` states, as ``[B, S]`` array or list; a row whose state is ``None`` starts
                 from the current state, and so do all with ``states=None``.
             dt: one int for all rows or one for each, at least 1, in units of ``frameskip``.
-            return_state: ``None``: states come back if states went in, be they all ``None``.
-            timeout: seconds for the whole call, where there are workers. Without workers nothing
-                could stop the engine, and a timeout is refused.
+            return_state: whether states are returned; ``None``: if ``states`` is not ``None``,
+                even if all its elements are.
+            timeout: seconds for the whole call. Without workers nothing could stop the engine, and
+                a timeout is refused.
 
         Returns:
             ``(observs, rewards, terminateds, truncateds, infos)``, with ``states`` in front if
-            asked for; arrays with a leading ``[B]`` axis, ``infos`` a list of dicts. A row whose
-            state has ended returns that state again, with reward 0.
+            states are returned; arrays with a leading ``[B]`` axis, ``infos`` a list of dicts. A
+            row that starts from an ended state returns that state, with reward 0.
 
         Raises:
             InvalidBatchError: lengths, shapes, dtypes or ranges do not fit; nothing was run.
@@ -225,20 +225,20 @@ class PlanEnv(ABC):
         """Run ``B`` sequences of ``T`` actions, each from its own state, until episodes end.
 
         The same as ``T`` calls of ``step_batch``, each from the states of the one before, but
-        every state is restored and saved once, and no observation is built that is not asked for.
+        each row restores and saves a state once, and builds only the observations it returns.
 
         Args:
             actions: ``[B, T, ...]``; for nested spaces ``B`` lists of ``T`` actions.
             states: as in ``step_batch``.
-            dt: for how long each action is held: one int for all rows or one for each.
+            dt: how long each action is repeated: one int for all rows or one for each.
             return_observs: ``"last"``: the observations after the last action run; ``"all"``:
                 those after each action, ``[B, T, ...]``; ``None``: none.
             timeout: as in ``step_batch``.
 
         Returns:
             ``(states, observs, rewards [B, T], terminateds, truncateds, lengths [B], infos)``.
-            ``lengths`` counts the actions run; ``infos`` are those of the last of them, but for
-            ``n_step``, which counts all simulator steps of the row. A row whose state has ended
+            ``lengths`` counts the actions run. ``infos`` are those of the last action, except that
+            ``n_step`` counts all simulator steps of the row. A row that starts from an ended state
             has length 0.
 
         Raises:
@@ -256,25 +256,25 @@ class PlanEnv(ABC):
         return self.run_rows(rows, form, timeout)
 
     def get_images(self, states: np.ndarray | Sequence[Any]) -> np.ndarray:
-        """The pictures of ``B`` states. The environment's current state stays put.
+        """The images of ``B`` states. The current state does not change.
 
-        A ``None`` among the states stands for the current one.
+        ``None`` among the states means the current state.
 
         Returns:
-            ``[B, height, width, 3]`` uint8, an array of your own.
+            ``[B, height, width, 3]`` uint8, a new array.
 
         Raises:
-            NotImplementedError: the environment draws no image.
+            NotImplementedError: the environment cannot render images.
             InvalidStateError: a state is not one of this environment's.
         """
         states = fill_states(states, self.get_state)
         return self.draw_images(check_states(self.batch_spec, states))
 
     def _starts(self, actions: Any, states: Any) -> Any:
-        """The states given, and for each row without one the current one.
+        """The states given, with the current state for each row that has none.
 
-        Comes before the first look at ``batch_spec``, which may be another one afterwards:
-        getting the current state can show that states have outgrown their arrays.
+        To be called before ``batch_spec`` is read: getting the current state can show that states
+        have outgrown their arrays.
         """
         if states is not None:
             return fill_states(states, self.get_state)
@@ -286,7 +286,7 @@ class PlanEnv(ABC):
     @property
     @abstractmethod
     def batch_spec(self) -> BatchSpec:
-        """What one row of a batch looks like; builds the environment if need be."""
+        """Shapes, dtypes and spaces of one row of a batch."""
 
     @abstractmethod
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
@@ -294,14 +294,14 @@ class PlanEnv(ABC):
 
     @abstractmethod
     def draw_images(self, states: Any) -> np.ndarray:
-        """The pictures of checked states."""
+        """The images of checked states."""
 
     # ---- copies -------------------------------------------------------------------------------
 
     def clone(self, **overrides: Any) -> Any:
-        """A new environment of the same recipe; ``overrides`` replace constructor arguments.
+        """A new environment made in the same way; ``overrides`` replace constructor arguments.
 
-        Without overrides it is in this environment's current state, with them freshly reset.
+        Without overrides it is in this environment's current state, otherwise newly reset.
         """
         state = self.get_state() if self._has_state() and not overrides else None
         return _rebuild(self._recipe.replace(**overrides), state)
@@ -317,35 +317,35 @@ class PlanEnv(ABC):
 
     @property
     def name(self) -> str:
-        """The name that the environment was made by."""
+        """The name that the environment was made with."""
         return self._name
 
     @property
     @abstractmethod
     def unwrapped(self) -> SimulatorEnv:
-        """The environment itself, behind any vectorization."""
+        """The environment itself; of a vectorized environment its local copy."""
 
     @property
     @abstractmethod
     def has_ended(self) -> bool:
-        """Whether the current state is the end of an episode."""
+        """Whether the episode of the current state has ended."""
 
     @property
     @abstractmethod
     def state_method(self) -> str:
-        """How states are saved: by the ``"engine"``, as a ``"snapshot"``, or for ``"replay"``."""
+        """How states are saved: ``"engine"``, ``"snapshot"`` or ``"replay"``."""
 
     @property
     def states_are_data(self) -> bool:
-        """Whether nothing that stands in a state is ever run: no pickle is restored from it.
+        """Whether states hold no pickles, so that restoring one never runs code from it.
 
-        Where this is ``False``, restore only states that come from those you trust.
+        If ``False``, restore only states from sources that you trust.
         """
         return self.batch_spec.state_shape is not None and not self.unwrapped.holds_pickles()
 
     @property
     def fingerprint(self) -> str:
-        """What states belong to: environments of one fingerprint restore each other's."""
+        """Identifies compatible states: environments with equal ones restore each other's."""
         self.setup()
         return self.unwrapped.describe_states()
 
@@ -361,7 +361,7 @@ class PlanEnv(ABC):
 
     @property
     def img_shape(self) -> tuple[int, ...] | None:
-        """Shape of ``get_image()``; ``None`` where there is no picture to be had."""
+        """Shape of ``get_image()``; ``None`` if there are no images."""
         try:
             return self.get_image().shape
         except (NotImplementedError, RuntimeError):
@@ -382,7 +382,7 @@ class PlanEnv(ABC):
         return f"{type(self).__name__}({getattr(self, '_name', None)!r})"
 
     def _repr_html_(self) -> str | None:
-        """For notebooks: what is known already; nothing is built or moved for it."""
+        """A table for notebooks, of what is known already: it builds and moves nothing."""
         phase = ("not built yet", "ready", "ready", "closed")[self._phase]
         names = ("observation_space", "action_space", "frameskip", "n_workers")
         known = ((name, getattr(self, name)) for name in names if hasattr(self, name))
@@ -393,6 +393,6 @@ def _rebuild(recipe: Recipe, state: Any) -> Any:
     env = recipe()
     if state is not None:
         if env.batch_spec.state_shape is not None and not isinstance(state, np.ndarray):
-            env.outgrow(quiet=True)  # as the states of the one that it is a copy of have
+            env.outgrow(quiet=True)  # as the states of the original have
         env.set_state(state)
     return env

@@ -1,8 +1,8 @@
-"""SimulatorEnv: one simulator in this process.
+"""SimulatorEnv: the hooks that an adapter implements, and the loop that runs the rows of a batch.
 
-Whoever teaches plangym_lite a new simulator inherits this class and writes its hooks, and nothing
-else: batches, ``dt``, absorbing terminals, automatic reset, cloning and pickling are done here and
-in :class:`~plangym_lite.core.PlanEnv`, once, for every simulator.
+An adapter for a simulator implements only the hooks. Batches, ``dt``, absorbing terminal states,
+automatic reset, cloning and pickling are implemented here and in
+:class:`~plangym_lite.core.PlanEnv`, once for every simulator.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ RUNNING, TERMINATED, TRUNCATED = 0, 1, 2
 
 
 class SimulatorEnv(PlanEnv):
-    """A simulator, and the state that it is in.
+    """One simulator and its current state.
 
     Args:
-        name: what ``make`` was asked for; the ``name`` of the environment.
+        name: the name of the environment, as given to ``make``.
         frameskip: simulator steps for each unit of ``dt``.
         autoreset: whether ``step`` without a state resets an ended episode first.
         delay_setup: build the engine at first use, not now.
         return_image: put the image after each step, and after a reset, in ``info["rgb"]``.
     """
 
-    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
-    is_trusted: bool = False  # known never to end its process: rows may run in the caller's
+    LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
+    is_trusted: bool = False  # never ends its process: rows may run in the caller's process
 
-    _current_state: Any = None  # the current state while the engine is away in a batch
+    _current_state: Any = None  # the current state while a batch uses the engine
     _ended: int = RUNNING  # TERMINATED and TRUNCATED bits of the engine's state
     _next_seed: int | None = None
-    _goes_on: bool = False  # whether another action of the same rollout follows this one
+    _goes_on: bool = False  # whether another action of the same rollout follows
 
     def __init__(
         self,
@@ -85,8 +85,8 @@ class SimulatorEnv(PlanEnv):
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
         """Run ``n_frames`` simulator steps, fewer if the episode ends.
 
-        Returns ``(sum of rewards, terminated, truncated, info)``. ``info["n_step"]`` is the number
-        of frames run. What the dict holds may be the engine's, the dict itself is a new one.
+        Returns ``(sum of rewards, terminated, truncated, info)``. The info is a new dict, but its
+        values may belong to the engine; ``info["n_step"]`` is the number of frames run.
         """
         raise self._missing("advance")
 
@@ -98,31 +98,31 @@ class SimulatorEnv(PlanEnv):
         return NotImplementedError(f"{type(self).__name__} must define {hook}(): see SimulatorEnv")
 
     def write_obs(self, out: np.ndarray) -> None:
-        """Write the observation, where it is one array, into ``out``."""
+        """Write an observation that is one array into ``out``."""
         out[...] = self.current_obs()
 
     def save_state(self, out: np.ndarray | None = None) -> Any:
-        """The engine's state, ``_ended`` included: into ``out`` if given, else a new value."""
+        """Save the engine's state with ``_ended``, into ``out`` if given, else as a new value."""
         raise self._missing("save_state")
 
     def load_state(self, state: Any) -> None:
-        """Put the engine into ``state`` and set ``_ended``. Do not keep the array: copy."""
+        """Put the engine into ``state`` and set ``_ended``. Copy what is kept of the array."""
         raise self._missing("load_state")
 
     def save_current(self) -> Any:
-        """The engine's state on leaving it for a batch, in whatever form is quickest."""
+        """The current state before a batch runs, in the form that is quickest to restore."""
         return self.save_state()
 
     def load_current(self, state: Any) -> None:
-        """Put back what ``save_current`` gave."""
+        """Restore what ``save_current`` returned."""
         self.load_state(state)
 
     def findings(self) -> Any:
-        """What was found out when this was made, for copies elsewhere; see ``recipe.Informed``."""
+        """What was determined when this was made, for its copies; see ``recipe.Informed``."""
         return None
 
     def outgrow(self, quiet: bool = False) -> None:
-        """Go over to states without a bound, after a ``StateOutgrownError``."""
+        """Switch to states of unbounded size, after a ``StateOutgrownError``."""
         raise self._missing("outgrow")
 
     def state_layout(self) -> tuple[tuple[int, ...], np.dtype] | None:
@@ -134,25 +134,25 @@ class SimulatorEnv(PlanEnv):
         return False
 
     def describe_states(self) -> str:
-        """The fingerprint: one line, the same in every process. Add what else states need."""
+        """The fingerprint, one line, equal in every process. Add what else states depend on."""
         shape, dtype = self.state_layout() or ("of any size", "object")
         kind = type(self)
         return f"{states_name(kind)} layout={layout_versions(kind)} states={dtype}{shape}"
 
     def draw_image(self) -> np.ndarray:
-        """The picture of the engine's state."""
+        """The image of the engine's state."""
         raise NotImplementedError(f"{type(self).__name__} draws no image")
 
     def run_batched(self, rows: Rows, out: Columns) -> list[dict[str, Any]] | None:
-        """Run all rows of a batch at once, fill ``out`` and return the infos, if that can be done.
+        """Run all rows of a batch at once, fill ``out`` and return the infos, if possible.
 
-        ``None``: nothing was done, and the rows are run one by one. The bits must be the same.
+        ``None``: nothing was done, and the rows are run one by one. Results must be bit-identical.
         """
         return None
 
     @property
     def is_batched(self) -> bool:
-        """Whether ``run_batched`` may run whole batches, so that large chunks of them pay."""
+        """Whether ``run_batched`` may run whole batches, so that large chunks are faster."""
         return False
 
     # ---- one environment ----------------------------------------------------------------------
@@ -202,7 +202,7 @@ class SimulatorEnv(PlanEnv):
         try:
             self.load_state(state)
         except InvalidStateError:
-            self._phase = phase  # if borrowed, the current state is not lost
+            self._phase = phase  # after an error the saved current state is still restored
             raise
         self._current_state = None
 
@@ -276,7 +276,7 @@ class SimulatorEnv(PlanEnv):
             return infos
         actions, states, dts, first = rows
         if isinstance(actions, np.ndarray):
-            actions = list(actions.copy())  # an engine may keep the action it was given
+            actions = list(actions.copy())  # an engine may keep a reference to its action
         run_row = self._step_row if out.lengths is None else self._roll_out_row
         infos = []
         for row, (action, state, dt) in enumerate(zip(actions, states, dts.tolist(), strict=True)):
@@ -291,7 +291,7 @@ class SimulatorEnv(PlanEnv):
         return infos
 
     def step_here(self, action: Any, out: Columns, row: int) -> dict[str, Any]:
-        """Step from the current state and stay there, results into one row; return the info."""
+        """Step from the current state and keep the new one; write one row, return the info."""
         self._restore_current()
         info = self._step_row(action, 1, out, row)
         self._write_end(out, row, None)
@@ -332,7 +332,7 @@ class SimulatorEnv(PlanEnv):
             write_row(observs, row, self.current_obs())
 
     def _write_end(self, out: Columns, row: int, same: Any) -> None:
-        """Write how the row ended; ``same`` is the state it began with, if it stayed there."""
+        """Write the row's last state and flags; ``same`` is its first state, if unchanged."""
         out.terminateds[row] = self._ended & TERMINATED
         out.truncateds[row] = self._ended & TRUNCATED
         if out.states is None:
@@ -343,7 +343,7 @@ class SimulatorEnv(PlanEnv):
             out.states[row] = self.save_state() if same is None else same
 
     def _transition(self, action: Any, dt: int) -> tuple[float, dict[str, Any]]:
-        """Move the engine by one checked action; an ended episode absorbs it."""
+        """Run one checked action; an ended episode stays as it is."""
         if self._ended:
             return 0.0, self._complete({"n_step": 0}, dt)
         reward, info = self._run_action(action, dt)
@@ -358,7 +358,7 @@ class SimulatorEnv(PlanEnv):
         return reward, info
 
     def _complete(self, info: dict[str, Any], dt: int) -> dict[str, Any]:
-        """What a row tells, of your own: the engine goes on with whatever the info showed."""
+        """The row's info with ``dt``, copied: the engine may change the values later."""
         if len(info) > 1:  # more than n_step
             for value in info.values():
                 if type(value) not in ATOMS:
@@ -375,18 +375,18 @@ class SimulatorEnv(PlanEnv):
         return self.apply_reset(seed, options)
 
     def _begin_at_all(self) -> None:
-        """Begin a first episode, where an engine waits with it until it is needed."""
+        """Begin the first episode, if the engine puts that off until it is needed."""
         if not self._has_begun:
             self._begin_episode(None, None)
 
     def _borrow_engine(self) -> None:
-        """Remember the current state; the engine may then wander from row to row."""
+        """Save the current state once, so that the engine may run the rows of a batch."""
         if self._phase != BORROWED:
             self._restore_current()
             self._current_state, self._phase = self.save_current(), BORROWED
 
     def _return_engine(self) -> None:
-        """Be built, and not away in a batch."""
+        """Make sure that the engine is built and in its current state, if an episode has begun."""
         if self._phase == BORROWED:
             self._phase = READY
             self.load_current(self._current_state)
@@ -395,6 +395,6 @@ class SimulatorEnv(PlanEnv):
             self.setup()
 
     def _restore_current(self) -> None:
-        """Be built and in the current state."""
+        """Make sure that the engine is built and in its current state."""
         self._return_engine()
         self._begin_at_all()

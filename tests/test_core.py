@@ -596,7 +596,7 @@ def test_the_contract_has_no_hook_of_a_simulator():
 def test_an_adapter_that_inherits_the_contract_hears_of_simulator_env(n_workers):
     hooks = {name: value for name, value in vars(ToyEnv).items() if name != "__doc__"}
     old = type("OldAdapter", (PlanEnv,), hooks)
-    with pytest.raises(TypeError, match=r"OldAdapter leaves .*step.* inherits .*SimulatorEnv"):
+    with pytest.raises(TypeError, match=r"OldAdapter .*step.* must inherit .*SimulatorEnv"):
         make(old, n_workers=n_workers)
     with pytest.raises(TypeError, match="SimulatorEnv"):
         register_adapter("somewhere:Engine", old)

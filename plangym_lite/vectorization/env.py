@@ -1,4 +1,4 @@
-"""VectorizedEnv: a local copy answers for one environment, a BatchEnv for batches."""
+"""VectorizedEnv: batches run in workers, everything else in a local copy."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ __all__ = ["VectorizedEnv"]
 class VectorizedEnv(HasSpecs, PlanEnv):
     """An environment whose batches are run by workers.
 
-    It holds the workers and a local copy, ``plan_env``, which answers for everything but batches.
+    It holds the workers and a local copy, ``plan_env``, which runs what concerns one state.
 
     Args:
         env_class: a ``SimulatorEnv`` class, or a callable that returns a ``SimulatorEnv``.
-        name: the name to make it by, where ``env_class`` takes one.
-        frameskip: ``None``: what ``env_class`` does by default.
-        autoreset: likewise.
-        delay_setup: start no worker before first use.
-        n_workers: how many workers.
-        blocking: one worker after another; the answers are the same.
+        name: the name of the environment, if ``env_class`` takes one.
+        frameskip: ``None``: the default of ``env_class``.
+        autoreset: ``None``: the default of ``env_class``.
+        delay_setup: start the workers at first use.
+        n_workers: number of workers.
+        blocking: use one worker at a time; the results are the same.
         shared_limit: bytes of shared memory for batches; the default is a quarter of the memory.
-        use_caller: whether this process runs rows of small batches itself where that is measured
-            quicker; ``None``: only with engines that are known never to end their process.
+        use_caller: whether this process runs rows, too; ``None``: only if the engine never ends
+            its process (``is_trusted``).
         engine_kwargs: passed to ``env_class``.
     """
 
@@ -79,9 +79,9 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         """Start the workers."""
 
     def build_engine(self) -> None:
-        """Start the workers and make the local copy, last for the sake of singletons.
+        """Start the workers, then make the local copy, because its engine may be a singleton.
 
-        Where that has to find out how its states are saved it comes first, and tells the workers.
+        If states have to be examined, the local copy is made first; workers get its findings.
         """
         kind: Any = self._env_recipe.target
         is_known = isinstance(kind, type) and issubclass(kind, SimulatorEnv) and not self.SINGLETON
@@ -119,16 +119,16 @@ class VectorizedEnv(HasSpecs, PlanEnv):
 
     @property
     def _local(self) -> SimulatorEnv:
-        """The local copy; builds everything if need be."""
+        """The local copy. The first access builds it and starts the workers."""
         if self._phase != READY:
             self.setup()
         return self.plan_env
 
     @property
     def batch_env(self) -> BatchEnv:
-        """The workers, in the state of the local copy as of the last reset or ``sync_states``."""
+        """The workers. Their state is that of the local copy at the last reset or sync."""
         local = self._local
-        if not self._is_synced:  # put off until an episode begins
+        if not self._is_synced:  # deferred until an episode begins
             self._is_synced = True
             self._batch_env.sync_states(local.get_state())
         return self._batch_env
@@ -141,17 +141,17 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         return spec
 
     def outgrow(self, quiet: bool = False) -> None:
-        """Go over to states without a bound, here and in the workers."""
+        """Switch to states of unbounded size, here and in the workers."""
         self._local.outgrow(quiet)
         self._follow_local()
 
     def _follow_local(self) -> None:
-        """Have the workers go over to states without a bound if the local copy has."""
+        """Switch the workers to states of unbounded size, if the local copy has switched."""
         if self.plan_env.batch_spec is self._spec:
             return
         self._spec, self.STATE_IS_ARRAY = self.plan_env.batch_spec, self.plan_env.STATE_IS_ARRAY
         if not self.STATE_IS_ARRAY:
-            self._constructor.findings = self.plan_env.findings()  # of workers to come
+            self._constructor.findings = self.plan_env.findings()  # for workers that start later
             self._batch_env.outgrow()
 
     def _check_local_copy(self) -> None:
@@ -166,7 +166,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
             )
 
     def _worker_recipe(self) -> Recipe:
-        """The same environment, but that no worker opens a window."""
+        """The recipe for workers, which open no window."""
         if (self._env_recipe.kwargs or {}).get("render_mode") == "human":
             return self._env_recipe.replace(render_mode="rgb_array")
         return self._env_recipe
@@ -174,7 +174,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     def sync_states(
         self, state: Any = None, blocking: bool = True, timeout: float | None = None
     ) -> None:
-        """Put every worker and the local copy into ``state``; ``None``: the local copy's."""
+        """Put all workers and the local copy into ``state``; ``None``: the local copy's state."""
         if state is None:
             state = self._local.get_state()
         else:
@@ -188,7 +188,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
 
     @property
     def is_batched(self) -> bool:
-        """Whether engines may run whole batches at once."""
+        """Whether engines may run whole batches at once, so that large chunks are faster."""
         return self.batch_spec.together
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
@@ -201,7 +201,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     def draw_images(self, states: Any) -> np.ndarray:
         return (self._batch_env if len(states) else self.plan_env).draw_images(states)
 
-    # ---- answered by the local copy -----------------------------------------------------------
+    # ---- methods of the local copy ------------------------------------------------------------
 
     @property
     def unwrapped(self) -> SimulatorEnv:
@@ -229,7 +229,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         options: dict[str, Any] | None = None,
         timeout: float | None = None,
     ) -> tuple[Any, ...]:
-        """``PlanEnv.reset``; the workers have ``timeout`` seconds to take in where it leads."""
+        """``PlanEnv.reset``; the workers have ``timeout`` seconds to load the new state."""
         check_timeout(timeout)
         state, obs, info = self._local.reset(seed=seed, options=options)
         self._sync(state, blocking=timeout is not None, timeout=timeout)
@@ -260,7 +260,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         return self._local.render()
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
-        """Close the local copy, and the workers in ``timeout`` seconds. May be called again."""
+        """Close the local copy, and the workers within ``timeout`` seconds. Idempotent."""
         self._close_timeout = check_timeout(timeout, bounded=True)
         super().close()
 

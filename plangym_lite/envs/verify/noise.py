@@ -1,8 +1,8 @@
-"""What an examination sees, as tokens that can be kept and compared bit for bit.
+"""Results of a run as tokens that can be stored and compared bit for bit.
 
-A *tape* is what was seen after each move. Two tapes are compared place by place: a place is one
-element of an array, or a leaf that is no array. Places at which two equal runs of the environment
-itself differ are *noise*, and excuse nothing but themselves.
+A *tape* holds the results of each move. Two tapes are compared place by place: a place is one
+element of an array, or a leaf that is not an array. Places at which two equal runs of the
+environment itself differ are *noise*; only these places are left out of comparisons.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 __all__ = ["Noise", "Tape", "attempt", "differences", "noise_of", "tokens_of"]
 
 CLOCK = "info['episode']['t']"
-"""What Gymnasium's RecordEpisodeStatistics reads from a clock."""
+"""Info entries that Gymnasium's RecordEpisodeStatistics reads from a clock."""
 
 Tape = list[dict[str, Any]]
-"""What was seen after each move: tokens by their path."""
+"""The results of each move: tokens by their path."""
 
 Noise = dict[str, Any]
-"""By path: a mask of the elements that are noise; ``None``: all of it is."""
+"""By path, a mask of the elements that are noise; ``None``: all of them."""
 
 
 def attempt(function: Callable[[], Any]) -> tuple[Any, str]:
-    """What ``function`` returns, and the error that it raises instead."""
+    """The result of ``function`` and ``""``, or ``None`` and the error that it raised."""
     try:
         return function(), ""
     except Exception as error:  # a foreign environment may raise anything
@@ -34,7 +34,7 @@ def attempt(function: Callable[[], Any]) -> tuple[Any, str]:
 
 
 def tokens_of(value: Any, path: str) -> dict[str, Any]:
-    """The leaves of a nested value as copies that can be compared bit for bit."""
+    """The leaves of a nested value, by path, as copies that can be compared bit for bit."""
     if isinstance(value, dict):
         parts = [(f"{path}[{key!r}]", part) for key, part in value.items()]
     elif isinstance(value, (list, tuple)):
@@ -52,9 +52,9 @@ def tokens_of(value: Any, path: str) -> dict[str, Any]:
 
 
 def differences(expected: Tape, got: Tape, noise: Noise | None = None) -> dict[str, str]:
-    """How a tape differs from the expected one, by path; the first difference of each, in order.
+    """How a tape differs from the expected one: the first difference of each path, in order.
 
-    What stands only in ``got`` does not count: our infos have entries of their own.
+    Paths that are only in ``got`` are ignored: our infos have additional entries.
     """
     found: dict[str, str] = {}
     for step, (one, other) in enumerate(zip(expected, got, strict=False)):
@@ -75,7 +75,7 @@ def differences(expected: Tape, got: Tape, noise: Noise | None = None) -> dict[s
 
 
 def noise_of(one: Tape, other: Tape) -> Noise:
-    """The places at which two equal runs differ."""
+    """The places at which two tapes of equal runs differ."""
     noise: Noise = {}
     for first, second in zip(one, other, strict=False):
         for path in [*first, *(path for path in second if path not in first)]:
@@ -92,13 +92,13 @@ def noise_of(one: Tape, other: Tape) -> Noise:
 
 
 def _are_alike(one: Any, other: Any) -> bool:
-    """Whether both are arrays of one shape and dtype."""
+    """Whether both are arrays of the same shape and dtype."""
     arrays = isinstance(one, np.ndarray) and isinstance(other, np.ndarray)
     return arrays and (one.shape, one.dtype) == (other.shape, other.dtype)
 
 
 def _unlike(one: Any, other: Any) -> np.ndarray:
-    """Where two arrays of one shape differ in their bits."""
+    """Where two arrays of the same shape differ bitwise."""
     bits = [
         np.ascontiguousarray(each).reshape(-1).view(np.uint8).reshape(*each.shape, -1)
         for each in (one, other)
