@@ -39,7 +39,6 @@ __all__ = [
     "UnknownEnvironmentError",
     "WorkerDiedError",
     "WorkerError",
-    "add_note",
 ]
 
 
@@ -104,9 +103,3 @@ class RemoteError(WorkerError):
 
     def __str__(self) -> str:
         return "\n" + "".join(str(arg) for arg in self.args)
-
-
-def add_note(error: BaseException, note: str) -> None:
-    """Say with an error where it came from."""
-    if hasattr(error, "add_note"):  # Python 3.11
-        error.add_note(note)

@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from plangym_lite.core import BORROWED, READY, PlanEnv
-from plangym_lite.errors import InvalidStateError, StateOutgrownError, add_note
+from plangym_lite.errors import InvalidStateError, StateOutgrownError
 from plangym_lite.nested import ATOMS, own_info
 from plangym_lite.stable import layout_versions, states_name
+from plangym_lite.system import add_note
 from plangym_lite.transitions import (
     BatchSpec,
     Columns,
@@ -311,7 +312,7 @@ class SimulatorEnv(PlanEnv):
         for left, action in zip(range(len(rewards))[::-1], actions, strict=True):
             if self._ended:
                 break
-            rewards[length], info = self._run_action(action, dt, goes_on=left > 0)
+            rewards[length], info = self._run_action(action, dt, more=left > 0)
             n_step, length = n_step + info["n_step"], length + 1
             if every:
                 seen.append(self.current_obs())
@@ -349,10 +350,8 @@ class SimulatorEnv(PlanEnv):
         reward, info = self._run_action(action, dt)
         return reward, self._complete(info, dt)
 
-    def _run_action(
-        self, action: Any, dt: int, goes_on: bool = False
-    ) -> tuple[float, dict[str, Any]]:
-        self._goes_on = goes_on
+    def _run_action(self, action: Any, dt: int, more: bool = False) -> tuple[float, dict[str, Any]]:
+        self._goes_on = more
         reward, terminated, truncated, info = self.advance(action, dt * self.frameskip)
         self._ended = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
         return reward, info

@@ -23,8 +23,8 @@ from plangym_lite.errors import (
     InvalidBatchError,
     NotSteppingError,
     WorkerDiedError,
-    add_note,
 )
+from plangym_lite.system import add_note
 from plangym_lite.transitions import (
     BatchSpec,
     Form,
