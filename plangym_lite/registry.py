@@ -24,6 +24,7 @@ from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.envs.gymnasium.providers import spec_of
 from plangym_lite.envs.gymnasium.stack import hand_over, take_over, takes
 from plangym_lite.errors import UnknownEnvironmentError
+from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.system import usable_cores
 
 __all__ = ["adapter_for", "find_spec", "make", "register_adapter"]
@@ -185,13 +186,18 @@ def adapter_for(
     return _adapter_of(type(env.unwrapped)), True
 
 
-def register_adapter(engine: str | type, adapter: str | type[PlanEnv]) -> None:
+def register_adapter(engine: str | type, adapter: str | type[SimulatorEnv]) -> None:
     """Let ``make`` use ``adapter`` for environments of the class ``engine`` and its subclasses.
 
     Both are classes or strings of the form ``"module:Class"``. A package can also announce the
     pair as an entry point of the group ``plangym_lite.adapters``.
+
+    Raises:
+        TypeError: the adapter is no class that inherits ``SimulatorEnv``; of a string ``make`` says
+            it.
     """
-    _ADAPTERS[engine if isinstance(engine, str) else _key(engine)] = adapter  # type: ignore
+    key = engine if isinstance(engine, str) else _key(engine)
+    _ADAPTERS[key] = adapter if isinstance(adapter, str) else _checked(adapter)  # type: ignore
 
 
 def find_spec(name: str) -> Any:
@@ -234,7 +240,7 @@ def _suite_name(**engine_kwargs: Any) -> str:
 
 def _adapter_of_spec(
     spec: EnvSpec, name: str | EnvSpec, engine_kwargs: dict[str, Any]
-) -> type[PlanEnv]:
+) -> type[SimulatorEnv]:
     creator: Any = spec.entry_point
     if isinstance(creator, str):
         creator = load_env_creator(creator)
@@ -270,7 +276,7 @@ def _room(package: str, module: str) -> Any:
     return importlib.import_module(module) if importlib.util.find_spec(package) else None
 
 
-def _adapter_of(made: type) -> type[PlanEnv]:
+def _adapter_of(made: type) -> type[SimulatorEnv]:
     known = {**{entry.name: entry.value for entry in _announced()}, **_ADAPTERS}
     for base in made.__mro__:
         adapter: Any = known.get(_key(base))
@@ -278,8 +284,14 @@ def _adapter_of(made: type) -> type[PlanEnv]:
             module, _, attribute = adapter.partition(":")
             adapter = getattr(importlib.import_module(module), attribute)
         if adapter is not None:
-            return adapter
+            return _checked(adapter)
     return PlangymEnv
+
+
+def _checked(adapter: Any) -> type[SimulatorEnv]:
+    if not isinstance(adapter, type) or not issubclass(adapter, SimulatorEnv):
+        raise TypeError(f"an adapter is a class that inherits SimulatorEnv, got {adapter!r}")
+    return adapter
 
 
 def _announced() -> Any:

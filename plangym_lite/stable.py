@@ -16,7 +16,7 @@ from typing import Any
 
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["rebuild", "register", "stable_reduce", "states_name"]
+__all__ = ["layout_versions", "rebuild", "register", "stable_reduce", "states_name"]
 
 HOMES = {
     "Root": "plangym_lite.envs.gymnasium.replay",
@@ -34,6 +34,11 @@ def states_name(kind: type) -> str:
     may differ.
     """
     return vars(kind).get("STATES_NAME") or f"{kind.__module__}.{kind.__qualname__}"
+
+
+def layout_versions(kind: type) -> str:
+    """The versions of how states are laid out, ``LAYOUT`` of each base class that has one."""
+    return ".".join(str(vars(base)["LAYOUT"]) for base in kind.__mro__ if "LAYOUT" in vars(base))
 
 
 def register(name: str, make: Callable[..., Any], version: int = 1) -> None:

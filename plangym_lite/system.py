@@ -1,4 +1,4 @@
-"""Usable cores, and deferring Ctrl-C."""
+"""Usable cores, deferring Ctrl-C, and what older Pythons lack."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["interrupts_held", "usable_cores"]
+__all__ = ["add_note", "interrupts_held", "usable_cores"]
 
 
 def usable_cores() -> int:
@@ -37,3 +37,9 @@ def interrupts_held() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
             if put_off:
                 before(*put_off[-1])
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """``error.add_note(note)``, where Python has it (3.11)."""
+    if hasattr(error, "add_note"):
+        error.add_note(note)

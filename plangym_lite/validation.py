@@ -18,6 +18,7 @@ from plangym_lite.transitions import BatchSpec, Rows
 __all__ = [
     "check_action",
     "check_dt",
+    "check_saved",
     "check_state",
     "check_timeout",
     "count_steps",
@@ -298,6 +299,16 @@ def check_state(spec: BatchSpec, state: Any, name: str = "the state") -> Any:
             "is it a state of another environment?"
         )
     return np.ascontiguousarray(state)
+
+
+def check_saved(state: Any, env: Any) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of a state that an environment saved as an array."""
+    if not isinstance(state, np.ndarray) or state.ndim != 1:
+        raise InvalidStateError(
+            f"{type(env).__name__} saves {type(state).__name__} states: return 1-D arrays "
+            "of a fixed length, or set STATE_IS_ARRAY = False"
+        )
+    return state.shape, state.dtype
 
 
 def _size(spec: BatchSpec) -> str:

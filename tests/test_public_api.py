@@ -27,6 +27,7 @@ TOP = [
     "RemoteError",
     "RolloutBatch",
     "SequentialVectorEnv",
+    "SimulatorEnv",
     "StateArchive",
     "Step",
     "StepBatch",

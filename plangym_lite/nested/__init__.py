@@ -1,8 +1,10 @@
 """Nested values (arrays, dicts, lists, other objects): copies, elements of spaces, comparison.
 
 :mod:`.own` makes copies for the caller. :mod:`.compare` says where two values differ.
+:mod:`.answers` checks what an environment's ``step`` and ``reset`` return.
 """
 
+from plangym_lite.nested.answers import as_info, as_reward, no_step, run_frames, split_reset
 from plangym_lite.nested.compare import (
     NO_NOISE,
     Difference,
@@ -27,12 +29,17 @@ __all__ = [
     "NO_NOISE",
     "Difference",
     "Noise",
+    "as_info",
+    "as_reward",
     "assert_same",
     "copy_element",
     "differences",
     "fit_element",
+    "no_step",
     "noise_between",
     "own_copy",
     "own_info",
     "row_of",
+    "run_frames",
+    "split_reset",
 ]

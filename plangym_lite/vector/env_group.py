@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.engine import add_note
 from plangym_lite.errors import (
     AlreadySteppingError,
     ClosedError,
@@ -25,6 +24,7 @@ from plangym_lite.errors import (
     NotSteppingError,
     WorkerDiedError,
 )
+from plangym_lite.system import add_note
 from plangym_lite.transitions import (
     BatchSpec,
     Form,

@@ -14,11 +14,19 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 
-from plangym_lite.answers import as_info, as_reward, no_step, split_reset
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import NotCloneableError
-from plangym_lite.nested import copy_element, fit_element, own_info
+from plangym_lite.nested import (
+    as_info,
+    as_reward,
+    copy_element,
+    fit_element,
+    no_step,
+    own_info,
+    split_reset,
+)
 from plangym_lite.recipe.recipe import Recipe
+from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row
 
 __all__ = ["Factory", "WorkerEnv", "seat_recipes"]
@@ -60,7 +68,7 @@ class WorkerEnv:
     def __init__(self, env: Any, mode: AutoresetMode) -> None:
         self.env = env
         self._mode = mode
-        self._plan_env: PlanEnv | None = env.unwrapped if isinstance(env, PlanEnv) else None
+        self._plan_env: SimulatorEnv | None = env.unwrapped if isinstance(env, PlanEnv) else None
         self._obs: Any = None  # the last one of a plain environment
         self._ended = False
         self._seeds: Sequence[int | None] = (None,)

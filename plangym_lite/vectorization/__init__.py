@@ -6,7 +6,7 @@
      ParallelEnv    a local copy, and ...
        BatchEnv     fills a block, collects results    server   receives, runs, replies
          ExternalProcess ── Channel ── CALL ────────────> RequestHandler    has env and blocks
-                         <──────────── RESULT ───────────   PlanEnv.make_transitions
+                         <──────────── RESULT ───────────   SimulatorEnv.make_transitions
          BlockPool  Block <════ shared memory ════>  Block    the loop over rows
                     RowQueue ────── a pipe ─────────────>   chunks of rows to run
 

@@ -8,17 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.core import PlanEnv
+from plangym_lite.core import READY, PlanEnv
 from plangym_lite.errors import InvalidBatchError, StateOutgrownError
 from plangym_lite.recipe.informed import Informed
 from plangym_lite.recipe.recipe import Recipe, freeze
-from plangym_lite.transitions import (
-    BatchSpec,
-    Form,
-    Rows,
-    Step,
-    Transition,
-)
+from plangym_lite.simulator import SimulatorEnv
+from plangym_lite.transitions import BatchSpec, Form, Rows, Step, Transition
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
 from plangym_lite.vectorization.dispatch.splitting import split_similar_chunks
@@ -31,10 +26,10 @@ __all__ = ["VectorizedEnv"]
 class VectorizedEnv(HasSpecs, PlanEnv):
     """An environment whose batches are run by workers.
 
-    Methods that concern one state run in the local copy, ``plan_env``.
+    It holds the workers and a local copy, ``plan_env``, which runs what concerns one state.
 
     Args:
-        env_class: a ``PlanEnv`` class, or a callable that returns a ``PlanEnv``.
+        env_class: a ``SimulatorEnv`` class, or a callable that returns a ``SimulatorEnv``.
         name: the name of the environment, if ``env_class`` takes one.
         frameskip: ``None``: the default of ``env_class``.
         autoreset: ``None``: the default of ``env_class``.
@@ -47,7 +42,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         engine_kwargs: passed to ``env_class``.
     """
 
-    plan_env: PlanEnv
+    plan_env: SimulatorEnv
 
     def __init__(
         self,
@@ -77,7 +72,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self.SINGLETON = getattr(env_class, "SINGLETON", False)  # type: ignore[misc]
         label = name if isinstance(name, str) else getattr(name or env_class, "__name__", None)
         label = label or str(getattr(name, "id", "?"))  # of an EnvSpec
-        super().__init__(label, 1, True, delay_setup)
+        super().__init__(label, delay_setup)
 
     @abstractmethod
     def make_batch_env(self, constructor: Callable[[], PlanEnv]) -> BatchEnv:
@@ -89,8 +84,8 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         If states have to be examined, the local copy is made first; workers get its findings.
         """
         kind: Any = self._env_recipe.target
-        is_known = isinstance(kind, type) and issubclass(kind, PlanEnv) and not self.SINGLETON
-        local_first = is_known and kind.findings is not PlanEnv.findings
+        is_known = isinstance(kind, type) and issubclass(kind, SimulatorEnv) and not self.SINGLETON
+        local_first = is_known and kind.findings is not SimulatorEnv.findings
         if local_first:
             self.plan_env = self._env_recipe()
         findings = self.plan_env.findings() if local_first else None
@@ -111,9 +106,9 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         except BaseException:
             self._batch_env.close()
             raise
-        self._is_synced = False
-        if self.plan_env._has_begun:
-            self._sync_at_last()
+        self._is_synced = self.plan_env._has_begun
+        if self._is_synced:
+            self._batch_env.sync_states(self.plan_env.get_state())
         self.frameskip, self.autoreset = self.plan_env.frameskip, self.plan_env.autoreset
         self.return_image = self.plan_env.return_image
         self.STATE_IS_ARRAY = self.plan_env.STATE_IS_ARRAY
@@ -122,39 +117,47 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self.action_space = self.plan_env.action_space
         self._spec = self.plan_env.batch_spec
 
-    def _sync_at_last(self) -> None:
-        """Send the state of the local copy, if that was deferred until an episode begins."""
-        if not self._is_synced:
-            self._is_synced = True
-            self._batch_env.sync_states(self.plan_env.get_state())
+    @property
+    def _local(self) -> SimulatorEnv:
+        """The local copy. The first access builds it and starts the workers."""
+        if self._phase != READY:
+            self.setup()
+        return self.plan_env
 
     @property
     def batch_env(self) -> BatchEnv:
         """The workers. Their state is that of the local copy at the last reset or sync."""
-        self._ensure_setup()
-        self._sync_at_last()
+        local = self._local
+        if not self._is_synced:  # deferred until an episode begins
+            self._is_synced = True
+            self._batch_env.sync_states(local.get_state())
         return self._batch_env
 
     @property
     def batch_spec(self) -> BatchSpec:
-        self._ensure_setup()
-        spec = self.plan_env.batch_spec
+        spec = self._local.batch_spec
         if spec is not self._spec:
-            self._spec, self.STATE_IS_ARRAY = spec, self.plan_env.STATE_IS_ARRAY
-            if not self.STATE_IS_ARRAY:
-                self._outgrow_workers()
+            self._follow_local()
         return spec
 
     def outgrow(self, quiet: bool = False) -> None:
-        self.plan_env.outgrow(quiet)
-        self._spec, self.STATE_IS_ARRAY = self.plan_env.batch_spec, False
-        self._outgrow_workers()
+        """Switch to states of unbounded size, here and in the workers."""
+        self._local.outgrow(quiet)
+        self._follow_local()
 
-    def _outgrow_workers(self) -> None:
-        self._constructor.findings = self.plan_env.findings()  # for workers that start later
-        self._batch_env.outgrow()
+    def _follow_local(self) -> None:
+        """Switch the workers to states of unbounded size, if the local copy has switched."""
+        if self.plan_env.batch_spec is self._spec:
+            return
+        self._spec, self.STATE_IS_ARRAY = self.plan_env.batch_spec, self.plan_env.STATE_IS_ARRAY
+        if not self.STATE_IS_ARRAY:
+            self._constructor.findings = self.plan_env.findings()  # for workers that start later
+            self._batch_env.outgrow()
 
     def _check_local_copy(self) -> None:
+        if not isinstance(self.plan_env, SimulatorEnv):
+            self.plan_env.close()
+            raise TypeError(f"workers need a SimulatorEnv each, got {self.plan_env!r}")
         local, remote = self.plan_env.batch_spec, self._batch_env.batch_spec
         if not local.agrees_with(remote):
             self.plan_env.close()
@@ -172,20 +175,20 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self, state: Any = None, blocking: bool = True, timeout: float | None = None
     ) -> None:
         """Put all workers and the local copy into ``state``; ``None``: the local copy's state."""
-        self._ensure_setup()
-        self._is_synced = True
         if state is None:
-            state = self.plan_env.get_state()
+            state = self._local.get_state()
         else:
-            self.plan_env.set_state(state)
+            self._local.set_state(state)
         self._sync(state, blocking, timeout)
 
     def _sync(self, state: Any, blocking: bool = False, timeout: float | None = None) -> None:
-        self._is_synced = self.batch_spec is not None
+        self._is_synced = True
+        self._follow_local()
         self._batch_env.sync_states(state, blocking, timeout)
 
     @property
     def is_batched(self) -> bool:
+        """Whether engines may run whole batches at once, so that large chunks are faster."""
         return self.batch_spec.together
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
@@ -201,19 +204,22 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     # ---- methods of the local copy ------------------------------------------------------------
 
     @property
-    def unwrapped(self) -> PlanEnv:
+    def unwrapped(self) -> SimulatorEnv:
         """The local copy."""
-        self._ensure_setup()
-        return self.plan_env.unwrapped
+        return self._local
 
     @property
     def state_method(self) -> str:
-        return self.unwrapped.state_method
+        return self._local.state_method
+
+    @property
+    def has_ended(self) -> bool:
+        return self._local.has_ended
 
     @property
     def gym_env(self) -> Any:
         """The local copy's Gymnasium environment."""
-        return self.unwrapped.gym_env  # type: ignore[attr-defined]
+        return self._local.gym_env  # type: ignore[attr-defined]
 
     def reset(
         self,
@@ -224,42 +230,34 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         timeout: float | None = None,
     ) -> tuple[Any, ...]:
         """``PlanEnv.reset``; the workers have ``timeout`` seconds to load the new state."""
-        self._ensure_setup()
         check_timeout(timeout)
-        state, obs, info = self.plan_env.reset(seed=seed, options=options)
+        state, obs, info = self._local.reset(seed=seed, options=options)
         self._sync(state, blocking=timeout is not None, timeout=timeout)
         return (state, obs, info) if return_state else (obs, info)
 
     def seed(self, seed: int | None = None) -> list[int | None]:
-        self._ensure_setup()
-        return self.plan_env.seed(seed)
+        return self._local.seed(seed)
 
     def step(
         self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
     ) -> Step | Transition:
-        self._ensure_setup()
-        return self.plan_env.step(action, state, dt, return_state)
+        return self._local.step(action, state, dt, return_state)
 
     def get_state(self) -> Any:
-        self._ensure_setup()
-        return self.plan_env.get_state()
+        return self._local.get_state()
 
     def set_state(self, state: Any) -> None:
-        self._ensure_setup()
-        self.plan_env.set_state(state)
+        self._local.set_state(state)
         self._sync(state)
 
     def observe(self) -> Any:
-        self._ensure_setup()
-        return self.plan_env.observe()
+        return self._local.observe()
 
     def get_image(self) -> np.ndarray:
-        self._ensure_setup()
-        return self.plan_env.get_image()
+        return self._local.get_image()
 
     def render(self) -> Any:
-        self._ensure_setup()
-        return self.plan_env.render()
+        return self._local.render()
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Close the local copy, and the workers within ``timeout`` seconds. Idempotent."""

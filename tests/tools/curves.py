@@ -22,7 +22,7 @@ from plangym_lite.cli.bench.command import machine
 from plangym_lite.cli.bench.ours import ATARI, steps
 from plangym_lite.cli.bench.rounds import Contender, rate
 from plangym_lite.cli.target import at_least_one
-from plangym_lite.core import PlanEnv
+from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.system import usable_cores
 
 __all__ = ["Ballast", "Curve", "curves", "measure", "plot"]
@@ -57,13 +57,13 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-class Ballast(PlanEnv):
+class Ballast(SimulatorEnv):
     """An engine that does nothing, with states and observations of any size.
 
     Args:
         state_bytes: size of a state.
         obs_bytes: size of an observation.
-        kwargs: as in :class:`PlanEnv`.
+        kwargs: as in :class:`SimulatorEnv`.
     """
 
     def __init__(self, state_bytes: int = 64, obs_bytes: int = 64, **kwargs: Any) -> None:

@@ -217,8 +217,7 @@ class AtariEnv(PlangymEnv):
     @property
     def n_actions(self) -> int:
         """Number of actions."""
-        self._ensure_setup()
-        return int(self.action_space.n)  # type: ignore[attr-defined]
+        return int(self.batch_spec.action_space.n)  # type: ignore[attr-defined]
 
     @property
     def mode(self) -> int:

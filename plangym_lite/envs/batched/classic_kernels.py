@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from plangym_lite.engine import RUNNING
 from plangym_lite.envs.batched.kernel import Block, Kernel, Parts, put_side_by_side
+from plangym_lite.simulator import RUNNING
 
 __all__ = ["GIVEN", "GIVEN_DOUBLE", "KERNELS", "ClassicKernel"]
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from plangym_lite.engine import RUNNING, TERMINATED, TRUNCATED
+from plangym_lite.simulator import RUNNING, TERMINATED, TRUNCATED
 
 __all__ = [
     "ENOUGH_ROWS",

@@ -14,9 +14,6 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
-from plangym_lite.answers import run_frames, split_reset
-from plangym_lite.core import PlanEnv
-from plangym_lite.engine import RUNNING
 from plangym_lite.envs.generators.shared import OwnGlobals, shared_kept
 from plangym_lite.envs.gymnasium.fingerprint import digest_of, versions_of
 from plangym_lite.envs.gymnasium.providers import spec_of
@@ -38,23 +35,24 @@ from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
 from plangym_lite.envs.verify.verification import Verdict
 from plangym_lite.envs.verify.verify import refuse_the_same, verdict_on
 from plangym_lite.errors import InvalidStateError, NotCloneableError, StateOutgrownError
-from plangym_lite.nested import copy_element
+from plangym_lite.nested import copy_element, run_frames, split_reset
 from plangym_lite.recipe.informed import take_findings
 from plangym_lite.recipe.recipe import freeze, original_of
+from plangym_lite.simulator import RUNNING, SimulatorEnv
 
 __all__ = ["PlangymEnv", "to_grayscale"]
 
 STATELESS_WRAPPERS = (gym.wrappers.PassiveEnvChecker, gym.wrappers.OrderEnforcing)
 
 
-class PlangymEnv(PlanEnv):
+class PlangymEnv(SimulatorEnv):
     """Any Gymnasium environment as a :class:`~plangym_lite.core.PlanEnv`.
 
     Args:
         name: a Gymnasium id or ``EnvSpec``, an environment class, or a callable that returns an
             environment.
         frameskip: environment steps for each unit of ``dt``.
-        autoreset: see :class:`~plangym_lite.core.PlanEnv`.
+        autoreset: see :class:`~plangym_lite.simulator.SimulatorEnv`.
         wrappers: applied in order; each a callable ``wrapper(env)`` or a pair of such a callable
             and its arguments (a dict of keywords, a tuple or list of positions, or one value).
         delay_setup: build at first use.
@@ -241,7 +239,7 @@ class PlangymEnv(PlanEnv):
 
     @property
     def state_method(self) -> str:
-        self._ensure_setup()
+        self.setup()
         if self._replayed is not None:
             return "replay"
         return "engine" if self._is_plain or self._saves_itself else "snapshot"

@@ -20,7 +20,6 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
-from plangym_lite.core import PlanEnv
 from plangym_lite.envs.generators.random_state import RandomMemory
 from plangym_lite.envs.gymnasium.fingerprint import digest_of
 from plangym_lite.envs.gymnasium.stack import to_grayscale
@@ -42,6 +41,7 @@ from plangym_lite.envs.snapshot.mjdata import (
 )
 from plangym_lite.envs.snapshot.pickling import PROTOCOL, Pickler, Reducers
 from plangym_lite.errors import InvalidStateError, NotCloneableError
+from plangym_lite.simulator import SimulatorEnv
 
 __all__ = ["TASKS", "DMControlEnv", "task_of"]
 
@@ -51,13 +51,13 @@ LENGTH = slice(GENERATOR.stop, GENERATOR.stop + 8)
 PROBE_SEEDS, PROBE_STEPS = (0, 1, 2), 3
 
 
-class DMControlEnv(PlanEnv):
+class DMControlEnv(SimulatorEnv):
     """A task of the DeepMind Control Suite.
 
     Args:
         name: ``"cartpole-balance"`` or shimmy's ``"dm_control/cartpole-balance-v0"``.
         frameskip: control steps for each unit of ``dt``.
-        autoreset: see :class:`~plangym_lite.core.PlanEnv`.
+        autoreset: see :class:`~plangym_lite.simulator.SimulatorEnv`.
         delay_setup: build at first use.
         domain_name, task_name: instead of ``name``.
         remove_time_limit: continue after the suite's limit (1000 steps in most tasks).

@@ -17,7 +17,6 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
-from plangym_lite.engine import RUNNING
 from plangym_lite.envs.batched.env import KernelEnv
 from plangym_lite.envs.batched.kernel import Block
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
@@ -30,6 +29,7 @@ from plangym_lite.envs.snapshot.mjdata import (
     model_tag,
 )
 from plangym_lite.errors import InvalidStateError
+from plangym_lite.simulator import RUNNING
 
 __all__ = ["MujocoEnv"]
 

@@ -6,7 +6,7 @@
     RayEnv         a local copy, and ...
       BatchEnv     deals rows, gathers results
         RayWorker ── run_rows(rows, base, form) ──────> RemoteEnv   one object a chunk
-                  <── (columns, infos) ────────────────   PlanEnv.make_transitions
+                  <── (columns, infos) ────────────────   SimulatorEnv.make_transitions
         Block     the columns are copied in as they come
 
 An actor has its next chunk before it has finished the one before. Actors on the driver's own node
@@ -87,7 +87,6 @@ class RayEnv(VectorizedEnv):
     @property
     def workers(self) -> list[Any]:
         """The actors, as Ray's handles on :class:`RemoteEnv`."""
-        self._ensure_setup()
         return [worker.actor for worker in self.batch_env]  # type: ignore[attr-defined]
 
     def build_engine(self) -> None:

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from plangym_lite import InvalidStateError, PlanEnv
+from plangym_lite import InvalidStateError, SimulatorEnv
 from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv
 from plangym_lite.transitions import Form, Rows, empty_columns
 from tests.same import assert_same, collect_states
 
 
-class Counter(PlanEnv):
+class Counter(SimulatorEnv):
     """The least that an adapter may be: it counts, and keeps the actions it was given."""
 
     def build_engine(self):
@@ -66,7 +66,7 @@ HOOKS = ["build_engine", "apply_reset", "advance", "current_obs", "save_state", 
 @pytest.mark.parametrize("missing", HOOKS)
 def test_a_missing_hook_is_named(missing):
     hooks = {name: getattr(Counter, name) for name in HOOKS if name != missing}
-    incomplete = type("Incomplete", (PlanEnv,), hooks)
+    incomplete = type("Incomplete", (SimulatorEnv,), hooks)
     with pytest.raises(NotImplementedError, match=rf"Incomplete must define {missing}\(\)"):
         incomplete("incomplete").clone().step_batch([[0, 0]], np.zeros((1, 2), np.int32))
 

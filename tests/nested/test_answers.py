@@ -9,8 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from plangym_lite import InvalidStepError, SequentialVectorEnv, SubprocVecEnv, make
-from plangym_lite.answers import as_reward
-from plangym_lite.nested import copy_element, fit_element
+from plangym_lite.nested import as_reward, copy_element, fit_element
 from tests.same import assert_same
 
 SMALL = spaces.Box(-9, 9, (2,), np.float32)

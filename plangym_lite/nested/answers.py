@@ -12,7 +12,7 @@ import numpy as np
 
 from plangym_lite.errors import InvalidStepError
 
-__all__ = ["as_info", "as_reward", "no_info", "no_step", "run_frames", "split_reset"]
+__all__ = ["as_info", "as_reward", "no_step", "run_frames", "split_reset"]
 
 NUMPY_NUMBERS = {
     kind

@@ -1,63 +1,83 @@
-"""Engine: the hooks that an adapter implements, and the loop that runs the rows of a batch.
+"""SimulatorEnv: the hooks that an adapter implements, and the loop that runs the rows of a batch.
 
-:class:`plangym_lite.core.PlanEnv` builds everything that a planner uses on these hooks.
+An adapter for a simulator implements only the hooks. Batches, ``dt``, absorbing terminal states,
+automatic reset, cloning and pickling are implemented here and in
+:class:`~plangym_lite.core.PlanEnv`, once for every simulator.
 """
 
 from __future__ import annotations
 
-from abc import ABC
 from typing import Any, ClassVar
 
 import numpy as np
-from gymnasium import spaces
 
-from plangym_lite.errors import ClosedError, InvalidStateError
+from plangym_lite.core import BORROWED, READY, PlanEnv
+from plangym_lite.errors import InvalidStateError, StateOutgrownError
 from plangym_lite.nested import ATOMS, own_info
-from plangym_lite.stable import states_name
-from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row, write_steps
+from plangym_lite.stable import layout_versions, states_name
+from plangym_lite.system import add_note
+from plangym_lite.transitions import (
+    BatchSpec,
+    Columns,
+    Form,
+    Rows,
+    Step,
+    Transition,
+    empty_columns,
+    pack,
+    write_row,
+    write_steps,
+)
+from plangym_lite.validation import check_action, check_dt, check_saved, check_state
 
-__all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "Engine", "add_note"]
+__all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "SimulatorEnv"]
 
 RUNNING, TERMINATED, TRUNCATED = 0, 1, 2
-"""Bits of ``Engine._ended``."""
-
-NEW, READY, BORROWED, CLOSED = range(4)
-"""Phases of an engine: not built; in its current state; in use by a batch; closed."""
+"""Bits of ``SimulatorEnv._ended``."""
 
 
-class Engine(ABC):
-    """One simulator and its current state."""
+class SimulatorEnv(PlanEnv):
+    """One simulator and its current state.
 
-    STATE_IS_ARRAY: bool = True
-    OBS_IS_ARRAY: bool = True
+    Args:
+        name: the name of the environment, as given to ``make``.
+        frameskip: simulator steps for each unit of ``dt``.
+        autoreset: whether ``step`` without a state resets an ended episode first.
+        delay_setup: build the engine at first use, not now.
+        return_image: put the image after each step, and after a reset, in ``info["rgb"]``.
+    """
+
     LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
-    SINGLETON: ClassVar[bool] = False  # at most one engine in a process
     is_trusted: bool = False  # never ends its process: rows may run in the caller's process
 
-    observation_space: spaces.Space
-    action_space: spaces.Space
-    frameskip: int = 1
-    return_image: bool = False
-
-    _phase: int = NEW
     _current_state: Any = None  # the current state while a batch uses the engine
     _ended: int = RUNNING  # TERMINATED and TRUNCATED bits of the engine's state
     _next_seed: int | None = None
-    _spec: BatchSpec | None = None
     _goes_on: bool = False  # whether another action of the same rollout follows
-    _has_begun: bool = True  # whether an episode has begun, so that there is a current state
+
+    def __init__(
+        self,
+        name: str,
+        frameskip: int = 1,
+        autoreset: bool = True,
+        delay_setup: bool = False,
+        return_image: bool = False,
+    ) -> None:
+        if int(frameskip) != frameskip or frameskip < 1:
+            raise ValueError(f"frameskip must be a whole number of at least 1, got {frameskip!r}")
+        self.frameskip = int(frameskip)
+        self.autoreset = autoreset
+        self.return_image = return_image
+        super().__init__(name, delay_setup)
 
     # ---- what an adapter writes ---------------------------------------------------------------
-
-    def setup(self) -> None:
-        """Build the engine, its spaces and a first state, if that has not been done."""
-        if self._phase == NEW:
-            self.build_engine()
-            self._phase = READY
 
     def build_engine(self) -> None:
         """Make the engine; set ``observation_space`` and ``action_space``; start an episode."""
         raise self._missing("build_engine")
+
+    def close_engine(self) -> None:
+        """Free what the engine holds."""
 
     def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
         """Start an episode; return its info."""
@@ -67,8 +87,7 @@ class Engine(ABC):
         """Run ``n_frames`` simulator steps, fewer if the episode ends.
 
         Returns ``(sum of rewards, terminated, truncated, info)``. The info is a new dict, but its
-        values may belong to the engine; ``info["n_step"]`` is the number of frames run. Only the
-        last frame needs an observation.
+        values may belong to the engine; ``info["n_step"]`` is the number of frames run.
         """
         raise self._missing("advance")
 
@@ -77,7 +96,7 @@ class Engine(ABC):
         raise self._missing("current_obs")
 
     def _missing(self, hook: str) -> NotImplementedError:
-        return NotImplementedError(f"{type(self).__name__} must define {hook}(): see Engine")
+        return NotImplementedError(f"{type(self).__name__} must define {hook}(): see SimulatorEnv")
 
     def write_obs(self, out: np.ndarray) -> None:
         """Write an observation that is one array into ``out``."""
@@ -109,47 +128,17 @@ class Engine(ABC):
 
     def state_layout(self) -> tuple[tuple[int, ...], np.dtype] | None:
         """Shape and dtype of a state; ``None`` if it is an opaque value."""
-        if not self.STATE_IS_ARRAY:
-            return None
-        state = self.save_state()
-        if not isinstance(state, np.ndarray) or state.ndim != 1:
-            raise InvalidStateError(
-                f"{type(self).__name__} saves {type(state).__name__} states: return 1-D arrays "
-                "of a fixed length, or set STATE_IS_ARRAY = False"
-            )
-        return state.shape, state.dtype
-
-    @property
-    def states_are_data(self) -> bool:
-        """Whether states hold no pickles, so that restoring one never runs code from it.
-
-        If ``False``, restore only states from sources that you trust.
-        """
-        env: Engine = getattr(self, "unwrapped", self)
-        env._ensure_setup()
-        return env.STATE_IS_ARRAY and not env.holds_pickles()
+        return check_saved(self.save_state(), self) if self.STATE_IS_ARRAY else None
 
     def holds_pickles(self) -> bool:
         """Whether array states hold pickles."""
         return False
 
-    @property
-    def fingerprint(self) -> str:
-        """Identifies compatible states: environments with equal ones restore each other's."""
-        env: Engine = getattr(self, "unwrapped", self)
-        env._ensure_setup()
-        return env.describe_states()
-
     def describe_states(self) -> str:
         """The fingerprint, one line, equal in every process. Add what else states depend on."""
         shape, dtype = self.state_layout() or ("of any size", "object")
-        return f"{states_name(type(self))} layout={self.layout} states={dtype}{shape}"
-
-    @property
-    def layout(self) -> str:
-        """The versions of the state layout: ``LAYOUT`` of each class that defines it."""
-        versions = [vars(kind)["LAYOUT"] for kind in type(self).__mro__ if "LAYOUT" in vars(kind)]
-        return ".".join(map(str, versions))
+        kind = type(self)
+        return f"{states_name(kind)} layout={layout_versions(kind)} states={dtype}{shape}"
 
     def draw_image(self) -> np.ndarray:
         """The image of the engine's state."""
@@ -167,17 +156,125 @@ class Engine(ABC):
         """Whether ``run_batched`` may run whole batches, so that large chunks are faster."""
         return False
 
-    def close_engine(self) -> None:  # noqa: B027
-        """Free what the engine holds."""
+    # ---- one environment ----------------------------------------------------------------------
 
-    # ---- the loop over rows, local and in workers ----------------------------------------------
+    def reset(
+        self,
+        return_state: bool = True,
+        *,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Any, ...]:
+        self._return_engine()
+        info = own_info(self._begin_episode(seed, options))
+        if self.return_image:
+            info["rgb"] = self.draw_image()
+        obs = self.observe()
+        return (self.get_state(), obs, info) if return_state else (obs, info)
+
+    def step(
+        self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
+    ) -> Step | Transition:
+        self._restore_current()
+        action, dt = check_action(self.action_space, action), check_dt(dt)
+        if state is not None:
+            self.set_state(state)
+        elif self._ended and self.autoreset:
+            self._begin_episode(None, None)
+        reward, info = self._transition(action, dt)
+        ends = bool(self._ended & TERMINATED), bool(self._ended & TRUNCATED)
+        step = self.observe(), reward, *ends, info
+        if return_state or (return_state is None and state is not None):
+            return Transition(self.get_state(), *step)
+        return Step(*step)
+
+    def get_state(self) -> Any:
+        self._restore_current()
+        try:
+            return self.save_state()
+        except StateOutgrownError:
+            self.outgrow()
+            return self.save_state()
+
+    def set_state(self, state: Any) -> None:
+        state = check_state(self.batch_spec, state)
+        self._begin_at_all()
+        phase, self._phase = self._phase, READY
+        try:
+            self.load_state(state)
+        except InvalidStateError:
+            self._phase = phase  # after an error the saved current state is still restored
+            raise
+        self._current_state = None
+
+    def seed(self, seed: int | None = None) -> list[int | None]:
+        self._return_engine()
+        self._next_seed = seed
+        self.action_space.seed(seed)
+        return [seed]
+
+    def observe(self) -> Any:
+        self._restore_current()
+        return self.current_obs()
+
+    def get_image(self) -> np.ndarray:
+        self._restore_current()
+        return self.draw_image()
+
+    @property
+    def has_ended(self) -> bool:
+        self._restore_current()
+        return bool(self._ended)
+
+    @property
+    def unwrapped(self) -> SimulatorEnv:
+        return self
+
+    @property
+    def state_method(self) -> str:
+        return "engine"
+
+    @property
+    def batch_spec(self) -> BatchSpec:
+        if self._spec is None:
+            self.setup()
+            shape, dtype = self.state_layout() or (None, None)
+            spaces = self.observation_space, self.action_space
+            self._spec = BatchSpec(*spaces, shape, dtype, self.is_batched)
+        return self._spec
+
+    def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
+        if timeout is not None:
+            raise ValueError("timeout= needs workers: nothing can stop an engine in this process")
+        spec = self.batch_spec
+        out = empty_columns(spec, len(rows.dts), form)
+        try:
+            infos = self.make_transitions(rows, out)
+        except StateOutgrownError:
+            self.outgrow()
+            return self.run_rows(rows, form)
+        return pack(spec, out, infos)
+
+    def draw_images(self, states: Any) -> np.ndarray:
+        if len(states) == 0:
+            return self.get_image()[None][:0]
+        self._borrow_engine()
+        images = []
+        for row, state in enumerate(states):
+            try:
+                self.load_state(state)
+                images.append(self.draw_image())
+            except Exception as error:
+                add_note(error, f"at state {row} of get_images")
+                raise
+        return np.stack(images)
 
     def make_transitions(self, rows: Rows, out: Columns) -> list[dict[str, Any]]:
         """Run each row from its state into the same row of ``out``; return the infos."""
         self._borrow_engine()
-        together = self.run_batched(rows, out)
-        if together is not None:
-            return together
+        infos = self.run_batched(rows, out)
+        if infos is not None:
+            return infos
         actions, states, dts, first = rows
         if isinstance(actions, np.ndarray):
             actions = list(actions.copy())  # an engine may keep a reference to its action
@@ -193,12 +290,6 @@ class Engine(ABC):
                 add_note(error, f"in row {first + row} of the batch (action {action!r}, dt {dt})")
                 raise
         return infos
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the episode of the current state has ended."""
-        self._restore_current()
-        return bool(self._ended)
 
     def step_here(self, action: Any, out: Columns, row: int) -> dict[str, Any]:
         """Step from the current state and keep the new one; write one row, return the info."""
@@ -221,7 +312,7 @@ class Engine(ABC):
         for left, action in zip(range(len(rewards))[::-1], actions, strict=True):
             if self._ended:
                 break
-            rewards[length], info = self._run_action(action, dt, goes_on=left > 0)
+            rewards[length], info = self._run_action(action, dt, more=left > 0)
             n_step, length = n_step + info["n_step"], length + 1
             if every:
                 seen.append(self.current_obs())
@@ -243,19 +334,14 @@ class Engine(ABC):
 
     def _write_end(self, out: Columns, row: int, same: Any) -> None:
         """Write the row's last state and flags; ``same`` is its first state, if unchanged."""
-        if self._ended:
-            out.terminateds[row] = self._ended & TERMINATED
-            out.truncateds[row] = self._ended & TRUNCATED
-        else:
-            out.terminateds[row] = out.truncateds[row] = False
+        out.terminateds[row] = self._ended & TERMINATED
+        out.truncateds[row] = self._ended & TRUNCATED
         if out.states is None:
             return
-        if same is not None:
-            out.states[row] = same
-        elif isinstance(out.states, np.ndarray):
+        if same is None and isinstance(out.states, np.ndarray):
             self.save_state(out.states[row])
         else:
-            out.states[row] = self.save_state()
+            out.states[row] = self.save_state() if same is None else same
 
     def _transition(self, action: Any, dt: int) -> tuple[float, dict[str, Any]]:
         """Run one checked action; an ended episode stays as it is."""
@@ -264,10 +350,8 @@ class Engine(ABC):
         reward, info = self._run_action(action, dt)
         return reward, self._complete(info, dt)
 
-    def _run_action(
-        self, action: Any, dt: int, goes_on: bool = False
-    ) -> tuple[float, dict[str, Any]]:
-        self._goes_on = goes_on
+    def _run_action(self, action: Any, dt: int, more: bool = False) -> tuple[float, dict[str, Any]]:
+        self._goes_on = more
         reward, terminated, truncated, info = self.advance(action, dt * self.frameskip)
         self._ended = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
         return reward, info
@@ -285,11 +369,8 @@ class Engine(ABC):
         return info
 
     def _begin_episode(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
-        if seed is None:
-            seed = self._next_seed
-        self._next_seed = None
-        self._ended = RUNNING
-        self._has_begun = True
+        seed, self._next_seed = self._next_seed if seed is None else seed, None
+        self._ended, self._has_begun = RUNNING, True
         return self.apply_reset(seed, options)
 
     def _begin_at_all(self) -> None:
@@ -299,35 +380,20 @@ class Engine(ABC):
 
     def _borrow_engine(self) -> None:
         """Save the current state once, so that the engine may run the rows of a batch."""
-        self._ensure_setup()
         if self._phase != BORROWED:
-            self._begin_at_all()
-            self._current_state = self.save_current()
-            self._phase = BORROWED
+            self._restore_current()
+            self._current_state, self._phase = self.save_current(), BORROWED
 
     def _return_engine(self) -> None:
-        """Make sure that the engine is built and in its current state."""
-        if self._phase == READY:
-            return
-        self._ensure_setup()
+        """Make sure that the engine is built and in its current state, if an episode has begun."""
         if self._phase == BORROWED:
             self._phase = READY
             self.load_current(self._current_state)
             self._current_state = None
+        elif self._phase != READY:
+            self.setup()
 
     def _restore_current(self) -> None:
-        """Put a built engine into its current state."""
+        """Make sure that the engine is built and in its current state."""
         self._return_engine()
         self._begin_at_all()
-
-    def _ensure_setup(self) -> None:
-        if self._phase == NEW:
-            self.setup()
-        elif self._phase == CLOSED:
-            raise ClosedError(f"{self!r} was closed: make a new one")
-
-
-def add_note(error: BaseException, note: str) -> None:
-    """Add to an error where it came from."""
-    if hasattr(error, "add_note"):  # Python 3.11
-        error.add_note(note)
