@@ -146,7 +146,7 @@ class BatchSpec:
     action_space: spaces.Space
     state_shape: tuple[int, ...] | None  # None: states are opaque picklable values
     state_dtype: np.dtype | None
-    together: bool = False  # whether many rows take less time for each than a few do
+    is_batched: bool = False  # whether many rows take less time for each than a few do
 
     def agrees_with(self, other: BatchSpec) -> bool:
         """Whether rows for one environment are rows for the other."""

@@ -25,7 +25,6 @@ import numpy as np
 from plangym_lite.system import interrupts_held
 from plangym_lite.transitions import STEPS, BatchSpec, Form
 from plangym_lite.vectorization.memory.layout import Layout
-from plangym_lite.vectorization.memory.queue import RowQueue
 
 __all__ = ["Block", "BlockPool"]
 
@@ -114,30 +113,27 @@ class BlockPool:
             self.limit = _available_memory() * LIMIT_SHARE if limit is None else limit
         self.blocks: list[Block] = []
         self.on_drop: list[Callable[[int], None]] = []
-        self._queue: RowQueue | None = None
 
-    @property
-    def queue(self) -> RowQueue:
-        """Where the rest of a batch lies for whoever comes first."""
-        if self._queue is None:
-            with interrupts_held():
-                self._queue = RowQueue()
-        return self._queue
-
-    def acquire(self, size: int, form: Form = STEPS) -> tuple[Block, bool]:
+    def acquire(self, size: int, form: Form = STEPS, heap: int = 0) -> tuple[Block, bool]:
         """A free block for ``size`` rows, and whether its images may be handed out as views.
+
+        ``heap`` bytes of it are for what is pickled.
 
         They may not when blocks in use leave no room for one more: then the block is wanted back
         at once and images must be copied.
         """
         free = [block for block in self.blocks if block.is_free]
         fitting = [
-            block for block in free if block.layout.capacity >= size and block.layout.form == form
+            block
+            for block in free
+            if block.layout.capacity >= size
+            and block.layout.form == form
+            and block.layout.heap >= heap
         ]
         if fitting:
             block = min(fitting, key=lambda block: block.layout.capacity)
             return block, len(fitting) > 1 or self._has_room(block.layout.nbytes)
-        layout = Layout(self._spec, _capacity(size), form)
+        layout = Layout(self._spec, _capacity(size), form, heap and _capacity(heap))
         for block in free[: max(0, len(free) - SPARE_BLOCKS + 1)]:
             self._drop(block)
         while free and not self._has_room(layout.nbytes):
@@ -156,9 +152,7 @@ class BlockPool:
             self._drop(block)
 
     def close(self) -> None:
-        """Drop every block, and the queue."""
-        if self._queue is not None:
-            self._queue.close()
+        """Drop every block."""
         for block in list(self.blocks):
             self._drop(block)
 
