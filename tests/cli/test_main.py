@@ -17,7 +17,7 @@ from PIL import Image
 
 import plangym_lite
 from plangym_lite import planners
-from plangym_lite.cli.envs import envs as envs_command
+from plangym_lite.cli import envs as envs_command
 from plangym_lite.cli.main import main
 from plangym_lite.cli.play.compare import table
 from plangym_lite.cli.play.options import OPTIONS, PLANNERS

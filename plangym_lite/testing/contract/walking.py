@@ -248,7 +248,7 @@ import os, pickle, sys
 answers = os.fdopen(os.dup(1), "wb")
 os.dup2(2, 1)  # whatever the simulator prints
 sys.path[:] = pickle.load(sys.stdin.buffer)
-from plangym_lite.testing.contract.contract import walking
+from plangym_lite.testing.contract import walking
 walking.serve_stretches(sys.stdin.buffer, answers)
 """
 

@@ -199,7 +199,7 @@ def test_no_more_than_asked_for_is_kept():
             env.step_batch([1] * 9, states)
         live = env._replayed._live
         assert len(live) == 3
-        assert sum(len(stand.images) - 1 for stand in live) == len(env._replayed._taken) == 3
+        assert sum(len(env_.checkpoints) - 1 for env_ in live) == len(env._replayed._taken) == 3
     with pytest.raises(ValueError, match="n_live"):
         make("LunarLander-v3", n_live=0)
 
@@ -273,11 +273,11 @@ def test_an_image_is_the_world_as_it_was(name, options, length, seed):
 def test_the_world_grows_and_images_from_before_stay_right():
     with make("LunarLander-v3") as env:
         state = env.reset(seed=0)[0]
-        stand = env._replayed._live[-1]
-        before = stand.camera.save()
+        live = env._replayed._live[-1]
+        before = live.checkpointer.save()
         for number in range(60):
             env.step(number % 4)
-        after = stand.camera.save()
+        after = live.checkpointer.save()
         assert len(after.nodes) > len(before.nodes)
         assert len(after.chunks) > len(before.chunks)
         rows = env.step_batch([0, 1, 2, 3] * 5, [state] * 20, dt=60)
@@ -291,7 +291,7 @@ def test_a_world_of_another_layout_has_no_images(monkeypatch):
     with make("LunarLander-v3", n_live=2) as env:
         state = env.reset(seed=0)[0]
         steps = env.step_batch([1, 2, 3], [state] * 3)
-        assert not any(stand.images for stand in env._replayed._live)
+        assert not any(live.checkpoints for live in env._replayed._live)
         monkeypatch.undo()
         with make("LunarLander-v3") as other:
             assert_same(other.step_batch([1, 2, 3], [state] * 3), steps)
