@@ -126,16 +126,17 @@ class Dispatcher:
         elif most_rung is not None:
             n_wanted = min(n_wanted, most_rung)
         batch.takers = [index for index in indices if self._workers[index].is_up()] or [*indices]
-        for index in batch.takers[:n_wanted]:
-            self._ring(batch, index)
+        for ahead in range(1, (1 if all(self._takes) else AHEAD) + 1):
+            for index in batch.takers[:n_wanted]:
+                self._ring(batch, index, ahead)
 
     def _put(self, batch: _Batch) -> None:
         """Put chunks into the queue, which is empty."""
         some, batch.chunks = batch.chunks[:MOST_CHUNKS], batch.chunks[MOST_CHUNKS:]
         self._queue.put(batch.block.number, some)  # type: ignore[union-attr]
 
-    def _ring(self, batch: _Batch, index: int) -> None:
-        """Have a worker take chunks, or give it some."""
+    def _ring(self, batch: _Batch, index: int, ahead: int = AHEAD) -> None:
+        """Have a worker take chunks, or give it some, so that it has ``ahead`` of them."""
         worker, sent = self._workers[index], self._in_flight[index]
         try:
             if self._takes[index]:
@@ -144,7 +145,7 @@ class Dispatcher:
                 promise = worker.take_chunks(batch.block, self._queue, index)  # type: ignore[arg-type]
                 sent.append(InFlight(promise, None))
                 return
-            ahead = 1 if batch.attempts else AHEAD  # so that a death is surely over that chunk
+            ahead = 1 if batch.attempts else ahead  # so that a death is surely over that chunk
             while len(sent) < ahead and (token := self._queue.take()):  # type: ignore[union-attr]
                 chunk = Chunk(*token[1:])
                 sent.append(InFlight(worker.run_rows(batch.block, *chunk), chunk))
@@ -179,10 +180,12 @@ class Dispatcher:
         if not busy:
             return self._recover(batch)
         workers = self._workers
-        ready = [index for index in busy if workers[index].is_ready()]
+        # an answer may have been read already, while another one was waited for
+        has_answer = lambda index: self._in_flight[index][0].promise.done()  # noqa: E731
+        ready = [index for index in busy if workers[index].is_ready() or has_answer(index)]
         spin_until = time.perf_counter() + spin
         while not ready and time.perf_counter() < spin_until:
-            ready = [index for index in busy if self._in_flight[index][0].promise.done()]
+            ready = [index for index in busy if has_answer(index)]
         if not ready:
             poll, at = select.poll(), {}
             for index in busy:
@@ -194,8 +197,9 @@ class Dispatcher:
 
     def _collect(self, batch: _Batch, index: int) -> None:
         """Take what a worker has answered; have it go on if there is more."""
-        sent = self._in_flight[index]
+        sent, has_answered = self._in_flight[index], False
         while sent and sent[0].promise.done():
+            has_answered = True
             promise, chunk = sent[0]
             try:
                 result = RowsResult(*promise.result())
@@ -207,7 +211,8 @@ class Dispatcher:
                 continue
             sent.popleft()
             self._take(batch, result)
-        if batch.n_left and batch.error is None and not self._queue.is_empty():  # type: ignore[union-attr]
+        goes_on = has_answered and batch.n_left > 0 and batch.error is None
+        if goes_on and not self._queue.is_empty():  # type: ignore[union-attr]
             self._ring(batch, index)
 
     def _take(self, batch: _Batch, result: RowsResult) -> None:

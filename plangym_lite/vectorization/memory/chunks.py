@@ -48,7 +48,8 @@ def chunks_of(size: int, n_takers: int, least: int, largest: int | None = None) 
     while start < size:
         left = size - start
         even = -(-left // n_takers)  # in the last round nobody shall have more than the others
-        rows = min(even, max(least, math.ceil(left * share / n_takers)), largest or size)
+        rows = max(least, min(even, math.ceil(left * share / n_takers)))
+        rows = min(rows, largest or size)
         for _ in range(n_takers):
             if start < size:
                 stop = min(size, start + rows)
