@@ -32,7 +32,7 @@ from plangym_lite.vectorization.dispatch.dispatcher import Dispatcher
 from plangym_lite.vectorization.dispatch.splitting import split_evenly
 from plangym_lite.vectorization.memory.blocks import BlockPool
 from plangym_lite.vectorization.memory.chunks import Chunk, ChunkSizes
-from plangym_lite.vectorization.memory.layout import form_of, heap_of
+from plangym_lite.vectorization.memory.layout import form_of, has_action_column, heap_of
 from plangym_lite.vectorization.worker.worker import (
     CLOSE_TIMEOUT,
     Promise,
@@ -161,7 +161,9 @@ class BatchEnv:
     ) -> Any:
         spec = self._spec
         form = form_of(form, spec.action_space, rows.actions)
-        heap = heap_of(spec, form, rows, known_to_all(self._envs))
+        heap = None
+        if spec.state_shape is None or not has_action_column(spec.action_space, form):
+            heap = heap_of(spec, form, rows, known_to_all(self._envs))
         block, may_lease = self._pool.acquire(len(rows.dts), form, len(heap.data) if heap else 0)
         block.columns.fill(rows, heap)
         run = self._dispatcher.run

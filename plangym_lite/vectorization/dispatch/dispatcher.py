@@ -60,6 +60,7 @@ class Dispatcher:
         self._replace = replace
         self._next = 0 if in_turn else None
         self._takes = [worker.takes_chunks for worker in workers]
+        self._all_take = all(self._takes)
         self._queue: ChunkQueue | None = None
         self._in_flight: list[deque[InFlight]] = [deque() for _ in workers]
         self.n_rerun = 0  # rows that ran again, after a death
@@ -125,10 +126,15 @@ class Dispatcher:
             indices, self._next = [self._next], (self._next + 1) % len(self._workers)
         elif most_rung is not None:
             n_wanted = min(n_wanted, most_rung)
-        batch.takers = [index for index in indices if self._workers[index].is_up()] or [*indices]
-        for ahead in range(1, (1 if all(self._takes) else AHEAD) + 1):
-            for index in batch.takers[:n_wanted]:
-                self._ring(batch, index, ahead)
+        for index in indices:
+            if len(batch.takers) < n_wanted and self._workers[index].is_up():
+                batch.takers.append(index)
+                self._ring(batch, index, 1)
+        if not batch.takers:  # none is up: wait for one
+            batch.takers = [*indices[:n_wanted]]
+        if not self._all_take or not any(self._in_flight):
+            for index in batch.takers:  # a second chunk, where chunks are given
+                self._ring(batch, index)
 
     def _put(self, batch: _Batch) -> None:
         """Put chunks into the queue, which is empty."""

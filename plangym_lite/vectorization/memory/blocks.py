@@ -48,7 +48,7 @@ class Block:
         self.fd = _reserve(layout.nbytes) if fd is None else fd
         self._memory = mmap.mmap(self.fd, layout.nbytes)
         self.columns = layout.view(np.frombuffer(self._memory, np.uint8))
-        self._lease: Callable[[], Any] = lambda: None
+        self._lease: Callable[[], Any] | None = None
         self.outstanding: list[Any] = []  # promises of calls that write into the block
         self._finalizer = weakref.finalize(self, os.close, self.fd)
 
@@ -61,8 +61,9 @@ class Block:
     @property
     def is_free(self) -> bool:
         """Whether no array of it is held and no call is writing into it."""
-        self.outstanding = [promise for promise in self.outstanding if not promise.done()]
-        return self._lease() is None and not self.outstanding
+        if self.outstanding:
+            self.outstanding = [promise for promise in self.outstanding if not promise.done()]
+        return not self.outstanding and (self._lease is None or self._lease() is None)
 
     def drop(self) -> None:
         """Close the file; the memory goes when the last array of it is gone."""
@@ -122,17 +123,18 @@ class BlockPool:
         They may not when blocks in use leave no room for one more: then the block is wanted back
         at once and images must be copied.
         """
-        free = [block for block in self.blocks if block.is_free]
-        fitting = [
-            block
-            for block in free
-            if block.layout.capacity >= size
-            and block.layout.form == form
-            and block.layout.heap >= heap
-        ]
-        if fitting:
-            block = min(fitting, key=lambda block: block.layout.capacity)
-            return block, len(fitting) > 1 or self._has_room(block.layout.nbytes)
+        free, fitting, best = [], 0, None
+        for block in self.blocks:
+            if not block.is_free:
+                continue
+            free.append(block)
+            layout = block.layout
+            if layout.capacity >= size and layout.form == form and layout.heap >= heap:
+                fitting += 1
+                if best is None or layout.capacity < best.layout.capacity:
+                    best = block
+        if best is not None:
+            return best, fitting > 1 or self._has_room(best.layout.nbytes)
         layout = Layout(self._spec, _capacity(size), form, heap and _capacity(heap))
         for block in free[: max(0, len(free) - SPARE_BLOCKS + 1)]:
             self._drop(block)

@@ -11,7 +11,6 @@ import select
 import struct
 import weakref
 from collections.abc import Sequence
-from itertools import chain
 
 from plangym_lite.system import interrupts_held
 from plangym_lite.vectorization.memory.chunks import MOST_CHUNKS, Chunk
@@ -40,9 +39,8 @@ class ChunkQueue:
 
     def put(self, block: int, chunks: Sequence[Chunk]) -> None:
         """Put at most ``MOST_CHUNKS`` chunks of a block into an empty queue, all at once."""
-        layout = "<" + "III" * len(chunks)
-        numbers = chain.from_iterable((block, start, stop) for start, stop in chunks)
-        os.write(self._into, struct.pack(layout, *numbers))
+        numbers = [number for chunk in chunks for number in (block, *chunk)]
+        os.write(self._into, struct.pack(f"<{len(numbers)}I", *numbers))
 
     def take(self) -> tuple[int, int, int] | None:
         """The next chunk as ``(block, start, stop)``; ``None``: there is none."""

@@ -50,16 +50,13 @@ def take_columns(block: Block, size: int, may_lease: bool) -> Columns:
     Where there is no room for views (``may_lease``), images are copied too.
     """
 
-    def copy(column: Any) -> Any:
-        return None if column is None else column[:size].copy()
-
     def take(leaf: Any) -> Any:
-        return leaf[:size] if is_image(leaf) else copy(leaf)
+        return leaf[:size] if keeps_images and is_image(leaf) else leaf[:size].copy()
 
     columns = block.columns
+    keeps_images = may_lease and columns.has_images
     states, observs, *numbers, form = columns.out
-    if may_lease and columns.has_images:
-        observs = map_leaves(take, block.lease())
-    else:
-        observs = map_leaves(copy, observs)
-    return Columns._make([copy(states), observs, *map(copy, numbers), form])
+    if observs is not None:
+        observs = map_leaves(take, block.lease() if keeps_images else observs)
+    kept: list[Any] = [None if c is None else c[:size].copy() for c in (states, *numbers)]
+    return Columns(kept[0], observs, *kept[1:], form)

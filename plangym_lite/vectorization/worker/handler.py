@@ -34,7 +34,7 @@ class RequestHandler:
     def __init__(self, env: Any) -> None:
         self.env = env
         self.blocks: dict[int, BatchColumns | Exception] = {}  # or why it could not be had
-        self.queue: ChunkQueue | None = None
+        self.queue: ChunkQueue | Exception | None = None  # likewise
 
     def access(self, name: str) -> tuple[bool, Any]:
         """Whether an attribute is callable and, if not, its value."""
@@ -55,14 +55,21 @@ class RequestHandler:
         if name == ATTACH:
             return self._attach(take_fd, *args)
         if name == QUEUE:
-            if self.queue is not None:
-                self.queue.close()
-            self.queue = ChunkQueue(take_fd())
-            return None
+            return self._take_from(take_fd)
         if name == DETACH:
             self.blocks.pop(args[0], None)
             return None
         return self.call(name, args, kwargs)
+
+    def _take_from(self, take_fd: Callable[[], int]) -> None:
+        """Take a queue; if that fails, whatever is to be taken from it fails."""
+        if isinstance(self.queue, ChunkQueue):
+            self.queue.close()
+        try:
+            self.queue = ChunkQueue(take_fd())
+        except Exception as error:
+            self.queue = error
+            raise
 
     def _attach(self, take_fd: Callable[[], int], number: int, *layout: Any) -> None:
         """Take a block; if that fails, the next rows of it do."""
@@ -93,8 +100,10 @@ class RequestHandler:
         infos: list[dict[str, Any]] = []
         pickled: list[list[Any]] = []
         failure = refused = None
-        began = time.perf_counter()
-        while self.queue is not None and (token := self.queue.take()) is not None:
+        began, queue = time.perf_counter(), self.queue
+        if not isinstance(queue, ChunkQueue):
+            raise queue or RuntimeError("no queue was sent")
+        while (token := queue.take()) is not None:
             number, *chunk = token
             columns = self.blocks.get(number)
             if columns is None:  # its message comes after the one that is being handled

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 
 import gymnasium as gym
 import numpy as np
@@ -51,7 +52,8 @@ def test_a_worker_that_dies_changes_nothing(trio):
     for options in ({}, {"use_caller": False}):
         with ParallelEnv(local.clone, n_workers=2, **options) as env:
             for _ in range(3):
-                os.kill(env.batch_env[0].pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # the caller may have run all rows before
+                    os.kill(env.batch_env[0].pid, signal.SIGKILL)
                 rows = actions[:19], states[:19], 5
                 assert_same(local.step_batch(*rows), env.step_batch(*rows))
 
