@@ -59,4 +59,4 @@ def take_columns(block: Block, size: int, may_lease: bool) -> Columns:
     if observs is not None:
         observs = map_leaves(take, block.lease() if keeps_images else observs)
     kept: list[Any] = [None if c is None else c[:size].copy() for c in (states, *numbers)]
-    return Columns(kept[0], observs, *kept[1:], form)
+    return Columns._make([kept[0], observs, *kept[1:], form])
