@@ -146,7 +146,7 @@ class BatchSpec:
     action_space: spaces.Space
     state_shape: tuple[int, ...] | None  # None: states are opaque picklable values
     state_dtype: np.dtype | None
-    together: bool = False  # whether a row of a large batch takes less time
+    is_batched: bool = False  # whether a row of a large batch takes less time
 
     def agrees_with(self, other: BatchSpec) -> bool:
         """Whether two environments accept each other's rows."""

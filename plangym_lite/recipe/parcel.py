@@ -19,18 +19,19 @@ import sys
 import threading
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from typing import Any
 
 import cloudpickle
 import gymnasium as gym
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from plangym_lite.recipe.reach import Reach, top_of
 from plangym_lite.system import interrupts_held
 
-__all__ = ["Parcel", "dumps", "know", "names_of_main", "registered_specs", "unpack"]
+__all__ = ["Parcel", "dumps", "dumps_each", "know", "names_of_main", "registered_specs", "unpack"]
 
 PROVIDERS = {"gymnasium": "gymnasium.envs", "minigrid": "minigrid", "ale_py": "", "shimmy": ""}
 """Packages that register ids when imported, and the module whose text lists these ids."""
@@ -181,6 +182,26 @@ def dumps(value: Any, known: dict[int, Any] | None = None) -> bytes:
     buffer = io.BytesIO()
     _Sender(buffer, _here if known is None else known).dump(value)
     return buffer.getvalue()
+
+
+def dumps_each(values: Sequence[Any], known: dict[int, Any]) -> tuple[bytes, np.ndarray]:
+    """Pickle values one by one, each distinct object once; see ``dumps``.
+
+    Returns:
+        The pickles one after another, and start and end of each value's, [n, 2] int64.
+    """
+    buffer, places = io.BytesIO(), np.empty((len(values), 2), np.int64)
+    sender = _Sender(buffer, known)
+    found: dict[int, tuple[int, int]] = {}
+    for row, value in enumerate(values):
+        place = found.get(id(value))
+        if place is None:
+            start = buffer.tell()
+            sender.dump(value)
+            sender.clear_memo()
+            place = found[id(value)] = start, buffer.tell()
+        places[row] = place
+    return buffer.getvalue(), places
 
 
 def names_of_main() -> dict[int, Any]:

@@ -35,16 +35,21 @@ from plangym_lite.transitions import (
 )
 from plangym_lite.validation import check_actions, check_state
 from plangym_lite.vectorization.memory.blocks import Block, BlockPool
-from plangym_lite.vectorization.memory.chunks import Piece
-from plangym_lite.vectorization.memory.layout import form_of, has_only_arrays, put_odd_leaves
+from plangym_lite.vectorization.memory.layout import (
+    form_of,
+    has_only_arrays,
+    heap_of,
+    put_pickled_leaves,
+)
 from plangym_lite.vectorization.memory.results import take_columns
-from plangym_lite.vectorization.worker.handler import RowsReply
+from plangym_lite.vectorization.worker.handler import RowsResult
 from plangym_lite.vectorization.worker.worker import (
     CLOSE_TIMEOUT,
     Promise,
     Worker,
     close_all,
     common_spec,
+    known_to_all,
 )
 
 __all__ = ["EnvGroup", "Indices", "Lost"]
@@ -200,13 +205,14 @@ class EnvGroup:
         if len(actions) != len(self):
             raise InvalidBatchError(f"{len(actions)} actions for {len(self)} environments")
         form = form_of(STEP, self.spec.action_space, actions)
-        block, may_lease = self._pool.acquire(len(self), form)
-        left_over, _ = block.columns.fill(0, len(self), Rows(actions, *self._filler))
+        rows = Rows(actions, *self._filler)
+        heap = heap_of(self._row_spec, form, rows, known_to_all(self.workers))
+        block, may_lease = self._pool.acquire(len(self), form, len(heap.data) if heap else 0)
+        block.columns.fill(rows, heap)
         promises = []
         for index, worker in enumerate(self.workers):
-            odd = None if left_over is None else left_over[index : index + 1]
             try:
-                promises.append(worker.run_rows(block, Piece(index, index + 1), (odd, None)))
+                promises.append(worker.run_rows(block, index, index + 1))
             except WorkerDiedError as error:
                 promises.append(Lost(error))
         block.outstanding.extend(promises)
@@ -231,12 +237,12 @@ class EnvGroup:
                 self._under_way = None
             raise
         self._under_way, block.outstanding = None, []
-        replies = [RowsReply(*answer) for answer in answers]
+        results = [RowsResult(*answer) for answer in answers]
         batch = take_columns(block, len(self), may_lease)
-        for index, reply in enumerate(replies):
-            if reply.odd:
-                put_odd_leaves(batch, index, index + 1, reply.odd)
-        return pack(self._row_spec, batch, [reply.infos[0] for reply in replies])
+        for index, result in enumerate(results):
+            if result.pickled:
+                put_pickled_leaves(batch, index, index + 1, result.pickled)
+        return pack(self._row_spec, batch, [result.infos[0] for result in results])
 
     def check_idle(self) -> None:
         """Raise if a step is under way or all was closed."""

@@ -101,8 +101,8 @@ class VectorizedEnv(HasSpecs, PlanEnv):
                 self.plan_env = self._env_recipe()
             self._check_local_copy()
             trusted = self.plan_env.is_trusted
-            if trusted if self._use_caller is None else self._use_caller:
-                self._batch_env.employ_caller(self.plan_env)
+            takes_rows = trusted if self._use_caller is None else self._use_caller
+            self._batch_env.use_caller(self.plan_env if takes_rows else None, trusted)
         except BaseException:
             self._batch_env.close()
             raise
@@ -189,7 +189,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     @property
     def is_batched(self) -> bool:
         """Whether engines may run whole batches at once, so that large chunks are faster."""
-        return self.batch_spec.together
+        return self.batch_spec.is_batched
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
         try:

@@ -10,12 +10,13 @@ from typing import Any
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.testing.toy import ToyEnv, ToyError
-from plangym_lite.transitions import STEPS, Form, Rows, pack
+from plangym_lite.transitions import STEPS, Form, Rows
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.chunks import Piece
-from plangym_lite.vectorization.memory.layout import Layout, put_odd_leaves
-from plangym_lite.vectorization.memory.queue import RowQueue
-from plangym_lite.vectorization.worker.handler import RowsReply
+from plangym_lite.vectorization.memory.chunks import Chunk
+from plangym_lite.vectorization.memory.layout import Layout, heap_of
+from plangym_lite.vectorization.memory.queue import ChunkQueue
+from plangym_lite.vectorization.memory.results import ResultCollector
+from plangym_lite.vectorization.worker.handler import RowsResult
 from plangym_lite.vectorization.worker.worker import Worker
 
 __all__ = [
@@ -116,37 +117,43 @@ def raises(*kinds: type[BaseException]) -> Iterator[list[BaseException]]:
 
 
 def run_rows(worker: Worker, env: PlanEnv, rows: Rows, form: Form = STEPS) -> Any:
-    """Run rows through a block, in two pieces that are both under way at once."""
-    spec, size = env.batch_spec, len(rows.dts)
-    block, middle = Block(Layout(spec, size + 3, form)), size // 3
-    pieces = [Piece(0, middle), Piece(middle, size)]
+    """Run rows through a block, in two chunks that are both under way at once."""
+    block, size = _filled(worker, env, rows, form), len(rows.dts)
+    chunks = [Chunk(0, size // 3), Chunk(size // 3, size)]
     try:
-        promises = [
-            worker.run_rows(block, piece, block.columns.fill(*piece, rows)) for piece in pieces
-        ]
-        out, infos = block.columns.out_of(0, size), []
-        for (start, stop), promise in zip(pieces, promises, strict=True):
-            new, odd, *_ = promise.result(timeout=30)
-            infos += new
-            put_odd_leaves(out, start, stop, odd)
+        promises = [worker.run_rows(block, *chunk) for chunk in chunks if chunk.stop > chunk.start]
+        results = ResultCollector(size)
+        for promise in promises:
+            result = RowsResult(*promise.result(timeout=30))
+            results.collect(result.chunks, result.infos, result.pickled)
+        return results.finish(env.batch_spec, block, may_lease=False)
     finally:
         worker.detach(block.number)
-    return pack(spec, out, infos)
 
 
-def run_queue(worker: Worker, env: PlanEnv, rows: Rows) -> tuple[Any, RowsReply]:
-    """Run a third of the rows as a piece, and the others, one by one, out of a queue."""
-    size = len(rows.dts)
-    block, queue, first = Block(Layout(env.batch_spec, size)), RowQueue(), size // 3
+def run_queue(worker: Worker, env: PlanEnv, rows: Rows) -> tuple[Any, RowsResult]:
+    """Have a worker take the rows out of a queue, one by one."""
+    block, queue, size = _filled(worker, env, rows, STEPS), ChunkQueue(), len(rows.dts)
     try:
-        left_over = block.columns.fill(0, size, rows)
-        queue.put([Piece(row, row + 1) for row in range(first, size)])
-        promise = worker.run_rows(block, Piece(0, first), left_over, queue)
-        reply = RowsReply(*promise.result(timeout=30))
-        return pack(env.batch_spec, block.columns.out_of(0, size), reply.infos), reply
+        queue.put(block.number, [Chunk(row, row + 1) for row in range(size)])
+        result = RowsResult(*worker.take_chunks(block, queue, 3).result(timeout=30))
+        assert queue.is_empty() is (result.failure is None)
+        at_work = block.columns.at_work[3].tolist()
+        assert at_work == list(result.failure[:2] if result.failure else (0, 0))
+        results = ResultCollector(size)
+        results.collect(result.chunks, result.infos, result.pickled)
+        return results.finish(env.batch_spec, block, may_lease=False), result
     finally:
         worker.detach(block.number)
         queue.close()
+
+
+def _filled(worker: Worker, env: PlanEnv, rows: Rows, form: Form) -> Block:
+    spec = env.batch_spec
+    heap = heap_of(spec, form, rows, worker.known)
+    block = Block(Layout(spec, len(rows.dts) + 3, form, len(heap.data) if heap else 0))
+    block.columns.fill(rows, heap)
+    return block
 
 
 def toy_of(kind: type[ToyEnv]) -> Callable[[], ToyEnv]:

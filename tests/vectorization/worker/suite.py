@@ -212,28 +212,29 @@ class WorkerSuite:
     def test_rows_that_it_takes(self) -> None:
         constructor = toy_of(ToyEnv)
         with self.working(constructor) as worker, constructor() as env:
-            if not worker.takes_pieces:
+            if not worker.takes_chunks:
                 return
             actions = [env.sample_action() for _ in range(12)]
             states = [env.step(action, env.get_state())[0] for action in actions]
             rows = prepare_rows(env.batch_spec, actions, states, range(1, 13))
             for _ in range(3):  # each with a queue of its own
-                got, reply = run_queue(worker, env, rows)
-                assert list(reply.taken) == [(row, row + 1) for row in range(4, 12)]
-                assert reply.failure is None
+                got, result = run_queue(worker, env, rows)
+                assert list(result.chunks) == [(row, row + 1) for row in range(12)]
+                assert result.failure is None
                 assert_same(env.run_rows(rows, STEPS), got)
             assert_same(env.run_rows(rows, STEPS), run_rows(worker, env, rows))
 
     def test_row_that_fails_once_taken(self) -> None:
         with self.working(make_failing_toy) as worker, make_failing_toy() as env:
-            if not worker.takes_pieces:
+            if not worker.takes_chunks:
                 return
             actions, states = [2, 2, 2, 2, 2, 0, 0, 2, 2], [env.get_state()] * 9
-            _, reply = run_queue(worker, env, prepare_rows(env.batch_spec, actions, states, 1))
-            assert list(reply.taken) == [(3, 4), (4, 5)]
-            assert reply.failure is not None
-            row, error = reply.failure[0], load_error(reply.failure[1])
-            assert (row, type(error)) == (5, ToyError)
+            rows = prepare_rows(env.batch_spec, actions, states, 1)
+            _, result = run_queue(worker, env, rows)
+            assert list(result.chunks) == [(row, row + 1) for row in range(5)]
+            assert result.failure is not None
+            start, stop, error = result.failure
+            assert (start, stop, type(load_error(error))) == (5, 6, ToyError)
             rows = prepare_rows(env.batch_spec, [2, 1, 2], states[:3], 1)
             assert_same(env.run_rows(rows, STEPS), run_queue(worker, env, rows)[0])
 
