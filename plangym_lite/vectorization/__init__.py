@@ -8,10 +8,10 @@
          ExternalProcess ── Channel ── CALL ────────────> RequestHandler    has env and blocks
                          <──────────── RESULT ───────────   SimulatorEnv.make_transitions
          BlockPool  Block <════ shared memory ════>  Block    the loop over rows
-                    RowQueue ────── a pipe ─────────────>   chunks of rows to run
+                    ChunkQueue ──── a pipe ─────────────>   chunks of rows; the caller takes too
 
 Messages are small and carry request ids. States, actions, observations and numbers are in shared
-memory, and the child writes them in place. Workers take chunks of rows from the queue. In tests
+memory, and the child writes them in place. ``docs/walk.md`` follows one batch. In tests
 :class:`InlineWorker` replaces a child.
 """
 

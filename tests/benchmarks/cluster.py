@@ -37,7 +37,7 @@ def compare(obs_type, chunk_size, use_caller, options):
     envs = {
         "processes": ParallelEnv(AtariEnv, GAME, n_workers=count, **options),
         "ray": RayEnv(
-            AtariEnv, GAME, n_workers=count, chunk_size=chunk_size, share_memory=False, **options
+            AtariEnv, GAME, n_workers=count, chunk_size=chunk_size, **options
         ),
     }
     rng = np.random.default_rng(0)

@@ -46,19 +46,17 @@ def ray_works(counts: list[int]) -> list[Work]:
     Those on this machine share its memory; with ``False`` their rows travel through Ray, as they do
     to other nodes.
     """
-    kinds = [(obs, shared) for shared in (True, False) for obs in ("ram", "rgb")]
-    return [against_processes(obs, n, shared) for obs, shared in kinds for n in counts]
+    return [against_processes(obs, n) for obs in ("ram", "rgb") for n in counts]
 
 
-def against_processes(obs: str, n: int, share_memory: bool) -> Work:
+def against_processes(obs: str, n: int) -> Work:
     """Both on this machine, unless ``RAY_ADDRESS`` names a cluster."""
 
     def make(stack: ExitStack) -> Any:
-        ours = steps(stack, ATARI, 256, n, 4, obs_type=obs, ray=True, share_memory=share_memory)
+        ours = steps(stack, ATARI, 256, n, 4, obs_type=obs, ray=True)
         return ours, steps(stack, ATARI, 256, n, 4, obs_type=obs)
 
-    name = f"RayEnv{'' if share_memory else ', through Ray'}, {atari_line(obs, 4, 256, n)}"
-    return Work(name, "ParallelEnv", make, 0.85 if share_memory else None, needs="ray")
+    return Work(f"RayEnv, {atari_line(obs, 4, 256, n)}", "ParallelEnv", make, 0.8, needs="ray")
 
 
 def raw(obs: str, frames: int, size: int, n: int, at_least: Any = None, aim: Any = None) -> Work:
