@@ -1,6 +1,6 @@
 """plangym_lite: step any simulator from any saved state, exactly, on every core you have.
 
-The house, from the ground up; a file imports only from lower floors:
+The layers of the package. A file imports only from lower ones:
 
     floor 0  errors  system  stable  pickled
     floor 1  recipe/  nested  transitions  validation  answers

@@ -1,6 +1,6 @@
-"""What an environment's ``step`` and ``reset`` answered, and clear errors where that is no answer.
+"""Checks of what an environment's ``step`` and ``reset`` return, with clear errors.
 
-The usual answer passes at next to no cost: callers look at its type first.
+Callers compare types first, so that the usual return value costs next to nothing to check.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ NUMPY_NUMBERS = {
     and not issubclass(kind, np.timedelta64)
 }
 NUMBERS = frozenset({float, int, bool, *NUMPY_NUMBERS})
-"""Types that ``float`` takes as they are."""
+"""Scalar types that ``float`` converts."""
 
 
 def run_frames(
     step: Callable[[Any], Any], action: Any, n_frames: int, env: Any
 ) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-    """Hold an action for some frames, fewer if the episode ends.
+    """Repeat an action for some frames, fewer if the episode ends.
 
     Returns the last observation, the sum of rewards, the flags and the last info.
 
     Raises:
-        InvalidStepError: a step answered with something else than five values of their kinds.
+        InvalidStepError: a step did not return five values of the expected types.
     """
     total, n_step, over = 0.0, 0, False
     while n_step < n_frames and not over:
@@ -52,7 +52,7 @@ def run_frames(
 
 
 def no_step(answer: Any, env: Any) -> InvalidStepError:
-    """The error for a ``step`` that did not answer with five values."""
+    """The error for a ``step`` that did not return five values."""
     return InvalidStepError(
         f"step() of {env!r} returned {_described(answer)}, not the five values (obs, reward, "
         "terminated, truncated, info): environments of the old gym need "
@@ -61,7 +61,7 @@ def no_step(answer: Any, env: Any) -> InvalidStepError:
 
 
 def split_reset(answer: Any, env: Any) -> tuple[Any, dict[str, Any]]:
-    """Observation and info as ``env.reset`` answered; the info in a dict of its own."""
+    """The observation and a copy of the info that ``env.reset`` returned."""
     if type(answer) is not tuple or len(answer) != 2:
         raise InvalidStepError(
             f"reset() of {env!r} returned {_described(answer)}, not the two values (obs, info): "
@@ -72,10 +72,10 @@ def split_reset(answer: Any, env: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def as_reward(reward: Any, env: Any) -> float:
-    """A reward as a float; an array of one counts as its number.
+    """A reward as a float. An array with one element is accepted.
 
     Raises:
-        InvalidStepError: it is no single number.
+        InvalidStepError: it is not a single number.
     """
     if type(reward) in NUMBERS:
         return float(reward)
@@ -91,10 +91,10 @@ def as_reward(reward: Any, env: Any) -> float:
 
 
 def as_info(info: Any, env: Any, method: str = "step") -> Mapping[str, Any]:
-    """The info, if it is a dict or another mapping.
+    """The info unchanged, if it is a mapping.
 
     Raises:
-        InvalidStepError: it is something else.
+        InvalidStepError: it is not a mapping.
     """
     if not isinstance(info, Mapping):
         raise no_info(info, env, method)
@@ -102,7 +102,7 @@ def as_info(info: Any, env: Any, method: str = "step") -> Mapping[str, Any]:
 
 
 def no_info(info: Any, env: Any, method: str = "step") -> InvalidStepError:
-    """The error for an info that is no dict."""
+    """The error for an info that is not a dict."""
     return InvalidStepError(
         f"{method}() of {env!r} returned {_described(info)} for its info: return a dict, "
         "which may be empty"
@@ -110,7 +110,7 @@ def no_info(info: Any, env: Any, method: str = "step") -> InvalidStepError:
 
 
 def _described(value: Any) -> str:
-    """A value in few words, with its shape if it has one."""
+    """A short description of a value, with its shape if it has one."""
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if shape is not None:
         return f"{value!r:.100} (shape {tuple(shape)}, dtype {dtype})"

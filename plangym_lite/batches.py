@@ -1,4 +1,4 @@
-"""Batches: what a planner calls thousands of times a second.
+"""Batches: ``step_batch``, ``rollout_batch`` and ``get_images``.
 
 ``B`` denotes the batch dimension, ``T`` the length of a rollout, ``S`` the length of a state.
 """
@@ -30,7 +30,7 @@ OBSERVS = ("last", "all", None)
 
 
 class Batches(Engine):
-    """An engine that runs batches, of which each row starts from a state of its own."""
+    """An engine that runs batches. Each row starts from its own state."""
 
     def step_batch(
         self,
@@ -41,7 +41,7 @@ class Batches(Engine):
         *,
         timeout: float | None = None,
     ) -> StepBatch | TransitionBatch:
-        """Step ``B`` rows, each from its own state. The environment's current state stays put.
+        """Step ``B`` rows, each from its own state. The current state does not change.
 
         Args:
             actions: ``B`` actions. Arrays of float32 or float64 reach the engine as they are,
@@ -49,14 +49,15 @@ class Batches(Engine):
             states: ``B`` states, as ``[B, S]`` array or list; a row whose state is ``None`` starts
                 from the current state, and so do all with ``states=None``.
             dt: one int for all rows or one for each, at least 1, in units of ``frameskip``.
-            return_state: ``None``: states come back if states went in, be they all ``None``.
-            timeout: seconds for the whole call, where there are workers. Without workers nothing
-                could stop the engine, and a timeout is refused.
+            return_state: whether states are returned; ``None``: if ``states`` is not ``None``,
+                even if all its elements are.
+            timeout: seconds for the whole call. Without workers nothing could stop the engine, and
+                a timeout is refused.
 
         Returns:
             ``(observs, rewards, terminateds, truncateds, infos)``, with ``states`` in front if
-            asked for; arrays with a leading ``[B]`` axis, ``infos`` a list of dicts. A row whose
-            state has ended returns that state again, with reward 0.
+            states are returned; arrays with a leading ``[B]`` axis, ``infos`` a list of dicts. A
+            row that starts from an ended state returns that state, with reward 0.
 
         Raises:
             InvalidBatchError: lengths, shapes, dtypes or ranges do not fit; nothing was run.
@@ -81,20 +82,20 @@ class Batches(Engine):
         """Run ``B`` sequences of ``T`` actions, each from its own state, until episodes end.
 
         The same as ``T`` calls of ``step_batch``, each from the states of the one before, but
-        every state is restored and saved once, and no observation is built that is not asked for.
+        each row restores and saves a state once, and builds only the observations it returns.
 
         Args:
             actions: ``[B, T, ...]``; for nested spaces ``B`` lists of ``T`` actions.
             states: as in ``step_batch``.
-            dt: for how long each action is held: one int for all rows or one for each.
+            dt: how long each action is repeated: one int for all rows or one for each.
             return_observs: ``"last"``: the observations after the last action run; ``"all"``:
                 those after each action, ``[B, T, ...]``; ``None``: none.
             timeout: as in ``step_batch``.
 
         Returns:
             ``(states, observs, rewards [B, T], terminateds, truncateds, lengths [B], infos)``.
-            ``lengths`` counts the actions run; ``infos`` are those of the last of them, but for
-            ``n_step``, which counts all simulator steps of the row. A row whose state has ended
+            ``lengths`` counts the actions run. ``infos`` are those of the last action, except that
+            ``n_step`` counts all simulator steps of the row. A row that starts from an ended state
             has length 0.
 
         Raises:
@@ -113,15 +114,15 @@ class Batches(Engine):
         return self.run_rows(rows, form, timeout)
 
     def get_images(self, states: np.ndarray | Sequence[Any]) -> np.ndarray:
-        """The pictures of ``B`` states. The environment's current state stays put.
+        """The images of ``B`` states. The current state does not change.
 
-        A ``None`` among the states stands for the current one.
+        ``None`` among the states means the current state.
 
         Returns:
-            ``[B, height, width, 3]`` uint8, an array of your own.
+            ``[B, height, width, 3]`` uint8, a new array.
 
         Raises:
-            NotImplementedError: the environment draws no image.
+            NotImplementedError: the environment cannot render images.
             InvalidStateError: a state is not one of this environment's.
         """
         self._ensure_setup()
@@ -129,7 +130,7 @@ class Batches(Engine):
         return self.draw_images(check_states(self.batch_spec, states))
 
     def get_state(self) -> Any:
-        """The current state, complete: a 1-D array of your own, or an opaque picklable value."""
+        """The complete current state: a new 1-D array, or an opaque picklable value."""
         self._restore_current()
         try:
             return self.save_state()
@@ -139,7 +140,7 @@ class Batches(Engine):
 
     @property
     def batch_spec(self) -> BatchSpec:
-        """What one row of a batch looks like."""
+        """Shapes, dtypes and spaces of one row of a batch."""
         self._ensure_setup()
         if self._spec is None:
             shape, dtype = self.state_layout() or (None, None)
@@ -148,7 +149,7 @@ class Batches(Engine):
         return self._spec
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
-        """Run validated rows. Vectorized environments hand them to their workers instead."""
+        """Run validated rows. Vectorized environments send them to their workers instead."""
         if timeout is not None:
             raise ValueError("timeout= needs workers: nothing can stop an engine in this process")
         out = empty_columns(self.batch_spec, len(rows.dts), form)
@@ -160,7 +161,7 @@ class Batches(Engine):
         return pack(self.batch_spec, out, infos)
 
     def draw_images(self, states: Any) -> np.ndarray:
-        """The pictures of checked states. Vectorized environments hand them to their workers."""
+        """The images of checked states. Vectorized environments send them to their workers."""
         if len(states) == 0:
             self._restore_current()
             return self.draw_image()[None][:0]
@@ -179,7 +180,7 @@ class Batches(Engine):
         return images
 
     def _starts(self, actions: Any, states: Any) -> Any:
-        """The states given, and for each row without one the current one."""
+        """The states given, with the current state for each row that has none."""
         if states is not None:
             return fill_states(states, self.get_state)
         try:

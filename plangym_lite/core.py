@@ -1,8 +1,8 @@
-"""PlanEnv: the one contract of plangym_lite.
+"""PlanEnv: the interface that planners use.
 
-A planner sees the methods of this class. Whoever writes an adapter for a simulator writes the hooks
-of :class:`plangym_lite.engine.Engine`, and nothing else: batches, ``dt``, absorbing terminals,
-automatic reset, cloning and pickling are done once, for every simulator.
+An adapter for a simulator implements only the hooks of :class:`plangym_lite.engine.Engine`.
+Batches, ``dt``, absorbing terminal states, automatic reset, cloning and pickling are implemented
+here, once for every simulator.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class PlanEnv(Batches):
     """An environment that can be stepped from any saved state.
 
     Args:
-        name: what ``make`` was asked for; the ``name`` of the environment.
+        name: the name of the environment, as given to ``make``.
         frameskip: simulator steps for each unit of ``dt``.
         autoreset: whether ``step`` without a state resets an ended episode first.
         delay_setup: build the engine at first use, not now.
@@ -37,7 +37,7 @@ class PlanEnv(Batches):
     _recipe: Recipe
 
     def __new__(cls, *args: Any, **kwargs: Any) -> PlanEnv:
-        """Record how the environment is made, whatever its class does in ``__init__``."""
+        """Record the class and the arguments, whatever ``__init__`` does with them."""
         self = super().__new__(cls)
         self._recipe = Recipe(cls, freeze(args), freeze(kwargs))
         return self
@@ -69,7 +69,7 @@ class PlanEnv(Batches):
     ) -> tuple[Any, ...]:
         """Start an episode; return ``(state, obs, info)``, or ``(obs, info)`` without states.
 
-        With ``seed`` the episode, and all that follow it, can be repeated.
+        ``seed`` makes this episode and the following ones reproducible.
         """
         self._return_engine()
         info = own_info(self._begin_episode(seed, options))
@@ -88,17 +88,17 @@ class PlanEnv(Batches):
     def step(
         self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
     ) -> Step | Transition:
-        """Apply ``action`` for ``dt * frameskip`` simulator steps and stay where that leads.
+        """Apply ``action`` for ``dt * frameskip`` simulator steps; this moves the current state.
 
         Args:
             action: an element of ``action_space``; dtypes as in ``step_batch``.
-            state: start from this state; ``None``: from the current one. If that one has ended,
-                a new episode starts first (``autoreset=True``), or nothing moves.
-            dt: units of ``frameskip``, at least 1. The run stops at the end of the episode.
-            return_state: ``None``: the state comes back if one went in.
+            state: start from this state; ``None``: from the current one. If the current state has
+                ended, a new episode starts first (``autoreset=True``), or nothing is run.
+            dt: units of ``frameskip``, at least 1. The step stops at the end of the episode.
+            return_state: whether the state is returned; ``None``: if ``state`` is given.
 
         Returns:
-            ``(obs, reward, terminated, truncated, info)``, with the state in front if asked for.
+            ``(obs, reward, terminated, truncated, info)``, with the state in front if returned.
             ``reward`` is the sum over the frames; ``info["n_step"]`` counts them.
         """
         self._restore_current()
@@ -127,7 +127,7 @@ class PlanEnv(Batches):
         try:
             self.load_state(state)
         except InvalidStateError:
-            self._phase = phase  # the way home, if away in a batch, is not lost
+            self._phase = phase  # after an error the saved current state is still restored
             raise
         self._current_state = None
 
@@ -137,7 +137,7 @@ class PlanEnv(Batches):
         return self.current_obs()
 
     def get_image(self) -> np.ndarray:
-        """The picture of the current state, ``[height, width, 3]`` uint8."""
+        """The image of the current state, ``[height, width, 3]`` uint8."""
         self._restore_current()
         return self.draw_image()
 
@@ -151,9 +151,9 @@ class PlanEnv(Batches):
         return self.action_space.sample()
 
     def clone(self, **overrides: Any) -> Any:
-        """A new environment of the same recipe; ``overrides`` replace constructor arguments.
+        """A new environment made in the same way; ``overrides`` replace constructor arguments.
 
-        Without overrides it is in this environment's current state, with them freshly reset.
+        Without overrides it is in this environment's current state, otherwise newly reset.
         """
         copy = self._recipe.replace(**overrides)()
         if not overrides and self._has_state():
@@ -169,17 +169,17 @@ class PlanEnv(Batches):
 
     @property
     def name(self) -> str:
-        """The name that the environment was made by."""
+        """The name that the environment was made with."""
         return self._name
 
     @property
     def state_method(self) -> str:
-        """How states are saved: by the ``"engine"``, as a ``"snapshot"``, or for ``"replay"``."""
+        """How states are saved: ``"engine"``, ``"snapshot"`` or ``"replay"``."""
         return "engine"
 
     @property
     def unwrapped(self) -> PlanEnv:
-        """The environment itself, behind any vectorization."""
+        """The environment itself; of a vectorized environment its local copy."""
         return self
 
     @property
@@ -196,7 +196,7 @@ class PlanEnv(Batches):
 
     @property
     def img_shape(self) -> tuple[int, ...] | None:
-        """Shape of ``get_image()``; ``None`` where there is no picture to be had."""
+        """Shape of ``get_image()``; ``None`` if there are no images."""
         try:
             return self.get_image().shape
         except (NotImplementedError, RuntimeError):
@@ -224,7 +224,7 @@ class PlanEnv(Batches):
         return f"{type(self).__name__}({getattr(self, '_name', None)!r})"
 
     def _repr_html_(self) -> str | None:
-        """For notebooks: what is known already; nothing is built or moved for it."""
+        """A table for notebooks, of what is known already: it builds and moves nothing."""
         phase = ("not built yet", "ready", "ready", "closed")[self._phase]
         names = ("observation_space", "action_space", "frameskip", "n_workers")
         known = ((name, getattr(self, name)) for name in names if hasattr(self, name))

@@ -1,7 +1,6 @@
-"""Engine: what an adapter writes for one simulator, and the loop that runs it row by row.
+"""Engine: the hooks that an adapter implements, and the loop that runs the rows of a batch.
 
-Whoever teaches plangym_lite a new simulator writes the hooks of this class and nothing else.
-:class:`plangym_lite.core.PlanEnv` builds everything that a planner uses on top of them.
+:class:`plangym_lite.core.PlanEnv` builds everything that a planner uses on these hooks.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ RUNNING, TERMINATED, TRUNCATED = 0, 1, 2
 """Bits of ``Engine._ended``."""
 
 NEW, READY, BORROWED, CLOSED = range(4)
-"""Life of an engine: not set up; in its current state; somewhere inside a batch; closed."""
+"""Phases of an engine: not built; in its current state; in use by a batch; closed."""
 
 
 class Engine(ABC):
-    """One simulator, and the state that it is in."""
+    """One simulator and its current state."""
 
     STATE_IS_ARRAY: bool = True
     OBS_IS_ARRAY: bool = True
-    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
+    LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
     SINGLETON: ClassVar[bool] = False  # at most one engine in a process
-    is_trusted: bool = False  # known never to end its process: rows may run in the caller's
+    is_trusted: bool = False  # never ends its process: rows may run in the caller's process
 
     observation_space: spaces.Space
     action_space: spaces.Space
@@ -41,17 +40,17 @@ class Engine(ABC):
     return_image: bool = False
 
     _phase: int = NEW
-    _current_state: Any = None  # the current state while the engine is away in a batch
+    _current_state: Any = None  # the current state while a batch uses the engine
     _ended: int = RUNNING  # TERMINATED and TRUNCATED bits of the engine's state
     _next_seed: int | None = None
     _spec: BatchSpec | None = None
-    _goes_on: bool = False  # whether another action of the same rollout follows this one
-    _has_begun: bool = True  # whether there is an episode, and so a current state
+    _goes_on: bool = False  # whether another action of the same rollout follows
+    _has_begun: bool = True  # whether an episode has begun, so that there is a current state
 
     # ---- what an adapter writes ---------------------------------------------------------------
 
     def setup(self) -> None:
-        """Build the engine, its spaces and a first state, unless that has been done."""
+        """Build the engine, its spaces and a first state, if that has not been done."""
         if self._phase == NEW:
             self.build_engine()
             self._phase = READY
@@ -67,9 +66,9 @@ class Engine(ABC):
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
         """Run ``n_frames`` simulator steps, fewer if the episode ends.
 
-        Returns ``(sum of rewards, terminated, truncated, info)``. The info is a new dict, but what
-        it holds may be the engine's; ``info["n_step"]`` is the number of frames run. No observation
-        needs building for the frames between.
+        Returns ``(sum of rewards, terminated, truncated, info)``. The info is a new dict, but its
+        values may belong to the engine; ``info["n_step"]`` is the number of frames run. Only the
+        last frame needs an observation.
         """
         raise self._missing("advance")
 
@@ -81,31 +80,31 @@ class Engine(ABC):
         return NotImplementedError(f"{type(self).__name__} must define {hook}(): see Engine")
 
     def write_obs(self, out: np.ndarray) -> None:
-        """Write the observation, where it is one array, into ``out``."""
+        """Write an observation that is one array into ``out``."""
         out[...] = self.current_obs()
 
     def save_state(self, out: np.ndarray | None = None) -> Any:
-        """The engine's state, ``_ended`` included: into ``out`` if given, else a new value."""
+        """Save the engine's state with ``_ended``, into ``out`` if given, else as a new value."""
         raise self._missing("save_state")
 
     def load_state(self, state: Any) -> None:
-        """Put the engine into ``state`` and set ``_ended``. Do not keep the array: copy."""
+        """Put the engine into ``state`` and set ``_ended``. Copy what is kept of the array."""
         raise self._missing("load_state")
 
     def save_current(self) -> Any:
-        """The engine's state on leaving it for a batch, in whatever form is quickest."""
+        """The current state before a batch runs, in the form that is quickest to restore."""
         return self.save_state()
 
     def load_current(self, state: Any) -> None:
-        """Put back what ``save_current`` gave."""
+        """Restore what ``save_current`` returned."""
         self.load_state(state)
 
     def findings(self) -> Any:
-        """What was found out when this was made, for copies elsewhere; see ``recipe.Informed``."""
+        """What was determined when this was made, for its copies; see ``recipe.Informed``."""
         return None
 
     def outgrow(self, quiet: bool = False) -> None:
-        """Go over to states without a bound, after a ``StateOutgrownError``."""
+        """Switch to states of unbounded size, after a ``StateOutgrownError``."""
         raise self._missing("outgrow")
 
     def state_layout(self) -> tuple[tuple[int, ...], np.dtype] | None:
@@ -122,9 +121,9 @@ class Engine(ABC):
 
     @property
     def states_are_data(self) -> bool:
-        """Whether nothing that stands in a state is ever run: no pickle is restored from it.
+        """Whether states hold no pickles, so that restoring one never runs code from it.
 
-        Where this is ``False``, restore only states that come from those you trust.
+        If ``False``, restore only states from sources that you trust.
         """
         env: Engine = getattr(self, "unwrapped", self)
         env._ensure_setup()
@@ -136,42 +135,42 @@ class Engine(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """What states belong to: environments of one fingerprint restore each other's."""
+        """Identifies compatible states: environments with equal ones restore each other's."""
         env: Engine = getattr(self, "unwrapped", self)
         env._ensure_setup()
         return env.describe_states()
 
     def describe_states(self) -> str:
-        """The fingerprint: one line, the same in every process. Add what else states need."""
+        """The fingerprint, one line, equal in every process. Add what else states depend on."""
         shape, dtype = self.state_layout() or ("of any size", "object")
         return f"{states_name(type(self))} layout={self.layout} states={dtype}{shape}"
 
     @property
     def layout(self) -> str:
-        """The versions of how states are laid out, ``LAYOUT`` of each class that says so."""
+        """The versions of the state layout: ``LAYOUT`` of each class that defines it."""
         versions = [vars(kind)["LAYOUT"] for kind in type(self).__mro__ if "LAYOUT" in vars(kind)]
         return ".".join(map(str, versions))
 
     def draw_image(self) -> np.ndarray:
-        """The picture of the engine's state."""
+        """The image of the engine's state."""
         raise NotImplementedError(f"{type(self).__name__} draws no image")
 
     def run_batched(self, rows: Rows, out: Columns) -> list[dict[str, Any]] | None:
-        """Run all rows of a batch at once, fill ``out`` and return the infos, if that can be done.
+        """Run all rows of a batch at once, fill ``out`` and return the infos, if possible.
 
-        ``None``: nothing was done, and the rows are run one by one. The bits must be the same.
+        ``None``: nothing was done, and the rows are run one by one. Results must be bit-identical.
         """
         return None
 
     @property
     def is_batched(self) -> bool:
-        """Whether ``run_batched`` may run whole batches, so that large pieces of them pay."""
+        """Whether ``run_batched`` may run whole batches, so that large chunks are faster."""
         return False
 
     def close_engine(self) -> None:  # noqa: B027
         """Free what the engine holds."""
 
-    # ---- the loop that local and parallel share ------------------------------------------------
+    # ---- the loop over rows, local and in workers ----------------------------------------------
 
     def make_transitions(self, rows: Rows, out: Columns) -> list[dict[str, Any]]:
         """Run each row from its state into the same row of ``out``; return the infos."""
@@ -181,7 +180,7 @@ class Engine(ABC):
             return together
         actions, states, dts, first = rows
         if isinstance(actions, np.ndarray):
-            actions = list(actions.copy())  # an engine may keep the action it was given
+            actions = list(actions.copy())  # an engine may keep a reference to its action
         run_row = self._step_row if out.lengths is None else self._roll_out_row
         infos = []
         for row, (action, state, dt) in enumerate(zip(actions, states, dts.tolist(), strict=True)):
@@ -197,12 +196,12 @@ class Engine(ABC):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the current state is the end of an episode."""
+        """Whether the episode of the current state has ended."""
         self._restore_current()
         return bool(self._ended)
 
     def step_here(self, action: Any, out: Columns, row: int) -> dict[str, Any]:
-        """Step from the current state and stay there, results into one row; return the info."""
+        """Step from the current state and keep the new one; write one row, return the info."""
         self._restore_current()
         info = self._step_row(action, 1, out, row)
         self._write_end(out, row, None)
@@ -243,7 +242,7 @@ class Engine(ABC):
             write_row(observs, row, self.current_obs())
 
     def _write_end(self, out: Columns, row: int, same: Any) -> None:
-        """Write how the row ended; ``same`` is the state it began with, if it stayed there."""
+        """Write the row's last state and flags; ``same`` is its first state, if unchanged."""
         if self._ended:
             out.terminateds[row] = self._ended & TERMINATED
             out.truncateds[row] = self._ended & TRUNCATED
@@ -259,7 +258,7 @@ class Engine(ABC):
             out.states[row] = self.save_state()
 
     def _transition(self, action: Any, dt: int) -> tuple[float, dict[str, Any]]:
-        """Move the engine by one checked action; an ended episode absorbs it."""
+        """Run one checked action; an ended episode stays as it is."""
         if self._ended:
             return 0.0, self._complete({"n_step": 0}, dt)
         reward, info = self._run_action(action, dt)
@@ -274,7 +273,7 @@ class Engine(ABC):
         return reward, info
 
     def _complete(self, info: dict[str, Any], dt: int) -> dict[str, Any]:
-        """What a row tells, of your own: the engine goes on with whatever the info showed."""
+        """The row's info with ``dt``, copied: the engine may change the values later."""
         if len(info) > 1:  # more than n_step
             for value in info.values():
                 if type(value) not in ATOMS:
@@ -294,12 +293,12 @@ class Engine(ABC):
         return self.apply_reset(seed, options)
 
     def _begin_at_all(self) -> None:
-        """Begin a first episode, where an engine waits with it until it is needed."""
+        """Begin the first episode, if the engine puts that off until it is needed."""
         if not self._has_begun:
             self._begin_episode(None, None)
 
     def _borrow_engine(self) -> None:
-        """Remember the current state once; the engine may then wander from row to row."""
+        """Save the current state once, so that the engine may run the rows of a batch."""
         self._ensure_setup()
         if self._phase != BORROWED:
             self._begin_at_all()
@@ -307,7 +306,7 @@ class Engine(ABC):
             self._phase = BORROWED
 
     def _return_engine(self) -> None:
-        """Be set up, and not away in a batch."""
+        """Make sure that the engine is built and in its current state."""
         if self._phase == READY:
             return
         self._ensure_setup()
@@ -317,7 +316,7 @@ class Engine(ABC):
             self._current_state = None
 
     def _restore_current(self) -> None:
-        """Be set up and in the current state."""
+        """Put a built engine into its current state."""
         self._return_engine()
         self._begin_at_all()
 
@@ -329,6 +328,6 @@ class Engine(ABC):
 
 
 def add_note(error: BaseException, note: str) -> None:
-    """Say with an error where it came from."""
+    """Add to an error where it came from."""
     if hasattr(error, "add_note"):  # Python 3.11
         error.add_note(note)

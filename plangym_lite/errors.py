@@ -1,25 +1,25 @@
-"""Every error that plangym_lite raises of its own.
+"""The exceptions of plangym_lite.
 
 ::
 
     PlangymError (Exception)
-    ├── UnknownEnvironmentError (ValueError)   no environment of that name
+    ├── UnknownEnvironmentError (ValueError)   no environment has that name
     ├── NotCloneableError                      this environment's state cannot be saved exactly
     ├── InvalidStateError (ValueError)         not a state of this environment
     │   └── StateOutgrownError                 it needs more bytes than an array of states has
     ├── InvalidBatchError (ValueError)         lengths, shapes or dtypes of a batch that do not fit
-    ├── InvalidStepError (TypeError, ValueError)  an environment answered what is no step
-    ├── ClosedError (RuntimeError)             you closed it
-    ├── AlreadySteppingError (RuntimeError)    a step was begun and its result not yet taken
-    ├── NotSteppingError (RuntimeError)        no step was begun whose result could be taken
+    ├── InvalidStepError (TypeError, ValueError)  a step or reset returned invalid values
+    ├── ClosedError (RuntimeError)             it was closed before this call
+    ├── AlreadySteppingError (RuntimeError)    step_async twice, without step_wait
+    ├── NotSteppingError (RuntimeError)        step_wait without step_async
     └── WorkerError (RuntimeError)
-        ├── WorkerDiedError                    it broke: the process is gone
-        ├── ProtocolError                      our bug: a message nobody understands
-        └── RemoteError                        the child's error, where it cannot travel
+        ├── WorkerDiedError                    the worker's process has ended
+        ├── ProtocolError                      a bug of ours: a message of unknown type
+        └── RemoteError                        an error of the child that cannot be pickled
 
-An error that the environment itself raises arrives as itself; its ``__cause__`` is a
-:class:`RemoteError` that prints the child's traceback. A wait that takes too long ends in the
-built-in :class:`TimeoutError`.
+An error that the environment raises in a worker is raised again in the parent; its ``__cause__`` is
+a :class:`RemoteError` with the child's traceback. A wait that takes too long raises the built-in
+:class:`TimeoutError`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
 
 
 class PlangymError(Exception):
-    """Anything that plangym_lite raises of its own."""
+    """Base class of the exceptions of plangym_lite."""
 
 
 class UnknownEnvironmentError(PlangymError, ValueError):
@@ -59,7 +59,7 @@ class InvalidStateError(PlangymError, ValueError):
 
 
 class StateOutgrownError(InvalidStateError):
-    """A state needs more bytes than states were given. Environments deal with it themselves."""
+    """A state needs more bytes than the array has. Environments handle this themselves."""
 
 
 class InvalidBatchError(PlangymError, ValueError):
@@ -67,7 +67,7 @@ class InvalidBatchError(PlangymError, ValueError):
 
 
 class InvalidStepError(PlangymError, TypeError, ValueError):
-    """The environment's ``step`` or ``reset`` gave what Gymnasium's interface does not allow."""
+    """The environment's ``step`` or ``reset`` returned what Gymnasium does not allow."""
 
 
 class ClosedError(PlangymError, RuntimeError):
@@ -75,30 +75,30 @@ class ClosedError(PlangymError, RuntimeError):
 
 
 class AlreadySteppingError(PlangymError, RuntimeError):
-    """A step is under way: take its result with ``step_wait`` first."""
+    """A step is in progress: call ``step_wait`` first."""
 
 
 class NotSteppingError(PlangymError, RuntimeError):
-    """No step is under way: begin one with ``step_async`` first."""
+    """No step is in progress: call ``step_async`` first."""
 
 
 class WorkerError(PlangymError, RuntimeError):
-    """Something went wrong between a worker and its parent."""
+    """An error in the communication between a worker and its parent."""
 
 
 class WorkerDiedError(WorkerError):
-    """The worker's process is gone: the message names worker, exit code, signal and call."""
+    """The worker's process has ended: the message names worker, exit code, signal and call."""
 
 
 class ProtocolError(WorkerError):
-    """A message that the protocol does not have."""
+    """A message that is not part of the protocol."""
 
 
 class RemoteError(WorkerError):
     """The text of a traceback in another process.
 
-    It is the ``__cause__`` of the error that travelled, and is raised itself when the
-    original error could not be pickled.
+    It is the ``__cause__`` of an error raised in another process. It is raised itself if the
+    original error cannot be pickled.
     """
 
     def __str__(self) -> str:

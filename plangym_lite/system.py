@@ -1,4 +1,4 @@
-"""What this process may use of the machine, and what it lets interrupt it."""
+"""Usable cores, and deferring Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["interrupts_held", "usable_cores"]
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -20,9 +20,9 @@ def usable_cores() -> int:
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Put off Ctrl-C: no start is left half done, and no child prints a traceback of it.
+    """Defer Ctrl-C, so that a start is not left half done and no child prints a traceback.
 
-    A child inherits the mask, and so is spared until it ignores Ctrl-C for good.
+    A child inherits the signal mask, which protects it until it ignores SIGINT.
     """
     before, put_off = signal.getsignal(signal.SIGINT), []
     is_main = threading.current_thread() is threading.main_thread()

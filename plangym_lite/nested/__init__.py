@@ -1,6 +1,6 @@
-"""Trees of arrays, dicts, lists and whatever else they hold: copies, elements of spaces, equality.
+"""Nested values (arrays, dicts, lists, other objects): copies, elements of spaces, comparison.
 
-:mod:`.own` makes copies that nobody else holds. :mod:`.compare` says where two values differ.
+:mod:`.own` makes copies for the caller. :mod:`.compare` says where two values differ.
 """
 
 from plangym_lite.nested.compare import (

@@ -1,7 +1,7 @@
-"""Whether two values are the same bit for bit, and where they differ first.
+"""Whether two values are bit-identical, and where they differ first.
 
-A value is compared element by element: dicts by their keys, lists and tuples by their places,
-structured, masked and object arrays by what they hold. Types, dtypes and shapes count. Numbers are
+A value is compared element by element: dicts by key, lists and tuples by index,
+structured, masked and object arrays by their elements. Types, dtypes and shapes count. Numbers are
 compared by their bits: ``NaN`` equals itself, ``0.0`` is not ``-0.0``, a float32 is not a float64.
 Other objects are the same if they are equal, or if their pickles are.
 """
@@ -20,7 +20,7 @@ import numpy as np
 __all__ = ["NO_NOISE", "Difference", "Noise", "assert_same", "differences", "noise_between"]
 
 CLOCKS = frozenset({"info['episode']['t']"})
-"""Entries that Gymnasium's wrappers read from a clock: no state can hold them."""
+"""Entries that Gymnasium's wrappers read from a clock: they are not part of a state."""
 
 NAMED = 4
 """Elements of one array that :meth:`Noise.names` lists one by one."""
@@ -82,7 +82,7 @@ def differences(
 
     Args:
         expected, got: the values.
-        path: what they are called: ``"obs"`` has leaves such as ``obs['goal'][2]``.
+        path: their name in messages: ``"obs"`` has leaves such as ``obs['goal'][2]``.
         noise: places that are not compared.
         may_add: whether dicts in ``got`` may have more keys.
     """
@@ -117,9 +117,9 @@ def noise_between(pairs: Iterable[tuple[Any, Any, str]]) -> Noise:
 def _leaves(
     one: Any, other: Any, path: str, noise: Noise, above: tuple[tuple[int, int], ...] = ()
 ) -> Iterator[tuple[str, Any, Any]]:
-    """The leaves of two values side by side, ``MISSING`` where only one of them has it."""
+    """The pairs of leaves of two values, with ``MISSING`` if only one of them has a leaf."""
     pair = id(one), id(other)
-    if path in CLOCKS or path in noise.whole or pair in above:  # a value may hold itself
+    if path in CLOCKS or path in noise.whole or pair in above:  # a value may contain itself
         return
     parts = _parts(one, other)
     if parts is None:
@@ -132,7 +132,7 @@ def _leaves(
 
 
 def _parts(one: Any, other: Any) -> list[tuple[str, Any, Any]] | None:
-    """What two containers of one kind hold, side by side; ``None``: they are leaves."""
+    """The pairs of elements of two containers of one type; ``None``: they are leaves."""
     if isinstance(one, DICTS) and isinstance(other, DICTS):
         keys = [*one, *(key for key in other if key not in one)]
         return [(f"[{key!r}]", one.get(key, MISSING), other.get(key, MISSING)) for key in keys]
@@ -156,7 +156,7 @@ def _parts(one: Any, other: Any) -> list[tuple[str, Any, Any]] | None:
 
 
 def _difference(expected: Any, got: Any, mask: np.ndarray | None) -> str | None:
-    """How two leaves differ, but for the elements of ``mask``; ``None``: they do not."""
+    """How two leaves differ outside ``mask``; ``None``: they do not."""
     if got is MISSING:
         return "missing"
     if expected is MISSING:
@@ -197,7 +197,7 @@ def _number_difference(
 
 
 def _wrong(expected: Any, got: Any) -> np.ndarray | None:
-    """Which elements of two arrays differ; ``None`` where they cannot be told apart."""
+    """Which elements of two arrays differ; ``None`` if they cannot be compared by element."""
     arrays = isinstance(expected, np.ndarray) and isinstance(got, np.ndarray)
     if not arrays or (expected.shape, expected.dtype) != (got.shape, got.dtype):
         return None
@@ -205,7 +205,7 @@ def _wrong(expected: Any, got: Any) -> np.ndarray | None:
 
 
 def _unlike(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Which elements of two arrays of one shape and dtype have other bits."""
+    """Which elements of two arrays of the same shape and dtype differ bitwise."""
     bits = [
         np.ascontiguousarray(array).reshape(-1).view(np.uint8).reshape(*array.shape, -1)
         for array in (one, other)
@@ -214,7 +214,7 @@ def _unlike(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _are_equal(expected: Any, got: Any) -> bool:
-    """What ``==`` says, or else the pickles; a foreign ``__eq__`` may raise anything."""
+    """Whether two objects or their pickles are equal; a foreign ``__eq__`` may raise anything."""
     with contextlib.suppress(Exception):
         if bool(expected == got):
             return True

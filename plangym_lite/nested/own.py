@@ -1,7 +1,7 @@
-"""Values of your own: elements of spaces in the dtypes of their spaces, and deep copies of infos.
+"""Copies for the caller: elements of spaces in the dtypes of their spaces, and infos.
 
-What comes back from a call keeps its content, whatever the environment does next, and editing it
-does not touch the environment. :func:`own_copy` says how each kind of value is copied.
+A value that a call returned never changes afterwards, and editing it does not change the
+environment. :func:`own_copy` says how each type of value is copied.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ARRAY_SPACES: tuple[Any, ...] = (
 WHOLE = np.dtype(np.int64)
 NUMPY_SCALARS = {kind for kind in np.sctypeDict.values() if kind is not np.void}
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, range, *NUMPY_SCALARS})
-"""Types whose values never change. A ``np.void`` may be a view of a row of a structured array."""
+"""Immutable types. (Not ``np.void``: it may be a view of a row of a structured array.)"""
 
 SHARED = (
     type,
@@ -53,11 +53,11 @@ SHARED = (
     Env,
     spaces.Space,
 )
-"""What is handed over by reference: code, and what acts rather than holds data."""
+"""Types that are not copied: code, and objects that are not data."""
 
 
 def own_info(info: dict[str, Any]) -> dict[str, Any]:
-    """An info of your own. One that holds numbers and strings only costs next to nothing."""
+    """A copy of an info for the caller. Fast if it holds only numbers and strings."""
     for value in info.values():
         if type(value) not in ATOMS:
             memo: dict[int, Any] = {}
@@ -66,14 +66,13 @@ def own_info(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def own_copy(value: Any, memo: dict[int, Any] | None = None) -> Any:
-    """A deep copy of a value that is data; ``memo`` as for :func:`copy.deepcopy`.
+    """A deep copy of data; ``memo`` as for :func:`copy.deepcopy`.
 
-    Arrays, views too, become arrays of their own (a subclass stays one), and what they and dicts,
-    lists, tuples, sets and plain objects hold is copied likewise; parts that are one object stay
-    one. Other objects, those with a ``__deepcopy__`` or a pickle of their own, go through
-    ``copy.deepcopy``. Left as they are: what never changes, functions, classes, modules,
-    environments, spaces, objects that free something when they are deleted (``__del__``), and what
-    cannot be copied.
+    Arrays and views become new arrays that own their memory (subclasses are kept). The elements of
+    object arrays, dicts, lists, tuples, sets and plain objects are copied recursively; references
+    to one object stay references to one copy. Objects with a ``__deepcopy__`` or their own pickling
+    go through ``copy.deepcopy``. Not copied: immutable values, functions, classes, modules,
+    environments, spaces, objects with ``__del__``, and what cannot be copied.
     """
     kind = type(value)
     if kind in ATOMS:
@@ -127,7 +126,7 @@ def _copy_of_array(array: np.ndarray, memo: dict[int, Any]) -> np.ndarray:
 
 
 def _is_plain(kind: type) -> bool:
-    """Whether objects of a class are their attributes, and nothing else."""
+    """Whether objects of a class consist of their attributes only."""
     default = (
         kind.__new__ is object.__new__
         and kind.__reduce_ex__ is object.__reduce_ex__
@@ -143,7 +142,7 @@ def _is_plain(kind: type) -> bool:
 
 
 def _copy_of_object(value: Any, kind: type, memo: dict[int, Any]) -> Any:
-    state = value.__reduce_ex__(4)[2]  # the attributes: a dict, or that and a dict of slots
+    state = value.__reduce_ex__(4)[2]  # the attributes: a dict, or a dict and a dict of slots
     parts = state if isinstance(state, tuple) else (state,)
     made: Any = object.__new__(kind)
     memo[id(value)] = made
@@ -161,10 +160,10 @@ def _copy_of_object(value: Any, kind: type, memo: dict[int, Any]) -> Any:
 
 
 def copy_element(space: Any, element: Any) -> Any:
-    """An observation of your own, in the dtypes of its space.
+    """A copy of an observation, in the dtypes of its space.
 
     Raises:
-        InvalidStepError: it is none of that space: see :func:`fit_element`.
+        InvalidStepError: it does not fit the space, see :func:`fit_element`.
     """
     if isinstance(space, ARRAY_SPACES):
         if type(element) is int and space.dtype == WHOLE and not space.shape:
@@ -177,10 +176,10 @@ def copy_element(space: Any, element: Any) -> Any:
 
 
 def fit_element(space: Any, element: Any) -> Any:
-    """The same observation in the dtypes of its space, copied only where it has others.
+    """The observation in the dtypes of its space; arrays are copied only to change the dtype.
 
     Raises:
-        InvalidStepError: its shape is another, or its numbers have no place in the space's dtype.
+        InvalidStepError: the shape is wrong, or the space's dtype cannot hold the values.
     """
     if isinstance(space, ARRAY_SPACES):
         return _fit_array(space, element)

@@ -1,4 +1,4 @@
-"""VectorizedEnv: a local copy answers for one environment, a BatchEnv for batches."""
+"""VectorizedEnv: batches run in workers, everything else in a local copy."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ __all__ = ["VectorizedEnv"]
 class VectorizedEnv(HasSpecs, PlanEnv):
     """An environment whose batches are run by workers.
 
-    Every method but ``step_batch`` is answered by the local copy, ``plan_env``.
+    Methods that concern one state run in the local copy, ``plan_env``.
 
     Args:
         env_class: a ``PlanEnv`` class, or a callable that returns a ``PlanEnv``.
-        name: the name to make it by, where ``env_class`` takes one.
-        frameskip: ``None``: what ``env_class`` does by default.
-        autoreset: likewise.
-        delay_setup: start no worker before first use.
-        n_workers: how many workers.
-        blocking: one worker after another; the answers are the same.
+        name: the name of the environment, if ``env_class`` takes one.
+        frameskip: ``None``: the default of ``env_class``.
+        autoreset: ``None``: the default of ``env_class``.
+        delay_setup: start the workers at first use.
+        n_workers: number of workers.
+        blocking: use one worker at a time; the results are the same.
         shared_limit: bytes of shared memory for batches; the default is a quarter of the memory.
-        use_caller: whether this process runs rows of small batches itself where that is measured
-            quicker; ``None``: only with engines that are known never to end their process.
+        use_caller: whether this process runs rows, too; ``None``: only if the engine never ends
+            its process (``is_trusted``).
         engine_kwargs: passed to ``env_class``.
     """
 
@@ -84,9 +84,9 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         """Start the workers."""
 
     def build_engine(self) -> None:
-        """Start the workers and make the local copy, last for the sake of singletons.
+        """Start the workers, then make the local copy, because its engine may be a singleton.
 
-        Where that has to find out how its states are saved it comes first, and tells the workers.
+        If states have to be examined, the local copy is made first; workers get its findings.
         """
         kind: Any = self._env_recipe.target
         is_known = isinstance(kind, type) and issubclass(kind, PlanEnv) and not self.SINGLETON
@@ -123,14 +123,14 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self._spec = self.plan_env.batch_spec
 
     def _sync_at_last(self) -> None:
-        """Tell the workers where the local copy is, if that was put off until an episode begins."""
+        """Send the state of the local copy, if that was deferred until an episode begins."""
         if not self._is_synced:
             self._is_synced = True
             self._batch_env.sync_states(self.plan_env.get_state())
 
     @property
     def batch_env(self) -> BatchEnv:
-        """The workers, in the state of the local copy as of the last reset or ``sync_states``."""
+        """The workers. Their state is that of the local copy at the last reset or sync."""
         self._ensure_setup()
         self._sync_at_last()
         return self._batch_env
@@ -151,7 +151,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self._outgrow_workers()
 
     def _outgrow_workers(self) -> None:
-        self._constructor.findings = self.plan_env.findings()  # of workers that come later
+        self._constructor.findings = self.plan_env.findings()  # for workers that start later
         self._batch_env.outgrow()
 
     def _check_local_copy(self) -> None:
@@ -163,7 +163,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
             )
 
     def _worker_recipe(self) -> Recipe:
-        """The same environment, but that no worker opens a window."""
+        """The recipe for workers, which open no window."""
         if (self._env_recipe.kwargs or {}).get("render_mode") == "human":
             return self._env_recipe.replace(render_mode="rgb_array")
         return self._env_recipe
@@ -171,7 +171,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     def sync_states(
         self, state: Any = None, blocking: bool = True, timeout: float | None = None
     ) -> None:
-        """Put every worker and the local copy into ``state``; ``None``: the local copy's."""
+        """Put all workers and the local copy into ``state``; ``None``: the local copy's state."""
         self._ensure_setup()
         self._is_synced = True
         if state is None:
@@ -198,7 +198,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     def draw_images(self, states: Any) -> np.ndarray:
         return (self._batch_env if len(states) else self.plan_env).draw_images(states)
 
-    # ---- answered by the local copy -----------------------------------------------------------
+    # ---- methods of the local copy ------------------------------------------------------------
 
     @property
     def unwrapped(self) -> PlanEnv:
@@ -223,7 +223,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         options: dict[str, Any] | None = None,
         timeout: float | None = None,
     ) -> tuple[Any, ...]:
-        """``PlanEnv.reset``; the workers have ``timeout`` seconds to take in where it leads."""
+        """``PlanEnv.reset``; the workers have ``timeout`` seconds to load the new state."""
         self._ensure_setup()
         check_timeout(timeout)
         state, obs, info = self.plan_env.reset(seed=seed, options=options)
@@ -262,7 +262,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         return self.plan_env.render()
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
-        """Close the local copy, and the workers in ``timeout`` seconds. May be called again."""
+        """Close the local copy, and the workers within ``timeout`` seconds. Idempotent."""
         self._close_timeout = check_timeout(timeout, bounded=True)
         super().close()
 

@@ -1,15 +1,15 @@
-"""Console: what an Atari console of ale-py is made of, byte by byte.
+"""Console: the states of ale-py, byte by byte.
 
-What ale-py calls a state is 7.7 KB, of which 6.7 KB are the text of a random generator that only a
-console reset ever reads. The other kilobyte is the *core*: ale-py restores it as it stands, several
-times quicker than the whole.
+A state of ale-py has 7.7 KB, of which 6.7 KB are the text of a random generator that only a console
+reset reads. The remaining kilobyte is the *core*: ale-py can restore it alone, several times faster
+than the whole state.
 
-One thing is in no state of ale-py (0.12.1): whether the picture chip was stopped half way through a
-frame. Where it was, the next frame runs differently. The processor's registers, which are in the
-core, tell: it did not come to the frame's end. ``_put`` sets that right.
+States of ale-py (0.12.1) do not contain whether the video chip was stopped in the middle of a
+frame. If so, the next frame runs differently. The processor's registers, which are in the core,
+show it: the processor did not reach the end of the frame. ``_put`` restores this.
 
-And one thing is rounded in them: the fraction of a tick in the music clock of Pitfall II's
-cartridge. So that a game that was saved runs on as one that was not, ``frame`` rounds it each time.
+States also round one value: the fraction of a tick in the music clock of Pitfall II's cartridge.
+``frame`` rounds it after each frame, so that saving a state has no effect on the game.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ __all__ = ["MT_WORDS", "Console", "put_generator"]
 
 MT_WORDS = 624
 MT_TEXT = re.compile(rb"(?:\d+ ){%d}\d+" % MT_WORDS)
-OUTER_LENGTH = slice(24, 28)  # where ale-py writes the length of what follows
+OUTER_LENGTH = slice(24, 28)  # where ale-py writes the length of the rest
 PARTIAL_FRAME_GAMES = frozenset({"qbert", "tetris", "tic_tac_toe_3d"})
-"""Games that sometimes stop half way through a frame. Whether they have is not in ale-py's states
-(0.12.1), but in the registers of the processor, which are: it did not come to the frame's end."""
+"""Games that sometimes stop in the middle of a frame. ale-py's states (0.12.1) do not say whether
+they have; the processor's registers do: the processor did not reach the end of the frame."""
 FRAMES_TO_TRY = 10
 PROCESSOR = b"M6502Low"
 END_OF_FRAME_AT = len(PROCESSOR) + 52  # from there
@@ -41,10 +41,10 @@ ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
 
 
 class Console:
-    """A console with a game in it.
+    """An Atari console with a game loaded.
 
     Args:
-        ale: the interface, game loaded, with its own sticky actions off.
+        ale: the interface with the game loaded and sticky actions off.
         game: the game's name in snake case.
 
     ``frame(action, strength)`` runs one frame and returns its reward.
@@ -53,9 +53,9 @@ class Console:
     def __init__(self, ale: ale_py.ALEInterface, game: str) -> None:
         self.ale = ale
         self._may_be_partial = game in PARTIAL_FRAME_GAMES
-        self._donors: dict[bool, bytes] = {}  # cores from which one frame ends partial, or does not
-        self._core: bytes | None = None  # the core of here, where it is known
-        self._draws = 0  # of the generator that resets read
+        self._donors: dict[bool, bytes] = {}  # cores whose next frame ends partial, or not
+        self._core: bytes | None = None  # the present core, if known
+        self._draws = 0  # numbers drawn from the generator that resets read
         self._take_apart(ale.cloneState().serialize())
         self._reload_generators()
         self._rounds = MUSIC_CARTRIDGE in self.core()
@@ -81,7 +81,7 @@ class Console:
         self.game_hash = data[32:64]
 
     def core(self) -> bytes:
-        """The console's state, without the generator's text, as ale-py can restore it."""
+        """The console's state without the generator's text, which ale-py can restore."""
         if self._core is None:
             self._core = self._clone_core()
         return self._core
@@ -107,9 +107,9 @@ class Console:
         return not core[self._end_of_frame_at] & 1
 
     def _put(self, core: bytes, before: bytes | None = None) -> None:
-        """Restore ``core`` and, where the game may stop inside a frame, whether it has.
+        """Restore ``core`` and, if the game may stop inside a frame, whether it had stopped.
 
-        ``before`` is an earlier core of the same game, if one is known.
+        ``before``: an earlier core of the same game, if known.
         """
         partial = self._is_partial(core)
         if partial or self._may_be_partial:
@@ -120,7 +120,7 @@ class Console:
         self._core = core
 
     def _stop_in_frame(self, partial: bool, core: bytes, before: bytes | None) -> None:
-        """Run any frame that ends in the middle (``partial``), or any that does not."""
+        """Run some frame that ends in the middle (``partial``), or one that is complete."""
         for start in (self._donors.get(partial), core, before):
             if start is not None:
                 self._restore(start)
@@ -136,7 +136,7 @@ class Console:
             self.ale.act(ale_py.Action.NOOP)
             after = self._clone_core()
             if after[OUTER_LENGTH.stop :] == here[OUTER_LENGTH.stop :]:
-                return False  # the game is over: no frame was run
+                return False  # game over: no frame was run
             if self._is_partial(after) == partial:
                 self._donors[partial] = here
                 return True
@@ -146,13 +146,13 @@ class Console:
     # ---- the generators -----------------------------------------------------------------------
 
     def _reload_generators(self) -> None:
-        """Learn both generators from a console whose game was just loaded, and quiet one."""
+        """Read both generators of a console whose game was just loaded; zero one of them."""
         data = self.ale.cloneState(include_rng=True).serialize()
         texts = MT_TEXT.findall(data)
         self._first_text, self._first_draws = texts[0], int(texts[0].split()[-1])
         self._draws = self._first_draws
         self.mt = _generator_from(texts[-1])
-        # A generator of zeros is quicker to write out than one of ten-digit numbers.
+        # A generator of zeros is written faster than one of ten-digit numbers.
         self._restore(self._with_text(self.core(), b"0 " * MT_WORDS + b"0"))
 
     def _text_after(self, draws: int) -> bytes:
@@ -184,7 +184,7 @@ def _generator_from(text: bytes) -> np.random.MT19937:
 def put_generator(
     generator: np.random.MT19937, key: np.ndarray, position: int
 ) -> np.random.MT19937:
-    """Put ``generator`` where its key and position say; return it."""
+    """Set the key and position of ``generator``; return it."""
     state: Any = {"key": key.astype(np.uint32), "pos": position}
     generator.state = {"bit_generator": "MT19937", "state": state}
     return generator

@@ -1,15 +1,15 @@
-"""Emulator: one Atari console, saved and restored exactly, picture included.
+"""Emulator: one Atari console, saved and restored exactly, including its screen.
 
 ::
 
     header, with the last actions | core | past: the core before them | sticky generator
 
-- The core is the console's state without the text of the generator that only resets read; that one
-  is kept as the number of draws it has made, and put back before every reset.
-- The picture is not in ale-py's state. Where one is asked for right after a restore, the last
-  actions are run again from the past: nothing is paid for it before that.
-- Sticky actions: the console runs with none, and this class draws them from the very sequence that
-  the console would have used, so that the action being repeated and the generator are in the state.
+- The core is the console's state without the text of the generator that only resets read. That
+  generator is stored as its number of draws and restored before every reset.
+- The screen is not in ale-py's state. If it is read right after a restore, the last actions are run
+  again from the past. Nothing is run if it is not read.
+- Sticky actions: the console runs without, and this class draws them from the same sequence that
+  the console would have used. So the repeated action and the generator are part of the state.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ __all__ = ["Emulator"]
 
 HEADER = struct.Struct("<IBBBBI")  # tag, ended, number of pasts, sticky action, unused, draws
 LONG_PICTURE_GAMES = frozenset({"qbert", "tetris", "video_checkers", "yars_revenge"})
-"""Games whose first pictures after a restore still show what was there before."""
+"""Games whose first screens after a restore still show something of the state before."""
 LONG_RESET_GAMES = frozenset({"amidar", "koolaid", "trondead"})
-"""Games of which that is true only in the first frames after a reset."""
+"""Games that do so only in the first frames after a reset."""
 NO_PICTURE_GAMES = frozenset({"tic_tac_toe_3d"})
-"""Games that leave their picture alone for as long as they think: no state can tell it."""
-ENOUGH_FRAMES = 5  # after which nothing of what was there before is seen
-STICKY = struct.Struct("<If")  # place in the sticky generator, paddle strength that sticks
-LONGEST_HOLD = 8  # frames of one action, run singly, that are brought back together
+"""Games that do not draw while they compute: their screen cannot be derived from a state."""
+ENOUGH_FRAMES = 5  # after which nothing of the earlier screen is left
+STICKY = struct.Struct("<If")  # position of the sticky generator, last paddle strength
+LONGEST_HOLD = 8  # single frames of one action that are stored as one run
 
 
 class Emulator(Console):
-    """A console with a game in it.
+    """An Atari console with a game loaded.
 
     Args:
-        ale: the interface, game loaded, with its own sticky actions off.
+        ale: the interface with the game loaded and its own sticky actions off.
         game: the game's name in snake case.
-        sticky: probability, for each frame, of repeating the action before.
-        pictures: whether pictures will be read on every step.
+        sticky: probability, for each frame, of repeating the last action.
+        pictures: whether the screen will be read after every step.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class Emulator(Console):
         self._depth = ENOUGH_FRAMES if game in LONG_PICTURE_GAMES | LONG_RESET_GAMES else 1
         self._always_replays = pictures and game in LONG_PICTURE_GAMES
         self._replays_resets = pictures and game in LONG_RESET_GAMES
-        self.last_action, self.last_strength = 0, 1.0  # what sticks
+        self.last_action, self.last_strength = 0, 1.0  # repeated by sticky actions
         self._pasts: list[Past] = []  # oldest first, at most _depth
-        self._trail: list[tuple[Held, ...]] = []  # what was run since, without looking back
+        self._trail: list[tuple[Held, ...]] = []  # actions run since the last past
         self._behind = 0  # frames since the last past
-        self._held: tuple[int, float] | None = None  # action and strength that may be held on
-        self._loaded: bytes | None = None  # the state just restored, until something runs
-        self._picture_is_old = False  # whether the screen shows what was before the restore
+        self._held: tuple[int, float] | None = None  # action and strength that may continue
+        self._loaded: bytes | None = None  # the state just restored, until a frame is run
+        self._picture_is_old = False  # whether the screen is that before the restore
         self._core_at = HEADER.size + self._depth * PAST.size
         self._pasts_at = self._core_at + self.core_size
         self._sticky_at = self._pasts_at + self._depth * self.core_size
@@ -73,7 +73,7 @@ class Emulator(Console):
         self._tag = zlib.crc32(repr(options).encode())
 
     def reset(self, reload: Any = None) -> None:
-        """Reset the console, after loading the game anew by ``reload()`` if that is given."""
+        """Reset the console, after loading the game again with ``reload()`` if given."""
         if reload is not None:
             reload()
             self.reload()
@@ -85,12 +85,12 @@ class Emulator(Console):
         self._trail = []
 
     def reload(self) -> None:
-        """Learn what there is to know of a game that was just loaded anew."""
+        """Read the initial values of a game that was just loaded again."""
         self.forget()
         self._reload_generators()
 
     def forget(self, pasts: bool = False) -> None:
-        """The console was moved by somebody else; with ``pasts``, to another moment."""
+        """Note that other code changed the console; with ``pasts``: to an unrelated state."""
         self._core = self._loaded = self._held = None
         if pasts:
             self._pasts, self._trail = [], []
@@ -105,11 +105,11 @@ class Emulator(Console):
         strength: float = 1.0,
         rerun: int = 0,
     ) -> tuple[int, int]:
-        """Hold ``action`` for up to ``n_frames`` frames; return ``(reward, frames run)``.
+        """Repeat ``action`` for up to ``n_frames`` frames; return ``(reward, frames run)``.
 
-        Stops when the game is over, or when fewer than ``stop_below_lives`` lives are left. With
-        ``rerun`` nobody is expected to save the state before the next run: should somebody, up to
-        so many frames, and the ``n_frames``, are run once more.
+        Stops when the game is over, or when fewer than ``stop_below_lives`` lives are left.
+        ``rerun`` > 0: the state will probably not be saved before the next run. If it is, up to
+        ``rerun`` earlier frames and these ``n_frames`` are run again.
         """
         before = None if self._behind < rerun and self._can_look_back() else self.core()
         self._held = None
@@ -151,14 +151,14 @@ class Emulator(Console):
         return total, frames
 
     def skip_draws(self, n_frames: int) -> None:
-        """Draw for frames that are not run: as ale-py does for those after the game is over."""
+        """Draw sticky actions for frames after the end of the game, as ale-py does."""
         if self.sticky and n_frames:
             self.mt.random_raw(2 * n_frames, output=False)
 
     def act(self, action: Any, strength: float = 1.0) -> int:
-        """Run one frame as ale-py does, nothing once the game is over; return the reward.
+        """Run one frame as ale-py does, nothing if the game is over; return the reward.
 
-        Frames of one action, one after another, are brought back as one run.
+        Consecutive frames of one action are stored as one run.
         """
         if self.ale.game_over():
             self.skip_draws(1)
@@ -188,7 +188,7 @@ class Emulator(Console):
         return reward
 
     def _can_look_back(self) -> bool:
-        """Whether the moment before the next run could be found again from an earlier one."""
+        """Whether the state before the next run can be recomputed from an earlier one."""
         if self._core is not None or self._depth > 1 or self._rounds or not self._pasts:
             return False
         return self._pasts[0].entry[0] == AT_STATE
@@ -204,13 +204,13 @@ class Emulator(Console):
         self._pasts, self._trail = [*kept, Past.of(core, AT_STATE, 0, *actions)], []
 
     def _look_back(self) -> None:
-        """Find the moment before the last run, by running what came before it once more."""
+        """Recompute the state before the last run, by running the earlier actions again."""
         here, past = self.core(), self._pasts[0]
         self._put(past.core)
         for actions in (past.read()[2], *self._trail[:-1]):
             self._run_again(actions)
         before, last = self._clone_core(), self._trail[-1]
-        self._run_again(last)  # brings the picture back
+        self._run_again(last)  # draws the screen again
         self._restore(here)
         self._core = here
         self._remember(before, *last)
@@ -270,7 +270,7 @@ class Emulator(Console):
         return Past(state[core : core + self.core_size], state[head : head + PAST.size])
 
     def _seen(self) -> list[Past]:
-        """The moments whose frames the picture shows."""
+        """The earlier states whose frames are visible on the screen."""
         first = max(len(self._pasts) - 1, 0)
         while first and sum(past.n_frames for past in self._pasts[first:]) < ENOUGH_FRAMES:
             first -= 1
@@ -280,7 +280,7 @@ class Emulator(Console):
         return any(past.entry[0] == BEFORE_RESET for past in self._seen())
 
     def refresh_picture(self) -> None:
-        """After a restore: bring the picture back by running the last actions again."""
+        """After a restore, draw the screen by running the last actions again."""
         if not self._picture_is_old:
             return
         core, draws = self.core(), self._draws
@@ -292,4 +292,4 @@ class Emulator(Console):
                 self._put(past.core)
             self._run_again(actions)
         self._core, self._draws, self._picture_is_old = core, draws, False
-        self._restore(core)  # does not touch the picture
+        self._restore(core)  # does not change the screen

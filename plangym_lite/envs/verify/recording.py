@@ -1,7 +1,7 @@
-"""What an environment gave, recorded so that it can be compared bit for bit later.
+"""Recordings of the results of an environment, for bitwise comparison.
 
 A *recording* holds an entry for each move: values by name, or the error that was raised. Places at
-which two equal runs of the environment itself differ are noise, and excuse nothing but themselves.
+which two equal runs of the environment itself differ are *noise*; only these are not compared.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from plangym_lite.nested import NO_NOISE, Noise, differences, noise_between
 __all__ = ["Entry", "Recording", "attempt", "compare", "entry_of", "is_over", "kept", "noise_of"]
 
 Entry = dict[str, Any]
-"""What was seen after a move: obs, reward, terminated, truncated and info, or what it raised."""
+"""The results of a move: obs, reward, terminated, truncated and info, or the error."""
 
 Recording = list[Entry]
 
@@ -30,7 +30,7 @@ ATOMS = (np.generic, int, float, complex, str, bytes, bool, type(None))
 
 @dataclass(frozen=True, repr=False)
 class Opaque:
-    """An object as it was: two are equal if they have one type and one pickle, if any."""
+    """A recorded object: two are equal if they have the same type and the same pickle, if any."""
 
     kind: type
     pickled: bytes | None
@@ -40,7 +40,7 @@ class Opaque:
 
 
 def attempt(function: Callable[[], Any]) -> tuple[Any, str]:
-    """What ``function`` returns, and the error that it raises instead."""
+    """The result of ``function`` and ``""``, or ``None`` and the error that it raised."""
     try:
         return function(), ""
     except Exception as error:  # a foreign environment may raise anything
@@ -48,7 +48,7 @@ def attempt(function: Callable[[], Any]) -> tuple[Any, str]:
 
 
 def entry_of(answer: Callable[[], tuple[Any, Any, bool, bool, Any]]) -> Entry:
-    """The entry of what ``answer`` returns: obs, reward, terminated, truncated and info."""
+    """The entry of what ``answer()`` returns: obs, reward, terminated, truncated and info."""
     made, error = attempt(lambda: _seen(*answer()))
     return {RAISED: error} if made is None else made
 
@@ -65,7 +65,7 @@ def _seen(obs: Any, reward: Any, terminated: bool, truncated: bool, info: Any) -
 
 
 def kept(value: Any, above: tuple[int, ...] = ()) -> Any:
-    """The value as it is now, whatever becomes of its parts."""
+    """A copy of the value that later changes of its parts do not affect."""
     if isinstance(value, ATOMS) and type(value) is not np.void:
         return value
     if id(value) in above:
@@ -89,14 +89,14 @@ def kept(value: Any, above: tuple[int, ...] = ()) -> Any:
 
 
 def is_over(entry: Entry) -> bool:
-    """Whether an episode cannot go on after this."""
+    """Whether the episode ends with this entry."""
     return RAISED in entry or entry["terminated"] or entry["truncated"]
 
 
 def compare(expected: Recording, got: Recording, noise: Noise = NO_NOISE) -> dict[str, str]:
     """How a recording differs from the expected one: the first difference of each place, in order.
 
-    What is only in ``got`` does not count: our infos have entries of their own.
+    Entries that are only in ``got`` are ignored: our infos have additional ones.
     """
     found: dict[str, str] = {}
     for step, (one, other) in enumerate(zip(expected, got, strict=False)):

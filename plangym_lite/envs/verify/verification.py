@@ -1,8 +1,8 @@
-"""The verification: a twin of an environment beside the plain environment it must agree with.
+"""Comparison of a twin of an environment with the plain Gymnasium environment.
 
-The plain environment is played from a seed, and what it gives is recorded. Then the twin is played
-alike, saved on the way, led elsewhere, restored, and played on. What differs was not restored, or
-was wrong from the start. An environment is closed before the next one is built.
+The plain environment is played from a seed, and its results are recorded. Then the twin plays the
+same actions, is saved, moved to other states, restored and played on. A difference was not
+restored, or was wrong from the start. An environment is closed before the next one is built.
 """
 
 from __future__ import annotations
@@ -45,45 +45,45 @@ __all__ = [
 ]
 
 EPISODES: tuple[tuple[int | None, int], ...] = ((0, 12), (1, 6), (None, 3))
-"""Seeds and moves of what is played; a replay's unseeded episodes are its own."""
+"""Seeds and numbers of moves of the episodes. Replay seeds its unseeded episodes itself."""
 SAVED_AT = (3, 2)  # moves of the first two episodes after which a state is saved
 WANDERING = 5
-NUMBERS = 12345  # where the shared generators begin
+NUMBERS = 12345  # seed of the global generators
 LARGE_STATE = 1_000_000
-PATIENCE = 1.5  # seconds after which the plain run ends as early as it may
+PATIENCE = 1.5  # seconds; then the plain run ends as early as it may
 STIRRED = 20_000  # objects
 FEWEST_MOVES = 2  # after a state was saved
 
 
 class Verdict(NamedTuple):
-    """How the states of an environment are saved. It travels to workers, which verify nothing."""
+    """How the states of an environment are saved. It is sent to workers, which do not verify."""
 
     played: bool = False  # states are seeds and actions
     refusal: str = ""
     capacity: int | None = None  # bytes of a state; None: without a bound
     constants: tuple[int, ...] = ()  # large arrays that never change
     fields: tuple[tuple[str, ...], ...] = ()  # arrays of MuJoCo's models that change
-    shared_numbers: bool = False  # it draws from generators that all of Python shares
-    image_shape: tuple[int, ...] | None = None  # where pictures are the observations
+    shared_numbers: bool = False  # it draws from the global generators
+    image_shape: tuple[int, ...] | None = None  # if images are the observations
     warning: str = ""
 
 
 class Record(NamedTuple):
-    """What a plain environment gave."""
+    """The results of a plain environment."""
 
     recordings: list[Recording]  # of each episode
     actions: list[list[Any]]
-    layers: list[gym.Env]  # what was played
-    problems: list[str]  # what no snapshot holds
-    has_shifting_sets: bool  # whether steps change what is in a set
+    layers: list[gym.Env]  # of the environment that was played
+    problems: list[str]  # what a snapshot cannot hold
+    has_shifting_sets: bool  # whether steps change the content of a set
     findings: Verdict  # constants, fields and shared_numbers
-    is_afresh: bool = False  # whether each episode was the first of its environment
+    is_afresh: bool = False  # whether each episode was the first one of a new environment
 
 
 def noise_of_runs(env: Any, record: Record) -> tuple[Record, list[Noise]]:
-    """For each episode the places at which a second plain run differs from the one on record.
+    """For each episode the places at which a second plain run differs from the record.
 
-    An unseeded episode that is another one each time is taken off the record.
+    An unseeded episode that differs each time is removed from the record.
     """
     stirred = stir_memory()
     with shared_seeded(NUMBERS), _closing(env.make_plain()) as other:
@@ -96,16 +96,16 @@ def noise_of_runs(env: Any, record: Record) -> tuple[Record, list[Noise]]:
 
 
 def stir_memory() -> list[Any]:
-    """Have objects that are made next lie elsewhere than the last time; keep what it returns.
+    """Make new objects get other addresses than in the last run; keep the returned list.
 
-    What is walked in the order of its addresses, as sets of objects are, then comes in another.
+    Sets of objects, which are ordered by address, then have another iteration order.
     """
     many = [object() for _ in range(STIRRED)]
     return random.Random(STIRRED).sample(many, STIRRED // 2)
 
 
 def record_afresh(env: Any, record: Record) -> Record:
-    """The record, had each seeded episode been the first of an environment of its own."""
+    """The record if each seeded episode is the first one of a new environment."""
     moves, found = _moves_made(record), list(record.recordings)
     for number, (seed, _) in enumerate(EPISODES[: len(found)]):
         if seed is not None:
@@ -120,7 +120,7 @@ def _moves_made(record: Record) -> list[list[Any]]:
 
 
 def record_plain(env: Any, first: gym.Env | None) -> Record:
-    """Play the environment that was built first, which ends it; or else one that is built now."""
+    """Play the environment ``first`` and close it; ``None``: play a new one."""
     if first is not None and env._changes_stack:
         first.close()
         first = None
@@ -129,7 +129,7 @@ def record_plain(env: Any, first: gym.Env | None) -> Record:
 
 
 def _record(plain: gym.Env, watched: bool, numbers: Any) -> Record:
-    """What a plain environment gives, and how it may be saved if it is ``watched``."""
+    """The results of a plain environment and, if ``watched``, how it may be saved."""
     layers, problems = layers_of(plain), []
     snapshot = Snapshot(*_saved_and_films(layers)) if watched else None
     if snapshot is not None:
@@ -164,7 +164,7 @@ def _play_plain(
     first: int = 0,
     patience: float = float("inf"),
 ) -> list[Recording]:
-    """The recording of each episode from the ``first`` on: entry 0 is what the reset gave."""
+    """The recording of each episode from ``first`` on: entry 0 is the reset."""
     space, end = plain.observation_space, time.perf_counter() + patience
 
     def reset(seed: int | None) -> tuple[Any, ...]:
@@ -202,7 +202,7 @@ def _sampler(space: Any) -> Callable[[], Any]:
 
 
 class Verification:
-    """A twin is played as the plain environment was, saved, led elsewhere and restored."""
+    """Plays a twin like the plain environment, with saves, other moves and restores."""
 
     def __init__(
         self, twin: Any, record: Record, noise: list[Noise], with_itself: bool = False
@@ -273,7 +273,7 @@ class Verification:
             self.found["obs"] = "two equal runs differ in it, and nothing else shows the state"
 
     def _noisy(self) -> list[str]:
-        """Observations that two equal runs do not agree on."""
+        """Observations that differ between two equal runs."""
         pairs = zip(self.noise, EPISODES, strict=False)
         seeded = [noise.within("obs") for noise, (seed, _) in pairs if seed is not None]
         return sorted({path for noise in seeded for path in noise.paths})
@@ -286,7 +286,7 @@ class Verification:
         recording: Recording,
         at: int | None,
     ) -> Any:
-        """Play an episode, and compare; return the state after some moves, and what followed it."""
+        """Play and compare an episode; return the state after some moves, and the rest of it."""
         entry = entry_of(lambda: self._reset(start[0]))
         self._compare(number, recording[:1], [entry])
         if "raised" in entry:
@@ -304,7 +304,7 @@ class Verification:
         return self.twin.current_obs(), 0.0, False, False, info
 
     def _recording(self, moves: list[Any], length: int, saving: bool = False) -> Recording:
-        """What is seen here, and after each of the moves that the plain environment made."""
+        """The recording of this state and of each move that the plain environment made."""
         recording: Recording = [{"obs": kept(self.twin.current_obs())}]
         for action in moves[: length - 1]:
             recording.append(entry_of(lambda: self._move(action)))  # noqa: B023
@@ -332,7 +332,7 @@ class Verification:
         return state
 
     def _compare(self, number: int, expected: Recording, got: Recording) -> None:
-        """Compare with what the plain environment gave, where the seed decides it."""
+        """Compare with the plain environment, if the seed determines the episode."""
         if self.with_itself:
             got = [entry for entry in got if "raised" in entry]
             expected = [entry for entry in expected if "raised" in entry]
@@ -341,19 +341,19 @@ class Verification:
 
 
 def _only_obs(entry: Entry) -> Entry:
-    """Right after a restore there is an observation, and nothing that led to it."""
+    """Only the observation: right after a restore there is no reward, flag or info."""
     return {name: value for name, value in entry.items() if name == "obs"}
 
 
 def _what_is_large(twin: Any, size: int) -> str:
-    """Which attributes make states large."""
+    """The attributes that make states large, for an error message."""
     parts = attempt(twin._snapshot.sizes)[0] if twin._snapshot is not None else ()
     named = ", ".join(f"{name}: {part / 1e6:.1f} MB" for name, part in (parts or [])[:3])
     return f"a state of {twin!r} has {size / 1e6:.1f} MB{f' ({named})' if named else ''}"
 
 
 def _room(twin: Any, size: int) -> int:
-    """Bytes by which a state may grow: as much as it has now, but for simulations."""
+    """Bytes by which a state may grow: its present size without simulations."""
     simulations = getattr(twin._snapshot, "simulations", None)
     if simulations is None:
         return size
@@ -366,7 +366,7 @@ def _saved_and_films(layers: list[gym.Env]) -> tuple[list[gym.Env], list[gym.Env
 
 
 def mute_films(env: gym.Env) -> None:
-    """Have the films around an environment look away."""
+    """Stop the wrappers around an environment from recording films."""
     for layer in layers_of(env):
         if isinstance(layer, FILMS):
             mute(layer)

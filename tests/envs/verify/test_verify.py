@@ -10,7 +10,7 @@ import pytest
 from gymnasium import spaces
 
 from plangym_lite import NotCloneableError, PlangymEnv, make
-from plangym_lite.envs.verify import verify as certify
+from plangym_lite.envs.verify import verify
 from plangym_lite.testing import check_exact
 from tests.envs.gymnasium.test_env import STACK
 from tests.same import assert_same
@@ -148,12 +148,12 @@ class Fragile(Walk):
 
 @pytest.fixture(autouse=True)
 def _nothing_is_remembered():
-    certify.OUTCOMES.clear()
+    verify.OUTCOMES.clear()
     KEPT.clear()
 
 
 def mechanism(env):
-    return "snapshot" if env._replayed is None else "replay"
+    return env.state_method
 
 
 def test_a_clock_in_view_is_told():
@@ -234,7 +234,7 @@ def test_the_verification_is_short_and_done_once():
 def test_options_are_verified_each():
     for options in ({}, {}, {"frameskip": 2}, {"wrappers": [(gym.wrappers.StickyAction, 0.5)]}):
         make(Walk, **options).close()
-    assert len(certify.OUTCOMES) == 2  # one environment step is like another
+    assert len(verify.OUTCOMES) == 2  # one environment step is like another
 
 
 def test_options_that_are_no_key_are_verified_each_time():
@@ -244,7 +244,7 @@ def test_options_that_are_no_key_are_verified_each_time():
             self.table = table
 
     make(Big, table=np.zeros(3)).close()
-    assert not certify.OUTCOMES
+    assert not verify.OUTCOMES
 
 
 def test_the_verification_leaves_no_trace():
