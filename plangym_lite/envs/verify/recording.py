@@ -9,7 +9,8 @@ from __future__ import annotations
 import pickle
 import types
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,11 +28,15 @@ OUR_KEYS = ("n_step", "dt")  # of infos
 ATOMS = (np.generic, int, float, complex, str, bytes, bool, type(None))
 
 
-class Opaque(NamedTuple):
+@dataclass(frozen=True, repr=False)
+class Opaque:
     """A recorded object: two are equal if they have the same type and the same pickle, if any."""
 
     kind: type
     pickled: bytes | None
+
+    def __repr__(self) -> str:
+        return f"{self.kind.__qualname__} {(self.pickled or b'').hex()[-40:]}"
 
 
 def attempt(function: Callable[[], Any]) -> tuple[Any, str]:

@@ -20,10 +20,13 @@ LARGE = 1 << 16  # bytes
 ATOMS = (int, float, complex, str, bytes, bool, type(None), np.generic)
 
 
-def copy_of(value: Any, large: list[np.ndarray] | None = None) -> Any:
+def copy_of(
+    value: Any, large: list[np.ndarray] | None = None, memo: dict[int, Any] | None = None
+) -> Any:
     """A copy that shares no array, list or dict with ``value``, at any depth.
 
     What cannot be copied is the thing itself. So are large arrays if there is a list for them.
+    ``memo`` has the copies of the dicts and lists that the value is in.
     """
     if isinstance(value, ATOMS):
         return value
@@ -32,14 +35,21 @@ def copy_of(value: Any, large: list[np.ndarray] | None = None) -> Any:
             return value.copy()
         large.append(value)
         return value
+    memo = {} if memo is None else memo
+    if id(value) in memo:  # a value may hold itself
+        return memo[id(value)]
     if type(value) is dict:
-        return {key: copy_of(part, large) for key, part in value.items()}
+        made = memo[id(value)] = {}
+        made.update((key, copy_of(part, large, memo)) for key, part in value.items())
+        return made
     if type(value) is list:
-        return [copy_of(part, large) for part in value]
+        parts = memo[id(value)] = []
+        parts.extend(copy_of(part, large, memo) for part in value)
+        return parts
     if type(value) is tuple:
-        return tuple(copy_of(part, large) for part in value)
+        return tuple(copy_of(part, large, memo) for part in value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(copy_of(part, large) for part in value))
+        return type(value)(*(copy_of(part, large, memo) for part in value))
     try:
         return copy.deepcopy(value)
     except Exception:  # a foreign __deepcopy__ or __reduce__ may raise anything

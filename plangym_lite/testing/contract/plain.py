@@ -17,12 +17,12 @@ from gymnasium import spaces
 from PIL import Image
 
 from plangym_lite.envs.generators.shared import GlobalNumbers
+from plangym_lite.nested import ARRAY_SPACES
 from plangym_lite.testing.contract.keeping import NUMBERS, copy_of
 from plangym_lite.testing.contract.walking import Entry, Move
 
 __all__ = ["LifeEpisodes", "PlainRun", "SuiteTask", "Twin", "record", "twin_of"]
 
-ARRAY_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 PICTURES = ("rgb", "grayscale")
 
 
