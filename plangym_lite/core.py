@@ -8,6 +8,7 @@ process, and :class:`~plangym_lite.vectorization.env.VectorizedEnv`, a local cop
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
@@ -59,6 +60,7 @@ class PlanEnv(ABC):
     return_image: bool = False
 
     _recipe: Recipe
+    _calls: Any  # threads that call it wait for this lock
     _phase: int = NEW
     _spec: BatchSpec | None = None  # None: not known yet
     _has_begun: bool = True  # whether an episode has begun, so that there is a current state
@@ -71,6 +73,7 @@ class PlanEnv(ABC):
                 "PlanEnv: an adapter for a simulator must inherit plangym_lite.SimulatorEnv"
             )
         self = super().__new__(cls)
+        self._calls = threading.RLock()
         self._recipe = Recipe(cls, freeze(args), freeze(kwargs))
         return self
 
@@ -312,8 +315,6 @@ class PlanEnv(ABC):
 
     def _has_state(self) -> bool:
         return self._phase in (READY, BORROWED) and self._has_begun
-
-    # ---- what it is ---------------------------------------------------------------------------
 
     @property
     def name(self) -> str:

@@ -9,6 +9,8 @@
     │   └── StateOutgrownError                 it needs more bytes than an array of states has
     ├── InvalidBatchError (ValueError)         lengths, shapes or dtypes of a batch that do not fit
     ├── InvalidStepError (TypeError, ValueError)  a step or reset returned invalid values
+    ├── ForkedError (RuntimeError)             its workers are another process's
+    ├── ReentrantCallError (RuntimeError)      it was called from inside a call of it
     ├── ClosedError (RuntimeError)             it was closed before this call
     ├── AlreadySteppingError (RuntimeError)    step_async twice, without step_wait
     ├── NotSteppingError (RuntimeError)        step_wait without step_async
@@ -27,6 +29,7 @@ from __future__ import annotations
 __all__ = [
     "AlreadySteppingError",
     "ClosedError",
+    "ForkedError",
     "InvalidBatchError",
     "InvalidStateError",
     "InvalidStepError",
@@ -34,6 +37,7 @@ __all__ = [
     "NotSteppingError",
     "PlangymError",
     "ProtocolError",
+    "ReentrantCallError",
     "RemoteError",
     "StateOutgrownError",
     "UnknownEnvironmentError",
@@ -68,6 +72,14 @@ class InvalidBatchError(PlangymError, ValueError):
 
 class InvalidStepError(PlangymError, TypeError, ValueError):
     """The environment's ``step`` or ``reset`` returned what Gymnasium does not allow."""
+
+
+class ForkedError(PlangymError, RuntimeError):
+    """The workers belong to another process, of which this one was forked."""
+
+
+class ReentrantCallError(PlangymError, RuntimeError):
+    """An environment was called from inside a call of it."""
 
 
 class ClosedError(PlangymError, RuntimeError):

@@ -1,7 +1,6 @@
 """SimulatorEnv: the hooks that an adapter implements, and the loop that runs the rows of a batch.
 
-An adapter for a simulator implements only the hooks. Batches, ``dt``, absorbing terminal states,
-automatic reset, cloning and pickling are implemented here and in
+An adapter for a simulator implements only the hooks. All else is implemented here and in
 :class:`~plangym_lite.core.PlanEnv`, once for every simulator.
 """
 
@@ -15,7 +14,7 @@ from plangym_lite.core import BORROWED, READY, PlanEnv
 from plangym_lite.errors import InvalidStateError, StateOutgrownError
 from plangym_lite.nested import ATOMS, own_info
 from plangym_lite.stable import layout_versions, states_name
-from plangym_lite.system import add_note
+from plangym_lite.system import add_note, one_at_a_time
 from plangym_lite.transitions import (
     BatchSpec,
     Columns,
@@ -69,8 +68,6 @@ class SimulatorEnv(PlanEnv):
         self.autoreset = autoreset
         self.return_image = return_image
         super().__init__(name, delay_setup)
-
-    # ---- what an adapter writes ---------------------------------------------------------------
 
     def build_engine(self) -> None:
         """Make the engine; set ``observation_space`` and ``action_space``; start an episode."""
@@ -156,8 +153,7 @@ class SimulatorEnv(PlanEnv):
         """Whether ``run_batched`` may run whole batches, so that large chunks are faster."""
         return False
 
-    # ---- one environment ----------------------------------------------------------------------
-
+    @one_at_a_time
     def reset(
         self,
         return_state: bool = True,
@@ -172,6 +168,7 @@ class SimulatorEnv(PlanEnv):
         obs = self.observe()
         return (self.get_state(), obs, info) if return_state else (obs, info)
 
+    @one_at_a_time
     def step(
         self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
     ) -> Step | Transition:
@@ -188,6 +185,7 @@ class SimulatorEnv(PlanEnv):
             return Transition(self.get_state(), *step)
         return Step(*step)
 
+    @one_at_a_time
     def get_state(self) -> Any:
         self._restore_current()
         try:
@@ -196,6 +194,7 @@ class SimulatorEnv(PlanEnv):
             self.outgrow()
             return self.save_state()
 
+    @one_at_a_time
     def set_state(self, state: Any) -> None:
         state = check_state(self.batch_spec, state)
         self._begin_at_all()
@@ -213,10 +212,12 @@ class SimulatorEnv(PlanEnv):
         self.action_space.seed(seed)
         return [seed]
 
+    @one_at_a_time
     def observe(self) -> Any:
         self._restore_current()
         return self.current_obs()
 
+    @one_at_a_time
     def get_image(self) -> np.ndarray:
         self._restore_current()
         return self.draw_image()
@@ -243,6 +244,7 @@ class SimulatorEnv(PlanEnv):
             self._spec = BatchSpec(*spaces, shape, dtype, self.is_batched)
         return self._spec
 
+    @one_at_a_time
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
         if timeout is not None:
             raise ValueError("timeout= needs workers: nothing can stop an engine in this process")
@@ -255,6 +257,7 @@ class SimulatorEnv(PlanEnv):
             return self.run_rows(rows, form)
         return pack(spec, out, infos)
 
+    @one_at_a_time
     def draw_images(self, states: Any) -> np.ndarray:
         if len(states) == 0:
             return self.get_image()[None][:0]
@@ -358,11 +361,8 @@ class SimulatorEnv(PlanEnv):
 
     def _complete(self, info: dict[str, Any], dt: int) -> dict[str, Any]:
         """The row's info with ``dt``, copied: the engine may change the values later."""
-        if len(info) > 1:  # more than n_step
-            for value in info.values():
-                if type(value) not in ATOMS:
-                    info = own_info(info)
-                    break
+        if not ATOMS.issuperset(map(type, info.values())):
+            info = own_info(info)
         info["dt"] = dt
         if self.return_image:
             info["rgb"] = self.draw_image()

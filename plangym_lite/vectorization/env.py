@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from plangym_lite.errors import InvalidBatchError, StateOutgrownError
 from plangym_lite.recipe.informed import Informed
 from plangym_lite.recipe.recipe import Recipe, freeze
 from plangym_lite.simulator import SimulatorEnv
+from plangym_lite.system import CallLock, one_at_a_time
 from plangym_lite.transitions import BatchSpec, Form, Rows, Step, Transition
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
@@ -72,6 +75,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self.SINGLETON = getattr(env_class, "SINGLETON", False)  # type: ignore[misc]
         label = name if isinstance(name, str) else getattr(name or env_class, "__name__", None)
         label = label or str(getattr(name, "id", "?"))  # of an EnvSpec
+        self._calls: Any = CallLock(self)
         super().__init__(label, delay_setup)
 
     @abstractmethod
@@ -106,6 +110,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         except BaseException:
             self._batch_env.close()
             raise
+        self.plan_env._calls = self._calls.inner
         self._is_synced = self.plan_env._has_begun
         if self._is_synced:
             self._batch_env.sync_states(self.plan_env.get_state())
@@ -125,6 +130,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         return self.plan_env
 
     @property
+    @one_at_a_time
     def batch_env(self) -> BatchEnv:
         """The workers. Their state is that of the local copy at the last reset or sync."""
         local = self._local
@@ -137,11 +143,16 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     def batch_spec(self) -> BatchSpec:
         spec = self._local.batch_spec
         if spec is not self._spec:
-            self._follow_local()
+            with self._calls:
+                self._follow_local()
         return spec
 
+    @one_at_a_time
     def outgrow(self, quiet: bool = False) -> None:
         """Switch to states of unbounded size, here and in the workers."""
+        self._outgrow(quiet)
+
+    def _outgrow(self, quiet: bool = False) -> None:
         self._local.outgrow(quiet)
         self._follow_local()
 
@@ -171,6 +182,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
             return self._env_recipe.replace(render_mode="rgb_array")
         return self._env_recipe
 
+    @one_at_a_time
     def sync_states(
         self, state: Any = None, blocking: bool = True, timeout: float | None = None
     ) -> None:
@@ -192,12 +204,19 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         return self.batch_spec.is_batched
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
+        deadline = None if timeout is None else time.monotonic() + check_timeout(timeout)
+        self._calls.acquire(timeout)
         try:
+            if deadline is not None:
+                timeout = max(1e-3, deadline - time.monotonic())  # of which some went by in waiting
             return self._batch_env.run(rows, form, timeout)
         except StateOutgrownError:
-            self.outgrow()
+            self._outgrow()
             return self._batch_env.run(rows, form, timeout)
+        finally:
+            self._calls.release()
 
+    @one_at_a_time
     def draw_images(self, states: Any) -> np.ndarray:
         return (self._batch_env if len(states) else self.plan_env).draw_images(states)
 
@@ -213,6 +232,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         return self._local.state_method
 
     @property
+    @one_at_a_time
     def has_ended(self) -> bool:
         return self._local.has_ended
 
@@ -221,6 +241,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         """The local copy's Gymnasium environment."""
         return self._local.gym_env  # type: ignore[attr-defined]
 
+    @one_at_a_time
     def reset(
         self,
         return_state: bool = True,
@@ -235,36 +256,45 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self._sync(state, blocking=timeout is not None, timeout=timeout)
         return (state, obs, info) if return_state else (obs, info)
 
+    @one_at_a_time
     def seed(self, seed: int | None = None) -> list[int | None]:
         return self._local.seed(seed)
 
+    @one_at_a_time
     def step(
         self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
     ) -> Step | Transition:
         return self._local.step(action, state, dt, return_state)
 
+    @one_at_a_time
     def get_state(self) -> Any:
         return self._local.get_state()
 
+    @one_at_a_time
     def set_state(self, state: Any) -> None:
         self._local.set_state(state)
         self._sync(state)
 
+    @one_at_a_time
     def observe(self) -> Any:
         return self._local.observe()
 
+    @one_at_a_time
     def get_image(self) -> np.ndarray:
         return self._local.get_image()
-
-    def render(self) -> Any:
-        return self._local.render()
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Close the local copy, and the workers within ``timeout`` seconds. Idempotent."""
         self._close_timeout = check_timeout(timeout, bounded=True)
+        if not self._calls.is_forked:
+            with suppress(TimeoutError):  # a call that never ends keeps nobody from closing
+                self._calls.acquire(self._close_timeout)
+                self._calls.release()
         super().close()
 
     def close_engine(self) -> None:
+        if self._calls.is_forked:  # the workers are the other process's
+            return
         self._batch_env.close(self._close_timeout)
         self.plan_env.close()
 

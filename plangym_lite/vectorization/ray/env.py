@@ -80,7 +80,7 @@ class RayEnv(VectorizedEnv):
     @property
     def workers(self) -> list[Any]:
         """The actors, as Ray's handles on :class:`RemoteEnv`."""
-        return [worker.actor for worker in self.batch_env]  # type: ignore[attr-defined]
+        return [worker.actor for worker in self.batch_env]
 
     def build_engine(self) -> None:
         self._connection = Connection(self._ray_kwargs)
