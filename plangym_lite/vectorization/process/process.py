@@ -219,7 +219,7 @@ class ExternalProcess(EnvironmentWorker):
         if self._ready is None and not self._closed and self.why_dead is None:
             with suppress(TimeoutError):
                 self.wait_start(0.0)
-        return self._ready is not None
+        return self._ready is not None or self.why_dead is not None
 
     def is_ready(self) -> bool:
         return self.why_dead is not None or self._open().has_unread

@@ -86,7 +86,7 @@ class Worker(ABC):
         raise NotImplementedError(f"{self!r} cannot take chunks by itself")
 
     def is_up(self) -> bool:
-        """Whether its environment is ready, without waiting for it."""
+        """Whether it is past its start, without waiting for that: ready, or dead."""
         return True
 
     @abstractmethod
