@@ -153,7 +153,7 @@ def measure(curve: Curve, seconds: float) -> tuple[str, str, list[tuple[int, flo
         with ExitStack() as stack:
             contender = make(stack)
             rate(contender, seconds / 2)
-            found.append((where, rate(contender, seconds)))
+            found.append((where, rate(contender, seconds)[0]))
     return panel, label, found
 
 

@@ -86,8 +86,8 @@ def run(works: Sequence[Work], options: BenchOptions) -> int:
     missing = {work.needs for work in chosen if not _is_there(work.needs)}
     lines = []
     print(machine())
-    print("| work | reference | ours /s | reference /s | ratio (quartiles) | at least | aim |")
-    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    print("| work | reference | ours /s | reference /s | ratio (quartiles) | at least | aim | CPU us |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
     for work in tqdm(chosen, desc="bench", disable=None, leave=False):
         if work.needs not in missing:
             found = compare(work, options.rounds, options.seconds)
@@ -108,11 +108,11 @@ def describe(work: Work) -> str:
 
 def line_of(work: Work, found: Comparison) -> str:
     """One line of the table."""
-    ours, reference = (f"{_median(side):,.0f}" for side in found)
+    ours, reference = (f"{_median(side):,.0f}" for side in found[:2])
     low, high = found.spread
     goals = ["" if goal is None else f"{goal:.2f}" for goal in (work.at_least, work.aim)]
     ratio = f"**{found.ratio:.2f}** ({low:.2f} to {high:.2f})"
-    cells = work.name, work.reference, ours, reference, ratio, *goals
+    cells = work.name, work.reference, ours, reference, ratio, *goals, f"{found.cpu_us:.1f}"
     return f"| {' | '.join(cells)} |"
 
 
@@ -124,6 +124,7 @@ def entry_of(work: Work, found: Comparison) -> dict[str, Any]:
         "ratio": found.ratio,
         "ours": found.ours,
         "reference_rates": found.reference,
+        "cpu_us": found.cpu_us,
         "at_least": work.at_least,
         "aim": work.aim,
     }

@@ -22,8 +22,10 @@ def table(n: int) -> list[Work]:
     return [
         *(raw(obs, 1, 128, n, 0.93, 0.97) for obs in OBS_TYPES),
         *(raw(obs, 4, 256, n, 0.96, 0.98) for obs in OBS_TYPES),
-        raw("ram", 1, 16, n, 0.85, 0.92),
-        raw("ram", 1, 2, n, 0.70, 0.85),
+        raw("ram", 1, 16, n, 0.88, 0.92),
+        raw("ram", 1, 2, n),
+        raw("ram", 1, 64, n),
+        raw("ram", 1, 1024, n),
         serial_atari(),
         *(with_workers(name, 1, n) for name in (ATARI, CARTPOLE, "FrozenLake-v1")),
         with_workers(CHEETAH, 1, n)._replace(needs="mujoco"),
@@ -36,16 +38,17 @@ def table(n: int) -> list[Work]:
 
 
 def scaling_works(counts: list[int]) -> list[Work]:
-    """Atari against the raw limit with each number of workers, 64 rows for each."""
-    return [raw(obs, 1, 64 * n, n) for obs in ("ram", "rgb") for n in counts]
+    """Atari against the raw limit with each number of workers.
+
+    First 64 rows for each worker; then batches of which the caller itself runs nothing, so that its
+    CPU time is what the batch costs it.
+    """
+    shared = [raw(obs, 1, 64 * n, n) for obs in ("ram", "rgb") for n in counts]
+    return [*shared, *(by_workers(size, n) for n in counts for size in (32, 128, 1024))]
 
 
 def ray_works(counts: list[int]) -> list[Work]:
-    """Actors of a Ray cluster against processes, the same number of them.
-
-    Those on this machine share its memory; with ``False`` their rows travel through Ray, as they do
-    to other nodes.
-    """
+    """Actors of a Ray cluster against processes, the same number of them."""
     return [against_processes(obs, n) for obs in ("ram", "rgb") for n in counts]
 
 
@@ -67,6 +70,17 @@ def raw(obs: str, frames: int, size: int, n: int, at_least: Any = None, aim: Any
         return ours, raw_limit(stack, obs, frames, size, n)
 
     return Work(atari_line(obs, frames, size, n), f"raw limit, {n} processes", make, at_least, aim)
+
+
+def by_workers(size: int, n: int) -> Work:
+    """The same where the caller runs no rows."""
+
+    def make(stack: ExitStack) -> Any:
+        ours = steps(stack, ATARI, size, n, obs_type="ram", use_caller=False)
+        return ours, raw_limit(stack, "ram", 1, size, n)
+
+    name = f"{atari_line('ram', 1, size, n)}, use_caller=False"
+    return Work(name, f"raw limit, {n} processes", make)
 
 
 def serial_atari() -> Work:

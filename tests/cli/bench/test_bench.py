@@ -1,6 +1,7 @@
 """The benchmark measures what it says: both sides do their units, in turns."""
 
 import json
+import time
 from contextlib import ExitStack
 
 import numpy as np
@@ -15,10 +16,11 @@ from plangym_lite.cli.main import main
 
 
 def test_ratios_are_medians_of_rounds():
-    found = Comparison([1.0, 2.0, 9.0], [2.0, 2.0, 2.0])
+    found = Comparison([1.0, 2.0, 9.0], [2.0, 2.0, 2.0], [3e-6, 1e-6, 2e-6])
     assert found.ratios == [0.5, 1.0, 4.5]
     assert found.ratio == 1.0
     assert found.spread == (0.75, 2.75)
+    assert found.cpu_us == 2.0
 
 
 def test_both_sides_take_turns():
@@ -34,11 +36,21 @@ def test_both_sides_take_turns():
     work = Work("work", "other", lambda stack: (contender("a", 4), contender("b", 2)))
     found = compare(work, rounds=4, seconds=0.0)
     assert "".join(turns) == "ab" + "ba" + "ab" + "ba" + "ab"  # the first pair does not count
-    assert len(found.ours) == len(found.reference) == 4
+    assert len(found.ours) == len(found.reference) == len(found.cpu) == 4
 
 
 def test_a_rate_is_units_by_seconds():
-    assert 50 < rate(lambda: __import__("time").sleep(0.01) or 1, 0.1) <= 100
+    speed, cpu = rate(lambda: time.sleep(0.01) or 1, 0.1)
+    assert 50 < speed <= 100
+    assert cpu < 0.005  # sleep takes none
+    end = time.process_time() + 0.02
+
+    def burn():
+        while time.process_time() < end:
+            pass
+        return 1
+
+    assert rate(burn, 0.0)[1] > 0.01
 
 
 @pytest.mark.parametrize("obs_type", ["ram", "rgb", "grayscale"])
