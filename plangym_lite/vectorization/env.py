@@ -204,11 +204,12 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         return self.batch_spec.is_batched
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
-        deadline = None if timeout is None else time.monotonic() + check_timeout(timeout)
+        timeout, began = check_timeout(timeout), time.monotonic()
         self._calls.acquire(timeout)
         try:
-            if deadline is not None:
-                timeout = max(1e-3, deadline - time.monotonic())  # of which some went by in waiting
+            waited = time.monotonic() - began
+            if timeout is not None and waited > 1e-2:
+                timeout = max(1e-3, timeout - waited)
             return self._batch_env.run(rows, form, timeout)
         except StateOutgrownError:
             self._outgrow()

@@ -114,7 +114,7 @@ class EmulatorInterface(types.SimpleNamespace):
         return self.emulator.sticky if key == STICKY else self.emulator.ale.getFloat(key)
 
     def _refuse_generators(self, included: bool) -> None:
-        if included and self.emulator.sticky:
+        if included and self.emulator.has_generator:
             raise NotCloneableError(
                 "a wrapper clones the generator of sticky actions with ale-py's own states"
             )
