@@ -7,11 +7,12 @@
     ├── NotCloneableError                      this environment's state cannot be saved exactly
     ├── InvalidStateError (ValueError)         not a state of this environment
     │   └── StateOutgrownError                 it needs more bytes than an array of states has
-    ├── InvalidBatchError (ValueError)         lengths, shapes or dtypes of a batch that do not fit
+    ├── InvalidBatchError (TypeError, ValueError)  lengths, shapes or dtypes of a batch do not fit
+    ├── SpacesDifferError (RuntimeError, ValueError)  environments that do not fit each other
     ├── InvalidStepError (TypeError, ValueError)  an environment answered what is no step
     ├── ClosedError (RuntimeError)             you closed it
-    ├── AlreadySteppingError (RuntimeError)    a step was begun and its result not yet taken
-    ├── NotSteppingError (RuntimeError)        no step was begun whose result could be taken
+    ├── AlreadySteppingError (RuntimeError)    a call was begun and its result not yet taken
+    ├── NotSteppingError (RuntimeError)        no call was begun whose result could be taken
     └── WorkerError (RuntimeError)
         ├── WorkerDiedError                    it broke: the process is gone
         ├── ProtocolError                      our bug: a message nobody understands
@@ -19,10 +20,14 @@
 
 An error that the environment itself raises arrives as itself; its ``__cause__`` is a
 :class:`RemoteError` that prints the child's traceback. A wait that takes too long ends in the
-built-in :class:`TimeoutError`.
+built-in :class:`TimeoutError`. ``ClosedError``, ``AlreadySteppingError`` and ``NotSteppingError``
+are also ``ClosedEnvironmentError``, ``AlreadyPendingCallError`` and ``NoAsyncCallError`` of
+:mod:`gymnasium.error`.
 """
 
 from __future__ import annotations
+
+from gymnasium import error as gymnasium_error
 
 __all__ = [
     "AlreadySteppingError",
@@ -35,6 +40,7 @@ __all__ = [
     "PlangymError",
     "ProtocolError",
     "RemoteError",
+    "SpacesDifferError",
     "StateOutgrownError",
     "UnknownEnvironmentError",
     "WorkerDiedError",
@@ -62,24 +68,36 @@ class StateOutgrownError(InvalidStateError):
     """A state needs more bytes than states were given. Environments deal with it themselves."""
 
 
-class InvalidBatchError(PlangymError, ValueError):
+class InvalidBatchError(PlangymError, TypeError, ValueError):
     """The actions, states or dt of a batch do not fit each other or the environment."""
+
+
+class SpacesDifferError(PlangymError, RuntimeError, ValueError):
+    """Environments that shall be stepped side by side have different spaces or states."""
 
 
 class InvalidStepError(PlangymError, TypeError, ValueError):
     """The environment's ``step`` or ``reset`` gave what Gymnasium's interface does not allow."""
 
 
-class ClosedError(PlangymError, RuntimeError):
+class ClosedError(PlangymError, RuntimeError, gymnasium_error.ClosedEnvironmentError):
     """The environment or worker was closed before this call."""
 
 
-class AlreadySteppingError(PlangymError, RuntimeError):
-    """A step is under way: take its result with ``step_wait`` first."""
+class AlreadySteppingError(PlangymError, RuntimeError, gymnasium_error.AlreadyPendingCallError):
+    """A step, reset or call is under way: take its result first; ``name`` says which it is."""
+
+    def __init__(self, message: str = "", name: str = "step") -> None:
+        RuntimeError.__init__(self, message)
+        self.name = name
 
 
-class NotSteppingError(PlangymError, RuntimeError):
-    """No step is under way: begin one with ``step_async`` first."""
+class NotSteppingError(PlangymError, RuntimeError, gymnasium_error.NoAsyncCallError):
+    """No step, reset or call, ``name``, is under way: begin one first."""
+
+    def __init__(self, message: str = "", name: str = "step") -> None:
+        RuntimeError.__init__(self, message)
+        self.name = name
 
 
 class WorkerError(PlangymError, RuntimeError):
@@ -95,11 +113,11 @@ class ProtocolError(WorkerError):
 
 
 class RemoteError(WorkerError):
-    """The text of a traceback in another process.
+    """What was raised in another process, and its traceback there.
 
     It is the ``__cause__`` of the error that travelled, and is raised itself when the
     original error could not be pickled.
     """
 
     def __str__(self) -> str:
-        return "\n" + "".join(str(arg) for arg in self.args)
+        return "".join(str(arg) for arg in self.args)

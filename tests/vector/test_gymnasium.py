@@ -208,7 +208,7 @@ def test_memory_of_images_is_used_again():
             assert not held.flags.owndata
         del held
         gc.collect()
-        assert len(env.seats._pool.blocks) <= 3
+        assert len(env.group._pool.blocks) <= 3
 
 
 @pytest.mark.parametrize(
