@@ -13,6 +13,7 @@
     ├── ClosedError (RuntimeError)             you closed it
     ├── AlreadySteppingError (RuntimeError)    a call was begun and its result not yet taken
     ├── NotSteppingError (RuntimeError)        no call was begun whose result could be taken
+    ├── AnswerTimeoutError (TimeoutError)      environments have not answered in time; ask again
     └── WorkerError (RuntimeError)
         ├── WorkerDiedError                    it broke: the process is gone
         ├── ProtocolError                      our bug: a message nobody understands
@@ -22,15 +23,18 @@ An error that the environment itself raises arrives as itself; its ``__cause__``
 :class:`RemoteError` that prints the child's traceback. A wait that takes too long ends in the
 built-in :class:`TimeoutError`. ``ClosedError``, ``AlreadySteppingError`` and ``NotSteppingError``
 are also ``ClosedEnvironmentError``, ``AlreadyPendingCallError`` and ``NoAsyncCallError`` of
-:mod:`gymnasium.error`.
+:mod:`gymnasium.error`, and ``AnswerTimeoutError`` is ``multiprocessing.TimeoutError``, as there.
 """
 
 from __future__ import annotations
+
+import multiprocessing
 
 from gymnasium import error as gymnasium_error
 
 __all__ = [
     "AlreadySteppingError",
+    "AnswerTimeoutError",
     "ClosedError",
     "InvalidBatchError",
     "InvalidStateError",
@@ -98,6 +102,10 @@ class NotSteppingError(PlangymError, RuntimeError, gymnasium_error.NoAsyncCallEr
     def __init__(self, message: str = "", name: str = "step") -> None:
         RuntimeError.__init__(self, message)
         self.name = name
+
+
+class AnswerTimeoutError(PlangymError, multiprocessing.TimeoutError, TimeoutError):
+    """Environments of a vector environment have not answered in time; they go on."""
 
 
 class WorkerError(PlangymError, RuntimeError):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from plangym_lite.engine import add_note
 from plangym_lite.errors import (
     AlreadySteppingError,
+    AnswerTimeoutError,
     ClosedError,
     NotSteppingError,
     WorkerDiedError,
@@ -93,7 +94,7 @@ class Calls:
                 errors.append(self.lost[index])
             except Exception as error:
                 if isinstance(error, TimeoutError) and not promise.done():
-                    raise TimeoutError(
+                    raise AnswerTimeoutError(
                         f"environment {index} has not answered within {timeout} s"
                     ) from None
                 add_note(error, f"in environment {index}")

@@ -13,8 +13,8 @@ __all__ = [
     "chosen_numbers",
     "columns_of_numbers",
     "refuse_own",
+    "reset_arguments",
     "seeds_of",
-    "split_mask",
 ]
 
 PLAIN_NUMBERS = (int, float, bool)
@@ -65,7 +65,21 @@ def _integer(seed: Any) -> int:
         raise TypeError(f"a seed must be an integer, got {seed!r}") from None
 
 
-def split_mask(
+def reset_arguments(
+    seed: Seeds, options: dict[str, Any] | None, count: int
+) -> tuple[list[int | None], dict[str, Any] | None, np.ndarray | None]:
+    """A seed for each of ``count`` environments, the options, and which are to be reset.
+
+    Raises:
+        ValueError: not one seed for each, or a mask that fits no environments.
+    """
+    seeds = seeds_of(seed, count)
+    if len(seeds) != count:
+        raise ValueError(f"{len(seeds)} seeds for {count} environments")
+    return seeds, *_split_mask(options, count)
+
+
+def _split_mask(
     options: dict[str, Any] | None, num_envs: int
 ) -> tuple[dict[str, Any] | None, np.ndarray | None]:
     """The options without ``"reset_mask"``, and that."""

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.errors import (
+    AnswerTimeoutError,
     InvalidBatchError,
     WorkerDiedError,
 )
@@ -259,7 +260,7 @@ class EnvGroup:
         except TimeoutError as error:
             late = self._leave_hung(range(len(self))) if self.calls.pending is not None else []
             if late:
-                raise TimeoutError(
+                raise AnswerTimeoutError(
                     f"environments {late} were not reset within {timeout:g} s: fresh ones are there"
                 ) from None
             raise error
@@ -277,7 +278,7 @@ class EnvGroup:
         late = self.calls.pending.late
         kept = sorted(set(late) - set(replaceable))
         if kept:
-            raise TimeoutError(f"environments {kept} have not answered: reset them, too")
+            raise AnswerTimeoutError(f"environments {kept} have not answered: reset them, too")
         for index, promise in self.calls.pending.promises.items():
             if index in late:
                 self.workers[index].replace()

@@ -19,8 +19,8 @@ from plangym_lite.vector.conversion import (
     Seeds,
     columns_of_numbers,
     refuse_own,
+    reset_arguments,
     seeds_of,
-    split_mask,
 )
 from plangym_lite.vector.env_group import EnvGroup
 from plangym_lite.vector.spaces import ObservationMode, batched_spaces, check_mode
@@ -154,7 +154,7 @@ class GroupVectorEnv(VectorEnv):
         Raises:
             TimeoutError: a reset took longer, or an environment hangs that is not to be reset.
         """
-        seeds, options, chosen = self._reset_arguments(seed, options)
+        seeds, options, chosen = reset_arguments(seed, options, self.num_envs)
         answer = self.group.reset(seeds, [options] * self.num_envs, chosen, timeout)
         return self._began(answer, chosen)
 
@@ -165,7 +165,7 @@ class GroupVectorEnv(VectorEnv):
             AlreadySteppingError: a step, reset or call is under way.
         """
         self.group.calls.check_idle("reset_async")
-        seeds, options, self._chosen = self._reset_arguments(seed, options)
+        seeds, options, self._chosen = reset_arguments(seed, options, self.num_envs)
         self.group.begin_reset(seeds, [options] * self.num_envs, self._chosen)
 
     def reset_wait(self, timeout: float | None = None) -> tuple[Any, dict[str, Any]]:
@@ -176,14 +176,6 @@ class GroupVectorEnv(VectorEnv):
             TimeoutError: not within ``timeout`` seconds; it goes on, and can be awaited.
         """
         return self._began(self.group.calls.end("reset", timeout), self._chosen)
-
-    def _reset_arguments(
-        self, seed: Seeds, options: dict[str, Any] | None
-    ) -> tuple[list[int | None], dict[str, Any] | None, np.ndarray | None]:
-        seeds = seeds_of(seed, self.num_envs)
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
-        return seeds, *split_mask(options, self.num_envs)
 
     def _began(self, answer: Any, chosen: np.ndarray | None) -> tuple[Any, dict[str, Any]]:
         observs, infos = answer
@@ -236,21 +228,12 @@ class GroupVectorEnv(VectorEnv):
         return tuple(self.group.ask("call", name, args, kwargs))
 
     def call_async(self, name: str, *args: Any, **kwargs: Any) -> None:
-        """Begin what :meth:`call` does; :meth:`call_wait` takes its result.
-
-        Raises:
-            AlreadySteppingError: a step, reset or call is under way.
-        """
+        """Begin what :meth:`call` does; :meth:`call_wait` takes its result."""
         refuse_own(name)
         self.group.begin_call("call", [(name, args, kwargs)] * self.num_envs)
 
     def call_wait(self, timeout: float | None = None) -> tuple[Any, ...]:
-        """The result of :meth:`call_async`.
-
-        Raises:
-            NotSteppingError: no call is under way.
-            TimeoutError: not within ``timeout`` seconds; it goes on, and can be awaited.
-        """
+        """The result of :meth:`call_async`; errors as of :meth:`reset_wait`."""
         return tuple(self.group.calls.end("call", timeout))
 
     def has_attr(self, name: str) -> bool:
@@ -317,14 +300,13 @@ class GroupVectorEnv(VectorEnv):
 
     def close_extras(self, timeout: float = CLOSE_TIMEOUT, terminate: bool = False) -> None:
         """Close every environment; with ``terminate=True`` without waiting for them."""
-        if "group" in vars(self):
-            pending = self.group.calls.pending
-            if pending is not None and pending.is_wanted:
-                logger.warn(
-                    f"Calling `close` while waiting for a pending call to `{pending.name}` to "
-                    "complete."
-                )
-            self.group.close(0.0 if terminate else timeout)
+        if "group" not in vars(self):
+            return
+        call = self.group.calls.pending
+        self.group.close(0.0 if terminate else timeout)
+        if call is not None and call.is_wanted:
+            what = f"a pending call to `{call.name}`"
+            logger.warn(f"Calling `close` while waiting for {what} to complete.")
 
     def __enter__(self) -> Any:
         return self
@@ -349,11 +331,12 @@ class SubprocVectorEnv(GroupVectorEnv):
         shared_limit: bytes of shared memory; the default is a quarter of the memory.
         shared_memory: accepted for Gymnasium's sake, and so is ``copy``: what has a fixed size
             crosses in shared memory, and observations are always yours.
+        env_fns: Gymnasium's name of ``env_factories``.
     """
 
     def __init__(
         self,
-        env_factories: Sequence[Factory],
+        env_factories: Sequence[Factory] = (),
         logging_prefix: str | None = None,
         start_method: str | None = None,
         *,
@@ -364,11 +347,12 @@ class SubprocVectorEnv(GroupVectorEnv):
         shared_limit: int | None = None,
         shared_memory: bool = True,
         copy: bool = True,
+        env_fns: Sequence[Factory] = (),
     ) -> None:
         mode = AutoresetMode(autoreset_mode)
         check_mode(observation_mode)
         workers = start_processes(
-            worker_recipes(env_factories, mode),
+            worker_recipes(env_factories or env_fns, mode),
             start_method=start_method,
             serially=start_serially,
             timeout=start_timeout,
@@ -384,23 +368,26 @@ class SequentialVectorEnv(GroupVectorEnv):
         logging_prefix: likewise.
         autoreset_mode: likewise.
         observation_mode: likewise.
-        copy: accepted for Gymnasium's sake: observations are always yours.
+        copy: likewise, and so is ``env_fns``.
     """
 
     def __init__(
         self,
-        env_factories: Sequence[Factory],
+        env_factories: Sequence[Factory] = (),
         logging_prefix: str | None = None,
         *,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         observation_mode: ObservationMode = "same",
         copy: bool = True,
+        env_fns: Sequence[Factory] = (),
     ) -> None:
         mode = AutoresetMode(autoreset_mode)
         check_mode(observation_mode)
         workers: list[Worker] = []
         try:
-            workers.extend(InlineWorker(recipe) for recipe in worker_recipes(env_factories, mode))
+            workers.extend(
+                InlineWorker(recipe) for recipe in worker_recipes(env_factories or env_fns, mode)
+            )
         except BaseException:
             close_all(workers)
             raise

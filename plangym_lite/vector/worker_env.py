@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode
 
 from plangym_lite.answers import as_info, as_reward, no_step, split_reset
 from plangym_lite.core import PlanEnv
-from plangym_lite.nested import copy_element, fit_element, own_info
+from plangym_lite.nested import copy_element, fit_element, own_copy, own_info
 from plangym_lite.recipe.plain import PlainEpisode, states_of
 from plangym_lite.recipe.recipe import Recipe
 from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row
@@ -64,7 +64,8 @@ class WorkerEnv:
         self._mode = mode
         self._factory = factory
         self._plan_env: PlanEnv | None = env.unwrapped if isinstance(env, PlanEnv) else None
-        self._obs: Any = None  # the last one of a plain environment
+        self._obs: Any = None  # the last one of a plain environment, as its space has it
+        self._raw_obs: Any = None  # and as it was given
         self._flags = (False, False)  # terminated, truncated, of a plain environment
         self._states: Any = None  # of a plain environment, once they were asked for
         self._so_far: PlainEpisode | None = None  # the episode, until then
@@ -131,7 +132,7 @@ class WorkerEnv:
             return info
         rewards = self.ask("get_actor_rewards")
         self._last_rewards = None if rewards is None else np.array(rewards)
-        last = copy_element(self.observation_space, self.observe())
+        last = self._own_obs()
         obs, reset_info = self._begin_episode(None, None)
         write_row(out.observs, 0, obs)
         return {"final_info": info, "final_obs": last, **reset_info}
@@ -145,6 +146,7 @@ class WorkerEnv:
             obs, reward, terminated, truncated, info = answer
         except (TypeError, ValueError):
             raise no_step(answer, env) from None
+        self._raw_obs = obs
         self._obs = fit_element(self.observation_space, obs)
         self._flags = bool(terminated), bool(truncated)
         self._ended = any(self._flags)
@@ -178,6 +180,12 @@ class WorkerEnv:
     def keep_seeds(self, seeds: Sequence[int | None]) -> None:
         """Seeds for the episodes to come, one after another and over again."""
         self._seeds, self._episode = tuple(seeds), 0
+
+    def _own_obs(self) -> Any:
+        """The current observation, to keep; that of a plain environment as it gave it."""
+        if self._plan_env is None:
+            return own_copy(self._raw_obs)
+        return copy_element(self.observation_space, self._plan_env.observe())
 
     def observe(self) -> Any:
         """The current observation."""

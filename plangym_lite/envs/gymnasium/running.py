@@ -52,7 +52,7 @@ class RunningStates:
                 f"{adapter.__name__} steps {type(env.unwrapped).__name__} itself: let the factory "
                 "return plangym_lite.make(...) of it"
             )
-        verified = adapter(factory, render_mode=None)
+        verified = adapter(factory, **_options_of(adapter))
         if verified._changes_stack or verified._replayed is not None or verified._owns_globals:
             try:
                 _repeat(verified, episode)
@@ -127,9 +127,14 @@ class RunningStates:
         return self._adapter._snapshot._anchors
 
 
+def _options_of(adapter: type[PlangymEnv]) -> dict[str, Any]:
+    """Nothing is drawn that the factory does not ask for, but where pictures are observations."""
+    return {"render_mode": None} if adapter.DEFAULT_OBS_TYPE == "coords" else {}
+
+
 def _adopted(verified: Any, factory: Callable[[], Any], env: Any) -> Any:
     """An adapter around the running environment, which stays where it is."""
-    adapter = type(verified)(factory, delay_setup=True, render_mode=None)
+    adapter = type(verified)(factory, delay_setup=True, **_options_of(type(verified)))
     adapter._findings = verified.findings()
     adapter._probed = getattr(verified, "_probed", None)
     adapter._adopt(env)
