@@ -157,7 +157,7 @@ def test_an_environment_that_must_be_replaced_and_was_changed():
     with SequentialVectorEnv([FACTORIES["LunarLander"]]) as env:
         env.set_attr("wind_power", 3.0)
         env.reset(seed=1)
-        with pytest.raises(NotCloneableError, match="'wind_power'.*factory"):
+        with pytest.raises(NotCloneableError, match=r"'wind_power'.*factory"):
             env.get_state()
         env.step(np.array([1]))
 
