@@ -55,6 +55,8 @@ def seeds_of(seeds: Seeds, count: int) -> list[int | None]:
         seeds = seeds.tolist()
     if isinstance(seeds, (int, np.integer)):
         return [int(seeds) + index for index in range(count)]
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        raise TypeError(f"a seed must be an integer, got {seeds!r}")
     return [None if seed is None else _integer(seed) for seed in seeds]
 
 
