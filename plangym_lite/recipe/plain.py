@@ -31,9 +31,7 @@ class PlainEpisode:
 
     def __init__(self, env: Any, seed: int | None, options: dict[str, Any] | None) -> None:
         self.seed, self.options = seed, options
-        self.generator = _generator_of(env) if seed is None else None
-        if self.generator is not None and _is_fresh(self.generator, env):
-            self.seed = env.unwrapped.np_random_seed  # the same as if it was reset with it
+        self._drawn_from = _generator_of(env) if seed is None else None
         self.actions: list[Any] = []
         self.is_whole = True  # whether all actions are in it
         self.obs: Any = None  # the last observation
@@ -46,22 +44,35 @@ class PlainEpisode:
         if len(self.actions) >= MOST_ACTIONS:
             self.is_whole, self.actions = False, []
         if self.is_whole:
-            self.actions.append(copy.deepcopy(action))
+            is_number = isinstance(action, np.generic)  # which nobody can change
+            self.actions.append(action if is_number else copy.deepcopy(action))
+
+    def put_generator(self, env: Any) -> int | None:
+        """Prepare another environment for the reset; return the seed that it takes.
+
+        A generator that nothing was drawn from is the same as the seed that it was made of.
+        """
+        if self._drawn_from is None:
+            return self.seed
+        kind, state, seed = self._drawn_from
+        if isinstance(seed, int) and seed >= 0:
+            fresh = np_random(seed)[0].bit_generator
+            if type(fresh) is kind and fresh.state == state:
+                return seed
+        bits = kind()
+        bits.state = state
+        env.unwrapped.np_random = np.random.Generator(bits)
+        return None
 
 
 def _generator_of(env: Any) -> Any:
-    """The generator that an unseeded reset will draw from, as it is now."""
+    """The generator that an unseeded reset will draw from: class, state and seed."""
     base = getattr(env, "unwrapped", env)
     generator = base.np_random if isinstance(base, gym.Env) else None
-    return copy.deepcopy(generator) if isinstance(generator, np.random.Generator) else None
-
-
-def _is_fresh(generator: np.random.Generator, env: Any) -> bool:
-    """Whether nothing was drawn from it since it was seeded."""
-    seed = env.unwrapped.np_random_seed
-    if not isinstance(seed, int) or seed < 0:
-        return False
-    return np_random(seed)[0].bit_generator.state == generator.bit_generator.state
+    if not isinstance(generator, np.random.Generator):
+        return None
+    bits = generator.bit_generator
+    return type(bits), bits.state, base.np_random_seed
 
 
 def provide_states(function: Callable[..., Any]) -> None:

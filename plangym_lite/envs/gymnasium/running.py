@@ -178,10 +178,9 @@ def _repeat(adapter: Any, episode: PlainEpisode | None) -> None:
             "first time: ask for a state soon after reset"
         )
     env = adapter._gym_env
-    if episode.seed is None and episode.generator is not None and adapter._replayed is None:
-        env.unwrapped.np_random = copy.deepcopy(episode.generator)
+    seed = episode.put_generator(env)
     adapter._has_begun, adapter._ended = True, RUNNING
-    obs, _ = env.reset(seed=episode.seed, options=episode.options)
+    obs, _ = env.reset(seed=seed, options=episode.options)
     rewards, flags = 0.0, (False, False)
     for action in episode.actions:
         obs, reward, *ends, _ = env.step(action)
