@@ -117,7 +117,7 @@ class WorkerEnv:
     # ---- episodes -----------------------------------------------------------------------------
 
     def make_transitions(self, rows: Rows, out: Columns) -> list[dict[str, Any]]:
-        """Run the one row that is given from where the environment stands."""
+        """Run the one row that is given from the current state of the environment."""
         self._last_rewards = None
         if not self._ended:
             return [self._step(rows.actions[0], out)]

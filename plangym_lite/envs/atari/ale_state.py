@@ -1,7 +1,7 @@
 """Console: what an Atari console of ale-py is made of, byte by byte.
 
 What ale-py calls a state is 7.7 KB, of which 6.7 KB are the text of a random generator that only a
-console reset ever reads. The other kilobyte is the *core*: ale-py restores it as it stands, several
+console reset ever reads. The other kilobyte is the *core*: ale-py restores it unchanged, several
 times quicker than the whole.
 
 One thing is in no state of ale-py (0.12.1): whether the picture chip was stopped half way through a

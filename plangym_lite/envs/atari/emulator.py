@@ -86,10 +86,10 @@ class Emulator(Console):
 
     def reload(self) -> None:
         """Learn what there is to know of a game that was just loaded anew."""
-        self.forget()
+        self.invalidate()
         self._reload_generators()
 
-    def forget(self, pasts: bool = False) -> None:
+    def invalidate(self, pasts: bool = False) -> None:
         """The console was moved by somebody else; with ``pasts``, to another moment."""
         self._core = self._loaded = self._held = None
         self._calm = 0

@@ -15,7 +15,7 @@ EMPTY = bytes(PAST.size)
 
 
 class Past(NamedTuple):
-    """A moment before this one, and what was done then, as it stands in a state."""
+    """A moment before this one, and what was done then, as a state holds it."""
 
     core: bytes
     entry: bytes  # a PAST

@@ -11,7 +11,7 @@
                       RESULT  value                     of the request with this id
                       EXCEPTION  (error, traceback)     of the request with this id
 
-The id of a request stands on its reply, so that no reply can answer another question.
+A reply carries the id of its request, so that no reply can answer another one.
 """
 
 from __future__ import annotations
