@@ -18,7 +18,7 @@ from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.system import CallLock, one_at_a_time
 from plangym_lite.transitions import BatchSpec, Form, Rows, Step, Transition
 from plangym_lite.validation import check_timeout
-from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
+from plangym_lite.vectorization.dispatch.batch_env import BatchEnv, Stats
 from plangym_lite.vectorization.dispatch.splitting import split_similar_chunks
 from plangym_lite.vectorization.worker.proxy import HasSpecs
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT
@@ -220,6 +220,12 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     @one_at_a_time
     def draw_images(self, states: Any) -> np.ndarray:
         return (self._batch_env if len(states) else self.plan_env).draw_images(states)
+
+    @property
+    def stats(self) -> Stats:
+        """Batches, rows, frames and seconds so far, and what was lost and done again."""
+        self._local  # noqa: B018  # built at the first access
+        return self._batch_env.stats
 
     # ---- methods of the local copy ------------------------------------------------------------
 
