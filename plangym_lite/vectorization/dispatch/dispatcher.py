@@ -132,7 +132,8 @@ class Dispatcher:
                 self._ring(batch, index, 1)
         if not batch.takers:  # none is up: wait for one
             batch.takers = [*indices[:n_wanted]]
-        if not self._all_take or not any(self._in_flight):
+        takes_all = self._all_take and batch.block.is_shared
+        if not takes_all or not any(self._in_flight):
             for index in batch.takers:  # a second chunk, where chunks are given
                 self._ring(batch, index)
 
@@ -145,7 +146,7 @@ class Dispatcher:
         """Have a worker take chunks, or give it some, so that it has ``ahead`` of them."""
         worker, sent = self._workers[index], self._in_flight[index]
         try:
-            if self._takes[index]:
+            if self._takes[index] and batch.block.is_shared:
                 if len(sent) >= AHEAD:
                     return  # it is slow to wake up, and will be rung again when it answers
                 promise = worker.take_chunks(batch.block, self._queue, index)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from plangym_lite.transitions import BatchSpec
 from plangym_lite.vectorization.memory import blocks as shared
+from plangym_lite.vectorization.memory.arenas import Arena
 from plangym_lite.vectorization.memory.blocks import Block, BlockPool
 from plangym_lite.vectorization.memory.layout import Layout
 
@@ -91,11 +92,12 @@ def test_block_is_not_reused_while_a_call_writes_into_it(pool):
 
 def test_what_is_written_on_one_side_is_read_on_the_other():
     ours = Block(Layout(SPEC, 8))
-    theirs = Block(Layout(SPEC, 8), os.dup(ours.fd), ours.number)
-    theirs.drop()
+    arena = Arena(ours.arena.nbytes, os.dup(ours.arena.fd))
+    theirs = Block(Layout(SPEC, 8), arena, ours.offset, ours.number)
+    arena.close()
     theirs.columns.out.observs[3] = 77
     images = ours.lease()
-    ours.drop()
+    ours.arena.close()
     assert (images[3] == 77).all()
     assert (images[2] == 0).all()
 
@@ -121,7 +123,7 @@ def test_free_blocks_make_room_for_one_of_another_size():
     pool.on_drop.append(dropped.append)
     small, _ = pool.acquire(8)
     number = small.number
-    large, _ = pool.acquire(40)
+    large, _ = pool.acquire(48)
     assert dropped == [number]
     assert pool.blocks == [large]
     pool.close()
@@ -156,7 +158,6 @@ def test_without_memfd_a_file_on_disk_does(monkeypatch):
     assert not {name for name in set(os.listdir(tempfile.gettempdir())) - folder if "lite" in name}
     block.lease()[:] = 5
     assert (block.columns.out.observs == 5).all()
-    block.drop()
 
 
 def test_no_memory_and_no_disk(monkeypatch):
