@@ -222,7 +222,7 @@ class BlockPool:
         free.sort(key=lambda block: block.last_used)
         while free and (len(free) >= SPARE_BLOCKS or not self._has_room(layout.nbytes)):
             self._drop(free.pop(0))
-        roomy = self._has_room(2 * layout.nbytes) or not self.blocks
+        roomy = self._has_room(2 * layout.nbytes) or not (self._idle or self._held)
         with interrupts_held():  # half a block would never be closed
             block = self._place(layout)
             if block is None:
