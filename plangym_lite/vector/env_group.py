@@ -86,7 +86,7 @@ class EnvGroup:
         stateless = dataclasses.replace(self.spec, state_shape=shape, state_dtype=dtype)
         self._row_spec: BatchSpec = stateless
         self.takes_arrays = has_only_arrays(self.spec.action_space)
-        self._pool = BlockPool(stateless, shared_limit)
+        self._pool = BlockPool(stateless, shared_limit, rounds_up=False)
         self._pool.on_drop = [worker.detach for worker in self.workers]
         self._filler = np.zeros((len(self), *shape), dtype), np.ones(len(self), np.int64)
         self._seeds: list[list[int | None]] | None = None

@@ -191,6 +191,7 @@ class BatchEnv:
             results, error = run(block, rows, chunks, *how)
         except BaseException:  # an interrupt, say: rows that nobody waits for may yet be written
             self._unfinished = self._dispatcher.interrupt()
+            block.outstanding += self._unfinished.values()
             self._pool.discard(block)
             raise
         finally:

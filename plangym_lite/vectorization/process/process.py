@@ -21,14 +21,17 @@ from typing import Any
 
 from plangym_lite.errors import ClosedError, WorkerDiedError
 from plangym_lite.recipe.parcel import Parcel, dumps, names_of_main
+from plangym_lite.transitions import Columns
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.memory.blocks import Block
+from plangym_lite.vectorization.memory.chunks import Chunk
+from plangym_lite.vectorization.memory.layout import pickled_leaves, put_columns
 from plangym_lite.vectorization.memory.queue import ChunkQueue
 from plangym_lite.vectorization.process import server
 from plangym_lite.vectorization.process.launch import Child, default_start_method
-from plangym_lite.vectorization.worker.attachments import DETACH, ROWS, Attachments
+from plangym_lite.vectorization.worker.attachments import DETACH, ROWS, SENT_ROWS, Attachments
 from plangym_lite.vectorization.worker.channel import Channel, ChannelClosedError, LateError
-from plangym_lite.vectorization.worker.handler import public
+from plangym_lite.vectorization.worker.handler import RowsResult, public
 from plangym_lite.vectorization.worker.messages import Message, dump, load, load_error
 from plangym_lite.vectorization.worker.proxy import EnvironmentWorker
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise, unknown
@@ -43,7 +46,7 @@ class ProcessPromise(Promise):
 
     def __init__(self, process: Any, request: int) -> None:
         self._process = process
-        self._request = request
+        self.request = request
         self.kind: int | None = None
         self.payload: bytes | None = b""
         self._value: Any = None
@@ -74,7 +77,29 @@ class ProcessPromise(Promise):
     def _is_awaited(self) -> bool:
         """Whether an answer may still come."""
         process = self._process
-        return process.why_dead is None and process.waiting.get(self._request) is self
+        return process.why_dead is None and process.waiting.get(self.request) is self
+
+
+class SentRows(Promise):
+    """Rows of a block that is not shared: inputs and results travel in messages.
+
+    Args:
+        promise: of the results.
+        block: that they are written into.
+        chunk: the rows.
+    """
+
+    def __init__(self, promise: Promise, block: Block, chunk: Chunk) -> None:
+        self._promise, self._block, self._chunk = promise, block, chunk
+
+    def done(self) -> bool:
+        return self._promise.done()
+
+    def result(self, timeout: float | None = None) -> RowsResult:
+        fields, infos, seconds = self._promise.result(timeout)
+        out = Columns._make([*fields, self._block.layout.form])
+        put_columns(self._block.columns.out_of(*self._chunk), out)
+        return RowsResult([self._chunk], infos, pickled_leaves(out), seconds)
 
 
 RESTART_TIMEOUT = 0.2  # for a worker that is replaced there is no point in waiting long
@@ -136,6 +161,7 @@ class ExternalProcess(EnvironmentWorker):
         self._next_id, self._what = 1, {0: "starting"}
         self.waiting: dict[int, ProcessPromise] = {}
         self._attachments = Attachments()
+        self._attaching: dict[int, tuple[str, tuple[Any, ...]]] = {}  # by request
         self._child = Child(self._parcel, *self._how_to_start)
         self.known = names_of_main() if self._how_to_start[0] == "fork" else self._parcel.named
         self._channel, self.why_dead = self._child.channel, None
@@ -237,6 +263,11 @@ class ExternalProcess(EnvironmentWorker):
         return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
 
     def run_rows(self, block: Block, start: int, stop: int) -> Promise:
+        if not block.is_shared:
+            rows, form = block.columns.rows_of(start, stop), block.layout.form
+            payload = dumps((SENT_ROWS, (tuple(rows), tuple(form)), {}), self.known)
+            promise = self._request(Message.CALL, self.rows_name, payload)
+            return SentRows(promise, block, Chunk(start, stop))
         return self._run(block, None, (0, block.number, start, stop))
 
     def take_chunks(self, block: Block, queue: ChunkQueue, taker: int) -> Promise:
@@ -244,9 +275,10 @@ class ExternalProcess(EnvironmentWorker):
 
     def _run(self, block: Block, queue: ChunkQueue | None, numbers: tuple[int, ...]) -> Promise:
         self._open()
-        for name, args, fd in self._attachments.missing(block, queue):
+        for name, args, fds in self._attachments.missing(block, queue):
             payload = dumps((name, args, {}), self.known)
-            self._request(Message.CALL, self.rows_name, payload, (fd,))
+            promise = self._request(Message.CALL, self.rows_name, payload, fds)
+            self._attaching[promise.request] = name, args
         name = "rollout_batch" if block.layout.form.steps else self.rows_name
         return self._request(Message.CALL, name, ROWS.pack(b"@", *numbers))
 
@@ -313,6 +345,9 @@ class ExternalProcess(EnvironmentWorker):
             reply.payload, reply.kind = payload, kind
             self.waiting.pop(request, None)
         self._what.pop(request, None)
+        attached = self._attaching.pop(request, None)
+        if attached is not None and kind == Message.EXCEPTION:
+            self._attachments.failed(*attached)
 
     def owes_answers(self) -> bool:
         self.take_in()
