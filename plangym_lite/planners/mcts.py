@@ -32,7 +32,8 @@ from plangym_lite.planners.simulator import (
     policies_at,
     values_after,
 )
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree, grow_from
+from plangym_lite.planners.tree import ROOT, Tree
+from plangym_lite.planners.uct import Walks
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.transitions import TransitionBatch
 
@@ -114,9 +115,22 @@ def mcts(
             return [None] * len(states)
         return policies_at(observs, states, policy_fn, n_actions)
 
-    tree = grow_from(tree, state, n_actions, num_simulations, archive)
-    if policy_fn is not None and tree.notes[ROOT] is None:
-        tree.notes[ROOT] = judge(simulator.look(state), tree.states[:1])[0]
+    walks = Walks(
+        n_actions,
+        state,
+        num_simulations,
+        max_depth=max_depth,
+        discount=discount,
+        exploration=exploration,
+        rng=rng,
+        archive=archive,
+        before=tree,
+    )
+    for node, priors in enumerate(walks.notes):
+        if priors is not None:
+            walks.judge(node, priors)
+    if policy_fn is not None and walks.notes[ROOT] is None:
+        walks.judge(ROOT, judge(simulator.look(state), walks.states[:1])[0])
     finished = 0
     while finished < num_simulations:
         size = min(batch_size, num_simulations - finished)
@@ -124,94 +138,30 @@ def mcts(
             size = min(size, (budget - simulator.calls) // cost)
         if size == 0:
             break
-        leaves = select(tree, size, max_depth, discount, exploration, rng=rng)
-        values = expand(tree, leaves, simulator, evaluate, judge)
-        backward(tree, leaves, values, discount)
-        finished += len(leaves)
-    tree.simulator_calls, tree.frames = simulator.calls, simulator.frames
-    return decide(tree, first, discount)
+        paths = walks.select(size)
+        values = expand(walks, paths, simulator, evaluate, judge, first)
+        for path, value in zip(paths, values, strict=True):
+            walks.backward(path, value)
+        finished += len(paths)
+    return decide(walks.table(simulator.calls, simulator.frames), first, discount)
 
 
-def select(
-    tree: Tree,
-    size: int,
-    max_depth: int,
-    discount: float,
-    exploration: float,
-    *,
-    rng: np.random.Generator,
-) -> list[int]:
-    """Up to ``size`` leaves: new rows of the tree, or old ones that cannot grow."""
-    leaves: list[int] = []
-    low, high = tree.bounds(discount)
-    while len(leaves) < size:
-        node = ROOT
-        while not (tree.ended[node] or tree.depths[node] >= max_depth):
-            scores = score_actions(tree, node, discount, exploration, (low, high))
-            best = scores.max()
-            if best == -np.inf:  # everything below is on its way: work off this batch first
-                return leaves
-            action = int(rng.choice(np.flatnonzero(scores == best)))
-            parent, node = node, int(tree.children[node, action])
-            if node == UNKNOWN:
-                node = tree.add(parent, action)
-                break
-        leaves.append(node)
-        tree.pending[tree.path(node)] += 1
-    return leaves
-
-
-def score_actions(
-    tree: Tree, node: int, discount: float, exploration: float, bounds: tuple[float, float]
-) -> np.ndarray:
-    """``[A]`` UCT scores, PUCT where actions were judged; one on its way comes not at all."""
-    children = tree.children[node]
-    tried, priors = children != UNKNOWN, tree.notes[node]
-    visits = tree.action_visits(node)
-    chosen = visits + np.where(tried, tree.pending[children], 0)
-    low, high = bounds
-    values = (tree.action_values(node, discount) - low) / (high - low or 1.0)
-    if priors is None:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scores = values * visits / chosen
-            scores += exploration * np.sqrt(np.log(chosen.sum()) / chosen)
-        scores[~tried] = np.inf
-    else:
-        expected = (tree.values[node] - low) / (high - low or 1.0)
-        scores = np.where(tried, values * visits / np.maximum(chosen, 1), expected)
-        scores += exploration * priors * np.sqrt(chosen.sum() + 1) / (1 + chosen)
-    scores[tried & ~tree.filled[children]] = -np.inf
-    return scores
-
-
-def expand(
-    tree: Tree, leaves: list[int], simulator: Simulator, evaluate: Evaluate, judge: Judge
-) -> np.ndarray:
+def expand(walks, paths, simulator, evaluate, judge, first) -> list[float]:
     """Step to the new leaves, all in one batch; return what every leaf is worth."""
-    values = tree.values[leaves]  # of those that cannot grow
-    is_new = ~tree.filled[leaves]
-    new = np.array(leaves)[is_new]
-    if new.size:
-        first = int(simulator.env.action_space.start)  # type: ignore[attr-defined]
-        out = simulator.step(first + tree.actions[new], tree.states[tree.parents[new]])
-        tree.states[new] = out.states
-        tree.rewards[new] = out.rewards
-        tree.ended[new] = out.terminateds | out.truncateds
-        tree.filled[new] = True
+    leaves = [path[-1] for path in paths]
+    new = [leaf for leaf in leaves if not walks.visits[leaf]]
+    values = {}
+    if new:
+        actions = [first + walks.actions[leaf] for leaf in new]
+        out = simulator.step(np.array(actions), walks.states_before(new))
+        ended = out.terminateds | out.truncateds
+        walks.enter(new, out.states, out.rewards.tolist(), ended.tolist())
         for node, priors in zip(new, judge(out.observs, out.states), strict=True):
-            tree.notes[node] = priors
-        values[is_new] = evaluate(out, tree.depths[new])
-    return values
-
-
-def backward(tree: Tree, leaves: list[int], values: np.ndarray, discount: float) -> None:
-    """Average each leaf's return into all nodes above it."""
-    for leaf, value in zip(leaves, values.tolist(), strict=True):
-        for node in tree.path(leaf):
-            tree.pending[node] -= 1
-            tree.visits[node] += 1
-            tree.values[node] += (value - tree.values[node]) / tree.visits[node]
-            value = tree.rewards[node] + discount * value
+            if priors is not None:
+                walks.judge(node, priors)
+        depths = np.array([walks.depths[leaf] for leaf in new])
+        values = dict(zip(new, evaluate(out, depths).tolist(), strict=True))
+    return [values[leaf] if leaf in values else walks.values[leaf] for leaf in leaves]
 
 
 def decide(tree: Tree, first: int, discount: float) -> PlanOutput:

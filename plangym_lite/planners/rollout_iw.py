@@ -19,6 +19,8 @@ The same generator gives the same plan with any number of workers.
 
 from __future__ import annotations
 
+from bisect import insort
+from math import frexp
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +38,7 @@ from plangym_lite.planners.simulator import (
     policies_at,
     values_after,
 )
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree, grow_from
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Growth, Tree
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.transitions import TransitionBatch
 
@@ -52,6 +54,8 @@ class Note(NamedTuple):
 
     features: np.ndarray
     weights: np.ndarray | None  # [A] how likely a walk takes each action; None: equally
+    felt: float = 0.0  # the reward of the step that led here, as risk aversion feels it
+    terminated: bool = False
 
 
 def rollout_iw(
@@ -112,170 +116,238 @@ def rollout_iw(
         Simulator(env, rng, on_batch),
     )
 
-    def note(observs: Any, states: Any) -> list[Note]:
+    def note(observs: Any, states: Any) -> list[tuple[Any, Any]]:
         weights: Any = [None] * len(states)
         if policy_fn is not None:
             weights = policies_at(observs, states, policy_fn, n_actions)
-        return [Note(*pair) for pair in zip(looks.of(observs), weights, strict=True)]
+        return list(zip(looks.of(observs), weights, strict=True))
 
-    tree = grow_from(tree, state, n_actions, budget, archive)
-    if tree.notes[ROOT] is None:
-        tree.notes[ROOT] = note(simulator.look(state), tree.states[:1])[0]
-    search = Lookahead(tree, looks.size, max_depth, subtables, rng)
+    search = Lookahead(
+        n_actions,
+        state,
+        budget,
+        n_features=looks.size,
+        max_depth=max_depth,
+        discount=discount,
+        subtables=subtables,
+        rng=rng,
+        archive=archive,
+        before=tree,
+    )
+    if search.notes[ROOT] is None:
+        features, weights = note(simulator.look(state), search.states[:1])[0]
+        search.notes[ROOT] = Note(features, weights)
+    search.begin()
     while simulator.calls < budget and not search.solved[ROOT]:
         leaves = search.walk(min(batch_size, budget - simulator.calls))
         if leaves:
-            out = expand(tree, leaves, simulator, risk_aversion)
-            for leaf, known in zip(leaves, note(out.observs, out.states), strict=True):
-                tree.notes[leaf] = known
-            if value_fn is not None:
-                tree.values[leaves] = values_after(out, value_fn)
-            backward(tree, leaves, discount)
+            actions = np.array([first + search.actions[leaf] for leaf in leaves])
+            out = simulator.step(actions, search.states_before(leaves))
+            felt = feel(out, risk_aversion)
+            values = None if value_fn is None else values_after(out, value_fn).tolist()
+            ended = (out.terminateds | out.truncateds).tolist()
+            search.enter(leaves, out.states, out.rewards.tolist(), ended)
+            for row, (leaf, known) in enumerate(
+                zip(leaves, note(out.observs, out.states), strict=True)
+            ):
+                search.notes[leaf] = Note(*known, felt[row], bool(out.terminateds[row]))
+                search.see(leaf, felt[row], 0.0 if values is None else values[row])
             search.arrive(leaves)
-    tree.simulator_calls, tree.frames = simulator.calls, simulator.frames
-    return decide(tree, first, discount, rng)
+    return search.decide(first, simulator)
 
 
-class Lookahead:
+class Lookahead(Growth):
     """The walks of one decision, and what they found new.
 
     Args:
-        tree: where they walk; each node with a :class:`Note`.
+        n_actions: ``A``.
+        state: of the root.
+        room: for so many nodes more there is room at first.
         n_features: how many features there are.
         max_depth: of a walk.
+        discount: of a reward one step later.
         subtables: whether novelty is judged among branches of similar reward.
         rng: decides which way they go.
+        options: of :class:`Growth`.
     """
 
     def __init__(
-        self, tree: Tree, n_features: int, max_depth: int, subtables: bool, rng: np.random.Generator
+        self,
+        n_actions: int,
+        state: Any,
+        room: int,
+        *,
+        n_features: int,
+        max_depth: int,
+        discount: float,
+        subtables: bool,
+        rng: np.random.Generator,
+        **options: Any,
     ) -> None:
-        self.tree, self.rng = tree, rng
-        self.n_features, self.max_depth, self.subtables = n_features, max_depth, subtables
-        self.solved = np.zeros(len(tree.filled), bool)  # nodes whose branches are worked off
-        self._seen = np.zeros(len(tree.filled), bool)  # nodes walked to in this decision
-        self._sums = np.zeros(len(tree.filled))  # rewards from the root to here
+        super().__init__(n_actions, state, room, **options)
+        self.rng, self.n_features, self.max_depth = rng, n_features, max_depth
+        self.discount, self.subtables = discount, subtables
+        size = len(self.parents)
+        self.children: list[list[int]] = [[] for _ in range(size)]
+        self.felt = [0.0] * size  # rewards, as risk aversion feels them
+        self.gains = [0.0] * size  # of them, discounted, from the root to here
+        self.solved = [False] * size  # nodes whose branches are worked off
+        self._ways = [list(range(n_actions)) for _ in range(size)]  # actions a walk may take
+        self._left = [n_actions] * size  # branches that are not worked off
+        self._seen = [False] * size  # nodes walked to in this decision
+        self._sums = [0.0] * size  # rewards felt from the root to here
         self._records: dict[int, np.ndarray] = {}  # for each sum: least depth of each feature
         self._fronts: list[int] = []  # where the walks stand that go on
-        self._is_novel(ROOT, 0)
+        for node in range(1, size):
+            self._hang(node)
+            self._feel(node, self.notes[node].felt)
+
+    def _hang(self, node: int) -> None:
+        parent = self.parents[node]
+        below = self.children[parent]
+        if not below:
+            below = self.children[parent] = [UNKNOWN] * self.n_actions
+        below[self.actions[node]] = node
+
+    def _feel(self, node: int, felt: float) -> None:
+        parent = self.parents[node]
+        self.felt[node] = felt
+        self.gains[node] = self.gains[parent] + self.discount ** self.depths[parent] * felt
+
+    def add(self, parent: int, action: int) -> int:
+        node = super().add(parent, action)
+        self.children.append([])
+        for column in (self.felt, self.gains, self._sums):
+            column.append(0.0)
+        self.solved.append(False)
+        self._seen.append(False)
+        self._ways.append(list(range(self.n_actions)))
+        self._left.append(self.n_actions)
+        self._ways[parent].remove(action)  # until it arrives
+        self._hang(node)
+        return node
+
+    def begin(self) -> None:
+        """Look at the root."""
+        self._is_novel(ROOT)
 
     def walk(self, n_walks: int) -> list[int]:
         """Let each walk go on to an action not tried, or to its end; return the new rows."""
         leaves = []
         fronts, self._fronts = self._fronts, []
         for node in [*fronts, *[ROOT] * (n_walks - len(fronts))][:n_walks]:
-            while (action := self._pick(node)) is not None:
-                parent, node = node, int(self.tree.children[node, action])
-                if node == UNKNOWN:
-                    leaves.append(self.tree.add(parent, action))
+            while self._ways[node]:
+                action, below = self._pick(node), self.children[node]
+                child = below[action] if below else UNKNOWN
+                if child == UNKNOWN:
+                    leaves.append(self.add(node, action))
                     break
-                if not self._is_open(node):
+                if not self._is_open(child):
                     break
+                node = child
         return leaves
+
+    def see(self, leaf: int, felt: float, value: float) -> None:
+        """A new node: count it above it, carry the best branch up as far as it changes anything."""
+        self._feel(leaf, felt)
+        self.values[leaf] = value
+        insort(self._ways[self.parents[leaf]], self.actions[leaf])
+        visits, parents, values, heights = self.visits, self.parents, self.values, self.heights
+        node = leaf
+        while node != UNKNOWN:
+            visits[node] += 1
+            node = parents[node]
+        node = parents[leaf]
+        while node != UNKNOWN:
+            best, value, height = self.best_branches(node)
+            if value == values[node] and height + 1 == heights[node]:
+                break
+            values[node], heights[node] = value, height + 1
+            node = parents[node]
+
+    def best_branches(self, node: int) -> tuple[list[int], float, int]:
+        """The children with the best branches, their return and their height."""
+        felt, values, heights, discount = self.felt, self.values, self.heights, self.discount
+        best, top, high = [], -np.inf, -1
+        for child in self.children[node]:
+            if child != UNKNOWN and self.visits[child]:
+                value, height = felt[child] + discount * values[child], heights[child]
+                if value > top or (value == top and height > high):
+                    best, top, high = [child], value, height
+                elif value == top and height == high:
+                    best.append(child)
+        return best, top, high
 
     def arrive(self, leaves: list[int]) -> None:
         """Look at the new nodes: the walks that found something new go on from there."""
         self._fronts = [leaf for leaf in leaves if self._is_open(leaf)]
 
-    def _pick(self, node: int) -> int | None:
-        """An action whose branch is neither worked off nor on its way, if there is one."""
-        children = self.tree.children[node]
-        unknown = children == UNKNOWN
-        ways = np.flatnonzero(unknown | (self.tree.filled[children] & ~self.solved[children]))
-        weights = self.tree.notes[node].weights
-        if ways.size and weights is not None and weights[ways].any():
+    def _pick(self, node: int) -> int:
+        """An action whose branch is neither worked off nor on its way."""
+        ways, weights = self._ways[node], self.notes[node].weights
+        if weights is not None and weights[ways].any():
             return int(self.rng.choice(ways, p=weights[ways] / weights[ways].sum()))
-        return int(ways[self.rng.integers(ways.size)]) if ways.size else None
+        return ways[self.rng.integers(len(ways))] if len(ways) > 1 else ways[0]
 
     def _is_open(self, node: int) -> bool:
         """Whether a walk goes on from here; if not, the branch is worked off."""
-        tree, depth = self.tree, self.tree.depths[node]
-        if tree.ended[node] or depth >= self.max_depth or not self._is_novel(node, depth):
+        if self.ended[node] or self.depths[node] >= self.max_depth or not self._is_novel(node):
             self._close(node)
         return not self.solved[node]
 
-    def _is_novel(self, node: int, depth: int) -> bool:
-        features = self.tree.notes[node].features
-        if node != ROOT and not self._seen[node]:
-            self._sums[node] = self._sums[self.tree.parents[node]] + self.tree.rewards[node]
+    def _is_novel(self, node: int) -> bool:
+        features, depth, seen = self.notes[node].features, self.depths[node], self._seen[node]
+        if node != ROOT and not seen:
+            self._sums[node] = self._sums[self.parents[node]] + self.felt[node]
         records = self._table(self._sums[node])
-        if self._seen[node]:
-            return bool((records[features] == depth).any())
+        known = records[features]
+        if seen:
+            return bool((known == depth).any())
         self._seen[node] = True
-        features = features[records[features] > depth]
+        features = features[known > depth]
         records[features] = depth
         return features.size > 0
 
     def _table(self, reward: float) -> np.ndarray:
         """``[F]`` the least depth of each feature, where so much was earned on the way."""
-        key = int(np.frexp(reward)[1]) if self.subtables and reward > 0 else NOTHING
+        key = frexp(reward)[1] if self.subtables and reward > 0 else NOTHING
         if key not in self._records:
             self._records[key] = np.full(self.n_features, NEVER, np.int16)
         return self._records[key]
 
     def _close(self, node: int) -> None:
         """Mark a branch as worked off, and those above it that are so by that."""
-        tree = self.tree
-        self.solved[node] = True
-        while (node := int(tree.parents[node])) != UNKNOWN:
-            children = tree.children[node]
-            if not ((children != UNKNOWN) & self.solved[children]).all():
-                break
+        while not self.solved[node]:
             self.solved[node] = True
-
-
-def expand(
-    tree: Tree, leaves: list[int], simulator: Simulator, risk_aversion: float
-) -> TransitionBatch:
-    """Step to the new rows, all in one batch."""
-    rows = np.array(leaves)
-    first = int(simulator.env.action_space.start)  # type: ignore[attr-defined]
-    out = simulator.step(first + tree.actions[rows], tree.states[tree.parents[rows]])
-    rewards = out.rewards
-    if risk_aversion > 1:
-        deaths = np.array([info.get("lost_life", False) for info in out.infos])
-        losses = np.minimum(rewards, 0) - DEATHS * deaths
-        rewards = np.maximum(rewards, 0) + risk_aversion * losses
-    tree.states[rows] = out.states
-    tree.rewards[rows] = rewards
-    tree.ended[rows] = out.terminateds | out.truncateds
-    tree.filled[rows] = True
-    return out
-
-
-def backward(tree: Tree, leaves: list[int], discount: float) -> None:
-    """Count each leaf above it; carry the best branch up as far as that changes anything."""
-    for leaf in leaves:
-        tree.visits[tree.path(leaf)] += 1
-        node = int(tree.parents[leaf])
-        while node != UNKNOWN:
-            best, returns = best_branches(tree, node, discount)
-            child = tree.children[node, best[0]]
-            known = returns[best[0]], tree.heights[child] + 1
-            if known == (tree.values[node], tree.heights[node]):
+            parent = self.parents[node]
+            if parent == UNKNOWN:
                 break
-            tree.values[node], tree.heights[node] = known
-            node = int(tree.parents[node])
+            self._ways[parent].remove(self.actions[node])
+            self._left[parent] -= 1
+            if self._left[parent]:
+                break
+            node = parent
+
+    def decide(self, first: int, simulator: Simulator) -> PlanOutput:
+        """The best branch; of branches that are equally good and long any."""
+        node, path, weights = ROOT, list[int](), np.zeros(self.n_actions)
+        while self.children[node]:
+            best, _, _ = self.best_branches(node)
+            if node == ROOT:
+                weights[[self.actions[child] for child in best]] = 1 / len(best)
+            node = best[self.rng.integers(len(best))]
+            path.append(node)
+        plan = [first + self.actions[node] for node in path]
+        earned = [self.discount**k * self.rewards[node] for k, node in enumerate(path)]
+        value = sum(earned) + self.discount ** len(path) * self.values[node]
+        tree = self.table(simulator.calls, simulator.frames)
+        return PlanOutput(plan[0], plan, value, weights, tree)
 
 
-def best_branches(tree: Tree, node: int, discount: float) -> tuple[np.ndarray, np.ndarray]:
-    """The actions with the best branches, and ``[A]`` their returns; -inf where not tried."""
-    children = tree.children[node]
-    returns = tree.rewards[children] + discount * tree.values[children]
-    returns[children == UNKNOWN] = -np.inf
-    ties = np.flatnonzero(returns == returns.max())
-    heights = tree.heights[children[ties]]
-    return ties[heights == heights.max()], returns
-
-
-def decide(tree: Tree, first: int, discount: float, rng: np.random.Generator) -> PlanOutput:
-    """The best branch; of branches that are equally good and long any."""
-    plan: list[int] = []
-    node, weights = ROOT, np.zeros(tree.children.shape[1])
-    while (tree.children[node] != UNKNOWN).any():
-        best, returns = best_branches(tree, node, discount)
-        if node == ROOT:
-            weights[best], value = 1 / best.size, float(returns.max())
-        plan.append(int(best[rng.integers(best.size)]))
-        node = int(tree.children[node, plan[-1]])
-    return PlanOutput(first + plan[0], [first + action for action in plan], value, weights, tree)
+def feel(out: TransitionBatch, risk_aversion: float) -> list[float]:
+    """The rewards of a batch, as risk aversion feels them."""
+    if risk_aversion == 1:
+        return out.rewards.tolist()
+    deaths = np.array([info.get("lost_life", False) for info in out.infos])
+    losses = np.minimum(out.rewards, 0) - DEATHS * deaths
+    return (np.maximum(out.rewards, 0) + risk_aversion * losses).tolist()
