@@ -144,7 +144,7 @@ class Growth:
             setattr(self, name, getattr(before, name)[rows].tolist())
         new = {row: node for node, row in enumerate(rows)}
         self.parents[1:] = [new[row] for row in before.parents[rows[1:]].tolist()]
-        self.actions[1:] = before.actions[rows[1:]].tolist()
+        self.actions = before.actions[rows].tolist()
         self.depths = (before.depths[rows] - before.depths[top]).tolist()
 
     def add(self, parent: int, action: int) -> int:

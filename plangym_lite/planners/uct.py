@@ -109,47 +109,42 @@ class Walks(Growth):
             self.span = float(returns.max()) - self.low or 1.0
 
     def _walk(self) -> list[int] | None:
-        node, path = ROOT, [ROOT]
+        """One way down, -1 where all are on their way. This loop is most of what a search costs."""
         ended, depths, untried, priors = self.ended, self.depths, self.untried, self.priors
-        while not ended[node] and depths[node] < self.max_depth:
+        visits, chosen, returns, through = self.visits, self.chosen, self.returns, self.through
+        low, span, weight = self.low, self.span, self.exploration
+        children, max_depth, rng = self.children, self.max_depth, self.rng
+        node, path = ROOT, [ROOT]
+        while depths[node] < max_depth and not ended[node]:
             if priors[node] is not None:
                 child = self._puct(node)
                 if child < -1:
-                    node = self.add(node, -2 - child)
-                    path.append(node)
-                    break
-            elif untried[node] != []:
-                ways = untried[node]
+                    path.append(self.add(node, -2 - child))
+                    return path
+            elif (ways := untried[node]) or ways is None:
                 count = self.n_actions if ways is None else len(ways)
-                pick = int(self.rng.integers(count)) if count > 1 else 0
-                node = self.add(node, pick if ways is None else ways[pick])
-                path.append(node)
-                break
+                pick = int(rng.integers(count)) if count > 1 else 0
+                path.append(self.add(node, pick if ways is None else ways[pick]))
+                return path
             else:
-                child = self._uct(node)
+                curiosity, best, child, ties = log(through[node]), -inf, -1, None
+                for other in children[node]:
+                    count = visits[other]
+                    if count:
+                        often = chosen[other]
+                        score = (returns[other] - low) / span * count / often
+                        score += weight * sqrt(curiosity / often)
+                        if score > best:
+                            best, child, ties = score, other, None
+                        elif score == best:
+                            ties = [child, other] if ties is None else [*ties, other]
+                if ties is not None:
+                    child = ties[rng.integers(len(ties))]
             if child == -1:
                 return None
             node = child
             path.append(node)
         return path
-
-    def _uct(self, node: int) -> int:
-        """The child with the best score, -1 if all are on their way."""
-        visits, chosen, returns = self.visits, self.chosen, self.returns
-        low, span, weight = self.low, self.span, self.exploration
-        curiosity = log(self.through[node])
-        best, winner, ties = -inf, -1, None
-        for child in self.children[node]:
-            count = visits[child]
-            if count:
-                often = chosen[child]
-                score = (returns[child] - low) / span * count / often
-                score += weight * sqrt(curiosity / often)
-                if score > best:
-                    best, winner, ties = score, child, None
-                elif score == best:
-                    ties = [winner, child] if ties is None else [*ties, child]
-        return winner if ties is None else ties[self.rng.integers(len(ties))]
 
     def _puct(self, node: int) -> int:
         """The same; ``-2 - action`` for an action not tried yet."""
