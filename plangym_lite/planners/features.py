@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 from gymnasium import spaces
@@ -87,11 +88,13 @@ def value_features(space: spaces.Space) -> Features:
     """Which value each entry of the observation has: of a console's memory, each of its bytes.
 
     Whole numbers of at most 256 values are taken as they are; other numbers fall into 256 bins
-    between the bounds of their entry, or of their arc tangent where it has no bounds.
+    between the bounds of their entry, or of their arc tangent where it has no bounds. A text falls into one of 256.
     """
     if isinstance(space, spaces.Discrete):
         start = int(space.start)
         return Features(int(space.n), lambda observs: [np.array([obs - start]) for obs in observs])
+    if isinstance(space, spaces.Text):
+        return Features(BINS, lambda texts: [np.array([crc32(t.encode()) % BINS]) for t in texts])
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
         return _nested_features(space)
     if isinstance(space, spaces.MultiBinary):

@@ -1,4 +1,4 @@
-"""Monte Carlo tree search: UCT, its leaves expanded in batches.
+"""Monte Carlo tree search: UCT, its leaves expanded in batches, for one state or many.
 
 ::
 
@@ -15,14 +15,18 @@ not depend on the number of workers: the same generator gives the same plan with
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import time
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from plangym_lite.core import PlanEnv
+from plangym_lite.planners.chance import ChanceWalks, outcomes
 from plangym_lite.planners.output import PlanOutput
 from plangym_lite.planners.simulator import (
+    LegalFn,
     OnBatch,
     PolicyFn,
     Simulator,
@@ -32,26 +36,24 @@ from plangym_lite.planners.simulator import (
     policies_at,
     values_after,
 )
-from plangym_lite.planners.tree import ROOT, Tree
-from plangym_lite.planners.uct import Walks
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree
+from plangym_lite.planners.uct import GameWalks, Walks
 from plangym_lite.states.archive import StateArchive
-from plangym_lite.transitions import TransitionBatch
+from plangym_lite.transitions import TransitionBatch, map_leaves
 
 __all__ = ["mcts"]
 
-Evaluate = Callable[[TransitionBatch, np.ndarray], np.ndarray]
-"""Says what new leaves are worth, given how they were reached and their depths."""
-
-Judge = Callable[[Any, Any], Any]
-"""Says for each new leaf, by observations and states, how promising its actions are, or None."""
+SIMULATIONS = 100
+WITHOUT_END = 10**9
 
 
 def mcts(
     env: PlanEnv,
     state: Any,
     *,
-    num_simulations: int = 100,
+    num_simulations: int | None = None,
     budget: int | None = None,
+    seconds: float | None = None,
     max_depth: int = 20,
     batch_size: int = 8,
     rollout_dt: int = 4,
@@ -59,120 +61,377 @@ def mcts(
     exploration: float = 0.3,
     value_fn: ValueFn | None = None,
     policy_fn: PolicyFn | None = None,
-    tree: Tree | None = None,
+    legal_actions: str | LegalFn | None = None,
+    resample: bool = False,
+    root_noise: float = 0.0,
+    root_alpha: float = 0.3,
+    temperature: float = 0.0,
+    tree: Any = None,
+    played: int = 1,
+    info: Any = None,
     archive: StateArchive | None = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
-) -> PlanOutput:
+) -> Any:
     """Plan one decision from ``state``; the environment's own current state stays put.
 
     Args:
         env: an environment with discrete actions.
-        state: where to plan from.
-        num_simulations: walks down the tree.
-        budget: simulator calls at most, instead of ``num_simulations``. Walks to where an episode
-            has ended cost none: after ``budget`` walks it is over anyway.
+        state: where to plan from; or ``R`` of them, ``[R, S]`` or a list: then a tree is grown from
+            each, the leaves of all in one batch, and a list of ``R`` plans comes back.
+        num_simulations: walks down each tree; 100, if nothing else is given.
+        budget: simulator calls at most, for each tree. Walks to where an episode has ended cost
+            none: after ``budget`` walks it is over anyway.
+        seconds: of real time: no batch begins after that. The plan then depends on the machine.
         max_depth: how many steps ahead a simulation looks, in the tree and by random play.
-        batch_size: leaves that are expanded together; fewer where the tree is still narrow.
-        rollout_dt: for how many steps random play holds an action.
-        discount: of a reward one step later, between 0 and 1.
+        batch_size: leaves of a tree that are expanded together; fewer while it is still narrow.
+        rollout_dt: for how many steps random play holds an action; 1 with ``legal_actions`` or two
+            players.
+        discount: of a reward one step later, between 0 and 1; -1: two players in turn, each paid
+            by the rewards of its own moves. Then what is won, lost or drawn is proven.
         exploration: weight of what was visited little; values are scaled to [0, 1] first, by the
             least and the greatest in the tree, so that the unit of reward does not matter.
         value_fn: says what a leaf is worth, instead of random play.
         policy_fn: says which actions of a state to try first, and how much.
-        tree: ``search`` of the decision before: what it knows of ``state`` is kept.
+        legal_actions: the key of an info with the mask ``[A]`` of the legal actions, or a function
+            of observations, states and infos. Others are never stepped.
+        resample: draw what the environment draws anew at each visit of an action, from ``rng``.
+            ``False``: the plan knows what will be drawn. No tree is kept then.
+        root_noise: share of Dirichlet noise in the priors of the root, with ``policy_fn``; drawn
+            once for each search.
+        root_alpha: concentration of that noise.
+        temperature: above 0 the action is drawn, by ``visits ** (1 / temperature)``; the rest of
+            the plan is the most visited path below it.
+        tree: ``search`` of the decision before: what it knows of ``state`` is kept. ``R`` of them
+            for ``R`` states.
+        played: how many actions were played since that decision.
+        info: that came with ``state``: for the legal actions of the root, where the environment
+            does not restore it with the state. ``R`` of them for ``R`` states.
         archive: where a new tree keeps its states, in little memory; ``None``: in an array.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
         rng: the one source of randomness.
 
     Returns:
         The plan: the most visited action, and the most visited path below it; ``value`` is the
-        mean return of that action, ``action_weights`` are the shares of the visits, ``search``
-        is the :class:`Tree`.
+        mean return of that action (exact where it is proven), ``action_weights`` are the shares of
+        the visits (of a proven root the best actions), ``search`` is the :class:`Tree`.
 
     Raises:
         TypeError: the actions are not discrete, or ``rng`` is not a generator.
-        ValueError: an option is out of range.
+        ValueError: an option is out of range, or the legal actions of the root are not known.
     """
     first, n_actions = check_discrete(env, "mcts")
-    counts = {"num_simulations": num_simulations, "max_depth": max_depth}
-    if budget is not None:
-        num_simulations = counts["budget"] = budget
-    check_options(discount, {**counts, "batch_size": batch_size, "rollout_dt": rollout_dt})
-    cost = 1 if value_fn is not None else 1 + -(-(max_depth - 1) // rollout_dt)  # of a leaf
+    counts = {"max_depth": max_depth, "batch_size": batch_size, "rollout_dt": rollout_dt}
+    limits = {"num_simulations": num_simulations, "budget": budget, "played": played}
+    counts |= {name: limit for name, limit in limits.items() if limit is not None}
+    check_options(discount, counts, least=-1.0)
+    if not (0.0 <= root_noise <= 1.0 and root_alpha > 0.0 and temperature >= 0.0):
+        raise ValueError("root_noise must be in [0, 1], root_alpha above 0, temperature at least 0")
+    if root_noise and policy_fn is None:
+        raise ValueError("root_noise is noise in the priors: give policy_fn")
+    if legal_actions is not None or discount < 0:
+        rollout_dt = 1
+    simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
+    judge = Judge(simulator, max_depth, rollout_dt, discount, value_fn, policy_fn)
+    cost = max_depth if resample else judge.cost
     if budget is not None and budget < cost:
         raise ValueError(f"budget {budget} is too small: a leaf costs up to {cost} calls")
-    simulator = Simulator(env, rng, on_batch)
-
-    def evaluate(out: TransitionBatch, depths: np.ndarray) -> np.ndarray:
-        if value_fn is not None:
-            return values_after(out, value_fn)
-        lengths = np.where(out.terminateds | out.truncateds, 0, max_depth - depths)
-        return simulator.roll_out(out.states, lengths, dt=rollout_dt, discount=discount)
-
-    def judge(observs: Any, states: Any) -> Any:
-        if policy_fn is None:
-            return [None] * len(states)
-        return policies_at(observs, states, policy_fn, n_actions)
-
-    walks = Walks(
-        n_actions,
-        state,
-        num_simulations,
-        max_depth=max_depth,
-        discount=discount,
-        exploration=exploration,
-        rng=rng,
-        archive=archive,
-        before=tree,
-    )
-    for node, priors in enumerate(walks.notes):
-        if priors is not None:
-            walks.judge(node, priors)
-    if policy_fn is not None and walks.notes[ROOT] is None:
-        walks.judge(ROOT, judge(simulator.look(state), walks.states[:1])[0])
-    finished = 0
-    while finished < num_simulations:
-        size = min(batch_size, num_simulations - finished)
-        if budget is not None:
-            size = min(size, (budget - simulator.calls) // cost)
-        if size == 0:
+    walks_each = num_simulations or budget or (SIMULATIONS if seconds is None else WITHOUT_END)
+    many = is_many(env, state)
+    searches = []
+    for at, before, known in zip(*as_lists(many, state, tree, info), strict=True):
+        room = min(walks_each, 2**16)
+        options = {"max_depth": max_depth, "discount": discount, "exploration": exploration}
+        options |= {"rng": rng, "archive": archive}
+        if resample:
+            walks: Walks = ChanceWalks(env, n_actions, at, room, **options)
+        else:
+            kind = GameWalks if discount < 0 else Walks
+            walks = kind(n_actions, at, room, before=before, played=played, **options)
+        searches.append(Search(walks, judge, known, root_noise, root_alpha))
+    until = None if seconds is None else time.monotonic() + seconds
+    while True:
+        jobs = []
+        for search in searches:
+            size = min(batch_size, walks_each - search.finished)
+            if budget is not None:
+                size = min(size, (budget - search.calls) // cost)
+            jobs += search.select(max(size, 0))
+        if not jobs:
             break
-        paths = walks.select(size)
-        values = expand(walks, paths, simulator, evaluate, judge, first)
-        for path, value in zip(paths, values, strict=True):
-            walks.backward(path, value)
-        finished += len(paths)
-    return decide(walks.table(simulator.calls, simulator.frames), first, discount)
+        (judge.draw if resample else judge.expand)(jobs)
+        if until is not None and time.monotonic() >= until:
+            break
+    plans = [search.decide(first, temperature, simulator) for search in searches]
+    return plans if many else plans[0]
 
 
-def expand(walks, paths, simulator, evaluate, judge, first) -> list[float]:
-    """Step to the new leaves, all in one batch; return what every leaf is worth."""
-    leaves = [path[-1] for path in paths]
-    new = [leaf for leaf in leaves if not walks.visits[leaf]]
-    values = {}
-    if new:
-        actions = [first + walks.actions[leaf] for leaf in new]
-        out = simulator.step(np.array(actions), walks.states_before(new))
-        ended = out.terminateds | out.truncateds
-        walks.enter(new, out.states, out.rewards.tolist(), ended.tolist())
-        for node, priors in zip(new, judge(out.observs, out.states), strict=True):
-            if priors is not None:
-                walks.judge(node, priors)
-        depths = np.array([walks.depths[leaf] for leaf in new])
-        values = dict(zip(new, evaluate(out, depths).tolist(), strict=True))
-    return [values[leaf] if leaf in values else walks.values[leaf] for leaf in leaves]
+class Search:
+    """One tree, and what it has cost."""
+
+    def __init__(
+        self, walks: Walks, judge: Judge, info: Any, root_noise: float, root_alpha: float
+    ) -> None:
+        self.walks, self.finished, self.calls, self.frames = walks, 0, 0, 0
+        if judge.needs_look and walks.notes[ROOT] is None:
+            judge.look(self, info)
+        if root_noise:
+            priors, legal = walks.notes[ROOT]
+            allowed = np.flatnonzero(np.ones(len(priors)) if legal is None else legal)
+            noise = np.zeros(len(priors))
+            noise[allowed] = walks.rng.dirichlet([root_alpha] * len(allowed))
+            mixed = (1 - root_noise) * priors + root_noise * noise
+            weights = walks.exploration * mixed
+            old = np.array(walks.priors[ROOT])
+            walks.priors[ROOT] = np.where(np.isnan(old), old, weights).tolist()
+
+    def select(self, size: int) -> list[Job]:
+        """The walks of the next batch."""
+        if self.walks.is_solved() or not size:
+            return []
+        if isinstance(self.walks, ChanceWalks):
+            self.walks.find_bounds()
+            return [Job(self, [ROOT]) for _ in range(size)]
+        return [Job(self, path) for path in self.walks.select(size)]
+
+    def decide(self, first: int, temperature: float, simulator: Simulator) -> PlanOutput:
+        """The plan."""
+        tree = self.walks.table(self.calls, self.frames)
+        discount, rng = self.walks.discount, self.walks.rng
+        best, weights = best_action(tree, ROOT, discount)
+        if temperature:
+            powers = (weights / weights.max()) ** (1 / temperature)
+            best = int(rng.choice(len(weights), p=powers / powers.sum()))
+        plan, node, value = [best], ROOT, float(tree.action_values(ROOT, discount)[best])
+        while (node := int(tree.children[node, plan[-1]])) != UNKNOWN:
+            if not tree.action_visits(node).any():
+                break
+            plan.append(best_action(tree, node, discount)[0])
+        actions = [first + action for action in plan]
+        known, bad = not simulator.resample, simulator.not_finite
+        return PlanOutput(actions[0], actions, value, weights, tree, known, bad)
 
 
-def decide(tree: Tree, first: int, discount: float) -> PlanOutput:
-    """The most visited action at the root, and the most visited path below it."""
-    plan: list[int] = []
-    node = ROOT
-    while tree.action_visits(node).any():
-        visits, values = tree.action_visits(node), tree.action_values(node, discount)
-        plan.append(int(np.lexsort((values, visits))[-1]))  # of equal visits, the better value
-        node = int(tree.children[node, plan[-1]])
-    visits = tree.action_visits(ROOT)
-    value = float(tree.action_values(ROOT, discount)[plan[0]])
-    actions = [first + action for action in plan]
-    return PlanOutput(actions[0], actions, value, visits / visits.sum(), tree)
+def best_action(tree: Tree, node: int, discount: float) -> tuple[int, np.ndarray]:
+    """The action to take, and ``[A]`` how much each is preferred.
+
+    The most visited one, of equals the better; in a game what is proven comes first.
+    """
+    visits, values = tree.action_visits(node), tree.action_values(node, discount)
+    best = int(np.lexsort((values, visits))[-1])
+    if tree.proven is None:
+        return best, visits / max(visits.sum(), 1)
+    children = tree.children[node]
+    sure = np.where(children == UNKNOWN, np.nan, tree.proven[children])
+    gains = np.where(np.isnan(sure), -np.inf, tree.rewards[children] + discount * sure)
+    if not np.isnan(tree.proven[node]):
+        top = gains == gains.max()
+        return int(np.flatnonzero(top)[visits[top].argmax()]), top / top.sum()
+    open_visits = np.where(np.isnan(sure), visits, -1)
+    best = int(np.lexsort((values, open_visits))[-1])
+    if gains.max() >= values[best] or open_visits[best] < 1:
+        best = int(gains.argmax())
+    return best, visits / max(visits.sum(), 1)
+
+
+@dataclass(eq=False)
+class Job:
+    """A walk that is under way; ``steps`` and ``state`` only where it draws anew."""
+
+    search: Search
+    path: list[int]
+    steps: list[tuple[int, int, float]] = field(default_factory=list)
+    state: Any = None
+
+
+@dataclass(eq=False)
+class Judge:
+    """Steps to new leaves and says what they are worth."""
+
+    simulator: Simulator
+    max_depth: int
+    held: int
+    discount: float
+    value_fn: ValueFn | None
+    policy_fn: PolicyFn | None
+
+    def __post_init__(self) -> None:
+        space: Any = self.simulator.env.action_space
+        self.first, self.n_actions = int(space.start), int(space.n)
+        self.needs_look = self.simulator.legal_actions is not None or self.policy_fn is not None
+        plays = -(-(self.max_depth - 1) // self.held)
+        self.cost = 1 if self.value_fn is not None else 1 + plays  # of a leaf, at most
+
+    def expand(self, jobs: list[Job]) -> None:
+        """Step to the new leaves of all trees in one batch, and carry up what they are worth."""
+        new = [job for job in jobs if not job.search.walks.visits[job.path[-1]]]
+        values: dict[int, float] = {}
+        if new:
+            trees = [
+                (search.walks, [job.path[-1] for job in group]) for search, group in by_tree(new)
+            ]
+            states = [walks.states_before(leaves) for walks, leaves in trees]
+            moves = [walks.actions[leaf] for walks, leaves in trees for leaf in leaves]
+            out = self.simulator.step(
+                self.first + np.array(moves),
+                states[0] if len(states) == 1 else np.concatenate(states),
+            )
+            charge(new, *self.simulator.costs)
+            worth = self.evaluate(new, out)
+            rewards = worst_if_not_finite(out.rewards, self.discount * worth, trees[0][0].low)
+            ended, start = (out.terminateds | out.truncateds).tolist(), 0
+            for walks, leaves in trees:
+                part = slice(start, start + len(leaves))
+                walks.enter(leaves, out.states[part], rewards[part].tolist(), ended[part])
+                start = part.stop
+            values = dict(zip(map(id, new), worth.tolist(), strict=True))
+        for job in jobs:
+            walks, leaf = job.search.walks, job.path[-1]
+            value = values.get(id(job))
+            walks.backward(job.path, walks.values[leaf] if value is None else value)
+            job.search.finished += 1
+
+    def evaluate(self, jobs: list[Job], out: TransitionBatch) -> np.ndarray:
+        """``[B]`` what the leaves of ``jobs`` are worth; enter what is known of them."""
+        masks = self.simulator.legal(out.observs, out.states, out.infos)
+        self.judge(jobs, out, masks)
+        if self.value_fn is not None:
+            return values_after(out, self.value_fn)
+        depths = np.array([job.search.walks.depths[job.path[-1]] for job in jobs])
+        lengths = np.where(out.terminateds | out.truncateds, 0, self.max_depth - depths)
+        options = {"held": self.held, "discount": self.discount, "masks": masks}
+        values, calls, frames = self.simulator.roll_out(out.states, lengths, **options)
+        charge(jobs, calls, frames)
+        return values
+
+    def judge(self, jobs: list[Job], out: Any, masks: np.ndarray | None) -> None:
+        """Enter the priors and the legal actions of leaves."""
+        if masks is None and self.policy_fn is None:
+            return
+        priors: Any = [None] * len(jobs)
+        if self.policy_fn is not None:
+            priors = policies_at(out.observs, out.states, self.policy_fn, self.n_actions)
+            if masks is not None:
+                priors = np.where(masks, priors, 0.0)
+                priors = priors / np.maximum(priors.sum(1, keepdims=True), 1e-12)
+        for row, job in enumerate(jobs):
+            mask = None if masks is None else masks[row]
+            job.search.walks.know(job.path[-1], priors[row], mask)
+
+    def look(self, search: Search, info: Any) -> None:
+        """Enter the priors and the legal actions of a root."""
+        state = search.walks.states[ROOT]
+        masks = self.simulator.legal_at(state, info)
+        observs, states, _ = self.simulator.look(state, info)
+        self.judge([Job(search, [ROOT])], Looked(observs, states), masks)
+
+    def draw(self, jobs: list[Job]) -> None:
+        """The same where each visit draws anew: all walks go on side by side, step by step."""
+        for job in jobs:
+            job.state = job.search.walks.states[ROOT]
+        while jobs:
+            moves: list[tuple[Job, int]] = []
+            for job in jobs:
+                action = job.search.walks.choose(job.path[-1])  # type: ignore[attr-defined]
+                if action is not None:
+                    moves.append((job, action))
+                elif job.steps:  # too deep, or all below is on its way
+                    finish(job, job.search.walks.values[job.path[-1]])
+            if not moves:
+                return
+            jobs = self.draw_step(moves)
+
+    def draw_step(self, moves: list[tuple[Job, int]]) -> list[Job]:
+        """One step of each walk; return those that go on."""
+        actions = [self.first + job.search.walks.actions[action] for job, action in moves]
+        states: Any = np.empty(len(moves), object)
+        states[:] = [job.state for job, _ in moves]
+        if isinstance(moves[0][0].state, np.ndarray):
+            states = np.array([job.state for job, _ in moves])
+        out = self.simulator.step(np.array(actions), states)
+        charge([job for job, _ in moves], *self.simulator.costs)
+        low = moves[0][0].search.walks.low
+        rewards = worst_if_not_finite(out.rewards, 0.0, low).tolist()
+        ended, names = (out.terminateds | out.truncateds).tolist(), outcomes(out)
+        on, new = [], []
+        for row, (job, action) in enumerate(moves):
+            walks: Any = job.search.walks
+            node, is_it = walks.arrive(action, names[row], rewards[row], ended[row])
+            job.steps.append((action, node, rewards[row]))
+            job.path.append(node)
+            job.state = out.states[row]
+            if walks.visits[node]:
+                job.state = job.state if is_it else walks.states[node]
+                on.append(job)
+            else:
+                walks.enter([node], out.states[row : row + 1], [walks.rewards[node]], [ended[row]])
+                new.append(row)
+        if new:
+            leaves = [moves[row][0] for row in new]
+            for job, value in zip(leaves, self.evaluate(leaves, take(out, new)), strict=True):
+                finish(job, float(value))
+        return on
+
+
+class Looked(NamedTuple):
+    """One state that was looked at."""
+
+    observs: Any
+    states: Any
+
+
+def finish(job: Job, value: float) -> None:
+    """Carry up a walk that drew anew."""
+    job.search.walks.carry(job.steps, value)  # type: ignore[attr-defined]
+    job.search.finished += 1
+
+
+def by_tree(jobs: list[Job]) -> list[tuple[Search, list[Job]]]:
+    """Jobs by their trees, in order."""
+    groups = (list(group) for _, group in groupby(jobs, lambda job: id(job.search)))
+    return [(group[0].search, group) for group in groups]
+
+
+def charge(jobs: list[Job], calls: Any, frames: Any) -> None:
+    """Count what rows have cost for the tree of each."""
+    for job, n_calls, n_frames in zip(jobs, calls, frames, strict=True):
+        job.search.calls += int(n_calls)
+        job.search.frames += int(n_frames)
+
+
+def worst_if_not_finite(rewards: np.ndarray, after: Any, low: float) -> np.ndarray:
+    """Rewards, of rows that went wrong as low as the least return seen."""
+    good = np.isfinite(rewards)
+    if good.all():
+        return rewards
+    returns = (rewards + after)[good]
+    return np.where(good, rewards, min([low, *returns.tolist()]))
+
+
+def take(out: TransitionBatch, rows: list[int]) -> TransitionBatch:
+    """Some rows of a batch."""
+
+    def of(leaf: Any) -> Any:
+        return leaf[rows] if isinstance(leaf, np.ndarray) else [leaf[row] for row in rows]
+
+    return TransitionBatch(
+        out.states[rows],
+        map_leaves(of, out.observs),
+        *(column[rows] for column in (out.rewards, out.terminateds, out.truncateds)),
+        [out.infos[row] for row in rows],
+    )
+
+
+def is_many(env: PlanEnv, state: Any) -> bool:
+    """Whether ``state`` is a batch of states."""
+    if env.batch_spec.state_shape is None:
+        return isinstance(state, np.ndarray) and state.dtype == object
+    return isinstance(state, list) or np.ndim(state) > len(env.batch_spec.state_shape)
+
+
+def as_lists(many: bool, states: Any, trees: Any, infos: Any) -> tuple[Any, list[Any], list[Any]]:
+    """A state, a tree and an info for each search."""
+    if not many:
+        return [states], [trees], [infos]
+    nothing = [None] * len(states)
+    return states, list(trees or nothing), list(infos or nothing)

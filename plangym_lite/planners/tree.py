@@ -52,6 +52,12 @@ class Tree:
     """Rows stepped by the simulator for this search, rollouts included."""
     frames: int = 0
     """Simulator steps run for this search."""
+    proven: np.ndarray | None = None
+    """``[N]`` exact values of two players' positions, nan where unknown; ``None``: of no game."""
+    drawn: tuple[np.ndarray, np.ndarray] | None = None
+    """Where each visit drew anew: ``[N, A]`` visits and mean returns of each action. Then
+    ``children`` are the outcomes seen most often, ``visits`` say how often, and ``parents`` lists
+    the others too."""
 
     def __repr__(self) -> str:
         return f"Tree(size={self.size}, visits={self.visits[ROOT]}, frames={self.frames})"
@@ -63,11 +69,15 @@ class Tree:
 
     def action_visits(self, node: int) -> np.ndarray:
         """``[A]`` simulations through each action of ``node``; 0 if not tried."""
+        if self.drawn is not None:
+            return self.drawn[0][node]
         children = self.children[node]
         return np.where(children == UNKNOWN, 0, self.visits[children])
 
     def action_values(self, node: int, discount: float) -> np.ndarray:
         """``[A]`` mean return of each action of ``node``; 0 if not tried."""
+        if self.drawn is not None:
+            return self.drawn[1][node]
         children = self.children[node]
         returns = self.rewards[children] + discount * self.values[children]
         return np.where(children == UNKNOWN, 0.0, returns)

@@ -1,0 +1,207 @@
+"""Chance: whether an environment draws, plans tried with other dice, a tree that draws anew.
+
+A state holds its generators, so a planner that steps from it sees what *will* be drawn. With
+``resample`` each row is seeded anew instead (``step_batch(..., seeds=)``), from ``rng``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from plangym_lite.core import PlanEnv
+from plangym_lite.planners.simulator import Simulator, ValueFn
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree
+from plangym_lite.planners.uct import Walks
+from plangym_lite.transitions import map_leaves
+
+__all__ = ["ChanceWalks", "draws", "mean_best", "plans_within"]
+
+PLANS, SEEDS = 8, 16  # that are tried at the end, each plan with the same seeds
+PROBES = 4  # random actions; each with two seeds, each of them for two times
+
+
+def draws(simulator: Simulator, state: Any) -> bool:
+    """Whether the environment draws from its generators, as far as 16 rows tell (counted).
+
+    Random actions from ``state``, each for 1 and for 4 units of ``dt``, each with two seeds: what
+    happens depends on the seed, or what the seed puts into the state depends on how long it ran.
+    """
+    simulator.resample, before = True, simulator.resample
+    actions = simulator.draw(PROBES)
+    rows = [row for row in range(PROBES) for _ in range(4)]
+    seeds = simulator.rng.integers(2**31, size=2).tolist()
+    states = np.empty(16, object)
+    states[:] = [state] * 16
+    if isinstance(state, np.ndarray):
+        states = np.array([state] * 16)
+    dts = np.tile([1, 4, 1, 4], PROBES)
+    where = [seeds[0], seeds[0], seeds[1], seeds[1]] * PROBES
+    try:
+        out = simulator.step([actions[row] for row in rows], states, dts, seeds=where)
+    finally:
+        simulator.resample = before
+    keys = outcomes(out)
+    if any(keys[row] != keys[row + 2] for row in range(16) if row % 4 < 2):
+        return True
+    if not isinstance(state, np.ndarray):
+        return False
+    saved = np.ascontiguousarray(out.states).view(np.uint8).reshape(PROBES, 2, 2, -1)
+    by_seed = (saved[:, 0] != saved[:, 1]).all((0, 1))  # bytes that are the seed's alone
+    ended = (out.terminateds | out.truncateds).reshape(PROBES, 4).any(1)
+    moved = (saved[:, :, 0] != saved[:, :, 1])[~ended]
+    return bool((moved & by_seed).any())
+
+
+def outcomes(out: Any) -> list[bytes]:
+    """``[B]`` names of what happened: equal ones for equal observations, rewards and flags."""
+    leaves: list[Any] = []
+    map_leaves(leaves.append, out.observs)
+    numbers = np.stack([out.rewards, out.terminateds, out.truncateds], 1)
+    return [
+        numbers[row].tobytes()
+        + b"|".join(
+            leaf[row].tobytes() if isinstance(leaf, np.ndarray) else repr(leaf[row]).encode()
+            for leaf in leaves
+        )
+        for row in range(len(numbers))
+    ]
+
+
+def plans_within(budget: int, length: int) -> tuple[int, int]:
+    """How many plans, and how many calls of each, are tried within half of ``budget``."""
+    length = max(1, min(length, budget // 2 // SEEDS))
+    return max(1, min(PLANS, budget // 2 // (SEEDS * length))), length
+
+
+def mean_best(
+    simulator: Simulator,
+    state: Any,
+    plans: list[list[Any]],
+    discount: float,
+    value_fn: ValueFn | None = None,
+    *,
+    held: int = 1,
+) -> tuple[list[Any], float, int]:
+    """Play plans, each with the same 16 seeds: the one with the best mean, that mean, its index."""
+    seeds = simulator.rng.integers(2**31, size=SEEDS).tolist()
+    means: list[tuple[float, int]] = []
+    for index, plan in enumerate(plans):
+        actions: Any = [plan] * SEEDS
+        if not isinstance(simulator.env.action_space, (spaces.Dict, spaces.Tuple)):
+            actions = np.array(actions)
+        options: Any = {"held": held, "seeds": seeds}
+        returns, _ = simulator.play(actions, [state] * SEEDS, discount, value_fn, **options)
+        means.append((float(returns.mean()), -index))
+    value, index = max(means)
+    return plans[-index], value, -index
+
+
+def is_continuous(space: spaces.Space) -> bool:
+    """Whether observations of ``space`` have numbers with fractions."""
+    if isinstance(space, spaces.Dict):
+        return any(is_continuous(part) for part in space.spaces.values())
+    if isinstance(space, spaces.Tuple):
+        return any(is_continuous(part) for part in space.spaces)
+    return isinstance(space, spaces.Box) and space.dtype.kind == "f"
+
+
+class ChanceWalks(Walks):
+    """A tree in which each visit of an action draws anew.
+
+    Below a node lie its actions, below an action its outcomes; both have rows here, in the table
+    only the outcomes. A walk goes on from the state that it has drawn itself, outcomes that look
+    alike are one. Where observations are continuous an action has at most the square root of its
+    visits of them: then a walk goes on from one that it has, the likelier the more often seen.
+    """
+
+    def __init__(self, env: PlanEnv, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._widens = is_continuous(env.observation_space)
+        self._found: dict[tuple[int, bytes], int] = {}  # outcomes by action and name
+        self.seen = [1]  # how often each outcome was drawn
+        self.is_outcome = [True]
+
+    def add(self, parent: int, action: int) -> int:
+        self.seen.append(0)
+        self.is_outcome.append(False)
+        return super().add(parent, action)
+
+    def choose(self, node: int) -> int | None:
+        """The row of the next action of ``node``; ``None``: all are on their way."""
+        if self.ended[node] or self.depths[node] >= self.max_depth:
+            return None
+        path = self.walk(node, self.depths[node] + 1)
+        if path is None:
+            return None
+        self.chosen[path[1]] += 1
+        self.through[node] += 1
+        return path[1]
+
+    def arrive(self, action: int, name: bytes, reward: float, ended: bool) -> tuple[int, bool]:
+        """The outcome of ``action`` that was drawn; whether it is the very one, or stands for it.
+
+        A new one has no state yet.
+        """
+        key = action, b"" if ended and self._widens else name
+        node, is_it = self._found.get(key), True
+        if node is None and self._widens and not ended:
+            others = [child for child in self.children[action] if not self.ended[child]]
+            if len(others) >= np.sqrt(self.chosen[action]):
+                weights = np.array([self.seen[child] for child in others], float)
+                node = others[self.rng.choice(len(others), p=weights / weights.sum())]
+                is_it = False
+        if node is None:
+            node = super().add(action, self.actions[action])
+            self.seen.append(0)
+            self.is_outcome.append(True)
+            self.depths[node] = self.depths[action]
+            self._found[key] = node
+        self.seen[node] += 1
+        self.chosen[node] += 1
+        self.rewards[node] += (reward - self.rewards[node]) / self.seen[node]
+        return node, is_it
+
+    def _hang(self, node: int) -> None:
+        if self.is_outcome[self.parents[node]]:
+            super()._hang(node)
+        else:
+            self.children[self.parents[node]].append(node)
+
+    def carry(self, steps: list[tuple[int, int, float]], value: float) -> None:
+        """Average what one walk earned, ``(action, outcome, reward)`` for each step, from below."""
+        for action, outcome, reward in reversed(steps):
+            self._average(outcome, value)
+            self.returns[outcome] = self.rewards[outcome] + self.discount * self.values[outcome]
+            value = reward + self.discount * value
+            self._average(action, value)
+            self.returns[action] = self.values[action]
+        self._average(ROOT, value)
+
+    def _average(self, node: int, value: float) -> None:
+        self.visits[node] += 1
+        self.values[node] += (value - self.values[node]) / self.visits[node]
+
+    def table(self, simulator_calls: int, frames: int) -> Tree:
+        tree = super().table(simulator_calls, frames)
+        rows = np.flatnonzero(self.is_outcome)
+        new = np.full(tree.size, UNKNOWN)
+        new[rows] = np.arange(len(rows))
+        above = tree.parents[rows]  # the rows of actions
+        parents = np.where(above == UNKNOWN, UNKNOWN, new[tree.parents[above]])
+        visits, returns = np.zeros((2, len(rows), self.n_actions))
+        of = np.flatnonzero(~np.array(self.is_outcome))
+        visits[new[tree.parents[of]], tree.actions[of]] = tree.visits[of]
+        returns[new[tree.parents[of]], tree.actions[of]] = tree.values[of]
+        children = np.full((len(rows), self.n_actions), UNKNOWN)
+        for node in np.argsort(tree.visits[rows], kind="stable").tolist():
+            if node != ROOT:
+                children[parents[node], tree.actions[rows[node]]] = node
+        for name in ("actions", "depths", "rewards", "ended", "visits", "values", "heights"):
+            setattr(tree, name, getattr(tree, name)[rows])
+        tree.states, tree.notes = tree.states[rows], [tree.notes[row] for row in rows]
+        tree.parents, tree.children = parents, children
+        tree.drawn = visits.astype(int), returns
+        return tree
