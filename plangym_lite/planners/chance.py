@@ -17,7 +17,7 @@ from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree
 from plangym_lite.planners.uct import Walks
 from plangym_lite.transitions import map_leaves
 
-__all__ = ["ChanceWalks", "draws", "mean_best", "plans_within"]
+__all__ = ["PLANS", "ChanceWalks", "draws", "mean_best", "outcomes", "reserve"]
 
 PLANS, SEEDS = 8, 16  # that are tried at the end, each plan with the same seeds
 PROBES = 4  # random actions; each with two seeds, each of them for two times
@@ -70,10 +70,15 @@ def outcomes(out: Any) -> list[bytes]:
     ]
 
 
-def plans_within(budget: int, length: int) -> tuple[int, int]:
-    """How many plans, and how many calls of each, are tried within half of ``budget``."""
-    length = max(1, min(length, budget // 2 // SEEDS))
-    return max(1, min(PLANS, budget // 2 // (SEEDS * length))), length
+def reserve(budget: int, length: int) -> int:
+    """How many calls of ``budget`` are kept for :func:`mean_best`, plans being ``length`` long.
+
+    Raises:
+        ValueError: they are too few.
+    """
+    if budget < 2 * SEEDS:
+        raise ValueError(f"budget must be at least {2 * SEEDS} with resample, got {budget}")
+    return min(budget // 2, PLANS * SEEDS * length)
 
 
 def mean_best(
@@ -83,20 +88,29 @@ def mean_best(
     discount: float,
     value_fn: ValueFn | None = None,
     *,
+    calls: int | None = None,
     held: int = 1,
-) -> tuple[list[Any], float, int]:
-    """Play plans, each with the same 16 seeds: the one with the best mean, that mean, its index."""
+) -> tuple[list[Any], float]:
+    """Play the first plans, each with the same 16 seeds: the one with the best mean, that mean.
+
+    ``calls``: so many at most. Longer plans are cut, and fewer than 8 are played.
+    """
     seeds = simulator.rng.integers(2**31, size=SEEDS).tolist()
-    means: list[tuple[float, int]] = []
-    for index, plan in enumerate(plans):
+    left = PLANS * SEEDS * max(map(len, plans)) if calls is None else calls
+    longest, best, value = max(1, left // SEEDS) * held, plans[0], -np.inf
+    options: Any = {"held": held, "seeds": seeds}
+    for played, plan in enumerate(plans[:PLANS]):
+        plan = plan[:longest]
+        left -= SEEDS * -(-len(plan) // held)
+        if played and left < 0:
+            break
         actions: Any = [plan] * SEEDS
         if not isinstance(simulator.env.action_space, (spaces.Dict, spaces.Tuple)):
             actions = np.array(actions)
-        options: Any = {"held": held, "seeds": seeds}
         returns, _ = simulator.play(actions, [state] * SEEDS, discount, value_fn, **options)
-        means.append((float(returns.mean()), -index))
-    value, index = max(means)
-    return plans[-index], value, -index
+        if returns.mean() > value:
+            best, value = plan, float(returns.mean())
+    return best, value
 
 
 def is_continuous(space: spaces.Space) -> bool:

@@ -88,7 +88,8 @@ def value_features(space: spaces.Space) -> Features:
     """Which value each entry of the observation has: of a console's memory, each of its bytes.
 
     Whole numbers of at most 256 values are taken as they are; other numbers fall into 256 bins
-    between the bounds of their entry, or of their arc tangent where it has no bounds. A text falls into one of 256.
+    between the bounds of their entry, or of their arc tangent where it has no bounds. A text falls
+    into one of 256.
     """
     if isinstance(space, spaces.Discrete):
         start = int(space.start)

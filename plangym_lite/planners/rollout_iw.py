@@ -26,15 +26,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from plangym_lite.core import PlanEnv
+from plangym_lite.planners.chance import PLANS, mean_best, reserve
 from plangym_lite.planners.features import Features, features_of
 from plangym_lite.planners.output import PlanOutput
 from plangym_lite.planners.simulator import (
+    LegalFn,
     OnBatch,
     PolicyFn,
     Simulator,
     ValueFn,
     check_discrete,
     check_options,
+    goal_first,
+    one_hot,
     policies_at,
     values_after,
 )
@@ -54,6 +58,7 @@ class Note(NamedTuple):
 
     features: np.ndarray
     weights: np.ndarray | None  # [A] how likely a walk takes each action; None: equally
+    legal: np.ndarray | None = None  # [A] the legal actions; None: all
     felt: float = 0.0  # the reward of the step that led here, as risk aversion feels it
     terminated: bool = False
 
@@ -71,7 +76,11 @@ def rollout_iw(
     subtables: bool = True,
     value_fn: ValueFn | None = None,
     policy_fn: PolicyFn | None = None,
+    legal_actions: str | LegalFn | None = None,
+    resample: bool = False,
     tree: Tree | None = None,
+    played: int = 1,
+    info: Any = None,
     archive: StateArchive | None = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
@@ -86,21 +95,28 @@ def rollout_iw(
         batch_size: walks that go on side by side.
         discount: of a reward one step later, between 0 and 1.
         features: see :func:`~plangym_lite.planners.features.features_of`.
-        risk_aversion: factor on negative rewards, 1: none. If it is greater than 1, a life lost
+        risk_aversion: factor on negative rewards, which changes choices, not ``value``; 1: none. If it is greater than 1, a life lost
             (``info["lost_life"]``) counts as ten lost points. 50,000 is the published choice.
         subtables: whether novelty is judged among branches with equally much reward only: by the
             power of two of their sums.
         value_fn: says what the end of a branch is worth; nothing, if left out.
         policy_fn: says how likely a walk takes each action; equally, if left out.
+        legal_actions: the key of an info with the mask ``[A]`` of the legal actions, or a function
+            of observations, states and infos.
+        resample: draw what the environment draws anew in each row; the 8 best branches are played
+            again with the same 16 seeds, and the best mean wins. No tree is kept then.
         tree: ``search`` of the decision before: what it knows of ``state`` is kept.
+        played: how many actions were played since that decision.
+        info: that came with ``state``, where the environment does not restore it.
         archive: where a new tree keeps its states, in little memory; ``None``: in an array.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
         rng: the one source of randomness.
 
     Returns:
-        The plan: the best branch, one of them where several are as good; ``value`` is its
-        discounted return, risk aversion included; ``action_weights`` are equal among the best
-        actions; ``search`` is the :class:`Tree`.
+        The plan: the best branch, one of them where several are as good; where every step costs, a
+        branch that has terminated gives way only to one that has earned more and is at least as
+        long, or more than 0. ``value`` is its return, without risk aversion; ``action_weights`` are
+        equal among the best actions; ``search`` is the :class:`Tree`.
 
     Raises:
         TypeError: the actions are not discrete, the observations have no features, or ``rng``
@@ -108,19 +124,19 @@ def rollout_iw(
         ValueError: an option is out of range.
     """
     first, n_actions = check_discrete(env, "rollout_iw")
-    check_options(discount, {"budget": budget, "max_depth": max_depth, "batch_size": batch_size})
+    counts = {"budget": budget, "max_depth": max_depth, "batch_size": batch_size}
+    check_options(discount, {**counts, "played": played})
     if risk_aversion < 1:
         raise ValueError(f"risk_aversion must be at least 1, got {risk_aversion}")
-    looks, simulator = (
-        features_of(env.observation_space, features),
-        Simulator(env, rng, on_batch),
-    )
+    looks = features_of(env.observation_space, features)
+    simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
 
-    def note(observs: Any, states: Any) -> list[tuple[Any, Any]]:
+    def note(observs: Any, states: Any, masks: Any) -> list[tuple[Any, Any, Any]]:
         weights: Any = [None] * len(states)
         if policy_fn is not None:
             weights = policies_at(observs, states, policy_fn, n_actions)
-        return list(zip(looks.of(observs), weights, strict=True))
+        legal = [None] * len(states) if masks is None else masks
+        return list(zip(looks.of(observs), weights, legal, strict=True))
 
     search = Lookahead(
         n_actions,
@@ -132,28 +148,40 @@ def rollout_iw(
         subtables=subtables,
         rng=rng,
         archive=archive,
-        before=tree,
+        before=None if resample else tree,
+        played=played,
     )
     if search.notes[ROOT] is None:
-        features, weights = note(simulator.look(state), search.states[:1])[0]
-        search.notes[ROOT] = Note(features, weights)
+        observs, states, _ = simulator.look(state)
+        search.know(ROOT, Note(*note(observs, states, simulator.legal_at(state, info))[0]))
+    kept = reserve(budget, max_depth) if resample else 0
     search.begin()
-    while simulator.calls < budget and not search.solved[ROOT]:
-        leaves = search.walk(min(batch_size, budget - simulator.calls))
+    while simulator.calls < budget - kept and not search.solved[ROOT]:
+        leaves = search.walk(min(batch_size, budget - kept - simulator.calls))
         if leaves:
             actions = np.array([first + search.actions[leaf] for leaf in leaves])
             out = simulator.step(actions, search.states_before(leaves))
             felt = feel(out, risk_aversion)
-            values = None if value_fn is None else values_after(out, value_fn).tolist()
+            values = [0.0] * len(leaves)
+            if value_fn is not None:
+                values = values_after(out, value_fn).tolist()
             ended = (out.terminateds | out.truncateds).tolist()
             search.enter(leaves, out.states, out.rewards.tolist(), ended)
-            for row, (leaf, known) in enumerate(
-                zip(leaves, note(out.observs, out.states), strict=True)
-            ):
-                search.notes[leaf] = Note(*known, felt[row], bool(out.terminateds[row]))
-                search.see(leaf, felt[row], 0.0 if values is None else values[row])
+            masks = simulator.legal(out.observs, out.states, out.infos)
+            for row, known in enumerate(note(out.observs, out.states, masks)):
+                terminated = bool(out.terminateds[row])
+                search.know(leaves[row], Note(*known, felt[row], terminated))
+                search.see(leaves[row], values[row])
             search.arrive(leaves)
-    return search.decide(first, simulator)
+    path, weights = search.best_path()
+    plan = [first + search.actions[node] for node in path]
+    value = search.value_of(path)
+    if resample:
+        plans = [[first + search.actions[node] for node in other] for other in search.best_paths()]
+        plan, value = mean_best(simulator, state, [plan, *plans], discount, value_fn, calls=kept)
+        weights = one_hot(env.action_space, plan[0])  # type: ignore[assignment]
+    tree = search.table(simulator.calls, simulator.frames)
+    return PlanOutput(plan[0], plan, value, weights, tree, not resample, simulator.not_finite)
 
 
 class Lookahead(Growth):
@@ -198,9 +226,31 @@ class Lookahead(Growth):
         self._sums = [0.0] * size  # rewards felt from the root to here
         self._records: dict[int, np.ndarray] = {}  # for each sum: least depth of each feature
         self._fronts: list[int] = []  # where the walks stand that go on
-        for node in range(1, size):
-            self._hang(node)
-            self._feel(node, self.notes[node].felt)
+        self._least = np.inf  # of the returns so far
+        for node in range(size):
+            if self.notes[node] is not None:
+                self.know(node, self.notes[node])
+            if node != ROOT:
+                self._hang(node)
+
+    def know(self, node: int, note: Note) -> None:
+        """Enter what is known of a node besides its row."""
+        self.notes[node] = note
+        if note.legal is not None:
+            self._ways[node] = np.flatnonzero(note.legal).tolist()
+            self._left[node] = len(self._ways[node])
+        if node == ROOT:
+            return
+        parent, felt = self.parents[node], note.felt
+        factor = self.discount ** self.depths[parent]
+        if felt == -np.inf:  # the reward was not finite: as bad as the worst
+            least = self._least if np.isfinite(self._least) else 0.0
+            felt = (least - self.gains[parent]) / factor if factor else least
+            self.rewards[node] = felt
+            self.notes[node] = note._replace(felt=felt)
+        self.felt[node] = felt
+        self.gains[node] = gain = self.gains[parent] + factor * felt
+        self._least = min(self._least, gain)
 
     def _hang(self, node: int) -> None:
         parent = self.parents[node]
@@ -208,11 +258,6 @@ class Lookahead(Growth):
         if not below:
             below = self.children[parent] = [UNKNOWN] * self.n_actions
         below[self.actions[node]] = node
-
-    def _feel(self, node: int, felt: float) -> None:
-        parent = self.parents[node]
-        self.felt[node] = felt
-        self.gains[node] = self.gains[parent] + self.discount ** self.depths[parent] * felt
 
     def add(self, parent: int, action: int) -> int:
         node = super().add(parent, action)
@@ -247,9 +292,8 @@ class Lookahead(Growth):
                 node = child
         return leaves
 
-    def see(self, leaf: int, felt: float, value: float) -> None:
+    def see(self, leaf: int, value: float) -> None:
         """A new node: count it above it, carry the best branch up as far as it changes anything."""
-        self._feel(leaf, felt)
         self.values[leaf] = value
         insort(self._ways[self.parents[leaf]], self.actions[leaf])
         visits, parents, values, heights = self.visits, self.parents, self.values, self.heights
@@ -259,7 +303,7 @@ class Lookahead(Growth):
             node = parents[node]
         node = parents[leaf]
         while node != UNKNOWN:
-            best, value, height = self.best_branches(node)
+            _, value, height = self.best_branches(node)
             if value == values[node] and height + 1 == heights[node]:
                 break
             values[node], heights[node] = value, height + 1
@@ -328,8 +372,8 @@ class Lookahead(Growth):
                 break
             node = parent
 
-    def decide(self, first: int, simulator: Simulator) -> PlanOutput:
-        """The best branch; of branches that are equally good and long any."""
+    def best_path(self) -> tuple[list[int], np.ndarray]:
+        """The nodes of the best branch, of branches equally good and long any; ``[A]`` weights."""
         node, path, weights = ROOT, list[int](), np.zeros(self.n_actions)
         while self.children[node]:
             best, _, _ = self.best_branches(node)
@@ -337,11 +381,41 @@ class Lookahead(Growth):
                 weights[[self.actions[child] for child in best]] = 1 / len(best)
             node = best[self.rng.integers(len(best))]
             path.append(node)
-        plan = [first + self.actions[node] for node in path]
+        ends, gains = self._ends()
+        terminated = {end: bool(self.notes[end].terminated) for end in ends}
+        end: Any = goal_first(ends, node, gains, self.depths, terminated)  # type: ignore[arg-type]
+        if end != node:
+            path = self._way_to(end)
+            weights = np.zeros(self.n_actions)
+            weights[self.actions[path[0]]] = 1.0
+        return path, weights
+
+    def best_paths(self) -> list[list[int]]:
+        """The paths to the ends that are worth most."""
+        ends, gains = self._ends()
+        order = sorted(ends, key=lambda end: (-gains[end], -self.depths[end]))
+        return [self._way_to(end) for end in order[:PLANS]]
+
+    def _ends(self) -> tuple[list[int], dict[int, float]]:
+        """The nodes with nothing below, and what the way there and they are worth."""
+        ends = [node for node in range(1, len(self.parents)) if not self.children[node]]
+        gains = {
+            end: self.gains[end] + self.discount ** self.depths[end] * self.values[end]
+            for end in ends
+        }
+        return ends, gains
+
+    def _way_to(self, node: int) -> list[int]:
+        path = []
+        while node != ROOT:
+            path.append(node)
+            node = self.parents[node]
+        return path[::-1]
+
+    def value_of(self, path: list[int]) -> float:
+        """What a path earns, and what its end is worth."""
         earned = [self.discount**k * self.rewards[node] for k, node in enumerate(path)]
-        value = sum(earned) + self.discount ** len(path) * self.values[node]
-        tree = self.table(simulator.calls, simulator.frames)
-        return PlanOutput(plan[0], plan, value, weights, tree)
+        return float(sum(earned) + self.discount ** len(path) * self.values[path[-1]])
 
 
 def feel(out: TransitionBatch, risk_aversion: float) -> list[float]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -26,6 +26,7 @@ __all__ = [
     "check_discrete",
     "check_options",
     "flatten",
+    "goal_first",
     "one_hot",
     "policies_at",
     "values_after",
@@ -106,6 +107,7 @@ class Simulator:
         lengths: np.ndarray | None = None,
         held: int = 1,
         seeds: list[int] | None = None,
+        observs: str | None = None,
     ) -> tuple[np.ndarray, RolloutBatch]:
         """``env.rollout_batch``, counted.
 
@@ -117,12 +119,13 @@ class Simulator:
             lengths: ``[B]``: rewards after so many actions do not count.
             held: so many actions in a row are the same, and one call.
             seeds: of the rows, with ``resample``; ``None``: drawn.
+            observs: ``"last"``: the last observations are wanted without ``value_fn`` too.
 
         Returns:
             ``[B]`` the discounted returns, all finite, and the batch, of which a row ends with a
             reward that is not finite.
         """
-        observs = None if value_fn is None else "last"
+        observs = observs if value_fn is None else "last"
         dice = self._dice(len(actions), seeds)
         out = self.env.rollout_batch(actions, states, return_observs=observs, **dice)
         self._count(-(-out.lengths // held), out.infos)
@@ -342,6 +345,29 @@ def one_hot(space: spaces.Space, action: Any) -> np.ndarray | None:
     weights = np.zeros(int(space.n))
     weights[int(action) - int(space.start)] = 1.0
     return weights
+
+
+def goal_first(
+    paths: Iterable[int],
+    chosen: int,
+    gains: Sequence[float],
+    depths: Sequence[int],
+    terminated: Sequence[bool],
+) -> int:
+    """The path to take, where the one that earned most is ``chosen``.
+
+    Where every step costs, the best path that ended by ``terminated`` gives way only to one that
+    has earned more than it and is at least as long, or more than it and more than 0.
+    """
+    goals = [path for path in paths if terminated[path]]
+    if not goals or terminated[chosen]:
+        return chosen
+    goal = max(goals, key=lambda path: (gains[path], -depths[path]))
+    gain, depth = gains[goal], depths[goal]
+    if gain >= 0 or gains[chosen] > 0 or (gains[chosen] > gain and depths[chosen] >= depth):
+        return chosen
+    better = [path for path in paths if gains[path] > gain and depths[path] >= depth]
+    return max(better, key=lambda path: gains[path], default=goal)
 
 
 def check_discrete(env: PlanEnv, planner: str) -> tuple[int, int]:

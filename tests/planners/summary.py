@@ -11,6 +11,8 @@ from plangym_lite.planners import Cells, PlanOutput, Tree
 
 COLUMNS = ("parents", "actions", "depths", "rewards", "ended", "visits", "values", "heights")
 
+FIELDS = ("action", "actions", "value", "action_weights")
+
 
 def summary(output: PlanOutput) -> dict[str, Any]:
     """The plan, and all of the search behind it; numbers rounded to 9 decimals."""
@@ -28,7 +30,8 @@ def summary(output: PlanOutput) -> dict[str, Any]:
     else:
         found = dict(search._asdict() if isinstance(search, tuple) else vars(search))
     found |= {"simulator_calls": search.simulator_calls, "frames": search.frames}
-    return plain({**output._asdict(), "search": found})
+    fields = {name: getattr(output, name) for name in FIELDS}
+    return plain({**fields, "search": found})
 
 
 def digest(states: list[Any]) -> str:
