@@ -12,7 +12,7 @@ from zlib import crc32
 import numpy as np
 from gymnasium import spaces
 
-__all__ = ["Features", "basic_features", "features_of", "value_features"]
+__all__ = ["Features", "basic_features", "features_of", "flatten", "value_features"]
 
 TILES = 14, 16  # an Atari screen of 210 by 160 is cut into tiles of 15 by 10 pixels
 COLOURS = 256
@@ -94,7 +94,7 @@ def value_features(space: spaces.Space) -> Features:
     if isinstance(space, spaces.Discrete):
         start = int(space.start)
         return Features(int(space.n), lambda observs: [np.array([obs - start]) for obs in observs])
-    if isinstance(space, spaces.Text):
+    if is_text(space):
         return Features(BINS, lambda texts: [np.array([crc32(t.encode()) % BINS]) for t in texts])
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
         return _nested_features(space)
@@ -115,6 +115,34 @@ def value_features(space: spaces.Space) -> Features:
         return first + np.clip((values - low) * scale, 0, BINS - 1).astype(int)
 
     return Features(low.size * BINS, lambda observs: [look(obs) for obs in observs])
+
+
+def is_text(space: spaces.Space) -> bool:
+    """Whether the observations are strings, as those of ``Text`` or MiniGrid's missions."""
+    return space.dtype is not None and space.dtype.kind == "U"
+
+
+def flatten(space: spaces.Space, observs: Any) -> np.ndarray:
+    """``[B, F]`` a batch of observations as rows of numbers.
+
+    A discrete one is 1 in its place; a text is one number, another for another text.
+
+    Raises:
+        TypeError: they have no fixed number of numbers.
+    """
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        keys: list[Any] = list(space) if isinstance(space, spaces.Dict) else [*range(len(space))]
+        return np.hstack([flatten(space[key], observs[key]) for key in keys])
+    if is_text(space):
+        return np.array([[crc32(text.encode()) / 2**32] for text in observs], np.float32)
+    rows = np.asarray(observs, np.float32)
+    if isinstance(space, spaces.Discrete):
+        return np.equal.outer(rows, np.arange(space.start, space.start + space.n)).astype(
+            np.float32
+        )
+    if not isinstance(space, (spaces.Box, spaces.MultiBinary, spaces.MultiDiscrete)):
+        raise TypeError(f"observations {space} cannot be compared")
+    return rows.reshape(len(rows), -1)
 
 
 def _nested_features(space: spaces.Dict | spaces.Tuple) -> Features:

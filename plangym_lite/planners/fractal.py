@@ -20,13 +20,13 @@ from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.chance import PLANS, mean_best, reserve
-from plangym_lite.planners.output import PlanOutput
+from plangym_lite.planners.features import flatten
 from plangym_lite.planners.simulator import (
     LegalFn,
     OnBatch,
+    PlanOutput,
     Simulator,
     check_options,
-    flatten,
     one_hot,
 )
 

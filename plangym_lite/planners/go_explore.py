@@ -22,10 +22,10 @@ from gymnasium import spaces
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.chance import PLANS, mean_best, reserve
 from plangym_lite.planners.features import features_of
-from plangym_lite.planners.output import PlanOutput
 from plangym_lite.planners.simulator import (
     LegalFn,
     OnBatch,
+    PlanOutput,
     Simulator,
     ValueFn,
     check_options,

@@ -24,10 +24,10 @@ import numpy as np
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.chance import ChanceWalks, outcomes
-from plangym_lite.planners.output import PlanOutput
 from plangym_lite.planners.simulator import (
     LegalFn,
     OnBatch,
+    PlanOutput,
     PolicyFn,
     Simulator,
     ValueFn,

@@ -14,9 +14,8 @@ import numpy as np
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.chance import mean_best, reserve
-from plangym_lite.planners.output import PlanOutput
 from plangym_lite.planners.sequences import ActionBox, Scored, Sequences, merge, score
-from plangym_lite.planners.simulator import OnBatch, Simulator, ValueFn, check_options
+from plangym_lite.planners.simulator import OnBatch, PlanOutput, Simulator, ValueFn, check_options
 
 __all__ = ["mppi"]
 

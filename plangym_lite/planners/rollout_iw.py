@@ -28,10 +28,10 @@ import numpy as np
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.chance import PLANS, mean_best, reserve
 from plangym_lite.planners.features import Features, features_of
-from plangym_lite.planners.output import PlanOutput
 from plangym_lite.planners.simulator import (
     LegalFn,
     OnBatch,
+    PlanOutput,
     PolicyFn,
     Simulator,
     ValueFn,
@@ -95,8 +95,9 @@ def rollout_iw(
         batch_size: walks that go on side by side.
         discount: of a reward one step later, between 0 and 1.
         features: see :func:`~plangym_lite.planners.features.features_of`.
-        risk_aversion: factor on negative rewards, which changes choices, not ``value``; 1: none. If it is greater than 1, a life lost
-            (``info["lost_life"]``) counts as ten lost points. 50,000 is the published choice.
+        risk_aversion: factor on negative rewards, which changes choices, not ``value``; 1: none.
+            If it is greater than 1, a life lost (``info["lost_life"]``) counts as ten lost points.
+            50,000 is the published choice.
         subtables: whether novelty is judged among branches with equally much reward only: by the
             power of two of their sums.
         value_fn: says what the end of a branch is worth; nothing, if left out.

@@ -1,4 +1,4 @@
-"""What all planners do with an environment: step rows and count them, draw actions, roll out.
+"""What all planners share: rows stepped and counted, actions drawn, and what they return.
 
 ``B`` denotes the number of rows, ``S`` the length of a state.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
-from zlib import crc32
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -20,17 +19,44 @@ from plangym_lite.transitions import RolloutBatch, TransitionBatch, map_leaves
 __all__ = [
     "LegalFn",
     "OnBatch",
+    "PlanOutput",
     "PolicyFn",
     "Simulator",
     "ValueFn",
     "check_discrete",
     "check_options",
-    "flatten",
     "goal_first",
     "one_hot",
     "policies_at",
     "values_after",
 ]
+
+
+class PlanOutput(NamedTuple):
+    """One decision, and what it rests on.
+
+    ``A`` denotes the number of actions of a discrete space, ``L`` the length of the plan.
+    """
+
+    action: Any
+    """What to do now: the first of ``actions``, an element of the action space."""
+    actions: list[Any]
+    """The ``L`` best actions found, in order, each for one unit of ``dt``; ``L`` is at least 1."""
+    value: float
+    """The discounted return that replaying ``actions`` earns, and ``value_fn`` of where that ends.
+
+    With ``resample`` its mean over draws; of ``mcts`` the mean return of ``action``.
+    """
+    action_weights: np.ndarray | None
+    """``[A]`` how much each action is preferred, sum 1; ``None`` where actions are not discrete."""
+    search: Any
+    """What was searched; it has at least ``simulator_calls`` (rows) and ``frames``."""
+    knew_the_dice: bool = True
+    """Whether steps used the state's own generators (``resample=False``), so that the plan knows
+    what will be drawn; that matters only where :func:`~plangym_lite.planners.chance.draws`."""
+    not_finite: int = 0
+    """Rows whose reward was not finite: they count as ended there, with the least return seen."""
+
 
 OnBatch = Callable[[int, int], None]
 """``on_batch(rows, frames)`` is called after every batch, with what that batch has run."""
@@ -313,29 +339,6 @@ def policies_at(
     if not ((weights >= 0).all() and np.isfinite(sums).all() and (sums > 0).all()):
         raise ValueError("policy_fn must return weights of at least 0, one in each row above 0")
     return weights / sums
-
-
-def flatten(space: spaces.Space, observs: Any) -> np.ndarray:
-    """``[B, F]`` a batch of observations as rows of numbers.
-
-    A discrete one is 1 in its place; a text is one number, another for another text.
-
-    Raises:
-        TypeError: they have no fixed number of numbers.
-    """
-    if isinstance(space, (spaces.Dict, spaces.Tuple)):
-        keys: list[Any] = list(space) if isinstance(space, spaces.Dict) else [*range(len(space))]
-        return np.hstack([flatten(space[key], observs[key]) for key in keys])
-    if isinstance(space, spaces.Text):
-        return np.array([[crc32(text.encode()) / 2**32] for text in observs], np.float32)
-    rows = np.asarray(observs, np.float32)
-    if isinstance(space, spaces.Discrete):
-        return np.equal.outer(rows, np.arange(space.start, space.start + space.n)).astype(
-            np.float32
-        )
-    if not isinstance(space, (spaces.Box, spaces.MultiBinary, spaces.MultiDiscrete)):
-        raise TypeError(f"observations {space} cannot be compared")
-    return rows.reshape(len(rows), -1)
 
 
 def one_hot(space: spaces.Space, action: Any) -> np.ndarray | None:

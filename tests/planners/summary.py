@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.planners import Cells, PlanOutput, Tree
+from plangym_lite.planners import Cells, PlanOutput, Swarm, Tree
 
 COLUMNS = ("parents", "actions", "depths", "rewards", "ended", "visits", "values", "heights")
 
@@ -29,6 +29,7 @@ def summary(output: PlanOutput) -> dict[str, Any]:
         }
     else:
         found = dict(search._asdict() if isinstance(search, tuple) else vars(search))
+    found.pop("lengths", None) if isinstance(search, Swarm) else None
     found |= {"simulator_calls": search.simulator_calls, "frames": search.frames}
     fields = {name: getattr(output, name) for name in FIELDS}
     return plain({**fields, "search": found})

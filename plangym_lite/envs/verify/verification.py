@@ -197,6 +197,8 @@ def _entry(answer: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def _seen(obs: Any, reward: Any, flags: tuple[bool, bool], info: Any) -> dict[str, Any]:
     info = {key: info[key] for key in info if key not in OUR_KEYS} if info else {}
     numbers = attempt(lambda: float(np.asarray(reward).item()))[0]
+    if numbers != numbers:
+        numbers = "nan"  # equals itself
     return {**tokens_of(obs, "obs"), "reward": numbers, "flags": flags, **tokens_of(info, "info")}
 
 
