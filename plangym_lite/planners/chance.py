@@ -6,6 +6,7 @@ A state holds its generators, so a planner that steps from it sees what *will* b
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,18 @@ from plangym_lite.core import PlanEnv
 from plangym_lite.planners.simulator import Simulator, ValueFn
 from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree
 from plangym_lite.planners.uct import Walks
-from plangym_lite.transitions import map_leaves
+from plangym_lite.transitions import TransitionBatch, map_leaves
 
-__all__ = ["PLANS", "ChanceWalks", "draws", "mean_best", "outcomes", "reserve"]
+__all__ = [
+    "PLANS",
+    "ChanceWalks",
+    "charge",
+    "draws",
+    "mean_best",
+    "reserve",
+    "walk_anew",
+    "worst_if_not_finite",
+]
 
 PLANS, SEEDS = 8, 16  # that are tried at the end, each plan with the same seeds
 PROBES = 4  # random actions; each with two seeds, each of them for two times
@@ -219,3 +229,98 @@ class ChanceWalks(Walks):
         tree.parents, tree.children = parents, children
         tree.drawn = visits.astype(int), returns
         return tree
+
+
+def walk_anew(judge: Any, jobs: list[Any]) -> None:
+    """Walks in trees that draw anew: all go on side by side, one ``step_batch`` for each step.
+
+    Args:
+        judge: the ``Judge`` of mcts.
+        jobs: its jobs, from the roots.
+    """
+    for job in jobs:
+        job.state = job.search.walks.states[ROOT]
+    while jobs:
+        moves: list[tuple[Any, int]] = []
+        for job in jobs:
+            action = job.search.walks.choose(job.path[-1])
+            if action is not None:
+                moves.append((job, action))
+            elif job.steps:  # too deep, or all below is on its way
+                finish(job, job.search.walks.values[job.path[-1]])
+        if not moves:
+            return
+        jobs = step_anew(judge, moves)
+
+
+def step_anew(judge: Any, moves: list[tuple[Any, int]]) -> list[Any]:
+    """One step of each walk; return those that go on."""
+    jobs = [job for job, _ in moves]
+    actions = [judge.first + job.search.walks.actions[action] for job, action in moves]
+    states: Any = [job.state for job in jobs]
+    if isinstance(jobs[0].state, np.ndarray):
+        states = np.array(states)
+    out = judge.simulator.step(np.array(actions), states)
+    charge(jobs, *judge.simulator.costs)
+    rewards = worst_if_not_finite(out.rewards, 0.0, jobs[0].search.walks.low).tolist()
+    ended, names = (out.terminateds | out.truncateds).tolist(), outcomes(out)
+    on, new = [], []
+    for row, (job, action) in enumerate(moves):
+        walks = job.search.walks
+        node, is_it = walks.arrive(action, names[row], rewards[row], ended[row])
+        job.steps.append((action, node, rewards[row]))
+        job.path.append(node)
+        job.state = out.states[row]
+        if walks.visits[node]:
+            job.state = job.state if is_it else walks.states[node]
+            on.append(job)
+        else:
+            new.append(row)
+    if new:
+        leaves = [jobs[row] for row in new]
+        for walks, rows in by_tree(jobs, new):
+            nodes = [jobs[row].path[-1] for row in rows]
+            gains = [walks.rewards[node] for node in nodes]
+            walks.enter(nodes, out.states[rows], gains, [ended[row] for row in rows])
+        for job, value in zip(leaves, judge.evaluate(leaves, take(out, new)), strict=True):
+            finish(job, float(value))
+    return on
+
+
+def by_tree(jobs: list[Any], rows: list[int]) -> list[tuple[Any, list[int]]]:
+    """The trees of some rows, each with its own."""
+    groups = groupby(rows, lambda row: id(jobs[row].search))
+    return [(jobs[part[0]].search.walks, part) for _, group in groups if (part := list(group))]
+
+
+def finish(job: Any, value: float) -> None:
+    """Carry up a walk that drew anew."""
+    job.search.walks.carry(job.steps, value)
+    job.search.finished += 1
+
+
+def take(out: TransitionBatch, rows: list[int]) -> TransitionBatch:
+    """Some rows of a batch."""
+
+    def of(leaf: Any) -> Any:
+        return leaf[rows] if isinstance(leaf, np.ndarray) else [leaf[row] for row in rows]
+
+    numbers = (column[rows] for column in (out.rewards, out.terminateds, out.truncateds))
+    infos = [out.infos[row] for row in rows]
+    return TransitionBatch(out.states[rows], map_leaves(of, out.observs), *numbers, infos)
+
+
+def charge(jobs: list[Any], calls: Any, frames: Any) -> None:
+    """Count what rows have cost for the tree of each."""
+    for job, n_calls, n_frames in zip(jobs, calls, frames, strict=True):
+        job.search.calls += int(n_calls)
+        job.search.frames += int(n_frames)
+
+
+def worst_if_not_finite(rewards: np.ndarray, after: Any, low: float) -> np.ndarray:
+    """Rewards, of rows that went wrong as low as the least return seen."""
+    good = np.isfinite(rewards)
+    if good.all():
+        return rewards
+    returns = (rewards + after)[good]
+    return np.where(good, rewards, min([low, *returns.tolist()]))

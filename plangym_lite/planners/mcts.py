@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.planners.chance import ChanceWalks, outcomes
+from plangym_lite.planners.chance import ChanceWalks, charge, walk_anew, worst_if_not_finite
 from plangym_lite.planners.simulator import (
     LegalFn,
     OnBatch,
@@ -39,7 +39,7 @@ from plangym_lite.planners.simulator import (
 from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree
 from plangym_lite.planners.uct import GameWalks, Walks
 from plangym_lite.states.archive import StateArchive
-from plangym_lite.transitions import TransitionBatch, map_leaves
+from plangym_lite.transitions import TransitionBatch
 
 __all__ = ["mcts"]
 
@@ -159,7 +159,10 @@ def mcts(
             jobs += search.select(max(size, 0))
         if not jobs:
             break
-        (judge.draw if resample else judge.expand)(jobs)
+        if resample:
+            walk_anew(judge, jobs)
+        else:
+            judge.expand(jobs)
         if until is not None and time.monotonic() >= until:
             break
     plans = [search.decide(first, temperature, simulator) for search in searches]
@@ -325,53 +328,6 @@ class Judge:
         observs, states, _ = self.simulator.look(state, info)
         self.judge([Job(search, [ROOT])], Looked(observs, states), masks)
 
-    def draw(self, jobs: list[Job]) -> None:
-        """The same where each visit draws anew: all walks go on side by side, step by step."""
-        for job in jobs:
-            job.state = job.search.walks.states[ROOT]
-        while jobs:
-            moves: list[tuple[Job, int]] = []
-            for job in jobs:
-                action = job.search.walks.choose(job.path[-1])  # type: ignore[attr-defined]
-                if action is not None:
-                    moves.append((job, action))
-                elif job.steps:  # too deep, or all below is on its way
-                    finish(job, job.search.walks.values[job.path[-1]])
-            if not moves:
-                return
-            jobs = self.draw_step(moves)
-
-    def draw_step(self, moves: list[tuple[Job, int]]) -> list[Job]:
-        """One step of each walk; return those that go on."""
-        actions = [self.first + job.search.walks.actions[action] for job, action in moves]
-        states: Any = np.empty(len(moves), object)
-        states[:] = [job.state for job, _ in moves]
-        if isinstance(moves[0][0].state, np.ndarray):
-            states = np.array([job.state for job, _ in moves])
-        out = self.simulator.step(np.array(actions), states)
-        charge([job for job, _ in moves], *self.simulator.costs)
-        low = moves[0][0].search.walks.low
-        rewards = worst_if_not_finite(out.rewards, 0.0, low).tolist()
-        ended, names = (out.terminateds | out.truncateds).tolist(), outcomes(out)
-        on, new = [], []
-        for row, (job, action) in enumerate(moves):
-            walks: Any = job.search.walks
-            node, is_it = walks.arrive(action, names[row], rewards[row], ended[row])
-            job.steps.append((action, node, rewards[row]))
-            job.path.append(node)
-            job.state = out.states[row]
-            if walks.visits[node]:
-                job.state = job.state if is_it else walks.states[node]
-                on.append(job)
-            else:
-                walks.enter([node], out.states[row : row + 1], [walks.rewards[node]], [ended[row]])
-                new.append(row)
-        if new:
-            leaves = [moves[row][0] for row in new]
-            for job, value in zip(leaves, self.evaluate(leaves, take(out, new)), strict=True):
-                finish(job, float(value))
-        return on
-
 
 class Looked(NamedTuple):
     """One state that was looked at."""
@@ -380,46 +336,10 @@ class Looked(NamedTuple):
     states: Any
 
 
-def finish(job: Job, value: float) -> None:
-    """Carry up a walk that drew anew."""
-    job.search.walks.carry(job.steps, value)  # type: ignore[attr-defined]
-    job.search.finished += 1
-
-
 def by_tree(jobs: list[Job]) -> list[tuple[Search, list[Job]]]:
     """Jobs by their trees, in order."""
     groups = (list(group) for _, group in groupby(jobs, lambda job: id(job.search)))
     return [(group[0].search, group) for group in groups]
-
-
-def charge(jobs: list[Job], calls: Any, frames: Any) -> None:
-    """Count what rows have cost for the tree of each."""
-    for job, n_calls, n_frames in zip(jobs, calls, frames, strict=True):
-        job.search.calls += int(n_calls)
-        job.search.frames += int(n_frames)
-
-
-def worst_if_not_finite(rewards: np.ndarray, after: Any, low: float) -> np.ndarray:
-    """Rewards, of rows that went wrong as low as the least return seen."""
-    good = np.isfinite(rewards)
-    if good.all():
-        return rewards
-    returns = (rewards + after)[good]
-    return np.where(good, rewards, min([low, *returns.tolist()]))
-
-
-def take(out: TransitionBatch, rows: list[int]) -> TransitionBatch:
-    """Some rows of a batch."""
-
-    def of(leaf: Any) -> Any:
-        return leaf[rows] if isinstance(leaf, np.ndarray) else [leaf[row] for row in rows]
-
-    return TransitionBatch(
-        out.states[rows],
-        map_leaves(of, out.observs),
-        *(column[rows] for column in (out.rewards, out.terminateds, out.truncateds)),
-        [out.infos[row] for row in rows],
-    )
 
 
 def is_many(env: PlanEnv, state: Any) -> bool:

@@ -386,7 +386,7 @@ class Lookahead(Growth):
         terminated = {end: bool(self.notes[end].terminated) for end in ends}
         end: Any = goal_first(ends, node, gains, self.depths, terminated)  # type: ignore[arg-type]
         if end != node:
-            path = self._way_to(end)
+            path = self.way_to(end)
             weights = np.zeros(self.n_actions)
             weights[self.actions[path[0]]] = 1.0
         return path, weights
@@ -395,7 +395,7 @@ class Lookahead(Growth):
         """The paths to the ends that are worth most."""
         ends, gains = self._ends()
         order = sorted(ends, key=lambda end: (-gains[end], -self.depths[end]))
-        return [self._way_to(end) for end in order[:PLANS]]
+        return [self.way_to(end) for end in order[:PLANS]]
 
     def _ends(self) -> tuple[list[int], dict[int, float]]:
         """The nodes with nothing below, and what the way there and they are worth."""
@@ -405,13 +405,6 @@ class Lookahead(Growth):
             for end in ends
         }
         return ends, gains
-
-    def _way_to(self, node: int) -> list[int]:
-        path = []
-        while node != ROOT:
-            path.append(node)
-            node = self.parents[node]
-        return path[::-1]
 
     def value_of(self, path: list[int]) -> float:
         """What a path earns, and what its end is worth."""

@@ -170,13 +170,21 @@ class Growth:
         self.notes.append(None)
         return len(self.parents) - 1
 
+    def way_to(self, node: int) -> list[int]:
+        """The nodes on the way from the root, which is not among them, to ``node``."""
+        path = []
+        while node != ROOT:
+            path.append(node)
+            node = self.parents[node]
+        return path[::-1]
+
     def states_before(self, nodes: list[int]) -> Any:
         """``[B, S]`` the states from which ``nodes`` are reached."""
         return self.states[[self.parents[node] for node in nodes]]
 
     def enter(self, nodes: list[int], states: Any, rewards: list[float], ended: list[bool]) -> None:
         """Enter what the simulator said of new nodes."""
-        if nodes[-1] >= len(self.states):
+        while max(nodes) >= len(self.states):
             self.states = more_room(self.states)
         self.states[nodes] = states
         for node, reward, end in zip(nodes, rewards, ended, strict=True):
