@@ -109,12 +109,20 @@ def value_features(space: spaces.Space) -> Features:
     scale = np.where(whole, 1.0, (BINS - 1e-6) / np.maximum(high - low, 1e-9))
     first = np.arange(low.size) * BINS
 
-    def look(obs: np.ndarray) -> np.ndarray:
-        values = np.ravel(obs).astype(float)
-        values = np.where(bounded, values, np.arctan(values))
-        return first + np.clip((values - low) * scale, 0, BINS - 1).astype(int)
+    unbounded = np.flatnonzero(~bounded)
 
-    return Features(low.size * BINS, lambda observs: [look(obs) for obs in observs])
+    def of(observs: np.ndarray) -> list[np.ndarray]:
+        values = np.reshape(observs, (len(observs), -1)).astype(float)
+        if unbounded.size:
+            values[:, unbounded] = np.arctan(values[:, unbounded])
+        values -= low
+        values *= scale
+        np.minimum(np.maximum(values, 0, out=values), BINS - 1, out=values)
+        return list(values.astype(int) + first)
+
+    if whole.all() and not low.any():
+        return Features(low.size * BINS, lambda observs: [first + np.ravel(obs) for obs in observs])
+    return Features(low.size * BINS, of)
 
 
 def is_text(space: spaces.Space) -> bool:

@@ -223,7 +223,8 @@ class Lookahead(Growth):
         self.solved = [False] * size  # nodes whose branches are worked off
         self._ways = [list(range(n_actions)) for _ in range(size)]  # actions a walk may take
         self._left = [n_actions] * size  # branches that are not worked off
-        self._seen = [False] * size  # nodes walked to in this decision
+        self._tables: list[Any] = [None] * size  # of the nodes walked to in this decision
+        self._held = [0] * size  # a feature that each of them held a record of
         self._sums = [0.0] * size  # rewards felt from the root to here
         self._records: dict[int, np.ndarray] = {}  # for each sum: least depth of each feature
         self._fronts: list[int] = []  # where the walks stand that go on
@@ -266,7 +267,8 @@ class Lookahead(Growth):
         for column in (self.felt, self.gains, self._sums):
             column.append(0.0)
         self.solved.append(False)
-        self._seen.append(False)
+        self._tables.append(None)
+        self._held.append(0)
         self._ways.append(list(range(self.n_actions)))
         self._left.append(self.n_actions)
         self._ways[parent].remove(action)  # until it arrives
@@ -341,17 +343,23 @@ class Lookahead(Growth):
         return not self.solved[node]
 
     def _is_novel(self, node: int) -> bool:
-        features, depth, seen = self.notes[node].features, self.depths[node], self._seen[node]
-        if node != ROOT and not seen:
-            self._sums[node] = self._sums[self.parents[node]] + self.felt[node]
-        records = self._table(self._sums[node])
-        known = records[features]
-        if seen:
-            return bool((known == depth).any())
-        self._seen[node] = True
-        features = features[known > depth]
-        records[features] = depth
-        return features.size > 0
+        depth, records = self.depths[node], self._tables[node]
+        if records is not None:  # it was walked to before: does it hold a record still?
+            if records[self._held[node]] == depth:
+                return True
+            features = self.notes[node].features
+            held = features[records[features] == depth]
+        else:
+            if node != ROOT:
+                self._sums[node] = self._sums[self.parents[node]] + self.felt[node]
+            records = self._tables[node] = self._table(self._sums[node])
+            features = self.notes[node].features
+            held = features[records[features] > depth]
+            records[held] = depth
+        if not held.size:
+            return False
+        self._held[node] = held[0]
+        return True
 
     def _table(self, reward: float) -> np.ndarray:
         """``[F]`` the least depth of each feature, where so much was earned on the way."""

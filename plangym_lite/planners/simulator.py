@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -115,12 +116,12 @@ class Simulator:
         """``env.step_batch`` with states out, counted."""
         dice = self._dice(len(actions), seeds)
         out: Any = self.env.step_batch(actions, states, dt, return_state=True, **dice)
-        if not np.isfinite(out.rewards).all():
+        if not isfinite(out.rewards.sum()):
             bad = ~np.isfinite(out.rewards)
             self.not_finite += int(bad.sum())
             rewards = np.where(bad, -np.inf, out.rewards)
             out = out._replace(rewards=rewards, terminateds=out.terminateds | bad)
-        self._count(np.ones(len(out.rewards), int), out.infos)
+        self._count([1] * len(out.rewards), out.infos)
         return out
 
     def play(
@@ -154,7 +155,7 @@ class Simulator:
         observs = observs if value_fn is None else "last"
         dice = self._dice(len(actions), seeds)
         out = self.env.rollout_batch(actions, states, return_observs=observs, **dice)
-        self._count(-(-out.lengths // held), out.infos)
+        self._count((-(-out.lengths // held)).tolist(), out.infos)
         rewards, steps = out.rewards, np.arange(out.rewards.shape[1])
         if lengths is not None:
             rewards = np.where(steps < lengths[:, None], rewards, 0.0)
@@ -236,7 +237,7 @@ class Simulator:
             return {}
         return {"seeds": self.rng.integers(2**31, size=size).tolist() if seeds is None else seeds}
 
-    def _count(self, calls: np.ndarray, infos: list[dict[str, Any]]) -> None:
+    def _count(self, calls: list[int], infos: list[dict[str, Any]]) -> None:
         if self._has_arrays and not self.env.STATE_IS_ARRAY:
             raise InvalidStateError(
                 f"states of {self.env!r} have outgrown the arrays that this search keeps them in: "
@@ -244,7 +245,7 @@ class Simulator:
             )
         frames = [info["n_step"] for info in infos]
         self.costs = calls, frames
-        rows, total = int(calls.sum()), int(sum(frames))
+        rows, total = sum(calls), int(sum(frames))
         self.calls += rows
         self.frames += total
         if self.on_batch is not None:

@@ -186,7 +186,7 @@ class Growth:
         """Enter what the simulator said of new nodes."""
         while max(nodes) >= len(self.states):
             self.states = more_room(self.states)
-        self.states[nodes] = states
+        self.states[nodes if len(nodes) > 1 else slice(nodes[0], nodes[0] + 1)] = states
         for node, reward, end in zip(nodes, rewards, ended, strict=True):
             self.rewards[node], self.ended[node] = reward, end
 
