@@ -9,8 +9,8 @@ from gymnasium import spaces
 
 from plangym_lite import InvalidStateError, make
 from plangym_lite.planners import PlanOutput, mcts
-from plangym_lite.planners.mcts import backward, select
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree
+from plangym_lite.planners.tree import ROOT, UNKNOWN
+from plangym_lite.planners.uct import Walks
 from plangym_lite.testing.toy import LEFT, RIGHT, NestedToy, OpaqueToy, ToyEnv
 
 
@@ -73,12 +73,11 @@ def test_any_batch_size_solves_it_and_counts_what_it_ran(batch_size):
     def on_batch(rows, frames):
         seen.append((rows, frames))
 
-    output = plan(ToyEnv(), num_simulations=400, batch_size=batch_size, on_batch=on_batch)
+    env = ToyEnv(size=6)
+    output = plan(env, num_simulations=400, batch_size=batch_size, on_batch=on_batch)
     tree = output.search
     assert output.action == RIGHT
     assert tree.visits[ROOT] == 400
-    assert not tree.pending.any()
-    assert tree.filled[: tree.size].all()
     assert output.action_weights.sum() == pytest.approx(1.0)
     assert tree.simulator_calls == sum(rows for rows, _ in seen)
     assert tree.frames == sum(frames for _, frames in seen)
@@ -177,20 +176,19 @@ def test_actions_that_start_elsewhere():
         def _decode(self, action):
             return super()._decode(action - 5)
 
-    assert plan(Shifted()).action == RIGHT + 5
+    assert plan(Shifted(size=6), num_simulations=400).action == RIGHT + 5
 
 
 def test_more_simulations_on_their_way_than_there_are_leaves():
-    tree = Tree.empty(20, 3, np.zeros(1))
-    tree.add(UNKNOWN, UNKNOWN)
-    tree.filled[ROOT] = True
-    leaves = select(tree, 8, 5, 1.0, 1.0, rng=np.random.default_rng(0))
-    assert sorted(leaves) == [1, 2, 3]
-    tree.filled[leaves] = True
-    backward(tree, leaves, np.ones(3), 0.5)
-    assert tree.visits[ROOT] == 3
-    assert tree.values[ROOT] == 0.5
-    assert tree.path(2) == [2, ROOT]
+    options = {"max_depth": 5, "discount": 0.5, "exploration": 1.0}
+    walks = Walks(3, np.zeros(1), 20, rng=np.random.default_rng(0), **options)
+    paths = walks.select(8)
+    assert sorted(paths) == [[ROOT, 1], [ROOT, 2], [ROOT, 3]]
+    for path in paths:
+        walks.backward(path, 1.0)
+    assert walks.visits[ROOT] == 3
+    assert walks.values[ROOT] == 0.5
+    assert walks.way_to(2) == [2]
 
 
 @pytest.mark.parametrize(
