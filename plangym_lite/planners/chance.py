@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from plangym_lite.core import PlanEnv
 from plangym_lite.planners.simulator import Simulator, ValueFn
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree
-from plangym_lite.planners.uct import Walks
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, Tree
+from plangym_lite.planners.uct import Rules, Walks
 from plangym_lite.transitions import TransitionBatch, map_leaves
 
 __all__ = [
@@ -141,10 +140,11 @@ class ChanceWalks(Walks):
     visits of them: then a walk goes on from one that it has, the likelier the more often seen.
     """
 
-    def __init__(self, env: PlanEnv, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._widens = is_continuous(env.observation_space)
+    def __init__(self, n_actions: int, start: Start, rules: Rules, space: spaces.Space) -> None:
+        super().__init__(n_actions, start._replace(before=None), rules)
+        self._widens = is_continuous(space)  # of the observations
         self._found: dict[tuple[int, bytes], int] = {}  # outcomes by action and name
+        self._bounds = np.inf, -np.inf  # of the returns of single walks, not of means
         self.seen = [1]  # how often each outcome was drawn
         self.is_outcome = [True]
 
@@ -152,6 +152,11 @@ class ChanceWalks(Walks):
         self.seen.append(0)
         self.is_outcome.append(False)
         return super().add(parent, action)
+
+    def find_bounds(self) -> None:
+        if self.visits[ROOT]:
+            self.low, high = self._bounds
+            self.span = high - self.low or 1.0
 
     def choose(self, node: int) -> int | None:
         """The row of the next action of ``node``; ``None``: all are on their way."""
@@ -200,6 +205,7 @@ class ChanceWalks(Walks):
             self._average(outcome, value)
             self.returns[outcome] = self.rewards[outcome] + self.discount * self.values[outcome]
             value = reward + self.discount * value
+            self._bounds = min(self._bounds[0], value), max(self._bounds[1], value)
             self._average(action, value)
             self.returns[action] = self.values[action]
         self._average(ROOT, value)
@@ -305,9 +311,14 @@ def take(out: TransitionBatch, rows: list[int]) -> TransitionBatch:
     def of(leaf: Any) -> Any:
         return leaf[rows] if isinstance(leaf, np.ndarray) else [leaf[row] for row in rows]
 
-    numbers = (column[rows] for column in (out.rewards, out.terminateds, out.truncateds))
-    infos = [out.infos[row] for row in rows]
-    return TransitionBatch(out.states[rows], map_leaves(of, out.observs), *numbers, infos)
+    return TransitionBatch(
+        states=out.states[rows],
+        observs=map_leaves(of, out.observs),
+        rewards=out.rewards[rows],
+        terminateds=out.terminateds[rows],
+        truncateds=out.truncateds[rows],
+        infos=[out.infos[row] for row in rows],
+    )
 
 
 def charge(jobs: list[Any], calls: Any, frames: Any) -> None:

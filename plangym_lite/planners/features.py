@@ -12,11 +12,21 @@ from zlib import crc32
 import numpy as np
 from gymnasium import spaces
 
-__all__ = ["Features", "basic_features", "features_of", "flatten", "value_features"]
+from plangym_lite.planners.simulator import (
+    PolicyFn,
+    Simulator,
+    ValueFn,
+    policies_at,
+    values_after,
+)
+from plangym_lite.transitions import TransitionBatch
+
+__all__ = ["Features", "Look", "Note", "basic_features", "features_of", "flatten", "value_features"]
 
 TILES = 14, 16  # an Atari screen of 210 by 160 is cut into tiles of 15 by 10 pixels
 COLOURS = 256
 BINS = 256
+DEATHS = 10  # a life lost counts as so many lost points
 
 
 class Features(NamedTuple):
@@ -166,3 +176,63 @@ def _nested_features(space: spaces.Dict | spaces.Tuple) -> Features:
         return [np.concatenate(row) for row in zip(*columns, strict=True)]
 
     return Features(size, of)
+
+
+class Note(NamedTuple):
+    """What is known of a node besides its row."""
+
+    features: np.ndarray
+    weights: np.ndarray | None  # [A] how likely a walk takes each action; None: equally
+    legal: np.ndarray | None = None  # [A] the legal actions; None: all
+    felt: float = 0.0  # the reward of the step that led here, as risk aversion feels it
+    terminated: bool = False
+
+
+class Look(NamedTuple):
+    """How new nodes are looked at."""
+
+    simulator: Simulator
+    features: Features
+    policy_fn: PolicyFn | None
+    value_fn: ValueFn | None
+    risk_aversion: float
+
+    def at_root(self, state: Any, info: Any) -> Note:
+        """The note of the root."""
+        masks = self.simulator.legal_at(state, info)
+        observs, states, _ = self.simulator.look(state, info)
+        return Note(*self.notes(observs, states, masks)[0])
+
+    def notes(self, observs: Any, states: Any, masks: Any) -> list[tuple[Any, Any, Any]]:
+        """For each row its features, weights of actions, legal actions."""
+        nothing: Any = [None] * len(states)
+        weights, legal = nothing, nothing if masks is None else masks
+        if self.policy_fn is not None:
+            n_actions = int(self.simulator.env.action_space.n)  # type: ignore[attr-defined]
+            weights = policies_at(observs, states, self.policy_fn, n_actions)
+        return list(zip(self.features.of(observs), weights, legal, strict=True))
+
+    def expand(self, search: Any, leaves: list[int]) -> None:
+        """Step to new nodes, all in one batch."""
+        first = int(self.simulator.env.action_space.start)  # type: ignore[attr-defined]
+        actions = np.array([first + search.actions[leaf] for leaf in leaves])
+        out = self.simulator.step(actions, search.states_before(leaves))
+        values = [0.0] * len(leaves)
+        if self.value_fn is not None:
+            values = values_after(out, self.value_fn).tolist()
+        ended = (out.terminateds | out.truncateds).tolist()
+        search.enter(leaves, out.states, out.rewards.tolist(), ended)
+        masks = self.simulator.legal(out.observs, out.states, out.infos)
+        felt, notes = feel(out, self.risk_aversion), self.notes(out.observs, out.states, masks)
+        for row, leaf in enumerate(leaves):
+            search.know(leaf, Note(*notes[row], felt[row], bool(out.terminateds[row])))
+            search.see(leaf, values[row])
+
+
+def feel(out: TransitionBatch, risk_aversion: float) -> list[float]:
+    """The rewards of a batch, as risk aversion feels them."""
+    if risk_aversion == 1:
+        return out.rewards.tolist()
+    deaths = np.array([info.get("lost_life", False) for info in out.infos])
+    losses = np.minimum(out.rewards, 0) - DEATHS * deaths
+    return (np.maximum(out.rewards, 0) + risk_aversion * losses).tolist()

@@ -108,14 +108,13 @@ def fractal(
     check_options(discount, {"budget": budget, "walkers": walkers, "rollout_dt": rollout_dt})
     if not 2 <= walkers <= budget:
         raise ValueError(f"walkers must be from 2 to budget {budget}, got {walkers}")
-    options = {"resample": resample, "legal_actions": legal_actions}
-    simulator, swarm = Simulator(env, rng, on_batch, **options), Swarm(walkers)
+    simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
+    swarm = Swarm(walkers)
     kept = reserve(budget, budget // walkers) if resample else 0
     if budget - kept < walkers:
         raise ValueError(f"budget {budget} is too small for {walkers} walkers and resample")
     rollout_dt = 1 if legal_actions is not None else rollout_dt
-    masks = simulator.legal_at(state, info)
-    masks = None if masks is None else np.repeat(masks, walkers, axis=0)
+    masks = simulator.legal_at(state, info, walkers)
     states: Any = [state] * walkers
     finish, finished = (-np.inf, 0, 0), np.zeros(walkers, bool)  # return, step, walker
     for step in range((budget - kept) // walkers):

@@ -169,8 +169,8 @@ def go_explore(
     check_options(discount, counts)
     if not 0.0 <= repeat < 1.0:
         raise ValueError(f"repeat must be in [0, 1), got {repeat}")
-    options = {"resample": resample, "legal_actions": legal_actions}
-    simulator, cells = Simulator(env, rng, on_batch, **options), Cells(state, budget, archive)
+    simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
+    cells = Cells(state, budget, archive)
     masks = simulator.legal_at(state, info)
     cells.legal[0] = None if masks is None else masks[0]
     look = cell_fn or cells_of(env.observation_space)
@@ -188,10 +188,13 @@ def go_explore(
             fresh = simulator.draw(len(places), legal)
             again = rng.random(len(places)) < repeat
             if legal is not None:
-                old = np.array([a - env.action_space.start for a in actions[: len(places)]])
+                first: Any = env.action_space.start  # type: ignore[attr-defined]
+                old = np.array([a - first for a in actions[: len(places)]])
                 again &= legal[np.arange(len(places)), old]
             actions = [a if same else b for a, b, same in zip(actions, fresh, again, strict=False)]
-            places, actions = explore(cells, places, actions, simulator, look, discount, value_fn)
+            places, actions = explore(
+                cells, places, actions, simulator, look, discount=discount, value_fn=value_fn
+            )
     end = farthest_or_nearest(cells)
     plan, value = cells.path(end), cells.worths[end]
     if resample:
@@ -223,6 +226,7 @@ def explore(
     actions: list[Any],
     simulator: Simulator,
     look: CellFn,
+    *,
     discount: float,
     value_fn: ValueFn | None,
 ) -> tuple[list[int], list[Any]]:

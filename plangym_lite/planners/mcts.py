@@ -36,14 +36,15 @@ from plangym_lite.planners.simulator import (
     policies_at,
     values_after,
 )
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree
-from plangym_lite.planners.uct import GameWalks, Walks
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, Tree
+from plangym_lite.planners.uct import GameWalks, Rules, Walks
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.transitions import TransitionBatch
 
 __all__ = ["mcts"]
 
 SIMULATIONS = 100
+EXPLORATION, WHERE_NOISY = 0.3, 1.0
 WITHOUT_END = 10**9
 
 
@@ -58,7 +59,7 @@ def mcts(
     batch_size: int = 8,
     rollout_dt: int = 4,
     discount: float = 0.99,
-    exploration: float = 0.3,
+    exploration: float | None = None,
     value_fn: ValueFn | None = None,
     policy_fn: PolicyFn | None = None,
     legal_actions: str | LegalFn | None = None,
@@ -90,7 +91,8 @@ def mcts(
         discount: of a reward one step later, between 0 and 1; -1: two players in turn, each paid
             by the rewards of its own moves. Then what is won, lost or drawn is proven.
         exploration: weight of what was visited little; values are scaled to [0, 1] first, by the
-            least and the greatest in the tree, so that the unit of reward does not matter.
+            least and the greatest in the tree, so that the unit of reward does not matter; 0.3
+            if left out, with ``resample`` 1, because returns are noisy then.
         value_fn: says what a leaf is worth, instead of random play.
         policy_fn: says which actions of a state to try first, and how much.
         legal_actions: the key of an info with the mask ``[A]`` of the legal actions, or a function
@@ -125,10 +127,7 @@ def mcts(
     limits = {"num_simulations": num_simulations, "budget": budget, "played": played}
     counts |= {name: limit for name, limit in limits.items() if limit is not None}
     check_options(discount, counts, least=-1.0)
-    if not (0.0 <= root_noise <= 1.0 and root_alpha > 0.0 and temperature >= 0.0):
-        raise ValueError("root_noise must be in [0, 1], root_alpha above 0, temperature at least 0")
-    if root_noise and policy_fn is None:
-        raise ValueError("root_noise is noise in the priors: give policy_fn")
+    check_root(root_noise, root_alpha, temperature, policy_fn)
     if legal_actions is not None or discount < 0:
         rollout_dt = 1
     simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
@@ -137,28 +136,19 @@ def mcts(
     if budget is not None and budget < cost:
         raise ValueError(f"budget {budget} is too small: a leaf costs up to {cost} calls")
     walks_each = num_simulations or budget or (SIMULATIONS if seconds is None else WITHOUT_END)
-    many = is_many(env, state)
-    searches = []
+    if exploration is None:
+        exploration = WHERE_NOISY if resample else EXPLORATION
+    rules = Rules(max_depth, discount, exploration, rng)
+    many, searches = is_many(env, state), []
     for at, before, known in zip(*as_lists(many, state, tree, info), strict=True):
-        room = min(walks_each, 2**16)
-        options = {"max_depth": max_depth, "discount": discount, "exploration": exploration}
-        options |= {"rng": rng, "archive": archive}
-        if resample:
-            walks: Walks = ChanceWalks(env, n_actions, at, room, **options)
-        else:
-            kind = GameWalks if discount < 0 else Walks
-            walks = kind(n_actions, at, room, before=before, played=played, **options)
-        searches.append(Search(walks, judge, known, root_noise, root_alpha))
+        start = Start(at, min(walks_each, 2**16), archive, before, played)
+        search = Search(new_walks(env, n_actions, start, rules, resample), judge, known)
+        if root_noise:
+            search.add_noise(root_noise, root_alpha)
+        searches.append(search)
     until = None if seconds is None else time.monotonic() + seconds
-    while True:
-        jobs = []
-        for search in searches:
-            size = min(batch_size, walks_each - search.finished)
-            if budget is not None:
-                size = min(size, (budget - search.calls) // cost)
-            jobs += search.select(max(size, 0))
-        if not jobs:
-            break
+    sizes = batch_size, walks_each, budget, cost
+    while jobs := [job for search in searches for job in search.select(*sizes)]:
         if resample:
             walk_anew(judge, jobs)
         else:
@@ -169,28 +159,45 @@ def mcts(
     return plans if many else plans[0]
 
 
+def check_root(noise: float, alpha: float, temperature: float, policy_fn: Any) -> None:
+    """Raise ``ValueError`` where an option of the root is out of range."""
+    if not (0.0 <= noise <= 1.0 and alpha > 0.0 and temperature >= 0.0):
+        raise ValueError("root_noise must be in [0, 1], root_alpha above 0, temperature at least 0")
+    if noise and policy_fn is None:
+        raise ValueError("root_noise is noise in the priors: give policy_fn")
+
+
+def new_walks(env: PlanEnv, n_actions: int, start: Start, rules: Rules, resample: bool) -> Walks:
+    """The tree that suits the game."""
+    if resample:
+        return ChanceWalks(n_actions, start, rules, env.observation_space)
+    return (GameWalks if rules.discount < 0 else Walks)(n_actions, start, rules)
+
+
 class Search:
     """One tree, and what it has cost."""
 
-    def __init__(
-        self, walks: Walks, judge: Judge, info: Any, root_noise: float, root_alpha: float
-    ) -> None:
+    def __init__(self, walks: Walks, judge: Judge, info: Any) -> None:
         self.walks, self.finished, self.calls, self.frames = walks, 0, 0, 0
         if judge.needs_look and walks.notes[ROOT] is None:
             judge.look(self, info)
-        if root_noise:
-            priors, legal = walks.notes[ROOT]
-            allowed = np.flatnonzero(np.ones(len(priors)) if legal is None else legal)
-            noise = np.zeros(len(priors))
-            noise[allowed] = walks.rng.dirichlet([root_alpha] * len(allowed))
-            mixed = (1 - root_noise) * priors + root_noise * noise
-            weights = walks.exploration * mixed
-            old = np.array(walks.priors[ROOT])
-            walks.priors[ROOT] = np.where(np.isnan(old), old, weights).tolist()
 
-    def select(self, size: int) -> list[Job]:
+    def add_noise(self, share: float, alpha: float) -> None:
+        """Mix noise into the priors of the root."""
+        priors, legal = self.walks.notes[ROOT]
+        allowed = np.flatnonzero(np.ones(len(priors)) if legal is None else legal)
+        noise = np.zeros(len(priors))
+        noise[allowed] = self.walks.rng.dirichlet([alpha] * len(allowed))
+        mixed = self.walks.exploration * ((1 - share) * priors + share * noise)
+        before = np.array(self.walks.priors[ROOT])
+        self.walks.priors[ROOT] = np.where(np.isnan(before), before, mixed).tolist()
+
+    def select(self, size: int, limit: int, budget: int | None, cost: int) -> list[Job]:
         """The walks of the next batch."""
-        if self.walks.is_solved() or not size:
+        size = min(size, limit - self.finished)
+        if budget is not None:
+            size = min(size, (budget - self.calls) // cost)
+        if size <= 0 or self.walks.is_solved():
             return []
         if isinstance(self.walks, ChanceWalks):
             self.walks.find_bounds()
@@ -302,7 +309,7 @@ class Judge:
             return values_after(out, self.value_fn)
         depths = np.array([job.search.walks.depths[job.path[-1]] for job in jobs])
         lengths = np.where(out.terminateds | out.truncateds, 0, self.max_depth - depths)
-        options = {"held": self.held, "discount": self.discount, "masks": masks}
+        options: Any = {"held": self.held, "discount": self.discount, "masks": masks}
         values, calls, frames = self.simulator.roll_out(out.states, lengths, **options)
         charge(jobs, calls, frames)
         return values

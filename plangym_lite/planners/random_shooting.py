@@ -89,16 +89,16 @@ def random_shooting(
         num_simulations = (budget - kept) // cost
         if num_simulations < 1:
             raise ValueError(f"budget {budget} is too small for a sequence of {max_depth} steps")
-    options = {"resample": resample, "legal_actions": legal_actions}
-    simulator = Simulator(env, rng, on_batch, **options)
+    simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
+    options: Any = {"discount": discount, "value_fn": value_fn}
     if legal_actions is None:
         plans, returns, lengths = shoot(
-            simulator, state, num_simulations, max_depth, rollout_dt, discount, value_fn
+            simulator, state, num_simulations, max_depth, rollout_dt, **options
         )
     else:
-        masks = simulator.legal_at(state, info)
+        masks = simulator.legal_at(state, info, num_simulations)
         plans, returns, lengths = shoot_legally(
-            simulator, state, num_simulations, max_depth, masks, discount, value_fn
+            simulator, state, num_simulations, max_depth, masks, **options
         )
     order = np.argsort(-returns, kind="stable")
     plan, value = plans[order[0]], float(returns[order[0]])
@@ -118,6 +118,7 @@ def shoot(
     size: int,
     max_depth: int,
     held: int,
+    *,
     discount: float,
     value_fn: ValueFn | None,
 ) -> tuple[list[list[Any]], np.ndarray, np.ndarray]:
@@ -140,6 +141,7 @@ def shoot_legally(
     size: int,
     max_depth: int,
     masks: Any,
+    *,
     discount: float,
     value_fn: ValueFn | None,
 ) -> tuple[list[list[Any]], np.ndarray, np.ndarray]:
@@ -147,7 +149,6 @@ def shoot_legally(
     plans: list[list[Any]] = [[] for _ in range(size)]
     returns, lengths, rows = np.zeros(size), np.zeros(size, int), np.arange(size)
     states: Any = [state] * size
-    masks = np.repeat(masks, size, axis=0)
     for depth in range(max_depth):
         actions = simulator.draw(len(rows), masks)
         out = simulator.step(actions, states)

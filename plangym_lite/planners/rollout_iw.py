@@ -21,13 +21,13 @@ from __future__ import annotations
 
 from bisect import insort
 from math import frexp
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.chance import PLANS, mean_best, reserve
-from plangym_lite.planners.features import Features, features_of
+from plangym_lite.planners.features import Features, Look, Note, features_of
 from plangym_lite.planners.simulator import (
     LegalFn,
     OnBatch,
@@ -39,28 +39,14 @@ from plangym_lite.planners.simulator import (
     check_options,
     goal_first,
     one_hot,
-    policies_at,
-    values_after,
 )
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Growth, Tree
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Growth, Start, Tree
 from plangym_lite.states.archive import StateArchive
-from plangym_lite.transitions import TransitionBatch
 
 __all__ = ["rollout_iw"]
 
 NEVER = np.iinfo(np.int16).max
 NOTHING = -10_000  # the key of branches that earned nothing: less than any power of two
-DEATHS = 10  # a life lost counts as so many lost points
-
-
-class Note(NamedTuple):
-    """What is known of a node besides its row."""
-
-    features: np.ndarray
-    weights: np.ndarray | None  # [A] how likely a walk takes each action; None: equally
-    legal: np.ndarray | None = None  # [A] the legal actions; None: all
-    felt: float = 0.0  # the reward of the step that led here, as risk aversion feels it
-    terminated: bool = False
 
 
 def rollout_iw(
@@ -132,57 +118,30 @@ def rollout_iw(
     looks = features_of(env.observation_space, features)
     simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
 
-    def note(observs: Any, states: Any, masks: Any) -> list[tuple[Any, Any, Any]]:
-        weights: Any = [None] * len(states)
-        if policy_fn is not None:
-            weights = policies_at(observs, states, policy_fn, n_actions)
-        legal = [None] * len(states) if masks is None else masks
-        return list(zip(looks.of(observs), weights, legal, strict=True))
-
+    look = Look(simulator, looks, policy_fn, value_fn, risk_aversion)
+    start = Start(state, budget, archive, None if resample else tree, played)
     search = Lookahead(
-        n_actions,
-        state,
-        budget,
-        n_features=looks.size,
-        max_depth=max_depth,
-        discount=discount,
-        subtables=subtables,
-        rng=rng,
-        archive=archive,
-        before=None if resample else tree,
-        played=played,
+        n_actions, start, looks.size, max_depth, discount, subtables=subtables, rng=rng
     )
     if search.notes[ROOT] is None:
-        observs, states, _ = simulator.look(state)
-        search.know(ROOT, Note(*note(observs, states, simulator.legal_at(state, info))[0]))
-    kept = reserve(budget, max_depth) if resample else 0
+        search.know(ROOT, look.at_root(state, info))
     search.begin()
-    while simulator.calls < budget - kept and not search.solved[ROOT]:
-        leaves = search.walk(min(batch_size, budget - kept - simulator.calls))
+    left = budget - (reserve(budget, max_depth) if resample else 0)
+    while simulator.calls < left and not search.solved[ROOT]:
+        leaves = search.walk(min(batch_size, left - simulator.calls))
         if leaves:
-            actions = np.array([first + search.actions[leaf] for leaf in leaves])
-            out = simulator.step(actions, search.states_before(leaves))
-            felt = feel(out, risk_aversion)
-            values = [0.0] * len(leaves)
-            if value_fn is not None:
-                values = values_after(out, value_fn).tolist()
-            ended = (out.terminateds | out.truncateds).tolist()
-            search.enter(leaves, out.states, out.rewards.tolist(), ended)
-            masks = simulator.legal(out.observs, out.states, out.infos)
-            for row, known in enumerate(note(out.observs, out.states, masks)):
-                terminated = bool(out.terminateds[row])
-                search.know(leaves[row], Note(*known, felt[row], terminated))
-                search.see(leaves[row], values[row])
+            look.expand(search, leaves)
             search.arrive(leaves)
     path, weights = search.best_path()
     plan = [first + search.actions[node] for node in path]
     value = search.value_of(path)
     if resample:
-        plans = [[first + search.actions[node] for node in other] for other in search.best_paths()]
-        plan, value = mean_best(simulator, state, [plan, *plans], discount, value_fn, calls=kept)
+        others = [[first + search.actions[node] for node in way] for way in search.best_paths()]
+        plans = [plan, *others]
+        plan, value = mean_best(simulator, state, plans, discount, value_fn, calls=budget - left)
         weights = one_hot(env.action_space, plan[0])  # type: ignore[assignment]
-    tree = search.table(simulator.calls, simulator.frames)
-    return PlanOutput(plan[0], plan, value, weights, tree, not resample, simulator.not_finite)
+    found = search.table(simulator.calls, simulator.frames)
+    return PlanOutput(plan[0], plan, value, weights, found, not resample, simulator.not_finite)
 
 
 class Lookahead(Growth):
@@ -190,30 +149,26 @@ class Lookahead(Growth):
 
     Args:
         n_actions: ``A``.
-        state: of the root.
-        room: for so many nodes more there is room at first.
+        start: where the tree begins.
         n_features: how many features there are.
         max_depth: of a walk.
         discount: of a reward one step later.
         subtables: whether novelty is judged among branches of similar reward.
         rng: decides which way they go.
-        options: of :class:`Growth`.
     """
 
     def __init__(
         self,
         n_actions: int,
-        state: Any,
-        room: int,
-        *,
+        start: Start,
         n_features: int,
         max_depth: int,
         discount: float,
+        *,
         subtables: bool,
         rng: np.random.Generator,
-        **options: Any,
     ) -> None:
-        super().__init__(n_actions, state, room, **options)
+        super().__init__(n_actions, start)
         self.rng, self.n_features, self.max_depth = rng, n_features, max_depth
         self.discount, self.subtables = discount, subtables
         size = len(self.parents)
@@ -418,12 +373,3 @@ class Lookahead(Growth):
         """What a path earns, and what its end is worth."""
         earned = [self.discount**k * self.rewards[node] for k, node in enumerate(path)]
         return float(sum(earned) + self.discount ** len(path) * self.values[path[-1]])
-
-
-def feel(out: TransitionBatch, risk_aversion: float) -> list[float]:
-    """The rewards of a batch, as risk aversion feels them."""
-    if risk_aversion == 1:
-        return out.rewards.tolist()
-    deaths = np.array([info.get("lost_life", False) for info in out.infos])
-    losses = np.minimum(out.rewards, 0) - DEATHS * deaths
-    return (np.maximum(out.rewards, 0) + risk_aversion * losses).tolist()

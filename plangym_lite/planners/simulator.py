@@ -196,7 +196,7 @@ class Simulator:
         return map_leaves(lambda leaf: np.asarray(leaf)[None], obs), states, [info]
 
     def legal(self, observs: Any, states: Any, infos: list[dict[str, Any]]) -> np.ndarray | None:
-        """``[B, A]`` which actions are legal; ``None``: all.
+        """``[B, A]`` which actions are legal; ``None``: all. After an end it does not matter.
 
         Raises:
             ValueError: an info has no mask, or the masks have another shape.
@@ -207,20 +207,21 @@ class Simulator:
         if callable(legal):
             masks = np.asarray(legal(observs, states, infos)).astype(bool)
         else:
-            missing = [info for info in infos if legal not in info]
+            missing = [info for info in infos if legal not in info and info.get("n_step") != 0]
             if missing:
                 raise ValueError(
                     f"an info has no {legal!r}, only {sorted(missing[0])}: where the environment "
                     "does not restore the info of a state, pass that of the root as info="
                 )
-            masks = np.array([info[legal] for info in infos]).astype(bool)
+            any_of_them = [True] * int(self.env.action_space.n)  # type: ignore[attr-defined]
+            masks = np.array([info.get(legal, any_of_them) for info in infos]).astype(bool)
         shape = len(states), int(self.env.action_space.n)  # type: ignore[attr-defined]
         if masks.shape != shape:
             raise ValueError(f"legal_actions must give shape {shape}, got {masks.shape}")
         return masks
 
-    def legal_at(self, state: Any, info: Any) -> np.ndarray | None:
-        """``[1, A]`` the legal actions of a root.
+    def legal_at(self, state: Any, info: Any, size: int = 1) -> np.ndarray | None:
+        """``[size, A]`` the legal actions of a root, ``size`` times; ``None``: all.
 
         Raises:
             ValueError: there is none.
@@ -230,7 +231,7 @@ class Simulator:
         masks = self.legal(*self.look(state, info))
         if not masks.any():  # type: ignore[union-attr]
             raise ValueError("the state to plan from has no legal action")
-        return masks
+        return np.repeat(masks, size, axis=0)  # type: ignore[arg-type]
 
     def _dice(self, size: int, seeds: list[int] | None) -> dict[str, Any]:
         if not self.resample:
@@ -294,7 +295,7 @@ class Simulator:
             longest = int(lengths.max())
             draws = self.draw(rows.size * -(-longest // held)).reshape(rows.size, -1)
             actions = np.repeat(draws, held, axis=1)[:, :longest]
-            options = {"lengths": lengths[rows], "held": held}
+            options: Any = {"lengths": lengths[rows], "held": held}
             returns[rows], _ = self.play(actions, states[rows], discount, **options)
             calls[rows], frames[rows] = self.costs
             return returns, calls, frames

@@ -8,14 +8,14 @@ once, at the end.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.states.column import StateColumn
 
-__all__ = ["ROOT", "UNKNOWN", "Growth", "Tree", "room_for"]
+__all__ = ["ROOT", "UNKNOWN", "Growth", "Start", "Tree", "room_for"]
 
 ROOT = 0
 UNKNOWN = -1
@@ -104,35 +104,31 @@ class Tree:
         return rows
 
 
+class Start(NamedTuple):
+    """Where a tree begins."""
+
+    state: Any
+    room: int  # for so many nodes more there is room at first
+    archive: StateArchive | None = None  # where the states are kept; None: in an array
+    before: Tree | None = None  # a search that may know the state: what it knows is kept
+    played: int = 1  # how many actions were played since its root
+
+
 class Growth:
     """A tree that grows: an entry of each list for each node, in the order of their expansion.
 
-    Args:
-        n_actions: ``A``.
-        state: of the root.
-        room: for so many nodes more there is room at first.
-        archive: where the states are kept; ``None``: in an array.
-        before: a search that may know ``state``: what it knows is kept.
-        played: how many actions have been played since its root.
+    ``n_actions`` is ``A``.
     """
 
-    def __init__(
-        self,
-        n_actions: int,
-        state: Any,
-        room: int,
-        *,
-        archive: StateArchive | None = None,
-        before: Tree | None = None,
-        played: int = 1,
-    ) -> None:
+    def __init__(self, n_actions: int, start: Start) -> None:
         self.n_actions = n_actions
-        top = None if before is None else before.find(state, played)
+        before = start.before
+        top = None if before is None else before.find(start.state, start.played)
         if before is None or top is None:
-            self._begin(room_for(room + 1, state, archive), [None])
-            self.states[ROOT] = state
+            self._begin(room_for(start.room + 1, start.state, start.archive), [None])
+            self.states[ROOT] = start.state
         else:
-            self._keep(before, top, room)
+            self._keep(before, top, start.room)
 
     def _begin(self, states: Any, notes: list[Any]) -> None:
         size = len(notes)

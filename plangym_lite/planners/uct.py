@@ -8,51 +8,39 @@ from __future__ import annotations
 
 from array import array
 from math import inf, log, nan, sqrt
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Growth, Tree
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Growth, Start, Tree
 
-__all__ = ["GameWalks", "Walks"]
+__all__ = ["GameWalks", "Rules", "Walks"]
+
+
+class Rules(NamedTuple):
+    """How walks go."""
+
+    max_depth: int  # of the tree
+    discount: float  # of a reward one step later
+    exploration: float  # weight of what was visited little
+    rng: np.random.Generator  # decides between equals
 
 
 class Walks(Growth):
     """A tree as UCT grows it.
 
     A simulation on its way counts as a loss (virtual loss): it is in ``chosen``, not in ``visits``.
-
-    Args:
-        n_actions: ``A``.
-        state: of the root.
-        room: for so many nodes more there is room at first.
-        max_depth: how deep the tree gets.
-        discount: of a reward one step later.
-        exploration: weight of what was visited little.
-        rng: decides between equals.
-        options: of :class:`Growth`.
     """
 
-    def __init__(
-        self,
-        n_actions: int,
-        state: Any,
-        room: int,
-        *,
-        max_depth: int,
-        discount: float,
-        exploration: float,
-        rng: np.random.Generator,
-        **options: Any,
-    ) -> None:
-        super().__init__(n_actions, state, room, **options)
-        self.max_depth, self.discount, self.exploration = max_depth, discount, exploration
-        self.rng = rng
+    def __init__(self, n_actions: int, start: Start, rules: Rules) -> None:
+        super().__init__(n_actions, start)
+        self.max_depth, self.discount, self.exploration, self.rng = rules
         self.low, self.span = 0.0, 1.0  # the bounds of returns in the tree
         size = len(self.visits)
         self.chosen = list(self.visits)  # walks through the node, those on their way included
         self.through = [0] * size  # those of them that went on below it
-        returns = (r + discount * v for r, v in zip(self.rewards, self.values, strict=True))
+        pairs = zip(self.rewards, self.values, strict=True)
+        returns = (reward + self.discount * value for reward, value in pairs)
         self.returns = array("d", returns)  # of the step that leads to the node and what follows
         self.untried: list[list[int] | None] = [None] * size  # None: all actions
         self.children: list[list[int]] = [[] for _ in range(size)]
@@ -170,7 +158,7 @@ class Walks(Growth):
     def _puct(self, node: int) -> int:
         """The child with the best score; ``-2 - action`` for one not tried yet; else -1."""
         visits, chosen, returns = self.visits, self.chosen, self.returns
-        low, span, priors = self.low, self.span, self.priors[node]
+        low, span, priors = self.low, self.span, self.priors[node] or []
         curiosity = sqrt(self.through[node] + 1)
         best, winner, ties = -inf, UNKNOWN, None
         expected = (self.values[node] - low) / span
@@ -215,11 +203,10 @@ class GameWalks(Walks):
     again; that one of them could be chosen is the least that a position is worth.
     """
 
-    def __init__(self, *args: Any, before: Tree | None = None, **options: Any) -> None:
-        self.proven: list[float] = []  # value, nan where it is not known
-        self.floor: list[float] = []
-        super().__init__(*args, before=before, **options)
-        self.proven, self.floor = [nan] * len(self.visits), [-inf] * len(self.visits)
+    def __init__(self, n_actions: int, start: Start, rules: Rules) -> None:
+        super().__init__(n_actions, start, rules)
+        self.proven = [nan] * len(self.visits)  # exact values; nan where they are not known
+        self.floor = [-inf] * len(self.visits)  # the best of the proven moves
         for node in range(len(self.visits))[::-1]:
             if self.ended[node]:
                 self.prove(node, 0.0)

@@ -9,8 +9,8 @@ from gymnasium import spaces
 
 from plangym_lite import InvalidStateError, make
 from plangym_lite.planners import PlanOutput, mcts
-from plangym_lite.planners.tree import ROOT, UNKNOWN
-from plangym_lite.planners.uct import Walks
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Start
+from plangym_lite.planners.uct import Rules, Walks
 from plangym_lite.testing.toy import LEFT, RIGHT, NestedToy, OpaqueToy, ToyEnv
 
 
@@ -180,8 +180,8 @@ def test_actions_that_start_elsewhere():
 
 
 def test_more_simulations_on_their_way_than_there_are_leaves():
-    options = {"max_depth": 5, "discount": 0.5, "exploration": 1.0}
-    walks = Walks(3, np.zeros(1), 20, rng=np.random.default_rng(0), **options)
+    rules = Rules(5, 0.5, 1.0, np.random.default_rng(0))
+    walks = Walks(3, Start(np.zeros(1), 20), rules)
     paths = walks.select(8)
     assert sorted(paths) == [[ROOT, 1], [ROOT, 2], [ROOT, 3]]
     for path in paths:

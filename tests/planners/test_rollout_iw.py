@@ -8,9 +8,9 @@ from gymnasium import spaces
 
 from plangym_lite import make
 from plangym_lite.planners import Features, rollout_iw
-from plangym_lite.planners.features import TILES, basic_features, features_of, value_features
-from plangym_lite.planners.rollout_iw import Lookahead, Note
-from plangym_lite.planners.tree import ROOT, UNKNOWN
+from plangym_lite.planners.features import TILES, Note, basic_features, features_of, value_features
+from plangym_lite.planners.rollout_iw import Lookahead
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Start
 from plangym_lite.testing.toy import LEFT, RIGHT, ToyEnv
 
 
@@ -25,7 +25,7 @@ def by_hand(
     """A lookahead on a tree whose row ``k`` hangs below ``parents[k - 1]``."""
     options = {"max_depth": 10, "subtables": True, "discount": 1.0, **options}
     rng = np.random.default_rng(0)
-    search = Lookahead(n_actions, np.zeros(1), 20, n_features=10, rng=rng, **options)
+    search = Lookahead(n_actions, Start(np.zeros(1), 20), 10, rng=rng, **options)
     for node, parent in enumerate([UNKNOWN, *parents]):
         if parent != UNKNOWN:
             search.add(parent, len([child for child in search.children[parent] if child > 0]))

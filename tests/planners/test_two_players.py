@@ -24,7 +24,7 @@ def empty(observs, states, infos):
 
 def begin(kind, moves=()):
     env = make(kind)
-    state, obs, info = env.reset(seed=0, options={"moves": moves})
+    state, _, info = env.reset(seed=0, options={"moves": moves})
     options = {"discount": -1.0, "legal_actions": "action_mask", "info": info}
     return env, state, partial(mcts, env, **options)
 
