@@ -34,7 +34,7 @@ def cem(
     value_fn: ValueFn | None = None,
     resample: bool = False,
     before: Sequences | None = None,
-    played: int = 1,
+    played: int | None = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
 ) -> PlanOutput:
@@ -54,7 +54,7 @@ def cem(
         resample: draw what the environment draws anew in each row; the 8 best sequences are
             played again with the same 16 seeds, and the best mean wins.
         before: ``search`` of the decision before: its mean, ``played`` steps on, is the first mean.
-        played: how many actions were played since that decision.
+        played: how many actions were played since that decision; 1, if left out.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
         rng: the one source of randomness.
 
@@ -78,7 +78,7 @@ def cem(
         raise ValueError(f"elites must be in (0, 1], std above 0, got {elites} and {std}")
     simulator = Simulator(env, rng, on_batch, resample=resample)
     mean, spread = (
-        box.begin(horizon, before, played),
+        box.begin(horizon, before, played or 1),
         np.full((horizon, *box.reach.shape), std * box.reach),
     )
     best: list[Scored] = []  # the best first

@@ -44,7 +44,7 @@ from plangym_lite.transitions import TransitionBatch
 __all__ = ["mcts"]
 
 SIMULATIONS = 100
-EXPLORATION, WHERE_NOISY = 0.3, 1.0
+NOISY = 3  # exploration counts so much more where each visit draws anew
 WITHOUT_END = 10**9
 
 
@@ -59,7 +59,7 @@ def mcts(
     batch_size: int = 8,
     rollout_dt: int = 4,
     discount: float = 0.99,
-    exploration: float | None = None,
+    exploration: float = 0.3,
     value_fn: ValueFn | None = None,
     policy_fn: PolicyFn | None = None,
     legal_actions: str | LegalFn | None = None,
@@ -68,7 +68,7 @@ def mcts(
     root_alpha: float = 0.3,
     temperature: float = 0.0,
     tree: Any = None,
-    played: int = 1,
+    played: int | None = None,
     info: Any = None,
     archive: StateArchive | None = None,
     on_batch: OnBatch | None = None,
@@ -91,8 +91,8 @@ def mcts(
         discount: of a reward one step later, between 0 and 1; -1: two players in turn, each paid
             by the rewards of its own moves. Then what is won, lost or drawn is proven.
         exploration: weight of what was visited little; values are scaled to [0, 1] first, by the
-            least and the greatest in the tree, so that the unit of reward does not matter; 0.3
-            if left out, with ``resample`` 1, because returns are noisy then.
+            least and the greatest in the tree, so that the unit of reward does not matter. With
+            ``resample`` it counts three times as much, because returns are noisy then.
         value_fn: says what a leaf is worth, instead of random play.
         policy_fn: says which actions of a state to try first, and how much.
         legal_actions: the key of an info with the mask ``[A]`` of the legal actions, or a function
@@ -106,7 +106,7 @@ def mcts(
             the plan is the most visited path below it.
         tree: ``search`` of the decision before: what it knows of ``state`` is kept. ``R`` of them
             for ``R`` states.
-        played: how many actions were played since that decision.
+        played: how many actions were played since that decision; 1, if left out.
         info: that came with ``state``: for the legal actions of the root, where the environment
             does not restore it with the state. ``R`` of them for ``R`` states.
         archive: where a new tree keeps its states, in little memory; ``None``: in an array.
@@ -125,8 +125,7 @@ def mcts(
     first, n_actions = check_discrete(env, "mcts")
     counts = {"max_depth": max_depth, "batch_size": batch_size, "rollout_dt": rollout_dt}
     limits = {"num_simulations": num_simulations, "budget": budget, "played": played}
-    counts |= {name: limit for name, limit in limits.items() if limit is not None}
-    check_options(discount, counts, least=-1.0)
+    check_options(discount, {**counts, **limits}, least=-1.0)
     check_root(root_noise, root_alpha, temperature, policy_fn)
     if legal_actions is not None or discount < 0:
         rollout_dt = 1
@@ -136,12 +135,10 @@ def mcts(
     if budget is not None and budget < cost:
         raise ValueError(f"budget {budget} is too small: a leaf costs up to {cost} calls")
     walks_each = num_simulations or budget or (SIMULATIONS if seconds is None else WITHOUT_END)
-    if exploration is None:
-        exploration = WHERE_NOISY if resample else EXPLORATION
-    rules = Rules(max_depth, discount, exploration, rng)
+    rules = Rules(max_depth, discount, exploration * (NOISY if resample else 1), rng)
     many, searches = is_many(env, state), []
     for at, before, known in zip(*as_lists(many, state, tree, info), strict=True):
-        start = Start(at, min(walks_each, 2**16), archive, before, played)
+        start = Start(at, min(walks_each, 2**16), archive, before, played or 1)
         search = Search(new_walks(env, n_actions, start, rules, resample), judge, known)
         if root_noise:
             search.add_noise(root_noise, root_alpha)

@@ -65,7 +65,7 @@ def rollout_iw(
     legal_actions: str | LegalFn | None = None,
     resample: bool = False,
     tree: Tree | None = None,
-    played: int = 1,
+    played: int | None = None,
     info: Any = None,
     archive: StateArchive | None = None,
     on_batch: OnBatch | None = None,
@@ -93,7 +93,7 @@ def rollout_iw(
         resample: draw what the environment draws anew in each row; the 8 best branches are played
             again with the same 16 seeds, and the best mean wins. No tree is kept then.
         tree: ``search`` of the decision before: what it knows of ``state`` is kept.
-        played: how many actions were played since that decision.
+        played: how many actions were played since that decision; 1, if left out.
         info: that came with ``state``, where the environment does not restore it.
         archive: where a new tree keeps its states, in little memory; ``None``: in an array.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
@@ -119,7 +119,7 @@ def rollout_iw(
     simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
 
     look = Look(simulator, looks, policy_fn, value_fn, risk_aversion)
-    start = Start(state, budget, archive, None if resample else tree, played)
+    start = Start(state, budget, archive, None if resample else tree, played or 1)
     search = Lookahead(
         n_actions, start, looks.size, max_depth, discount, subtables=subtables, rng=rng
     )

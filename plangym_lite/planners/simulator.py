@@ -386,10 +386,11 @@ def check_discrete(env: PlanEnv, planner: str) -> tuple[int, int]:
     return int(space.start), int(space.n)
 
 
-def check_options(discount: float, counts: dict[str, int], least: float = 0.0) -> None:
-    """Raise ``ValueError`` unless ``discount`` is in [least, 1] and each count is at least 1."""
+def check_options(discount: float, counts: dict[str, Any], least: float = 0.0) -> None:
+    """Raise ``ValueError`` unless ``discount`` is in [least, 1], each count at least 1 or None."""
     if not least <= discount <= 1.0:
-        raise ValueError(f"discount must be between {least:g} and 1, got {discount}")
+        players = ", or down to -1 for two players" if least < 0 else ""
+        raise ValueError(f"discount must be between 0 and 1{players}, got {discount}")
     for name, count in counts.items():
-        if int(count) != count or count < 1:
+        if count is not None and (int(count) != count or count < 1):
             raise ValueError(f"{name} must be a whole number of at least 1, got {count}")

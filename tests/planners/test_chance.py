@@ -114,7 +114,7 @@ def test_the_dice_of_the_state_change_nothing(name):
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("kind", [Bandit, Casino])
 def test_a_bandit_is_judged_rightly(kind, seed):
-    options = {"num_simulations": 600, "resample": True, "max_depth": 1, "exploration": 1.0}
+    options = {"num_simulations": 600, "resample": True, "max_depth": 1}
     output = plan("mcts", kind(), seed=seed, **options)
     assert output.action == 2
     assert output.value == pytest.approx(0.6, abs=0.1)
