@@ -288,16 +288,21 @@ class Simulator:
         Returns:
             ``[B]`` float64; and calls and frames of each row.
         """
-        returns = np.zeros(len(lengths))
-        calls, frames = np.zeros(len(lengths), int), np.zeros(len(lengths), int)
+        returns, (calls, frames) = np.zeros(len(lengths)), np.zeros((2, len(lengths)), int)
         rows = np.flatnonzero(lengths)
         if masks is None and rows.size:
-            longest = int(lengths.max())
-            draws = self.draw(rows.size * -(-longest // held)).reshape(rows.size, -1)
-            actions = np.repeat(draws, held, axis=1)[:, :longest]
-            options: Any = {"lengths": lengths[rows], "held": held}
-            returns[rows], _ = self.play(actions, states[rows], discount, **options)
-            calls[rows], frames[rows] = self.costs
+            draws = self.draw(rows.size * -(-int(lengths.max()) // held)).reshape(rows.size, -1)
+            ends = sorted(set(lengths[rows].tolist()))
+            if (
+                self.env.is_batched
+            ):  # one batch then, and what is too much is not looked at
+                ends = ends[-1:]
+            for last, length in zip([0, *ends], ends, strict=False):
+                part = (lengths[rows] > last) & (lengths[rows] <= length)
+                actions, chosen = np.repeat(draws[part], held, axis=1)[:, :length], rows[part]
+                options: Any = {"lengths": lengths[chosen], "held": held}
+                returns[chosen], _ = self.play(actions, states[chosen], discount, **options)
+                calls[chosen], frames[chosen] = self.costs
             return returns, calls, frames
         states, left, masks = states.copy(), lengths.copy(), np.array(masks)
         while (rows := np.flatnonzero(left)).size:
@@ -305,8 +310,7 @@ class Simulator:
             returns[rows] += discount ** calls[rows] * out.rewards
             calls[rows] += self.costs[0]
             frames[rows] += self.costs[1]
-            ended = out.terminateds | out.truncateds
-            left[rows] = np.where(ended, 0, left[rows] - 1)
+            left[rows] = np.where(out.terminateds | out.truncateds, 0, left[rows] - 1)
             states[rows] = out.states
             masks[rows] = self.legal(out.observs, out.states, out.infos)
         return self.finite(returns), calls, frames

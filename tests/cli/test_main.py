@@ -102,7 +102,7 @@ def written(folder: Path, name: str = "out.json") -> dict:
 @pytest.mark.parametrize("planner", ["mcts", "random_shooting"])
 def test_plan_writes_what_it_played(folder, capsys, planner):
     options = "--planner", planner, "--gif", "out.gif", "--json", "out.json"
-    assert plan(*options, "--rollout-dt", "1", "--simulations", "200") == 0
+    assert plan(*options, "--rollout-dt", "2", "--simulations", "400") == 0
     game = written(folder)
     assert game.keys() == JSON_KEYS
     assert game["score"] > 0.9
