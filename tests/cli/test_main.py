@@ -102,13 +102,13 @@ def written(folder: Path, name: str = "out.json") -> dict:
 @pytest.mark.parametrize("planner", ["mcts", "random_shooting"])
 def test_plan_writes_what_it_played(folder, capsys, planner):
     options = "--planner", planner, "--gif", "out.gif", "--json", "out.json"
-    assert plan(*options, "--rollout-dt", "2", "--simulations", "400") == 0
+    assert plan(*options, "--rollout-dt", "1", "--simulations", "500") == 0
     game = written(folder)
     assert game.keys() == JSON_KEYS
     assert game["score"] > 0.9
     assert game["ended"]
     assert not game["interrupted"]
-    assert game["planner_options"] == {"num_simulations": 200, "rollout_dt": 1}
+    assert game["planner_options"] == {"num_simulations": 500, "rollout_dt": 1}
     assert game["versions"].keys() >= {"plangym_lite", "python", "numpy", "gymnasium", "ale_py"}
     assert game["simulator_calls"] > 0
     assert game["frames"] > 0
@@ -214,7 +214,7 @@ def test_random_play_is_really_played(folder):
 
 def test_the_seed_decides_whatever_the_workers(folder):
     name = "ALE/MsPacman-v5"
-    options = "--simulations", "12", "--steps", "3", "--max-depth", "4", "--gif"
+    options = "--simulations", "500", "--steps", "3", "--max-depth", "4", "--gif"
     for run, workers, seed in (("a", "none", "1"), ("b", "2", "1"), ("c", "none", "2")):
         files = f"{run}.gif", "--json", f"{run}.json", "--seed", seed
         assert plan(*options, *files, name=name, workers=workers) == 0
@@ -277,7 +277,7 @@ def test_interrupted_it_still_writes(folder, number, workers):
         (TOY, ("--gif", "."), ". cannot be written"),
         (TOY, ("--discount", "2"), "discount must be between 0 and 1"),
         (TOY, ("--planner", "random_shooting", "--exploration", "1"), "has no --exploration"),
-        (TOY, ("--planner", "fractal", "--simulations", "9"), "fractal has no --simulations"),
+        (TOY, ("--planner", "fractal", "--simulations", "500"), "fractal has no --simulations"),
         (TOY, ("--planner", "cem"), "cem needs a Box of numbers within bounds"),
         (TOY, ("--mp4", "out.gif"), "out.gif does not end in .mp4"),
     ],
