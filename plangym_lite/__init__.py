@@ -1,10 +1,10 @@
 """plangym_lite: step any simulator from any saved state, exactly, on every core you have.
 
-The house, from the ground up; a file imports only from lower floors:
+The layers of the package. A file imports only from lower ones:
 
     floor 0  errors  system  stable  pickled
-    floor 1  recipe/  nested  transitions  validation  answers
-    floor 2  engine.py  batches.py  core.py
+    floor 1  recipe/  nested/  transitions  validation
+    floor 2  core.py  simulator.py                          PlanEnv, and the hooks of an adapter
     floor 3  states/                                        keeping states
     floor 4  envs/  vectorization/  vector/  planners/  testing/
     floor 5  registry.py
@@ -31,6 +31,7 @@ from plangym_lite.errors import (
     WorkerError,
 )
 from plangym_lite.registry import make, register_adapter
+from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.transitions import RolloutBatch, Step, StepBatch, Transition, TransitionBatch
 from plangym_lite.vector import (
@@ -61,6 +62,7 @@ __all__ = [
     "RemoteError",
     "RolloutBatch",
     "SequentialVectorEnv",
+    "SimulatorEnv",
     "StateArchive",
     "Step",
     "StepBatch",

@@ -1,65 +1,119 @@
-"""PlanEnv: the one contract of plangym_lite.
+"""PlanEnv: the interface that planners use.
 
-A planner sees the methods of this class. Whoever writes an adapter for a simulator writes the hooks
-of :class:`plangym_lite.engine.Engine`, and nothing else: batches, ``dt``, absorbing terminals,
-automatic reset, cloning and pickling are done once, for every simulator.
+Two classes implement it: :class:`~plangym_lite.simulator.SimulatorEnv`, one simulator in this
+process, and :class:`~plangym_lite.vectorization.env.VectorizedEnv`, a local copy and workers.
+
+``B`` denotes the batch dimension, ``T`` the length of a rollout, ``S`` the length of a state.
 """
 
 from __future__ import annotations
 
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from gymnasium import spaces
 
-from plangym_lite.batches import Batches
-from plangym_lite.engine import BORROWED, CLOSED, READY, TERMINATED, TRUNCATED
-from plangym_lite.errors import InvalidStateError
-from plangym_lite.nested import own_info
+from plangym_lite.errors import ClosedError, InvalidBatchError
 from plangym_lite.recipe.recipe import Recipe, freeze
-from plangym_lite.transitions import Step, Transition, table
-from plangym_lite.validation import check_action, check_dt, check_state
+from plangym_lite.transitions import (
+    BatchSpec,
+    Form,
+    RolloutBatch,
+    Rows,
+    Step,
+    StepBatch,
+    Transition,
+    TransitionBatch,
+    table,
+)
+from plangym_lite.validation import check_states, count_steps, fill_states, prepare_rows
 
-__all__ = ["PlanEnv"]
+if TYPE_CHECKING:
+    from plangym_lite.simulator import SimulatorEnv
+
+__all__ = ["BORROWED", "CLOSED", "NEW", "READY", "PlanEnv"]
+
+NEW, READY, BORROWED, CLOSED = range(4)
+"""Phases of an environment: not built; in its current state; in use by a batch; closed."""
+
+OBSERVS = ("last", "all", None)
 
 
-class PlanEnv(Batches):
+class PlanEnv(ABC):
     """An environment that can be stepped from any saved state.
 
-    Args:
-        name: what ``make`` was asked for; the ``name`` of the environment.
-        frameskip: simulator steps for each unit of ``dt``.
-        autoreset: whether ``step`` without a state resets an ended episode first.
-        delay_setup: build the engine at first use, not now.
-        return_image: put the image after each step, and after a reset, in ``info["rgb"]``.
+    :meth:`setup` builds it, when it is made or, with ``delay_setup=True``, at first use.
     """
 
-    _recipe: Recipe
+    STATE_IS_ARRAY: bool = True
+    OBS_IS_ARRAY: bool = True
+    SINGLETON: ClassVar[bool] = False  # at most one engine in a process
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> PlanEnv:
-        """Record how the environment is made, whatever its class does in ``__init__``."""
+    observation_space: spaces.Space  # set when the environment is built
+    action_space: spaces.Space
+    frameskip: int = 1
+    autoreset: bool = True
+    return_image: bool = False
+
+    _recipe: Recipe
+    _calls: Any  # threads that call it wait for this lock
+    _phase: int = NEW
+    _spec: BatchSpec | None = None  # None: not known yet
+    _has_begun: bool = True  # whether an episode has begun, so that there is a current state
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Record the class and the arguments, whatever ``__init__`` does with them."""
+        if cls.__abstractmethods__:
+            raise TypeError(
+                f"{cls.__name__} does not define {', '.join(sorted(cls.__abstractmethods__))} of "
+                "PlanEnv: an adapter for a simulator must inherit plangym_lite.SimulatorEnv"
+            )
         self = super().__new__(cls)
+        self._calls = threading.RLock()
         self._recipe = Recipe(cls, freeze(args), freeze(kwargs))
         return self
 
-    def __init__(
-        self,
-        name: str,
-        frameskip: int = 1,
-        autoreset: bool = True,
-        delay_setup: bool = False,
-        return_image: bool = False,
-    ) -> None:
-        if int(frameskip) != frameskip or frameskip < 1:
-            raise ValueError(f"frameskip must be a whole number of at least 1, got {frameskip!r}")
+    def __init__(self, name: str, delay_setup: bool = False) -> None:
         self._name = name
-        self.frameskip = int(frameskip)
-        self.autoreset = autoreset
         self.delay_setup = delay_setup
-        self.return_image = return_image
         if not delay_setup:
             self.setup()
 
+    # ---- life ---------------------------------------------------------------------------------
+
+    def setup(self) -> None:
+        """Build what runs the environment, if that has not been done.
+
+        Raises:
+            ClosedError: the environment was closed.
+        """
+        if self._phase == CLOSED:
+            raise ClosedError(f"{self!r} was closed: make a new one")
+        if self._phase == NEW:
+            self.build_engine()
+            self._phase = READY
+
+    def close(self) -> None:
+        """Free what runs the environment. May be called again."""
+        is_built, self._phase, self._spec = self._phase in (READY, BORROWED), CLOSED, None
+        if is_built:
+            self.close_engine()
+
+    @abstractmethod
+    def build_engine(self) -> None:
+        """Make what runs the environment; set its spaces."""
+
+    @abstractmethod
+    def close_engine(self) -> None:
+        """Free what was built."""
+
+    # ---- one environment ----------------------------------------------------------------------
+
+    @abstractmethod
     def reset(
         self,
         return_state: bool = True,
@@ -69,77 +123,50 @@ class PlanEnv(Batches):
     ) -> tuple[Any, ...]:
         """Start an episode; return ``(state, obs, info)``, or ``(obs, info)`` without states.
 
-        With ``seed`` the episode, and all that follow it, can be repeated.
+        ``seed`` makes this episode and the following ones reproducible.
         """
-        self._return_engine()
-        info = own_info(self._begin_episode(seed, options))
-        if self.return_image:
-            info["rgb"] = self.draw_image()
-        obs = self.observe()
-        return (self.get_state(), obs, info) if return_state else (obs, info)
 
-    def seed(self, seed: int | None = None) -> list[int | None]:
-        """Seed the next reset and ``sample_action``; return the seed in a list."""
-        self._return_engine()
-        self._next_seed = seed
-        self.action_space.seed(seed)
-        return [seed]
-
+    @abstractmethod
     def step(
         self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
     ) -> Step | Transition:
-        """Apply ``action`` for ``dt * frameskip`` simulator steps and stay where that leads.
+        """Apply ``action`` for ``dt * frameskip`` simulator steps; this moves the current state.
 
         Args:
             action: an element of ``action_space``; dtypes as in ``step_batch``.
-            state: start from this state; ``None``: from the current one. If that one has ended,
-                a new episode starts first (``autoreset=True``), or nothing moves.
-            dt: units of ``frameskip``, at least 1. The run stops at the end of the episode.
-            return_state: ``None``: the state comes back if one went in.
+            state: start from this state; ``None``: from the current one. If the current state has
+                ended, a new episode starts first (``autoreset=True``), or nothing is run.
+            dt: units of ``frameskip``, at least 1. The step stops at the end of the episode.
+            return_state: whether the state is returned; ``None``: if ``state`` is given.
 
         Returns:
-            ``(obs, reward, terminated, truncated, info)``, with the state in front if asked for.
+            ``(obs, reward, terminated, truncated, info)``, with the state in front if returned.
             ``reward`` is the sum over the frames; ``info["n_step"]`` counts them.
         """
-        self._restore_current()
-        action, dt = check_action(self.action_space, action), check_dt(dt)
-        if state is not None:
-            self.set_state(state)
-        elif self._ended and self.autoreset:
-            self._begin_episode(None, None)
-        reward, info = self._transition(action, dt)
-        ended = self._ended
-        step = self.observe(), reward, bool(ended & TERMINATED), bool(ended & TRUNCATED), info
-        if return_state or (return_state is None and state is not None):
-            return Transition(self.get_state(), *step)
-        return Step(*step)
 
+    @abstractmethod
+    def get_state(self) -> Any:
+        """The complete current state: a new 1-D array, or an opaque picklable value."""
+
+    @abstractmethod
     def set_state(self, state: Any) -> None:
         """Make ``state`` the current state.
 
         Raises:
             InvalidStateError: it is not a state of this environment.
         """
-        self._ensure_setup()
-        self._begin_at_all()
-        state = check_state(self.batch_spec, state)
-        phase, self._phase = self._phase, READY
-        try:
-            self.load_state(state)
-        except InvalidStateError:
-            self._phase = phase  # the way home, if away in a batch, is not lost
-            raise
-        self._current_state = None
 
+    @abstractmethod
+    def seed(self, seed: int | None = None) -> list[int | None]:
+        """Seed the next reset and ``sample_action``; return the seed in a list."""
+
+    @abstractmethod
     def observe(self) -> Any:
         """The observation of the current state."""
-        self._restore_current()
-        return self.current_obs()
 
+    @abstractmethod
     def get_image(self) -> np.ndarray:
-        """The picture of the current state, ``[height, width, 3]`` uint8."""
-        self._restore_current()
-        return self.draw_image()
+        """The image of the current state, ``[height, width, 3]`` uint8."""
 
     def render(self) -> Any:
         """The same as ``get_image``."""
@@ -147,67 +174,199 @@ class PlanEnv(Batches):
 
     def sample_action(self) -> Any:
         """A random valid action."""
-        self._ensure_setup()
-        return self.action_space.sample()
+        return self.batch_spec.action_space.sample()
+
+    # ---- batches ------------------------------------------------------------------------------
+
+    def step_batch(
+        self,
+        actions: np.ndarray | Sequence[Any],
+        states: np.ndarray | Sequence[Any] | None = None,
+        dt: int | np.ndarray | Sequence[int] = 1,
+        return_state: bool | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> StepBatch | TransitionBatch:
+        """Step ``B`` rows, each from its own state. The current state does not change.
+
+        Args:
+            actions: ``B`` actions. Arrays of float32 or float64 reach the engine as they are,
+                Python's floats as float64; other dtypes are cast to the space's.
+            states: ``B`` states, as ``[B, S]`` array or list; a row whose state is ``None`` starts
+                from the current state, and so do all with ``states=None``.
+            dt: one int for all rows or one for each, at least 1, in units of ``frameskip``.
+            return_state: whether states are returned; ``None``: if ``states`` is not ``None``,
+                even if all its elements are.
+            timeout: seconds for the whole call. Without workers nothing could stop the engine, and
+                a timeout is refused.
+
+        Returns:
+            ``(observs, rewards, terminateds, truncateds, infos)``, with ``states`` in front if
+            states are returned; arrays with a leading ``[B]`` axis, ``infos`` a list of dicts. A
+            row that starts from an ended state returns that state, with reward 0.
+
+        Raises:
+            InvalidBatchError: lengths, shapes, dtypes or ranges do not fit; nothing was run.
+            InvalidStateError: a state is not one of this environment's; nothing was run.
+            TimeoutError: it took longer; workers that had not answered were replaced.
+        """
+        starts = self._starts(actions, states)
+        if return_state is None:
+            return_state = states is not None
+        rows = prepare_rows(self.batch_spec, actions, starts, dt)
+        return self.run_rows(rows, Form(states=return_state), timeout)
+
+    def rollout_batch(
+        self,
+        actions: np.ndarray | Sequence[Any],
+        states: np.ndarray | Sequence[Any] | None = None,
+        dt: int | np.ndarray | Sequence[int] = 1,
+        return_observs: str | None = "last",
+        *,
+        timeout: float | None = None,
+    ) -> RolloutBatch:
+        """Run ``B`` sequences of ``T`` actions, each from its own state, until episodes end.
+
+        The same as ``T`` calls of ``step_batch``, each from the states of the one before, but
+        each row restores and saves a state once, and builds only the observations it returns.
+
+        Args:
+            actions: ``[B, T, ...]``; for nested spaces ``B`` lists of ``T`` actions.
+            states: as in ``step_batch``.
+            dt: how long each action is repeated: one int for all rows or one for each.
+            return_observs: ``"last"``: the observations after the last action run; ``"all"``:
+                those after each action, ``[B, T, ...]``; ``None``: none.
+            timeout: as in ``step_batch``.
+
+        Returns:
+            ``(states, observs, rewards [B, T], terminateds, truncateds, lengths [B], infos)``.
+            ``lengths`` counts the actions run. ``infos`` are those of the last action, except that
+            ``n_step`` counts all simulator steps of the row. A row that starts from an ended state
+            has length 0.
+
+        Raises:
+            InvalidBatchError: lengths, shapes, dtypes or ranges do not fit; nothing was run.
+            InvalidStateError: a state is not one of this environment's; nothing was run.
+            TimeoutError: it took longer; workers that had not answered were replaced.
+        """
+        if return_observs not in OBSERVS:
+            raise InvalidBatchError(
+                f"return_observs must be one of {OBSERVS}, got {return_observs!r}"
+            )
+        starts = self._starts(actions, states)
+        rows = prepare_rows(self.batch_spec, actions, starts, dt, has_steps=True)
+        form = Form(True, count_steps(rows.actions), return_observs)
+        return self.run_rows(rows, form, timeout)
+
+    def get_images(self, states: np.ndarray | Sequence[Any]) -> np.ndarray:
+        """The images of ``B`` states. The current state does not change.
+
+        ``None`` among the states means the current state.
+
+        Returns:
+            ``[B, height, width, 3]`` uint8, a new array.
+
+        Raises:
+            NotImplementedError: the environment cannot render images.
+            InvalidStateError: a state is not one of this environment's.
+        """
+        states = fill_states(states, self.get_state)
+        return self.draw_images(check_states(self.batch_spec, states))
+
+    def _starts(self, actions: Any, states: Any) -> Any:
+        """The states given, with the current state for each row that has none.
+
+        To be called before ``batch_spec`` is read: getting the current state can show that states
+        have outgrown their arrays.
+        """
+        if states is not None:
+            return fill_states(states, self.get_state)
+        try:
+            return [self.get_state()] * len(actions)
+        except TypeError:
+            raise InvalidBatchError(f"actions must be a list or array, got {actions!r}") from None
+
+    @property
+    @abstractmethod
+    def batch_spec(self) -> BatchSpec:
+        """Shapes, dtypes and spaces of one row of a batch."""
+
+    @abstractmethod
+    def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
+        """Run validated rows."""
+
+    @abstractmethod
+    def draw_images(self, states: Any) -> np.ndarray:
+        """The images of checked states."""
+
+    # ---- copies -------------------------------------------------------------------------------
 
     def clone(self, **overrides: Any) -> Any:
-        """A new environment of the same recipe; ``overrides`` replace constructor arguments.
+        """A new environment made in the same way; ``overrides`` replace constructor arguments.
 
-        Without overrides it is in this environment's current state, with them freshly reset.
+        Without overrides it is in this environment's current state, otherwise newly reset.
         """
-        copy = self._recipe.replace(**overrides)()
-        if not overrides and self._has_state():
-            copy.set_state(self.get_state())
-        return copy
-
-    def close(self) -> None:
-        """Free the engine. May be called again."""
-        if self._phase in (READY, BORROWED):
-            self._phase = CLOSED
-            self.close_engine()
-        self._phase = CLOSED
-
-    @property
-    def name(self) -> str:
-        """The name that the environment was made by."""
-        return self._name
-
-    @property
-    def state_method(self) -> str:
-        """How states are saved: by the ``"engine"``, as a ``"snapshot"``, or for ``"replay"``."""
-        return "engine"
-
-    @property
-    def unwrapped(self) -> PlanEnv:
-        """The environment itself, behind any vectorization."""
-        return self
-
-    @property
-    def obs_shape(self) -> tuple[int, ...] | None:
-        """Shape of an observation; ``None`` for nested ones."""
-        self._ensure_setup()
-        return self.observation_space.shape
-
-    @property
-    def action_shape(self) -> tuple[int, ...] | None:
-        """Shape of an action; ``()`` for discrete, ``None`` for nested ones."""
-        self._ensure_setup()
-        return self.action_space.shape
-
-    @property
-    def img_shape(self) -> tuple[int, ...] | None:
-        """Shape of ``get_image()``; ``None`` where there is no picture to be had."""
-        try:
-            return self.get_image().shape
-        except (NotImplementedError, RuntimeError):
-            return None
-
-    def _has_state(self) -> bool:
-        return self._phase in (READY, BORROWED) and self._has_begun
+        state = self.get_state() if self._has_state() and not overrides else None
+        return _rebuild(self._recipe.replace(**overrides), state)
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = self.get_state() if self._has_state() else None
         return _rebuild, (self._recipe, state)
+
+    def _has_state(self) -> bool:
+        return self._phase in (READY, BORROWED) and self._has_begun
+
+    @property
+    def name(self) -> str:
+        """The name that the environment was made with."""
+        return self._name
+
+    @property
+    @abstractmethod
+    def unwrapped(self) -> SimulatorEnv:
+        """The environment itself; of a vectorized environment its local copy."""
+
+    @property
+    @abstractmethod
+    def has_ended(self) -> bool:
+        """Whether the episode of the current state has ended."""
+
+    @property
+    @abstractmethod
+    def state_method(self) -> str:
+        """How states are saved: ``"engine"``, ``"snapshot"`` or ``"replay"``."""
+
+    @property
+    def states_are_data(self) -> bool:
+        """Whether states hold no pickles, so that restoring one never runs code from it.
+
+        If ``False``, restore only states from sources that you trust.
+        """
+        return self.batch_spec.state_shape is not None and not self.unwrapped.holds_pickles()
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies compatible states: environments with equal ones restore each other's."""
+        self.setup()
+        return self.unwrapped.describe_states()
+
+    @property
+    def obs_shape(self) -> tuple[int, ...] | None:
+        """Shape of an observation; ``None`` for nested ones."""
+        return self.batch_spec.observation_space.shape
+
+    @property
+    def action_shape(self) -> tuple[int, ...] | None:
+        """Shape of an action; ``()`` for discrete, ``None`` for nested ones."""
+        return self.batch_spec.action_space.shape
+
+    @property
+    def img_shape(self) -> tuple[int, ...] | None:
+        """Shape of ``get_image()``; ``None`` if there are no images."""
+        try:
+            return self.get_image().shape
+        except (NotImplementedError, RuntimeError):
+            return None
 
     def __enter__(self) -> Any:
         return self
@@ -224,15 +383,17 @@ class PlanEnv(Batches):
         return f"{type(self).__name__}({getattr(self, '_name', None)!r})"
 
     def _repr_html_(self) -> str | None:
-        """For notebooks: what is known already; nothing is built or moved for it."""
+        """A table for notebooks, of what is known already: it builds and moves nothing."""
         phase = ("not built yet", "ready", "ready", "closed")[self._phase]
         names = ("observation_space", "action_space", "frameskip", "n_workers")
         known = ((name, getattr(self, name)) for name in names if hasattr(self, name))
         return table(f"{self!r}: {phase}", known)
 
 
-def _rebuild(recipe: Recipe, state: Any) -> PlanEnv:
+def _rebuild(recipe: Recipe, state: Any) -> Any:
     env = recipe()
     if state is not None:
+        if env.batch_spec.state_shape is not None and not isinstance(state, np.ndarray):
+            env.outgrow(quiet=True)  # as the states of the original have
         env.set_state(state)
     return env

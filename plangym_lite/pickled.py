@@ -1,7 +1,7 @@
-"""What the pickles inside states name. This module never moves, and its names never change.
+"""The functions that the pickles inside states refer to. Never move this module or rename one.
 
-A state that was saved years ago says ``plangym_lite.pickled.array``: whatever else is renamed, that
-must mean the same. New ways to save an object get new names; old ones stay.
+A saved state refers to them by name, such as ``plangym_lite.pickled.array``, so that name must
+keep its meaning. A new way to save an object gets a new name; the old ones stay.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ __all__ = [
 
 
 def lookup(index: int) -> Any:
-    """An object that stays with the environment: known to the snapshot that reads the pickle."""
+    """An object that belongs to the environment: the snapshot that reads the pickle has it."""
     raise RuntimeError("stands for Snapshot.lookup inside a pickle")
 
 
 def generator(slot: int, kind: str, state: Any, seed: Any) -> np.random.Generator:
-    """A numpy Generator: one that the snapshot reuses."""
+    """A numpy Generator; the snapshot reuses one object."""
     raise RuntimeError("stands for Snapshot.generator inside a pickle")
 
 
 def random_numbers(slot: int, kind: str, state: Any) -> Any:
-    """A RandomState or Python's Random: one that the snapshot reuses."""
+    """A RandomState or Python's Random; the snapshot reuses one object."""
     raise RuntimeError("stands for Snapshot.random_numbers inside a pickle")
 
 
 def simulated(index: int, name: str, offset: int, shape: Any, strides: Any, dtype: Any) -> Any:
-    """A view of a simulation's memory: the snapshot knows the simulation."""
+    """A view of the memory of a simulation that the snapshot has."""
     raise RuntimeError("stands for Snapshot.simulated inside a pickle")
 
 
@@ -67,7 +67,7 @@ def view(
     dtype: np.dtype,
     writeable: bool,
 ) -> np.ndarray:
-    """An array that shows part of another's memory."""
+    """A view of another array's memory."""
     if isinstance(owner, np.ndarray) and not owner.flags.c_contiguous:
         owner = owner.T
     found: np.ndarray = np.ndarray(shape, dtype, owner, offset, strides)
@@ -77,7 +77,7 @@ def view(
 
 
 def scalar(dtype: str, data: bytes) -> np.generic:
-    """A number of numpy's."""
+    """A numpy scalar."""
     return np.frombuffer(data, dtype)[0]
 
 
@@ -87,7 +87,7 @@ def bare(cls: Any) -> Any:
 
 
 def fill(target: Any, state: tuple[dict[str, Any] | None, dict[str, Any] | None]) -> None:
-    """Give a bare object its attributes and slots, past its own ways to be given them."""
+    """Set attributes and slots of an object, without its ``__setattr__`` and ``__setstate__``."""
     attributes, slots = state
     if attributes:
         target.__dict__.update(attributes)
@@ -101,22 +101,22 @@ def method(function: Any, owner: Any) -> types.MethodType:
 
 
 def module(name: str) -> types.ModuleType:
-    """A module that is there, or can be imported."""
+    """A module, imported if necessary."""
     return sys.modules.get(name) or importlib.import_module(name)
 
 
 def lock() -> Any:
-    """A lock that nobody holds."""
+    """A lock that is not acquired."""
     return threading.Lock()
 
 
 def reentrant_lock() -> Any:
-    """The same of the kind that its holder may take again."""
+    """A reentrant lock that is not acquired."""
     return threading.RLock()
 
 
 def sequence(entropy: Any, spawn_key: Any, pool_size: int, children: int) -> Any:
-    """A SeedSequence that has spawned so many."""
+    """A SeedSequence that has spawned ``children`` others."""
     return np.random.SeedSequence(
         entropy, spawn_key=spawn_key, pool_size=pool_size, n_children_spawned=children
     )

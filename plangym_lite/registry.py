@@ -1,7 +1,7 @@
-"""make(): one front door. What Gymnasium would build decides the adapter, not the name.
+"""``make()``, which chooses the adapter by the class of the environment, not by its name.
 
-An adapter is found along the base classes of the environment, so that a subclass of an engine's
-environment is saved by that engine's adapter. Whatever has no adapter of its own is saved by the
+The adapter is looked up along the base classes of the environment, so that a subclass of an
+engine's environment gets that engine's adapter. An environment without an adapter is saved by the
 generic snapshot of :class:`~plangym_lite.envs.gymnasium.env.PlangymEnv`.
 """
 
@@ -24,14 +24,16 @@ from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.envs.gymnasium.providers import spec_of
 from plangym_lite.envs.gymnasium.stack import hand_over, take_over, takes
 from plangym_lite.errors import UnknownEnvironmentError
+from plangym_lite.recipe.plain import PlainEpisode, provide_states
+from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.system import usable_cores
 
 __all__ = ["adapter_for", "find_spec", "make", "register_adapter"]
 
 SUITE_NAME = re.compile(r"dm_control/.+|[A-Za-z_]+-(?!v\d)[a-z_0-9]+")
-"""What the tasks of dm_control look like: ``cartpole-balance``, or shimmy's id of it."""
+"""Names of dm_control tasks: ``cartpole-balance``, or shimmy's id of it."""
 RETRO_NAME = re.compile(r"\w+-[A-Z]\w+(-v\d+)?")
-"""What the games of stable-retro look like: ``Airstriker-Genesis-v0``."""
+"""Names of stable-retro games: ``Airstriker-Genesis-v0``."""
 
 OPTIONS_OF_ADAPTERS = frozenset(
     [
@@ -50,7 +52,7 @@ OPTIONS_OF_ADAPTERS = frozenset(
         "use_caller",
     ]
 )
-"""What adapters and vectorized environments take beside the options of ``PlangymEnv``."""
+"""Arguments of adapters and vectorized environments beside the options of ``PlangymEnv``."""
 
 _CLASSIC = "gymnasium.envs.classic_control."
 _TOY_TEXT = "gymnasium.envs.toy_text."
@@ -105,14 +107,14 @@ def make(
             ``EnvSpec``; a task of dm_control (``"cartpole-balance"``, or the domain with
             ``task_name=``, or ``domain_name=`` and ``task_name=``); a game of stable-retro; a
             ``PlanEnv`` or ``gymnasium.Env`` class; or a callable that returns such an environment.
-        n_workers: ``None``: no workers. A number: that many processes share every ``step_batch``.
-            ``"auto"``: as many as there are usable cores.
-        ray: run the workers on a Ray cluster, ``n_workers=None`` meaning ``"auto"``. What
-            :class:`~plangym_lite.vectorization.ray.env.RayEnv` takes may be given as well.
-        engine_kwargs: what the adapter takes (see its class) and, beyond that, the engine.
+        n_workers: number of worker processes that share each batch; ``None``: no workers;
+            ``"auto"``: one for each usable core.
+        ray: run the workers on a Ray cluster; ``n_workers=None`` then means ``"auto"``, and the
+            arguments of :class:`~plangym_lite.vectorization.ray.env.RayEnv` are accepted.
+        engine_kwargs: arguments of the adapter (see its class); all others go to the engine.
 
     Raises:
-        UnknownEnvironmentError: nothing has that name; the message gives the nearest names.
+        UnknownEnvironmentError: nothing has that name; the message lists similar names.
         NotCloneableError: the environment's state cannot be saved exactly.
         ImportError: ``ray=True``, but Ray is not installed.
     """
@@ -123,7 +125,7 @@ def make(
             for key, value in engine_kwargs.items()
             if key not in ("domain_name", "task_name")
         }
-    take_over(None, None)  # what an earlier call may have left
+    take_over(None, None)  # close what an earlier call may have left behind
     adapter, named = adapter_for(name, **engine_kwargs)
     if named:
         engine_kwargs["name"] = name
@@ -148,16 +150,17 @@ def _ray_env() -> Any:
 def adapter_for(
     name: str | EnvSpec | Callable[..., Any], **engine_kwargs: Any
 ) -> tuple[Callable[..., PlanEnv], bool]:
-    """The adapter for what ``name`` stands for, and whether it wants to be told the name.
+    """The adapter for ``name``, and whether the adapter takes the name as an argument.
 
-    What a callable builds for that is handed over to the adapter, if it is made with the same.
+    A callable is called to find out. The adapter then takes over the environment that it returned,
+    if it is made with the same arguments.
     """
     if isinstance(name, EnvSpec):
         return _adapter_of_spec(name, name, engine_kwargs), True
     if isinstance(name, str):
         suite = _suite() if SUITE_NAME.fullmatch(name) else None
         if suite is not None and (suite.task_of(name) or _is_composers(name)):
-            return suite.DMControlEnv, True  # which refuses composer's
+            return suite.DMControlEnv, True  # it refuses composer tasks
         retro = _retro() if RETRO_NAME.fullmatch(name) else None
         if retro is not None and retro.is_game(name):
             return retro.RetroEnv, True
@@ -184,17 +187,22 @@ def adapter_for(
     return _adapter_of(type(env.unwrapped)), True
 
 
-def register_adapter(engine: str | type, adapter: str | type[PlanEnv]) -> None:
+def register_adapter(engine: str | type, adapter: str | type[SimulatorEnv]) -> None:
     """Let ``make`` use ``adapter`` for environments of the class ``engine`` and its subclasses.
 
     Both are classes or strings of the form ``"module:Class"``. A package can also announce the
     pair as an entry point of the group ``plangym_lite.adapters``.
+
+    Raises:
+        TypeError: the adapter is no class that inherits ``SimulatorEnv``; of a string ``make`` says
+            it.
     """
-    _ADAPTERS[engine if isinstance(engine, str) else _key(engine)] = adapter  # type: ignore
+    key = engine if isinstance(engine, str) else _key(engine)
+    _ADAPTERS[key] = adapter if isinstance(adapter, str) else _checked(adapter)  # type: ignore
 
 
 def find_spec(name: str) -> Any:
-    """Gymnasium's spec of an id, importing the packages that may provide it.
+    """Gymnasium's spec of an id; imports the packages that may provide it.
 
     Raises:
         UnknownEnvironmentError: nothing has that name.
@@ -216,7 +224,7 @@ def find_spec(name: str) -> Any:
 
 
 def _is_domain(name: Any) -> bool:
-    """Whether a name can be that of a domain of dm_control."""
+    """Whether a name may be a dm_control domain."""
     suite = _suite()
     if suite is not None:
         return name in {domain for domain, _ in suite.TASKS.values()}
@@ -224,7 +232,7 @@ def _is_domain(name: Any) -> bool:
 
 
 def _suite_name(**engine_kwargs: Any) -> str:
-    """The name of a task of dm_control, from its two parts."""
+    """The name of a dm_control task, from domain and task."""
     domain, task = engine_kwargs.get("domain_name"), engine_kwargs.get("task_name")
     if not isinstance(domain, str) or not isinstance(task, str):
         raise TypeError("make needs a name, or domain_name= and task_name= of a dm_control task")
@@ -233,7 +241,7 @@ def _suite_name(**engine_kwargs: Any) -> str:
 
 def _adapter_of_spec(
     spec: EnvSpec, name: str | EnvSpec, engine_kwargs: dict[str, Any]
-) -> type[PlanEnv]:
+) -> type[SimulatorEnv]:
     creator: Any = spec.entry_point
     if isinstance(creator, str):
         creator = load_env_creator(creator)
@@ -245,23 +253,23 @@ def _adapter_of_spec(
 
 
 def _for_engine(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What is left of the arguments of ``make`` when adapters have taken theirs."""
+    """The arguments of ``make`` that go to the engine, not to an adapter."""
     known = {*inspect.signature(PlangymEnv.__init__).parameters, *OPTIONS_OF_ADAPTERS}
     return {key: value for key, value in engine_kwargs.items() if key not in known}
 
 
 def _is_composers(name: str) -> bool:
-    """Whether an id is one of shimmy's for dm_control's composer; making those takes OpenGL."""
+    """Whether an id is shimmy's for a dm_control composer task, which needs OpenGL."""
     return name.startswith("dm_control/") and find_spec(name) is not None
 
 
 def _suite() -> Any:
-    """Our module for the tasks of dm_control; ``None`` where dm_control is not installed."""
+    """Our dm_control module; ``None`` if dm_control is not installed."""
     return _room("dm_control", "plangym_lite.envs.mujoco.dm_control")
 
 
 def _retro() -> Any:
-    """Our module for stable-retro; ``None`` where that is not installed."""
+    """Our stable-retro module; ``None`` if stable-retro is not installed."""
     return _room("stable_retro", "plangym_lite.envs.retro")
 
 
@@ -269,7 +277,7 @@ def _room(package: str, module: str) -> Any:
     return importlib.import_module(module) if importlib.util.find_spec(package) else None
 
 
-def _adapter_of(made: type) -> type[PlanEnv]:
+def _adapter_of(made: type) -> type[SimulatorEnv]:
     known = {**{entry.name: entry.value for entry in _announced()}, **_ADAPTERS}
     for base in made.__mro__:
         adapter: Any = known.get(_key(base))
@@ -277,8 +285,14 @@ def _adapter_of(made: type) -> type[PlanEnv]:
             module, _, attribute = adapter.partition(":")
             adapter = getattr(importlib.import_module(module), attribute)
         if adapter is not None:
-            return adapter
+            return _checked(adapter)
     return PlangymEnv
+
+
+def _checked(adapter: Any) -> type[SimulatorEnv]:
+    if not isinstance(adapter, type) or not issubclass(adapter, SimulatorEnv):
+        raise TypeError(f"an adapter is a class that inherits SimulatorEnv, got {adapter!r}")
+    return adapter
 
 
 def _announced() -> Any:
@@ -287,3 +301,13 @@ def _announced() -> Any:
 
 def _key(engine: type) -> str:
     return f"{engine.__module__}:{engine.__qualname__}"
+
+
+def _states_of(factory: Callable[[], Any], env: Any, episode: PlainEpisode | None) -> Any:
+    """What saves a plain environment that runs in a worker: by the adapter that ``make`` uses."""
+    from plangym_lite.envs.gymnasium.running import RunningStates
+
+    return RunningStates(_adapter_of(type(env.unwrapped)), factory, env, episode)
+
+
+provide_states(_states_of)

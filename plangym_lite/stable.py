@@ -1,11 +1,11 @@
-"""Names in saved states that never move.
+"""Stable names for the classes in saved states.
 
-A pickle names what it needs by module and name, and so would make every saved state unreadable
-whenever a file moves. What our own states need goes by this module, **which never moves and is
-never renamed**, and by a short name: a class registers under it, wherever it may live.
+A pickle refers to classes by module and name, so moving a file would make saved states unreadable.
+Our own states refer to this module, **which must not be moved or renamed**, and to a short name
+under which a class is registered.
 
-States carry the version of their layout beside it. A class reads the versions that it knows, and
-refuses others by name; so nothing is ever misread.
+States also carry the version of their layout. A class reads the versions that it knows and raises
+an error for others.
 """
 
 from __future__ import annotations
@@ -16,30 +16,36 @@ from typing import Any
 
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["rebuild", "register", "stable_reduce", "states_name"]
+__all__ = ["layout_versions", "rebuild", "register", "stable_reduce", "states_name"]
 
 HOMES = {
     "Root": "plangym_lite.envs.gymnasium.replay",
     "Trail": "plangym_lite.envs.gymnasium.replay",
 }
-"""Where to import what was not registered yet, by name. Change these when a file moves."""
+"""By name, the module that registers it when imported. Change these when a file moves."""
 
 _known: dict[str, tuple[Callable[..., Any], int]] = {}
 
 
 def states_name(kind: type) -> str:
-    """What fingerprints call a class: its ``STATES_NAME``, if it has one of its own.
+    """The name of a class in fingerprints: its own ``STATES_NAME``, if it defines one.
 
-    Classes of others go by module and name, as do subclasses of ours: their states may be others.
+    All other classes, subclasses of ours too, are named by module and qualified name: their states
+    may differ.
     """
     return vars(kind).get("STATES_NAME") or f"{kind.__module__}.{kind.__qualname__}"
 
 
+def layout_versions(kind: type) -> str:
+    """The versions of how states are laid out, ``LAYOUT`` of each base class that has one."""
+    return ".".join(str(vars(base)["LAYOUT"]) for base in kind.__mro__ if "LAYOUT" in vars(base))
+
+
 def register(name: str, make: Callable[..., Any], version: int = 1) -> None:
-    """Let ``make(*fields)`` rebuild what pickles call ``name``, in the present layout ``version``.
+    """Let ``make(*fields)`` rebuild what pickles call ``name``; ``version`` is of its layout.
 
     Raises:
-        ValueError: that name is another's.
+        ValueError: the name is registered for another class.
     """
     before = _known.get(name)
     if before is not None and _path(before[0]) != _path(make):
@@ -48,15 +54,15 @@ def register(name: str, make: Callable[..., Any], version: int = 1) -> None:
 
 
 def stable_reduce(name: str, *fields: Any) -> tuple[Any, ...]:
-    """What ``__reduce__`` of an object registered under ``name`` returns: ``fields`` rebuild it."""
+    """The result of ``__reduce__`` for an object registered as ``name``; ``fields`` rebuild it."""
     return rebuild, (name, _find(name)[1], *fields)
 
 
 def rebuild(name: str, version: int, *fields: Any) -> Any:
-    """The object that a pickle holds; pickles call it by this very name.
+    """The object that a pickle holds. Pickles refer to this function: do not rename it.
 
     Raises:
-        InvalidStateError: this version of plangym_lite knows no such name or no such layout.
+        InvalidStateError: this version of plangym_lite does not know the name or the layout.
     """
     make, present = _find(name)
     if version != present:
@@ -76,5 +82,5 @@ def _find(name: str) -> tuple[Callable[..., Any], int]:
 
 
 def _path(thing: Any) -> tuple[Any, Any]:
-    """A class that was reloaded is the same one."""
+    """Module and name, so that a class that was reloaded counts as the same one."""
     return getattr(thing, "__module__", None), getattr(thing, "__qualname__", thing)

@@ -1,18 +1,22 @@
-"""What this process may use of the machine, and what it lets interrupt it."""
+"""Usable cores, deferring Ctrl-C, and what older Pythons lack."""
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-__all__ = ["interrupts_held", "usable_cores"]
+from plangym_lite.errors import ForkedError, ReentrantCallError
+
+__all__ = ["CallLock", "add_note", "interrupts_held", "usable_cores", "one_at_a_time"]
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -20,9 +24,9 @@ def usable_cores() -> int:
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Put off Ctrl-C: no start is left half done, and no child prints a traceback of it.
+    """Defer Ctrl-C, so that a start is not left half done and no child prints a traceback.
 
-    A child inherits the mask, and so is spared until it ignores Ctrl-C for good.
+    A child inherits the signal mask, which protects it until it ignores SIGINT.
     """
     before, put_off = signal.getsignal(signal.SIGINT), []
     is_main = threading.current_thread() is threading.main_thread()
@@ -37,3 +41,78 @@ def interrupts_held() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
             if put_off:
                 before(*put_off[-1])
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """``error.add_note(note)``, where Python has it (3.11)."""
+    if hasattr(error, "add_note"):
+        error.add_note(note)
+
+
+def one_at_a_time(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Let threads call a method one at a time: they wait for ``_calls`` of its object."""
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._calls:
+            return method(self, *args, **kwargs)
+
+    return call
+
+
+class CallLock:
+    """Lets one call at a time into an environment that has workers.
+
+    Threads wait for each other. A process that was forked is refused before it waits: the workers
+    answer to the process that started them. So is a call from inside a call, made by the
+    environment's own code.
+
+    Args:
+        what: the environment, for messages.
+    """
+
+    def __init__(self, what: Any) -> None:
+        self.inner = threading.RLock()  # also of the local copy
+        self._what, self._pid = what, os.getpid()
+        self._owner: int | None = None
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is another process than the one that made it."""
+        return os.getpid() != self._pid
+
+    def acquire(self, timeout: float | None = None) -> None:
+        """Begin a call; wait for those of other threads first.
+
+        Raises:
+            ForkedError: this process was forked.
+            ReentrantCallError: this thread is in a call already.
+            TimeoutError: other calls took longer than ``timeout`` seconds.
+        """
+        if os.getpid() != self._pid:
+            raise ForkedError(
+                f"{self._what!r} was made in process {self._pid}, of which this process ("
+                f"{os.getpid()}) was forked: make another environment here, or env.clone() "
+                "before the fork"
+            )
+        me = threading.get_ident()
+        if self._owner == me:
+            raise ReentrantCallError(
+                f"{self._what!r} was called from inside a call of it, by its environment: clone() "
+                "gives an environment that may be called there"
+            )
+        wait = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
+        if not self.inner.acquire(timeout=wait):
+            raise TimeoutError(f"a call of another thread took longer than {timeout:g} s")
+        self._owner = me
+
+    def release(self) -> None:
+        """End a call."""
+        self._owner = None
+        self.inner.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self.release()

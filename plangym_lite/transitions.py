@@ -1,4 +1,4 @@
-"""What goes into a step and what comes out of it, as plain values.
+"""The values that go into a step and come out of it.
 
 ``B`` denotes the batch dimension, ``S`` the length of a state.
 
@@ -96,7 +96,7 @@ class StepBatch(NamedTuple):
 class TransitionBatch(NamedTuple):
     """``B`` steps, with the states after them."""
 
-    states: np.ndarray  # [B, S]; [B] of objects where STATE_IS_ARRAY is False
+    states: np.ndarray  # [B, S]; [B] objects if STATE_IS_ARRAY is False
     observs: Any
     rewards: np.ndarray
     terminateds: np.ndarray
@@ -111,12 +111,12 @@ class RolloutBatch(NamedTuple):
     """``B`` rows that each ran up to ``T`` actions."""
 
     states: np.ndarray  # [B, S] after the last action run
-    observs: Any  # [B, ...] then; or [B, T, ...], the last one repeated; or None
+    observs: Any  # [B, ...] after the last action; [B, T, ...], the last one repeated; or None
     rewards: np.ndarray  # [B, T] float64, 0 after the end of an episode
     terminateds: np.ndarray  # [B] bool
     truncateds: np.ndarray  # [B] bool
     lengths: np.ndarray  # [B] int64, actions run
-    infos: list[dict[str, Any]]  # of the last action run, but n_step counts for the whole row
+    infos: list[dict[str, Any]]  # of the last action run, but n_step is that of the whole row
 
     def _repr_html_(self) -> str | None:
         return fields_table(self)
@@ -125,31 +125,31 @@ class RolloutBatch(NamedTuple):
 class Form(NamedTuple):
     """Which fields a batch has."""
 
-    states: bool = True  # whether states come back
+    states: bool = True  # whether states are returned
     steps: int | None = None  # T, the actions of a row of a rollout; None: a row is one step
-    observs: str | None = "last"  # those of the "last" step or of "all" steps of a row; None
-    actions: str | None = None  # the dtype of their column, or PICKLED; None: the space's
+    observs: str | None = "last"  # of the "last" step of a row, of "all" its steps, or None
+    actions: str | None = None  # dtype of the action column, or PICKLED; None: the space's
 
 
 PICKLED = "pickled"
-"""In a form: actions that have no column, for their leaves have other dtypes than the space's."""
+"""``Form.actions`` of actions without a column: their dtypes are not those of the space."""
 
 STEPS = Form()
-"""What ``step_batch`` gives when states go in."""
+"""The form of ``step_batch`` with states."""
 
 
 @dataclass(frozen=True)
 class BatchSpec:
-    """What one row of a batch looks like for one environment."""
+    """Shapes, dtypes and spaces of one row of a batch, for one environment."""
 
     observation_space: spaces.Space
     action_space: spaces.Space
     state_shape: tuple[int, ...] | None  # None: states are opaque picklable values
     state_dtype: np.dtype | None
-    together: bool = False  # whether many rows take less time for each than a few do
+    is_batched: bool = False  # whether a row of a large batch takes less time
 
     def agrees_with(self, other: BatchSpec) -> bool:
-        """Whether rows for one environment are rows for the other."""
+        """Whether two environments accept each other's rows."""
         return (
             self.observation_space == other.observation_space
             and self.action_space == other.action_space
@@ -159,7 +159,7 @@ class BatchSpec:
 
 
 class Rows(NamedTuple):
-    """A validated batch on its way in."""
+    """The validated inputs of a batch."""
 
     actions: Any  # [B, ...] array ([B, T, ...] in a rollout), or a list for a nested space
     states: Any  # [B, S] array, or a list of B states
@@ -167,16 +167,16 @@ class Rows(NamedTuple):
     first: int = 0  # the index of row 0 in the caller's batch, for messages
 
     def part(self, start: int, stop: int) -> Rows:
-        """Rows ``start`` to ``stop``, as views."""
+        """Rows ``start`` to ``stop - 1``, as views."""
         cut = slice(start, stop)
         return Rows(self.actions[cut], self.states[cut], self.dts[cut], self.first + start)
 
 
 class Columns(NamedTuple):
-    """A batch on its way out, filled row by row."""
+    """The outputs of a batch, filled row by row."""
 
-    states: Any  # [B, S] array, a list for opaque states, None where no states are asked for
-    observs: Any  # nested like the observation space; leaves are arrays, or lists of odd objects
+    states: Any  # [B, S] array, a list for opaque states, None if states are not returned
+    observs: Any  # nested like the observation space; leaves are arrays, or lists of objects
     rewards: np.ndarray  # [B], or [B, T] in a rollout
     terminateds: np.ndarray
     truncateds: np.ndarray
@@ -185,7 +185,7 @@ class Columns(NamedTuple):
 
 
 def map_leaves(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
-    """Apply ``function`` to each leaf of nested dicts and tuples, keeping the nesting."""
+    """Apply ``function`` to each leaf of nested dicts and tuples; the result is nested alike."""
     if isinstance(tree, dict):
         return {
             key: map_leaves(function, value, *(other[key] for other in others))
@@ -263,7 +263,7 @@ def write_steps(tree: Any, row: int, values: Sequence[Any]) -> None:
 def pack(
     spec: BatchSpec, out: Columns, infos: list[dict[str, Any]]
 ) -> StepBatch | TransitionBatch | RolloutBatch:
-    """The named tuple that the caller gets."""
+    """The named tuple that is returned to the caller."""
     observs = out.observs
     if observs is not None:
         observs = _finish(spec.observation_space, observs, out.form.observs == "all")
@@ -281,7 +281,7 @@ def pack(
 
 
 def _finish(space: Any, tree: Any, has_steps: bool) -> Any:
-    """Lists of odd observations become what Gymnasium makes of a batch of them."""
+    """Convert lists of observations that are not arrays as Gymnasium batches them."""
     if isinstance(tree, dict):
         return {key: _finish(space[key], leaf, has_steps) for key, leaf in tree.items()}
     if isinstance(tree, tuple):
@@ -295,13 +295,13 @@ def _finish(space: Any, tree: Any, has_steps: bool) -> Any:
 
 
 LONG = 120  # characters
-FEW = 8  # numbers that are shown as they are
+FEW = 8  # numbers of an array that are shown in full
 PICTURES = 8
 HEIGHT = 105  # pixels
 
 
 def table(title: str, fields: Iterable[tuple[str, Any]]) -> str | None:
-    """A title, and a row for each name and value; ``None`` where something will not be shown."""
+    """An HTML table with a title; ``None`` if a value has no usable representation."""
     try:
         rows = [
             f"<tr><th style='text-align:left'>{escape(name)}</th>"
@@ -309,7 +309,7 @@ def table(title: str, fields: Iterable[tuple[str, Any]]) -> str | None:
             for name, value in fields
         ]
         return f"<b>{escape(title)}</b><table>{''.join(rows)}</table>"
-    except Exception:  # whatever the repr of a foreign object raises
+    except Exception:  # the repr of a foreign object may raise anything
         return None
 
 
@@ -328,7 +328,7 @@ def _cell(value: Any) -> str:
 
 
 def words(value: Any) -> str:
-    """A value in a line: large arrays by dtype and shape, dicts by their items."""
+    """A value in one line: large arrays by dtype and shape, dicts by their items."""
     if isinstance(value, np.ndarray):
         if value.size <= FEW and value.dtype != object:
             return f"{value.tolist()} {value.dtype}"
@@ -343,7 +343,7 @@ def words(value: Any) -> str:
 
 
 def is_picture(value: Any) -> bool:
-    """Whether it is an array ``[height, width, 3]`` of uint8, of a size to look at."""
+    """Whether it is an image: ``[height, width, 3]`` uint8, of a reasonable size."""
     return (
         isinstance(value, np.ndarray)
         and value.dtype == np.uint8
@@ -354,7 +354,7 @@ def is_picture(value: Any) -> bool:
 
 
 def picture(image: np.ndarray) -> str:
-    """A picture inside the page itself."""
+    """An HTML image with its data inside the page."""
     from PIL import Image
 
     small = Image.fromarray(image)

@@ -1,6 +1,6 @@
-"""Turn what a caller hands to ``step_batch`` into ``Rows``, or say clearly what is wrong.
+"""Convert the arguments of ``step_batch`` to ``Rows``, or raise a clear error.
 
-Everything is checked here, once, before any worker hears of the batch.
+Everything is checked here, once, before anything is sent to a worker.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from plangym_lite.transitions import BatchSpec, Rows
 __all__ = [
     "check_action",
     "check_dt",
+    "check_saved",
     "check_state",
     "check_timeout",
     "count_steps",
@@ -26,13 +27,13 @@ __all__ = [
 ]
 
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
-FEW = 32  # numbers that Python's own min and max take less time for than numpy's
+FEW = 32  # numbers; up to so many Python's min and max are faster than numpy's
 
 
 def prepare_rows(
     spec: BatchSpec, actions: Any, states: Any, dt: Any, *, has_steps: bool = False
 ) -> Rows:
-    """Check a batch and bring it into canonical form.
+    """Check a batch and convert it to its canonical form.
 
     ``actions`` holds one action for each row, or with ``has_steps`` ``T`` of them. ``states`` is a
     ``[B, S]`` array, a list of 1-D arrays, a 1-D object array of them, or, where states are
@@ -52,9 +53,8 @@ def prepare_rows(
 def check_actions(space: Any, actions: Any) -> Any:
     """``[B, ...]`` actions, or a list of ``B`` nested actions.
 
-    An array of float32 or float64 for a ``Box`` stays what it is, and so does such an array in a
-    nested action; Python's floats are float64, as numpy reads them; all others are cast to the
-    space's dtype.
+    Arrays of float32 or float64 for a ``Box`` keep their dtype, also inside nested actions; Python
+    floats become float64, as in numpy; everything else is cast to the space's dtype.
     """
     if not isinstance(space, ARRAY_SPACES):
         actions = _nested_rows(space, actions)
@@ -119,7 +119,7 @@ def _as_list(actions: Any) -> list[Any]:
 
 
 def _nested_rows(space: Any, actions: Any) -> list[Any]:
-    """A list of ``B`` actions from such a list, or from columns nested like the space."""
+    """A list of ``B`` actions, from a list of actions or from columns nested like the space."""
     try:
         if isinstance(space, spaces.Dict) and isinstance(actions, dict):
             columns = [_nested_rows(part, actions[key]) for key, part in space.spaces.items()]
@@ -133,7 +133,7 @@ def _nested_rows(space: Any, actions: Any) -> list[Any]:
 
 
 def _own_action(space: Any, action: Any) -> Any:
-    """A nested action of your own; ``ValueError`` and the like if it is not in its space."""
+    """A copy of a nested action; ``ValueError`` and the like if it is not in its space."""
     if isinstance(space, spaces.Dict):
         if not isinstance(action, dict) or action.keys() != space.spaces.keys():
             raise ValueError("not a dict with its keys")
@@ -163,7 +163,7 @@ def _own_action(space: Any, action: Any) -> Any:
 
 
 def _fit_box(space: Any, array: np.ndarray) -> np.ndarray:
-    """Float32 and float64 as they are, but in this machine's byte order; else the space's dtype."""
+    """Native float32 or float64 for such arrays; for others the space's dtype."""
     kind = array.dtype
     if kind in (SINGLE, DOUBLE):
         return array
@@ -202,7 +202,7 @@ def _fit_action_values(space: Any, array: np.ndarray) -> np.ndarray:
         return _fit_box(space, array)
     whole = _whole_numbers(array, "actions")
     low: Any = 0 if isinstance(space, spaces.MultiBinary) else space.start
-    if isinstance(space, spaces.Discrete):  # two passes are quicker than what follows
+    if isinstance(space, spaces.Discrete):  # two passes are faster than the code below
         high: Any = low + space.n
         numbers = whole.ravel().tolist() if whole.size <= FEW else (whole.min(), whole.max())
         fits = not numbers or bool(min(numbers) >= low and max(numbers) < high)
@@ -218,7 +218,7 @@ def _fit_action_values(space: Any, array: np.ndarray) -> np.ndarray:
 
 def _whole_numbers(array: np.ndarray, what: str) -> np.ndarray:
     if array.dtype.kind == "f":
-        with np.errstate(invalid="ignore"):  # an infinite number is no whole number
+        with np.errstate(invalid="ignore"):  # infinity is not an integer
             whole = array.astype(np.int64)
         if not (whole == array).all():
             raise InvalidBatchError(f"{what} must be whole numbers, got {array[whole != array][0]}")
@@ -251,7 +251,7 @@ def check_dt(dt: Any) -> int:
 
 
 def fill_states(states: Any, current: Callable[[], Any]) -> Any:
-    """``states``, with ``current()`` in the place of every ``None`` among them."""
+    """``states`` with every ``None`` replaced by ``current()``."""
     if isinstance(states, np.ndarray):
         if states.dtype != object or states.ndim != 1:
             return states
@@ -288,7 +288,7 @@ def check_states(spec: BatchSpec, states: Any) -> np.ndarray | list[Any]:
 
 
 def check_state(spec: BatchSpec, state: Any, name: str = "the state") -> Any:
-    """The state, contiguous; raise unless it has the shape and dtype of the environment's."""
+    """The state as a contiguous array; raise if its shape or dtype is not the environment's."""
     if spec.state_shape is None:
         return state
     shape, dtype = getattr(state, "shape", None), getattr(state, "dtype", None)
@@ -301,12 +301,22 @@ def check_state(spec: BatchSpec, state: Any, name: str = "the state") -> Any:
     return np.ascontiguousarray(state)
 
 
+def check_saved(state: Any, env: Any) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of a state that an environment saved as an array."""
+    if not isinstance(state, np.ndarray) or state.ndim != 1:
+        raise InvalidStateError(
+            f"{type(env).__name__} saves {type(state).__name__} states: return 1-D arrays "
+            "of a fixed length, or set STATE_IS_ARRAY = False"
+        )
+    return state.shape, state.dtype
+
+
 def _size(spec: BatchSpec) -> str:
     return ", ".join(str(length) for length in spec.state_shape or ())
 
 
 def check_timeout(timeout: Any, name: str = "timeout", *, bounded: bool = False) -> Any:
-    """Seconds, more than 0, or ``None`` for no limit; with ``bounded`` 0 too, but not ``None``."""
+    """Seconds above 0, or ``None`` for no limit; if ``bounded``, 0 is valid and ``None`` not."""
     if timeout is None and not bounded:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float, np.number)):

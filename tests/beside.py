@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 
-from plangym_lite.testing.contract.comparing import row_of
+from plangym_lite.nested import row_of
 from tests.same import assert_same
 
 

@@ -1,12 +1,8 @@
-"""Helpers: two batches, or two steps, must be the same bit for bit."""
+"""Helpers: equality bit for bit, batches as rows, and states with actions to begin from."""
 
-from plangym_lite.testing.contract.comparing import differences, row_of
+from plangym_lite.nested import assert_same, row_of
 
-
-def assert_same(expected, got):
-    """Fail with the first place at which two nested values differ."""
-    for path, text in differences(expected, got, "value"):
-        raise AssertionError(f"{path}: {text}")
+__all__ = ["assert_same", "collect_states", "rows_of"]
 
 
 def rows_of(env, batch):

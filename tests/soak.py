@@ -29,7 +29,7 @@ import numpy as np
 import psutil
 
 from plangym_lite import WorkerDiedError, make
-from plangym_lite.testing.contract.comparing import differences
+from plangym_lite.nested import differences
 from plangym_lite.vectorization import ParallelEnv
 from tests.same import rows_of
 

@@ -1,5 +1,6 @@
 """What a planner may rely on, whatever the simulator."""
 
+import contextlib
 import copy
 import pickle
 
@@ -12,12 +13,17 @@ from plangym_lite import (
     ClosedError,
     InvalidBatchError,
     InvalidStateError,
+    ParallelEnv,
+    PlanEnv,
+    SimulatorEnv,
     Step,
     StepBatch,
     Transition,
     TransitionBatch,
     make,
+    register_adapter,
 )
+from plangym_lite.errors import StateOutgrownError
 from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv, ToyError
 from tests.same import assert_same, collect_states, rows_of
 
@@ -405,7 +411,7 @@ class TestImages:
 
     def test_no_image(self):
         class Blind(ToyEnv):
-            draw_image = ToyEnv.__mro__[2].draw_image
+            draw_image = SimulatorEnv.draw_image
 
         env = Blind()
         assert env.img_shape is None
@@ -571,3 +577,119 @@ def test_rows_without_a_state_start_from_the_current_one(form, missing):
     assert_same(toy.rollout_batch(paths, full), toy.rollout_batch(paths, states))
     assert_same(toy.get_images(full), toy.get_images(states))
     assert_same(here, toy.get_state())
+
+
+# ---- one contract, two ways to run it ------------------------------------------------------------
+
+HOOKS = {"apply_reset", "advance", "current_obs", "write_obs", "save_state", "load_state"}
+HOOKS |= {"save_current", "load_current", "state_layout", "draw_image", "run_batched", "step_here"}
+
+
+def test_the_contract_has_no_hook_of_a_simulator():
+    assert not HOOKS & set(dir(PlanEnv))
+    assert not HOOKS & set(dir(ParallelEnv))
+    assert set(dir(SimulatorEnv)) >= HOOKS
+    assert not issubclass(ParallelEnv, SimulatorEnv)
+
+
+@pytest.mark.parametrize("n_workers", [None, 2])
+def test_an_adapter_that_inherits_the_contract_hears_of_simulator_env(n_workers):
+    hooks = {name: value for name, value in vars(ToyEnv).items() if name != "__doc__"}
+    old = type("OldAdapter", (PlanEnv,), hooks)
+    with pytest.raises(TypeError, match=r"OldAdapter .*step.* must inherit .*SimulatorEnv"):
+        make(old, n_workers=n_workers)
+    with pytest.raises(TypeError, match="SimulatorEnv"):
+        register_adapter("somewhere:Engine", old)
+    with pytest.raises(TypeError, match="SimulatorEnv"):
+        PlanEnv("name")
+
+
+def test_whoever_writes_all_of_the_contract_may():
+    """An environment of another kind: all that is asked of it comes from somewhere else."""
+
+    class Far(PlanEnv):
+        def build_engine(self):
+            self.near = ToyEnv(slip=0.3)
+
+        def close_engine(self):
+            self.near.close()
+
+    def ask(name):
+        return lambda self, *args, **kwargs: getattr(self.near, name)(*args, **kwargs)
+
+    def look(name):
+        def there(self):
+            self.setup()
+            return getattr(self.near, name)
+
+        return property(there)
+
+    verbs = ["reset", "step", "get_state", "set_state", "seed", "observe", "get_image"]
+    facts = ["batch_spec", "unwrapped", "has_ended", "state_method"]
+    own = {name: ask(name) for name in [*verbs, "run_rows", "draw_images"]}
+    own |= {name: look(name) for name in facts}
+    whole = type("Far", (Far,), own)
+    with whole("far", delay_setup=True) as env, ToyEnv(slip=0.3) as near:
+        assert env.obs_shape == (2,)
+        assert_same(near.reset(seed=3), env.reset(seed=3))
+        assert_same(near.step_batch([RIGHT, LEFT], dt=3), env.step_batch([RIGHT, LEFT], dt=3))
+        assert env.fingerprint == near.fingerprint
+        env.step(RIGHT)
+        with env.clone() as other:
+            assert_same(env.observe(), other.observe())
+
+
+class Grows(ToyEnv):
+    """A toy whose states are arrays until it has walked for a while."""
+
+    def outgrow(self, quiet=False):
+        self.STATE_IS_ARRAY, self._spec = False, None
+
+    def save_state(self, out=None):
+        if self.STATE_IS_ARRAY and self._elapsed > 3:
+            raise StateOutgrownError("it walked too far")
+        if self.STATE_IS_ARRAY:
+            return super().save_state(out)
+        return self._ended, self._cell, self._elapsed, self._random
+
+
+@pytest.fixture(scope="module", params=[None, 2])
+def grown(request):
+    """An environment in a state that has just outgrown its array, made anew for every use."""
+
+    @contextlib.contextmanager
+    def make_grown():
+        with make(Grows, size=20, n_workers=request.param) as env:
+            assert env.STATE_IS_ARRAY
+            for _ in range(4):
+                env.step(RIGHT)
+            yield env
+            assert not env.STATE_IS_ARRAY
+
+    return make_grown
+
+
+@pytest.mark.parametrize(
+    ("use", "expected"),
+    [
+        (lambda env: env.step_batch([RIGHT] * 2).observs[:, 0].tolist(), [7, 7]),
+        (lambda env: env.step_batch([RIGHT], [None]).observs[:, 0].tolist(), [7]),
+        (lambda env: env.rollout_batch([[RIGHT] * 2] * 2).observs[:, 0].tolist(), [8, 8]),
+        (lambda env: env.get_images([None]).shape, (1, 8, 160, 3)),
+        (lambda env: env.set_state(env.get_state()) or env.observe()[0], 6),
+    ],
+)
+def test_the_current_state_may_have_outgrown_its_array(grown, use, expected):
+    with grown() as env:
+        assert use(env) == expected
+        assert env.observe()[0] == 6
+
+
+@pytest.mark.parametrize(
+    "copier", [ToyEnv.clone, copy.copy, lambda env: pickle.loads(pickle.dumps(env))]
+)
+def test_so_may_that_of_a_copy(grown, copier):
+    with grown() as env, copier(env) as other:
+        assert other.observe()[0] == 6
+        assert_same(env.get_state(), other.get_state())
+        assert_same(env.step_batch([RIGHT, LEFT]), other.step_batch([RIGHT, LEFT]))

@@ -24,15 +24,15 @@ MODULES = {
 }
 FLOORS = [
     {"errors", "stable", "pickled", "system"},
-    {"recipe", "nested", "answers", "transitions", "validation"},
-    {"engine", "batches", "core"},
+    {"recipe", "nested", "transitions", "validation"},
+    {"core", "simulator"},
     {"states"},
     {"envs", "vectorization", "vector", "planners", "testing"},
     {"registry"},
     {"cli", "viz", "__main__", ""},
 ]
 ROOMS = FLOORS[4]
-DOORS = {("vector", "vectorization")}
+DOORS = {("vector", "vectorization"), ("testing", "envs")}
 """From room to room on one floor."""
 INSIDE = {
     "envs": [
@@ -44,8 +44,8 @@ INSIDE = {
         "atari box2d mujoco retro",
     ],
     "vectorization": ["memory", "worker", "process dispatch", "env", "parallel ray"],
-    "cli": ["versions", "target", "envs", "check play bench", "main"],
-    "testing": ["toy", "contract", "workers"],
+    "cli": ["versions", "target", "envs check play bench", "main"],
+    "testing": ["toy", "contract"],
 }
 """Inside a room, from the ground up."""
 PASSED_ON = {"engine_kwargs", "overrides", "others", "kwargs", "toy_args"}
@@ -53,12 +53,11 @@ PASSED_ON = {"engine_kwargs", "overrides", "others", "kwargs", "toy_args"}
 ENGINES = {
     "jax": ("planners/mctx",),
     "mctx": ("planners/mctx",),
-    "ale_py": ("envs/atari", "cli/bench/atari", "cli/bench/peers"),
+    "ale_py": ("envs/atari", "cli/bench/atari"),
     "mujoco": (
         "envs/mujoco",
         "envs/snapshot/mjdata",
         "envs/snapshot/simulations",
-        "cli/bench/peers",
     ),
     "dm_control": ("envs/mujoco/dm_control",),
     "Box2D": ("envs/box2d",),
@@ -73,12 +72,6 @@ ENGINES = {
 }
 """Packages that only files whose path begins so may import."""
 FORWARDERS = {"EnvironmentWorker", "BatchEnv", "VecEnvWrapper"}  # ExternalProcess is the first
-WORKER_SUITES = {
-    "plangym_lite.testing.workers.probe",
-    "plangym_lite.testing.workers.suite",
-    "plangym_lite.testing.workers.remote_suite",
-}
-"""They are about workers, so that they may import them; nothing but tests imports these two."""
 
 
 @functools.cache
@@ -139,8 +132,7 @@ def test_imports_go_down(module):
             continue
         other_floor, other_room = place(other)
         same_room = (room == other_room and room is not None) or (room, other_room) in DOORS
-        tested = room == "testing" and other_room is not None
-        tested = tested and (other not in now or module in WORKER_SUITES)
+        tested = room == "testing" and other_room is not None and other not in now
         assert (
             other_floor < floor
             or same_room
@@ -168,7 +160,7 @@ def test_imports_go_down_inside_a_room():
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=str)
 def test_folders_are_narrow(folder):
-    limit = {".": 23, "planners": 15}.get(str(folder), 10)
+    limit = {".": 21, "planners": 15}.get(str(folder), 10)
     entries = [
         path
         for path in (ROOT / folder).iterdir()

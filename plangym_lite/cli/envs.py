@@ -16,6 +16,7 @@ from plangym_lite.envs.gymnasium.providers import PROVIDERS, register_ids_of
 __all__ = [
     "FAMILIES",
     "Family",
+    "add_parser",
     "describe",
     "envs",
     "installed_families",
@@ -57,6 +58,12 @@ FAMILIES = (
 )
 STUBS = ("gymnasium.envs", "gymnasium.envs.registration")
 """Where ids live that only raise an error when they are made."""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("envs", help="list the environments that can be made")
+    parser.set_defaults(run=lambda args: envs())
 
 
 def envs() -> int:

@@ -1,7 +1,8 @@
-"""What a NAME on the command line stands for."""
+"""What the arguments of a command mean: a NAME, a number, where batches run."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.util
 import os
@@ -15,11 +16,19 @@ from plangym_lite.core import PlanEnv
 from plangym_lite.errors import PlangymError
 from plangym_lite.registry import make
 
-__all__ = ["CommandError", "find_target", "make_env", "placement"]
+__all__ = ["CommandError", "at_least_one", "find_target", "make_env", "placement"]
 
 
 class CommandError(Exception):
     """The command cannot be carried out as it was given: one clear line for the user."""
+
+
+def at_least_one(text: str) -> int:
+    """A whole number above 0."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
 
 
 def find_target(name: str) -> str | Callable[..., Any]:

@@ -1,6 +1,6 @@
-"""One file per engine: how that engine's state is saved and restored.
+"""The adapters: how the state of each engine is saved and restored.
 
-``from plangym_lite.envs import AtariEnv`` and the others of ``__all__`` load their simulator then.
+``from plangym_lite.envs import AtariEnv`` loads the simulator, and so do the other names.
 """
 
 from __future__ import annotations

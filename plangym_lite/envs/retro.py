@@ -1,10 +1,10 @@
-"""RetroEnv: games of whole consoles, through stable-retro.
+"""RetroEnv: console games of stable-retro.
 
-A state is the emulator's memory (1 MB for a Genesis, its end never written to) with the last
-picture, which is not in it, and what Python keeps. With ``array_state=False`` the memory is
-compressed: some 20 KB in all, for milliseconds. What rewards are computed from is read from the
-memory again after a restore: without that, the first reward is the difference to whatever was there
-before.
+A state is the emulator's memory (1 MB for a Genesis, the end of it unused), the last image, which
+the memory does not contain, and the state on Python's side. With ``array_state=False`` the memory
+is compressed to about 20 KB in all, which takes milliseconds. The variables that rewards are
+computed from are read from memory again after a restore; otherwise the first reward would be a
+difference to the state before the restore.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from plangym_lite.errors import InvalidStateError, NotCloneableError
 
 __all__ = ["RetroEnv", "games", "is_game"]
 
-LENGTH = struct.Struct("<I")  # of the memory, as it is saved
+LENGTH = struct.Struct("<I")  # length of the saved memory
 WORD = 64
-STAYS = ("initial_state",)  # what an episode begins with: a constant, as large as a state
+STAYS = ("initial_state",)  # the first state of an episode: a constant, as large as a state
 
 
 def is_game(name: str) -> bool:
@@ -45,7 +45,7 @@ def _has_rom(name: str) -> bool:
 
 
 class RetroEnv(PlangymEnv):
-    """A game of stable-retro. There can be one in a process: close it before you make another.
+    """A game of stable-retro. A process can have only one: close it before making another.
 
     Args:
         name: a game such as ``"Airstriker-Genesis-v0"``, or a callable that makes one.
@@ -55,7 +55,7 @@ class RetroEnv(PlangymEnv):
     """
 
     STATES_NAME: ClassVar[str] = "RetroEnv"
-    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
+    LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
     SINGLETON: ClassVar[bool] = True
     STATE_METHODS: ClassVar[tuple[str, ...]] = ()
     _saved_by_engine = ("em", "data", *STAYS)
@@ -77,7 +77,7 @@ class RetroEnv(PlangymEnv):
     def take_verdict(self, verdict: Verdict) -> None:
         super().take_verdict(verdict)
         if self.STATE_IS_ARRAY and not self._has_own_capacity and verdict.capacity:
-            memory = len(self._base.em.get_state())  # which does not grow: once is enough
+            memory = len(self._base.em.get_state())  # its size is constant: counted once
             self._capacity = -(-(verdict.capacity - memory) // WORD) * WORD
 
     # ---- running ------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ class RetroEnv(PlangymEnv):
         return super().advance(action, n_frames)
 
     def _forget_picture(self) -> None:
-        """With memories as observations only ``save_bytes`` keeps a picture."""
+        """With ``obs_type="ram"`` only ``save_bytes`` keeps an image."""
         if self._base.ram is not None:
             self._base.img = None
 

@@ -1,1 +1,1 @@
-"""How an environment is made, and all that must travel with that to another process."""
+"""How an environment is made, and what another process needs to make it too."""

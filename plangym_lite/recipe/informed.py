@@ -1,4 +1,4 @@
-"""What was found out about an environment where it was made first, for those who make it again."""
+"""Results of examining an environment, passed on to the processes that make it again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _told = threading.local()
 
 @dataclass
 class Informed:
-    """A recipe, and what was found out about its environment."""
+    """A recipe with the findings about its environment."""
 
     recipe: Callable[[], Any]
     findings: Any
@@ -27,7 +27,7 @@ class Informed:
 
 @contextlib.contextmanager
 def informed(findings: Any) -> Iterator[None]:
-    """The first environment made inside of it takes ``findings``, and finds out nothing itself."""
+    """The first environment made in this context uses ``findings`` and examines nothing."""
     before, _told.findings = getattr(_told, "findings", None), findings
     try:
         yield
@@ -36,6 +36,6 @@ def informed(findings: Any) -> Iterator[None]:
 
 
 def take_findings() -> Any:
-    """What is known of the environment that is being made; ``None``: nothing."""
+    """The findings about the environment that is being made, or ``None``. Clears them."""
     findings, _told.findings = getattr(_told, "findings", None), None
     return findings

@@ -1,10 +1,10 @@
-"""A parcel: a constructor on its way to another process, with all that it needs there.
+"""A parcel: a constructor to be sent to another process, with everything that it needs there.
 
-Classes and functions of a script or a notebook travel by value, as cloudpickle has it. That alone
-makes strangers of them: what holds an object of such a class could not be pickled over there by
-its name, and neither process would know the other's pickles. So they are put, in the other
-process, where their names say that they are. So are those of a module that only this process
-has. And ids that were registered here are registered there.
+cloudpickle pickles classes and functions of a script or notebook by value. The copies in the other
+process have no importable name, so their objects could not be pickled by name there, and neither
+process could read the other's pickles. Therefore the other process also assigns the copies to the
+names that they have here. The same is done for modules that only this process can import. Ids
+registered in this program are registered in the other process, too.
 """
 
 from __future__ import annotations
@@ -19,33 +19,34 @@ import sys
 import threading
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from typing import Any
 
 import cloudpickle
 import gymnasium as gym
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from plangym_lite.recipe.reach import Reach, top_of
 from plangym_lite.system import interrupts_held
 
-__all__ = ["Parcel", "dumps", "know", "names_of_main", "registered_specs", "unpack"]
+__all__ = ["Parcel", "dumps", "dumps_each", "know", "names_of_main", "registered_specs", "unpack"]
 
 PROVIDERS = {"gymnasium": "gymnasium.envs", "minigrid": "minigrid", "ale_py": "", "shimmy": ""}
-"""Who registers ids in every process that wants them; and where these ids are written down."""
+"""Packages that register ids when imported, and the module whose text lists these ids."""
 
 VERSION = re.compile(r"-v\d+$")
 _KINDS = (type, types.FunctionType)
-_here: dict[int, Any] = {}  # in a worker: what its parent knows by name
+_here: dict[int, Any] = {}  # in a worker: objects that its parent can find by name
 _LRU = type(functools.lru_cache(maxsize=1)(len))
 _packing = threading.Lock()
 
 
 class Parcel:
-    """A constructor, and the ids that it may ask for, as they are now.
+    """A constructor, and the specs of the ids that it may make, as they are now.
 
-    Calling it calls the constructor, once the ids are known in this process.
+    Calling it registers the ids in this process and calls the constructor.
 
     Attributes:
         walks_sets, is_singleton: see ``Reach``.
@@ -57,11 +58,11 @@ class Parcel:
         self.walks_sets, self.is_singleton = reach.walks_sets, reach.has_singletons
         self.specs = registered_specs(reach.strings)
         self._bytes: bytes | None = None
-        self.named: dict[int, Any] = {}  # what was packed under its name, by id
+        self.named: dict[int, Any] = {}  # packed by value and assigned to its name, by id
 
     @classmethod
     def of(cls, constructor: Any) -> Parcel:
-        """The constructor as a parcel, unless it is one."""
+        """The constructor as a parcel, or unchanged if it is one."""
         return constructor if isinstance(constructor, cls) else cls(constructor)
 
     def __call__(self) -> Any:
@@ -69,21 +70,21 @@ class Parcel:
         return self.constructor()
 
     def pack(self) -> bytes:
-        """By value, for ``unpack``; what is changed afterwards makes no difference."""
+        """The bytes for ``unpack``. They are made once: later changes have no effect."""
         if self._bytes is None:
             try:
                 self._bytes, self.named = _dumped(self.constructor, self.specs)
-            except Exception:  # whatever the arguments of an id hold: it may not be asked for
+            except Exception:  # an id's arguments may not pickle, and may not be needed
                 specs = {name: spec for name, spec in self.specs.items() if _travels(spec)}
                 self._bytes, self.named = _dumped(self.constructor, specs)
         return self._bytes
 
 
 def unpack(carried: Any) -> Callable[[], Any]:
-    """The constructor of a parcel, its classes named and its ids registered in this process.
+    """The constructor of a parcel; names its classes and registers its ids in this process.
 
     Args:
-        carried: the bytes of ``Parcel.pack``, the pickle of a callable, or a callable.
+        carried: bytes from ``Parcel.pack``, the pickle of a callable, or a callable.
     """
     found: Any = cloudpickle.loads(carried) if isinstance(carried, bytes) else carried
     if not isinstance(found, tuple):
@@ -97,10 +98,10 @@ def unpack(carried: Any) -> Callable[[], Any]:
 
 
 def registered_specs(asked: set[str]) -> dict[str, EnvSpec]:
-    """The specs by id that another process would not have: those that this program registered.
+    """By id, the specs that another process would not have: those that this program registered.
 
     Args:
-        asked: texts that may be ids; such ids are among them in any case.
+        asked: strings that may be ids; the specs of such ids are always included.
     """
     wanted = {text.rpartition(":")[2] for text in asked}
     specs: dict[str, EnvSpec] = {}
@@ -112,7 +113,7 @@ def registered_specs(asked: set[str]) -> dict[str, EnvSpec]:
 
 
 def _is_provided(name: str, entry_point: Any) -> bool:
-    """Whether an id is one of those that a package adds wherever it is imported."""
+    """Whether an id is registered whenever its package is imported."""
     module = PROVIDERS.get(top_of(entry_point))
     if module is None:
         return False
@@ -132,17 +133,17 @@ def _register(specs: dict[str, EnvSpec]) -> None:
     for name, spec in specs.items():
         top = top_of(spec.entry_point)
         if name not in gym.registry and top in PROVIDERS:
-            _import(top)  # or it would register the id later, over ours
+            _import(top)  # imported later, it would replace our spec
         if not _is_same(gym.registry.get(name), spec):
             gym.registry[name] = spec
-    if specs:  # by the package that is imported only now
+    if specs:  # a package that is imported later may warn of it
         warnings.filterwarnings("ignore", ".*Overriding environment .* already in registry")
 
 
 def _import(package: str) -> None:
     try:
         importlib.import_module(package)
-    except ImportError:  # whoever makes the id will be told
+    except ImportError:  # making the id will raise a clearer error
         return
 
 
@@ -156,7 +157,7 @@ def _is_same(one: Any, other: EnvSpec) -> bool:
 def _travels(spec: EnvSpec) -> bool:
     try:
         _dumped(None, {spec.id: spec})
-    except Exception:  # whatever a foreign __reduce__ raises
+    except Exception:  # a foreign __reduce__ may raise anything
         return False
     return True
 
@@ -165,33 +166,53 @@ def _travels(spec: EnvSpec) -> bool:
 
 
 class _Names:
-    """Stands, at the end of a parcel, for the names of what it holds by value."""
+    """A marker at the end of a parcel, replaced by the names of what is packed by value."""
 
 
 def dumps(value: Any, known: dict[int, Any] | None = None) -> bytes:
-    """Pickle a value by value, but for what the other process knows by its name.
+    """Pickle by value, except for classes and functions that the other process has by name.
 
-    By value it would be a second class over there, or all attributes of the first would be set
-    anew.
+    Pickled by value these would become second classes there, or all attributes of the existing
+    ones would be set again.
 
     Args:
-        value: anything that cloudpickle takes.
-        known: classes and functions by id; in a worker by default those that came in its parcel.
+        value: anything that cloudpickle can pickle.
+        known: classes and functions by id; the default in a worker: those of its parcel.
     """
     buffer = io.BytesIO()
     _Sender(buffer, _here if known is None else known).dump(value)
     return buffer.getvalue()
 
 
+def dumps_each(values: Sequence[Any], known: dict[int, Any]) -> tuple[bytes, np.ndarray]:
+    """Pickle values one by one, each distinct object once; see ``dumps``.
+
+    Returns:
+        The pickles one after another, and start and end of each value's, [n, 2] int64.
+    """
+    buffer, places = io.BytesIO(), np.empty((len(values), 2), np.int64)
+    sender = _Sender(buffer, known)
+    found: dict[int, tuple[int, int]] = {}
+    for row, value in enumerate(values):
+        place = found.get(id(value))
+        if place is None:
+            start = buffer.tell()
+            sender.dump(value)
+            sender.clear_memo()
+            place = found[id(value)] = start, buffer.tell()
+        places[row] = place
+    return buffer.getvalue(), places
+
+
 def names_of_main() -> dict[int, Any]:
-    """What ``__main__`` defines, by id: a fork of this process knows it by its name."""
+    """The classes and functions of ``__main__`` by id: a fork of this process has them too."""
     found = list(vars(sys.modules["__main__"]).values())
     mine = [each for each in found if isinstance(each, _KINDS) and each.__module__ == "__main__"]
     return {id(each): each for each in mine if _is_at_its_name(each)}
 
 
 def know(named: dict[int, Any]) -> None:
-    """In a worker: its parent knows these by their names."""
+    """In a worker: note objects that its parent can find by name."""
     _here.update(named)
 
 
@@ -201,7 +222,7 @@ def _is_at_its_name(obj: Any) -> bool:
 
 
 class _Sender(cloudpickle.Pickler):
-    """cloudpickle, which knows what the other side knows."""
+    """cloudpickle that pickles ``known`` objects by name."""
 
     def __init__(self, file: io.BytesIO, known: dict[int, Any]) -> None:
         super().__init__(file)
@@ -227,7 +248,10 @@ def _dumped(constructor: Any, specs: dict[str, EnvSpec]) -> tuple[bytes, dict[in
 
 
 class _Packer(cloudpickle.Pickler):
-    """cloudpickle, which notes what goes by value, and knows which modules cannot be imported."""
+    """cloudpickle that pickles modules by value if another process cannot import them.
+
+    It collects what it pickled by value in ``named``.
+    """
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
@@ -258,7 +282,7 @@ class _Packer(cloudpickle.Pickler):
         return super().reducer_override(obj)
 
     def _note(self, obj: Any) -> None:
-        """Whoever pickles it here does so by its name, if that leads to it."""
+        """Collect an object that can be found by its name in this process."""
         if _is_at_its_name(obj):
             self.named[obj.__module__, obj.__qualname__] = obj
 
@@ -276,7 +300,7 @@ class _Packer(cloudpickle.Pickler):
 
 
 def _with_slots(kind: Any, reduced: Any) -> Any:
-    """How a class is rebuilt, its slots among it: cloudpickle makes a class without any."""
+    """Add ``__slots__`` to cloudpickle's way of rebuilding a class, which loses them."""
     if not isinstance(reduced, tuple) or isinstance(kind, enum.EnumMeta):
         return reduced
     make, (meta, name, bases, given, *others), (attributes, slot_state), *rest = reduced
@@ -287,26 +311,26 @@ def _with_slots(kind: Any, reduced: Any) -> Any:
 
 
 def _name_for_itself(obj: Any) -> str | None:
-    """The global name that an object gives as its pickle, as those that exist once do."""
+    """The global name that an object's ``__reduce__`` returns, as singletons do."""
     kind = type(obj)
     if all(not {"__reduce__", "__reduce_ex__"} & vars(base).keys() for base in kind.__mro__[:-1]):
         return None
     try:
         reduced = obj.__reduce_ex__(5)
-    except Exception:  # pickle will say so
+    except Exception:  # pickle will raise it again
         return None
     return reduced if isinstance(reduced, str) and "." not in reduced else None
 
 
 def _can_be_imported(name: str) -> bool:
-    """Whether a module that is loaded here could be imported by another process."""
+    """Whether another process could import a module that is loaded here."""
     if name.partition(".")[0] in sys.stdlib_module_names:
         return name != "__main__"
     module = sys.modules.get(name)
     if module is None:
         return False
     if "__builtins__" not in vars(module):
-        return True  # made by a library in C, wherever that is imported
+        return True  # made by an extension module when that is imported
     parent, _, _ = name.rpartition(".")
     if parent and not _can_be_imported(parent):
         return False
@@ -333,7 +357,7 @@ def _cached(function: Any, parameters: dict[str, Any]) -> Any:
 
 
 def _name(named: list[tuple[str, str, Any]]) -> None:
-    """Put what came by value where its name says that it is."""
+    """Assign what was unpickled by value to its names."""
     for module, name, value in named:
         if module not in sys.modules:
             sys.modules[module] = types.ModuleType(module)

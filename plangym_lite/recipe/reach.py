@@ -1,8 +1,8 @@
-"""What a constructor reaches: the functions, classes, ids and values that its code names.
+"""What a constructor reaches: the functions, classes, ids and values that its code refers to.
 
-The interpreter of another process is another one: it has other ids registered, and walks a set of
-words in another order. Both matter only to code that uses them, so one looks at the code: that of
-the user and of the package that an environment comes from, not that of Python or of libraries.
+Another interpreter has other ids registered and iterates over a set of strings in another order.
+Both matter only if code uses them. So the code is inspected: that of the user and of the package of
+the environment, not that of Python or of libraries.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ LIBRARIES = frozenset(
         "tqdm",
     ]
 )
-"""Packages that nobody looks into: they are alike in every process."""
+"""Packages that are not inspected: they are the same in every process."""
 
-MOST = 20_000  # things to look at
+MOST = 20_000  # objects to inspect
 SETS, SET_MAKERS = (set, frozenset), {"set", "frozenset", "hash"}
 SET_CODES = {"BUILD_SET", "SET_ADD", "SET_UPDATE"}
 COMBINED = {"-", "&", "|", "^", "BINARY_SUBTRACT", "BINARY_AND", "BINARY_OR", "BINARY_XOR"}
@@ -70,26 +70,26 @@ def top_of(thing: Any) -> str:
 
 
 class Reach:
-    """A walk over everything that ``root`` reaches.
+    """A traversal of everything that ``root`` reaches.
 
     Attributes:
-        strings: the texts among it.
-        walks_sets: whether there are sets, or code that makes some, which might hold anything but
-            numbers: what hashes by its text comes in another order in another interpreter.
-        has_singletons: whether there is an engine of which a process can have only one.
+        strings: the strings found.
+        walks_sets: whether there are sets, or code that makes sets, of anything but numbers:
+            strings are iterated over in another order in another interpreter.
+        has_singletons: whether there is an engine that a process can have only once.
     """
 
     def __init__(self, root: Any) -> None:
         self.strings: set[str] = set()
         self.walks_sets = self.has_singletons = False
         self._current_state = {top_of(kind) for kind in _kinds_in(root)}
-        self._seen: dict[int, Any] = {}  # keeps them, so that no id is used twice
+        self._seen: dict[int, Any] = {}  # holds references, so that no id is reused
         self._todo: deque[Any] = deque([root])
         while self._todo and len(self._seen) < MOST:
             thing = self._todo.popleft()
             if id(thing) not in self._seen:
                 self._seen[id(thing)] = thing
-                with suppress(Exception):  # whatever a foreign object raises when it is looked at
+                with suppress(Exception):  # inspecting a foreign object may raise anything
                     self._visit(thing)
 
     def _visit(self, thing: Any) -> None:
@@ -151,7 +151,7 @@ class Reach:
         for cell in function.__closure__ or ():
             try:
                 self._todo.append(cell.cell_contents)
-            except ValueError:  # nothing in it yet
+            except ValueError:  # an empty cell
                 continue
 
     def _parts_of(self, thing: Any) -> Iterator[Any]:
@@ -190,7 +190,7 @@ class Reach:
 
 
 def _own(thing: Any) -> dict[str, Any]:
-    """The attributes of an object, whatever its class answers to questions about them."""
+    """The ``__dict__`` of an object, past any ``__getattribute__`` of its class."""
     try:
         return object.__getattribute__(thing, "__dict__")
     except AttributeError:
@@ -199,13 +199,13 @@ def _own(thing: Any) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=4096)
 def _is_installed(top: str) -> bool:
-    """Whether a package was installed, so that it is not the user's own."""
+    """Whether a package was installed, and so is not the user's code."""
     places = getattr(sys.modules.get(top), "__file__", None) or ""
     return "site-packages" in places or "dist-packages" in places
 
 
 def _kinds_in(root: Any) -> Iterator[Any]:
-    """The classes and functions that a constructor calls at once; their packages are read too."""
+    """The classes and functions that a constructor calls; their packages are inspected too."""
     if isinstance(root, Recipe):
         for part in (root.target, *root.args, *(root.kwargs or {}).values()):
             yield from _kinds_in(part)
@@ -222,7 +222,7 @@ def _kinds_in(root: Any) -> Iterator[Any]:
 
 
 def _loaded(entry_point: Any) -> Any:
-    """What an entry point names, if its module is loaded."""
+    """The object of an entry point, if its module is loaded."""
     if not isinstance(entry_point, str):
         return entry_point
     module, _, name = entry_point.partition(":")
@@ -242,9 +242,9 @@ def _combines(step: dis.Instruction) -> bool:
 
 
 def _makes_sets(code: types.CodeType) -> bool:
-    """Whether code builds sets, or uses a constant one of words but to ask what is in it."""
+    """Whether code builds sets, or uses a constant set of strings other than for ``in``."""
     before: Any = None
-    of_keys = "keys" in code.co_names  # whose differences and unions are sets
+    of_keys = "keys" in code.co_names  # differences and unions of dict keys are sets
     for step in dis.get_instructions(code):
         if step.opname in SET_CODES or (of_keys and _combines(step)):
             return True

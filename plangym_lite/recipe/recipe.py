@@ -1,4 +1,4 @@
-"""A recipe travels, not an object: how an environment was made, so that it can be made again."""
+"""A recipe: how an environment was made, so that it can be made again, here or elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import numpy as np
 
 __all__ = ["Recipe", "freeze", "original_of"]
 
-MOST_BYTES = 1 << 20  # of an array that is copied
+MOST_BYTES = 1 << 20  # larger arrays are not copied
 _originals: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # by frozen callable
 CONTAINERS = (dict, list, set, tuple, OrderedDict, defaultdict, deque, bytearray, frozenset)
 HOLDERS = (types.SimpleNamespace, Namespace)
@@ -47,9 +47,9 @@ WRITING_CODES = {"STORE_SUBSCR", "DELETE_SUBSCR"}
 
 @dataclass(frozen=True)
 class Recipe:
-    """A callable and the arguments that it was called with.
+    """A callable and its arguments.
 
-    Calling the recipe makes the object again. ``clone``, pickling and the workers all use it.
+    Calling the recipe makes the object again. ``clone``, pickling and the workers use it.
     """
 
     target: Callable[..., Any]
@@ -60,7 +60,7 @@ class Recipe:
         return self.target(*self.args, **(self.kwargs or {}))
 
     def replace(self, **overrides: Any) -> Recipe:
-        """The same recipe with some arguments changed; ``overrides`` win over positional ones."""
+        """A recipe with some arguments replaced; ``overrides`` replace positional ones, too."""
         if not overrides:
             return self
         if not self.args:
@@ -78,34 +78,34 @@ class Recipe:
         return Recipe(self.target, (), {**named, **overrides})
 
 
-# ---- what is changed after make does not change environments made before ------------------------
+# ---- copies of arguments, so that later changes have no effect ----------------------------------
 
 
 def freeze(value: Any, memo: dict[int, Any] | None = None) -> Any:
-    """The value as it is now: what the program changes in it later makes no difference.
+    """A copy of the value, so that later changes of it have no effect.
 
-    Copied are containers, namespaces, dataclasses and arrays up to a megabyte, at any depth, and in
-    the arguments of a ``functools.partial`` and the closure and defaults of a function. Everything
-    else stays the object that it is: classes, models, large arrays, objects of any other class.
-    Where nothing had to be copied the value comes back as itself. A closure keeps what it fills
-    itself, and containers that are still empty: they are there for others to look into.
+    Containers, namespaces, dataclasses and arrays of up to a megabyte are copied, at any depth,
+    also in the arguments of a ``functools.partial`` and in the closure and defaults of a function.
+    All other objects are kept: classes, models, large arrays, objects of other classes. If nothing
+    was copied, the value itself is returned. Containers in a closure are kept if the function
+    writes to containers or if they are empty: they may be meant for others to read.
 
-    ``original_of`` gives the callable that a frozen one was made from.
+    ``original_of`` returns the callable that a frozen one was made from.
     """
     memo = {} if memo is None else memo
     known = memo.get(id(value))
     if known is not None:
         return known[1]
     frozen = _frozen(value, memo)
-    memo[id(value)] = value, frozen  # the value too, so that its id is not used again
+    memo[id(value)] = value, frozen  # keeps the value, so that its id is not reused
     return frozen
 
 
 def original_of(value: Any) -> Any:
-    """What a callable was before it was frozen; any other value as it is."""
+    """The callable that a frozen one was made from; any other value unchanged."""
     try:
         return _originals.get(value, value)
-    except TypeError:  # nothing that a weak reference, or a hash, could be had of
+    except TypeError:  # no weak reference or hash
         return value
 
 
@@ -114,7 +114,7 @@ def _frozen(value: Any, memo: dict[int, Any]) -> Any:
     if kind is np.ndarray and value.nbytes <= MOST_BYTES and not value.dtype.hasobject:
         return value.copy(order="K") if value.flags.writeable else value
     if kind in (bytearray, deque, set):
-        return copy.copy(value)  # what sets hold cannot be changed
+        return copy.copy(value)  # elements of sets are immutable
     if kind in (list, dict, OrderedDict, defaultdict):
         return _fill(value, copy.copy(value), memo)
     if kind is tuple or (isinstance(value, tuple) and hasattr(kind, "_make")):
@@ -133,7 +133,7 @@ def _frozen(value: Any, memo: dict[int, Any]) -> Any:
 
 
 def _fill(value: Any, new: Any, memo: dict[int, Any]) -> Any:
-    """A copy of a list or dict, its parts frozen; it may hold itself."""
+    """A copy of a list or dict with frozen elements; it may contain itself."""
     memo[id(value)] = value, new
     for key, part in list(enumerate(value) if isinstance(value, list) else value.items()):
         new[key] = freeze(part, memo)
@@ -171,8 +171,8 @@ def _frozen_partial(value: functools.partial[Any], memo: dict[int, Any]) -> Any:
 
 
 def _frozen_function(function: types.FunctionType, memo: dict[int, Any]) -> Any:
-    """The function itself, unless its closure or a default holds something to copy."""
-    memo[id(function)] = function, function  # it may hold itself
+    """The function itself, unless its closure or a default has something to copy."""
+    memo[id(function)] = function, function  # it may refer to itself
     if _writes(function.__code__):
         return function
     cells = function.__closure__ or ()
@@ -223,7 +223,7 @@ def _frozen_unless_empty(value: Any, memo: dict[int, Any]) -> Any:
 
 
 def _writes(code: types.CodeType) -> bool:
-    """Whether a function fills containers: which of them, nobody knows."""
+    """Whether a function writes to containers; which ones is not known."""
     if WRITERS.intersection(code.co_names):
         return True
     if any(step.opname in WRITING_CODES for step in dis.get_instructions(code)):

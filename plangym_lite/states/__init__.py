@@ -1,1 +1,1 @@
-"""Keeping states: in memory, in columns, in files."""
+"""Storage of states: archives, columns and files."""

@@ -1,14 +1,14 @@
-"""StateArchive: millions of states in little memory, each kept as its difference from another.
+"""StateArchive: millions of states in little memory, each stored as its difference from another.
 
-The states of a search differ from each other in few bytes, and always in the same few places::
+The states of a search differ in few bytes, always at the same offsets::
 
-    columns   the places, of S bytes, at which any two states of the archive differ
-    bases     some of the states, whole; which ones is decided while states come in
+    columns   the offsets, of S bytes, at which any two states of the archive differ
+    bases     some complete states, chosen while states are added
     mask      of one state: in which columns it differs from its base, one bit each
-    values    of one state: the bytes that stand there
+    values    of one state: its bytes in these columns
 
-Batches are worked on as arrays: nothing is done state by state. ``B`` denotes the number of states
-in a batch, ``S`` the length of a state.
+Whole batches are processed with numpy. ``B`` denotes the number of states in a batch, ``S`` the
+length of a state.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from plangym_lite.errors import InvalidStateError
 
 __all__ = ["StateArchive"]
 
-ADDED_AT_ONCE = 256  # rows; of each such part at most one becomes a base
+ADDED_AT_ONCE = 256  # rows; at most one of them becomes a base
 READ_AT_ONCE = 1024
 BASES_TRIED = 64  # the newest
 COLUMNS_TRIED = 255  # so that a byte can count them
-BASE_WORTH = 8  # a new base when the differences since the last one weigh as much as so many
+BASE_WORTH = 8  # a new base when the differences since the last one are as large as so many bases
 
 
 class _Growing:
-    """An array that grows at its end, in place where the system allows it."""
+    """An array that grows at its end, in place if possible."""
 
     def __init__(self, row_shape: tuple[int, ...], dtype: Any) -> None:
         self.array = np.empty((0, *row_shape), dtype)
@@ -41,16 +41,16 @@ class _Growing:
         stop = start + len(values)
         if stop > len(self.array):
             shape = (stop + stop // 8 + 16, *self.array.shape[1:])
-            self.array.resize(shape, refcheck=False)  # nobody else is ever given this array
+            self.array.resize(shape, refcheck=False)  # there are no other references to this array
         self.array[start:stop] = values
 
 
 class StateArchive:
-    """A place to keep a million states: ``add`` gives handles, ``get`` the very same states.
+    """Compressed storage of states: ``add`` returns handles, ``get`` the same states bit for bit.
 
-    The first batch decides the shape and the dtype of the states, which may be of any numeric kind:
-    what ``step_batch`` returns as ``states``, wherever ``STATE_IS_ARRAY``. Handles count from 0 in
-    the order of adding; nothing is ever removed. One thread at a time.
+    The first batch decides shape and dtype of the states, which may be any numeric dtype: the
+    ``states`` of ``step_batch``, if ``STATE_IS_ARRAY``. Handles count from 0 in the order of
+    adding. Nothing is ever removed. Not thread-safe.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class StateArchive:
         self._n_bases = 0
         self._unbased = 0  # bytes of differences since the last base
         self._columns = np.zeros(0, np.intp)
-        self._layouts = np.zeros((0, 3), np.int64)  # from which handle on, where, bytes in a mask
+        self._layouts = np.zeros((0, 3), np.int64)  # first handle, offset, bytes in a mask
         self._bases = _Growing((n_bytes,), np.uint8)
         self._base_of = _Growing((), np.int32)
         self._ends = _Growing((), np.int64)  # [n + 1] of each state's values; the first is 0
@@ -80,13 +80,13 @@ class StateArchive:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory taken, all in all, room to grow included."""
+        """Bytes of memory allocated, including spare capacity."""
         stores = (self._bases, self._base_of, self._ends, self._masks, self._values)
         own = self._columns.nbytes + self._layouts.nbytes
         return own + sum(store.array.nbytes for store in stores)
 
     def add(self, states: np.ndarray) -> np.ndarray:
-        """Keep a batch of states.
+        """Store a batch of states.
 
         Args:
             states: ``[B, S]``, of the shape and dtype of those before.
@@ -95,8 +95,8 @@ class StateArchive:
             ``[B]`` int64 handles.
 
         Raises:
-            InvalidStateError: not an array of numbers, or of another shape or dtype than those
-                before; nothing was kept.
+            InvalidStateError: not an array of numbers, or not of the shape and dtype of those
+                before; nothing was stored.
         """
         first, rows = self._size, self._check_states(states)
         for start in range(0, len(rows), ADDED_AT_ONCE):
@@ -104,17 +104,17 @@ class StateArchive:
         return np.arange(first, self._size)
 
     def get(self, handles: Any) -> np.ndarray:
-        """The states behind ``handles``.
+        """The states of ``handles``.
 
         Args:
-            handles: ``[B]`` whole numbers that ``add`` returned, in any order.
+            handles: ``[B]`` integers that ``add`` returned, in any order.
 
         Returns:
             ``[B, S]`` a new array, bit for bit what was added.
 
         Raises:
-            IndexError: a handle that was never returned; or nothing was added yet.
-            TypeError: the handles are not whole numbers.
+            IndexError: there is no such handle.
+            TypeError: the handles are not integers.
         """
         wanted = self._check_handles(handles)
         assert self._shape is not None
@@ -127,7 +127,7 @@ class StateArchive:
     # ---- one part of a batch ------------------------------------------------------------------
 
     def _add_part(self, rows: np.ndarray) -> None:
-        """Keep ``rows``, ``[b, S]`` bytes. They count as kept only when all is written."""
+        """Store ``rows``, ``[b, S]`` bytes. They are counted once everything is written."""
         if self._n_bases == 0:
             self._add_base(rows[0])
         self._find_columns(rows)
@@ -151,7 +151,7 @@ class StateArchive:
         self._unbased = 0
 
     def _find_columns(self, rows: np.ndarray) -> None:
-        """Where ``rows`` differ in new places: from the next state on masks are wider."""
+        """Add the offsets at which ``rows`` differ; masks are wider from the next state on."""
         differs = (rows != self._bases.array[0]).any(0)
         differs[self._columns] = False
         if self._size and not differs.any():
@@ -161,14 +161,14 @@ class StateArchive:
         self._layouts = np.concatenate([self._layouts, [layout]])
 
     def _masks_end(self) -> int:
-        """Where the mask of the next state goes."""
+        """Offset of the next state's mask."""
         if not len(self._layouts):
             return 0
         first, start, width = self._layouts[-1].tolist()
         return start + (self._size - first) * width
 
     def _nearest_bases(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For each row of columns ``[b, C]`` the base to tell it by, and that base's columns."""
+        """For each row of columns ``[b, C]`` the most similar base, and that base's columns."""
         oldest = max(0, self._n_bases - BASES_TRIED)
         bases = self._bases.array[oldest : self._n_bases, self._columns]
         some = slice(None, None, 1 + len(self._columns) // COLUMNS_TRIED)
@@ -179,7 +179,7 @@ class StateArchive:
         return oldest + nearest, bases[nearest]
 
     def _get_part(self, handles: np.ndarray, out: np.ndarray) -> None:
-        """Write the states behind ``handles`` into ``out``, ``[b, S]`` bytes."""
+        """Write the states of ``handles`` into ``out``, ``[b, S]`` bytes."""
         self._bases.array.take(self._base_of.array[handles], axis=0, out=out, mode="clip")
         bits = np.flatnonzero(self._read_masks(handles))
         starts, stops = self._ends.array[handles], self._ends.array[handles + 1]
@@ -191,23 +191,23 @@ class StateArchive:
         out.reshape(-1)[places] = values
 
     def _read_masks(self, handles: np.ndarray) -> np.ndarray:
-        """``[b, C]`` in which columns each state differs from its base."""
+        """``[b, C]`` bool: in which columns each state differs from its base."""
         layouts = np.searchsorted(self._layouts[:, 0], handles, side="right") - 1
         first, start, width = self._layouts[layouts].T
         byte = np.arange(self._layouts[-1, 2])
         where = (start + (handles - first) * width)[:, None] + byte
         masks = self._masks.array.take(where, mode="clip")
-        masks[byte >= width[:, None]] = 0  # columns that were found later
+        masks[byte >= width[:, None]] = 0  # columns that were added later
         return np.unpackbits(masks, axis=1, count=len(self._columns)).view(bool)
 
     # ---- on disk ------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str], fingerprint: str = "") -> None:
-        """Write everything to ``path``, in numpy's ``.npz``, without pickles.
+        """Write the archive to ``path`` as ``.npz``, without pickles.
 
         Args:
             path: the file.
-            fingerprint: ``env.fingerprint``, so that no other environment takes these states.
+            fingerprint: ``env.fingerprint``, so that ``load`` can refuse other environments.
         """
         columns = {
             "fingerprint": np.array(fingerprint),
@@ -221,7 +221,7 @@ class StateArchive:
             np.savez(file, **columns)  # type: ignore[arg-type]
 
     def _lengths(self) -> dict[str, int]:
-        """The growing arrays, and how much of each is in use."""
+        """The growing arrays, and how many rows of each are in use."""
         return {
             "bases": self._n_bases,
             "base_of": self._size,
@@ -232,10 +232,10 @@ class StateArchive:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], fingerprint: str = "") -> StateArchive:
-        """The archive that ``save`` wrote to ``path``; its handles are the same.
+        """The archive that ``save`` wrote to ``path``, with the same handles.
 
         Raises:
-            InvalidStateError: the file is no archive, is damaged, or has another fingerprint.
+            InvalidStateError: the file is not an archive, is damaged, or has another fingerprint.
         """
         archive = cls()
         try:
@@ -261,7 +261,7 @@ class StateArchive:
                 raise ValueError(f"{name} has {len(columns[name])} rows instead of {length}")
             getattr(self, f"_{name}").put(0, columns[name])
 
-    # ---- what comes in ------------------------------------------------------------------------
+    # ---- checks of arguments ------------------------------------------------------------------
 
     def _check_states(self, states: Any) -> np.ndarray:
         """``[B, S]`` bytes."""

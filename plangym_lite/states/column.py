@@ -1,4 +1,4 @@
-"""StateColumn: states in an archive, read and written like the ``states`` array of a search tree.
+"""StateColumn: an archive that is read and written like the ``states`` array of a search tree.
 
 ::
 
@@ -22,16 +22,16 @@ EMPTY = -1
 
 
 class StateColumn:
-    """Room for ``capacity`` states, kept in ``archive``, which other columns may share.
+    """``capacity`` rows of states, stored in ``archive``, which other columns may share.
 
-    A row that is written again is added again: the archive never forgets. To move rows without
-    adding them, copy ``handles``.
+    Writing to a row again adds another state: an archive never removes any. To move rows without
+    adding states, copy ``handles``.
     """
 
     def __init__(self, archive: StateArchive, capacity: int) -> None:
         self.archive = archive
         self.handles = np.full(capacity, EMPTY)
-        """``[capacity]`` of each row in the archive; -1 where nothing was written."""
+        """``[capacity]`` handle of each row; -1 if nothing was written to it."""
 
     def __len__(self) -> int:
         return len(self.handles)

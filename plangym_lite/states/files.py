@@ -1,9 +1,9 @@
-"""States on disk: ``save_states`` and ``load_states``, in numpy's own ``.npz``.
+"""States on disk: ``save_states`` and ``load_states``, in numpy's ``.npz`` format.
 
-A file carries the fingerprint of its environment, in which stands the layout of its states, and is
-refused by any other. It is read without
-unpickling anything. Opaque states and those of the generic snapshot are, or hold, pickles, and
-restoring a pickle can run any program: they are refused unless you say that you trust the file.
+A file carries the fingerprint of its environment, which includes the layout of its states; other
+environments refuse it. It is read without unpickling anything. Opaque states and those of the
+generic snapshot are, or hold, pickles, and restoring a pickle can run any code: they are refused
+unless ``trusted=True``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from plangym_lite.validation import check_states
 __all__ = ["load_states", "save_states"]
 
 FORMAT = 1
-"""Of files."""
+"""Version of the file format."""
 LAYOUT = re.compile(r"layout=([0-9.]+)")
 
 
@@ -53,11 +53,11 @@ def load_states(path: str | os.PathLike[str], env: PlanEnv, *, trusted: bool = F
     Args:
         path: a file that ``save_states`` wrote.
         env: the environment that the states are for.
-        trusted: take states that hold pickles as well. Say so only of files whose writer you would
-            let run any program here. Where ``env.states_are_data`` it makes no difference.
+        trusted: accept states that hold pickles. Use it only if you would let the author of the
+            file run any code here. It has no effect if ``env.states_are_data``.
 
     Raises:
-        InvalidStateError: the file holds no states, or those of another environment, or pickles.
+        InvalidStateError: the file holds no states, states of another environment, or pickles.
     """
     try:
         with open(path, "rb") as file:
@@ -81,7 +81,7 @@ def load_states(path: str | os.PathLike[str], env: PlanEnv, *, trusted: bool = F
 
 
 def _check_origin(path: Any, fingerprint: str, written: int, env: PlanEnv) -> None:
-    """Refuse the states of others, and those whose layout or file format is not read any more."""
+    """Refuse states of other environments, and layouts or file formats that cannot be read."""
     if written != FORMAT:
         raise InvalidStateError(
             f"{path} was written in format {written} by another version of plangym_lite; this one "

@@ -1,7 +1,7 @@
 """Toys: four tiny environments in pure Python, to test with and to copy from.
 
 :class:`ToyEnv` is the worked example of an adapter: it writes the hooks of
-:class:`~plangym_lite.engine.Engine` and nothing else. You walk along a corridor::
+:class:`~plangym_lite.simulator.SimulatorEnv` and nothing else. You walk along a corridor::
 
     cell        0     1     2     3    ...   size - 1
               coin                           treasure
@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from plangym_lite.core import PlanEnv
 from plangym_lite.errors import InvalidStateError
+from plangym_lite.simulator import SimulatorEnv
 
 __all__ = ["LEFT", "RIGHT", "STAY", "ContinuousToy", "NestedToy", "OpaqueToy", "ToyEnv", "ToyError"]
 
@@ -38,13 +38,13 @@ class ToyError(Exception):
     """Raised by :class:`ToyEnv` where ``fail_at`` says so."""
 
 
-class ToyEnv(PlanEnv):
+class ToyEnv(SimulatorEnv):
     """A corridor with a coin at its near end and a treasure at its far end.
 
     Args:
         name: a label.
         frameskip: moves for each unit of ``dt``.
-        autoreset: see :class:`~plangym_lite.core.PlanEnv`.
+        autoreset: see :class:`~plangym_lite.simulator.SimulatorEnv`.
         delay_setup: build at first use.
         return_image: put the image in ``info["rgb"]``.
         size: number of cells, at least 4.

@@ -2,17 +2,17 @@
 
 ::
 
-     PARENT                                            CHILD (one a worker)
+     PARENT                                            CHILD (one for each worker)
      ParallelEnv    a local copy, and ...
-       BatchEnv     deals rows, gathers results        serve    receives, does, answers
-         ExternalProcess ── Channel ── CALL ────────────> RequestHandler    knows env and blocks
-                         <──────────── RESULT ───────────   PlanEnv.make_transitions
+       BatchEnv     fills a block, collects results    server   receives, runs, replies
+         ExternalProcess ── Channel ── CALL ────────────> RequestHandler    has env and blocks
+                         <──────────── RESULT ───────────   SimulatorEnv.make_transitions
          BlockPool  Block <════ shared memory ════>  Block    the loop over rows
-                    RowQueue ────── a pipe ─────────────>   what else there is to run
+                    ChunkQueue ──── a pipe ─────────────>   chunks of rows; the caller takes too
 
-Messages are small and carry request ids; states, actions, observations and numbers lie in shared
-memory, written in place by the child. Most rows of a batch are dealt in large pieces, by messages;
-the rest is taken by whoever is done with them. :class:`InlineWorker` stands for a child in tests.
+Messages are small and carry request ids. States, actions, observations and numbers are in shared
+memory, and the child writes them in place. ``docs/walk.md`` follows one batch. In tests
+:class:`InlineWorker` replaces a child.
 """
 
 from plangym_lite.vectorization.dispatch.batch_env import BatchEnv

@@ -1,24 +1,22 @@
-"""VectorizedEnv: a local copy answers for one environment, a BatchEnv for batches."""
+"""VectorizedEnv: batches run in workers, everything else in a local copy."""
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from plangym_lite.core import PlanEnv
+from plangym_lite.core import READY, PlanEnv
 from plangym_lite.errors import InvalidBatchError, StateOutgrownError
 from plangym_lite.recipe.informed import Informed
 from plangym_lite.recipe.recipe import Recipe, freeze
-from plangym_lite.transitions import (
-    BatchSpec,
-    Form,
-    Rows,
-    Step,
-    Transition,
-)
+from plangym_lite.simulator import SimulatorEnv
+from plangym_lite.system import CallLock, one_at_a_time
+from plangym_lite.transitions import BatchSpec, Form, Rows, Step, Transition
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
 from plangym_lite.vectorization.dispatch.splitting import split_similar_chunks
@@ -31,23 +29,23 @@ __all__ = ["VectorizedEnv"]
 class VectorizedEnv(HasSpecs, PlanEnv):
     """An environment whose batches are run by workers.
 
-    Every method but ``step_batch`` is answered by the local copy, ``plan_env``.
+    It holds the workers and a local copy, ``plan_env``, which runs what concerns one state.
 
     Args:
-        env_class: a ``PlanEnv`` class, or a callable that returns a ``PlanEnv``.
-        name: the name to make it by, where ``env_class`` takes one.
-        frameskip: ``None``: what ``env_class`` does by default.
-        autoreset: likewise.
-        delay_setup: start no worker before first use.
-        n_workers: how many workers.
-        blocking: one worker after another; the answers are the same.
+        env_class: a ``SimulatorEnv`` class, or a callable that returns a ``SimulatorEnv``.
+        name: the name of the environment, if ``env_class`` takes one.
+        frameskip: ``None``: the default of ``env_class``.
+        autoreset: ``None``: the default of ``env_class``.
+        delay_setup: start the workers at first use.
+        n_workers: number of workers.
+        blocking: use one worker at a time; the results are the same.
         shared_limit: bytes of shared memory for batches; the default is a quarter of the memory.
-        use_caller: whether this process runs rows of small batches itself where that is measured
-            quicker; ``None``: only with engines that are known never to end their process.
+        use_caller: whether this process runs rows, too; ``None``: only if the engine never ends
+            its process (``is_trusted``).
         engine_kwargs: passed to ``env_class``.
     """
 
-    plan_env: PlanEnv
+    plan_env: SimulatorEnv
 
     def __init__(
         self,
@@ -77,20 +75,21 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self.SINGLETON = getattr(env_class, "SINGLETON", False)  # type: ignore[misc]
         label = name if isinstance(name, str) else getattr(name or env_class, "__name__", None)
         label = label or str(getattr(name, "id", "?"))  # of an EnvSpec
-        super().__init__(label, 1, True, delay_setup)
+        self._calls: Any = CallLock(self)
+        super().__init__(label, delay_setup)
 
     @abstractmethod
     def make_batch_env(self, constructor: Callable[[], PlanEnv]) -> BatchEnv:
         """Start the workers."""
 
     def build_engine(self) -> None:
-        """Start the workers and make the local copy, last for the sake of singletons.
+        """Start the workers, then make the local copy, because its engine may be a singleton.
 
-        Where that has to find out how its states are saved it comes first, and tells the workers.
+        If states have to be examined, the local copy is made first; workers get its findings.
         """
         kind: Any = self._env_recipe.target
-        is_known = isinstance(kind, type) and issubclass(kind, PlanEnv) and not self.SINGLETON
-        local_first = is_known and kind.findings is not PlanEnv.findings
+        is_known = isinstance(kind, type) and issubclass(kind, SimulatorEnv) and not self.SINGLETON
+        local_first = is_known and kind.findings is not SimulatorEnv.findings
         if local_first:
             self.plan_env = self._env_recipe()
         findings = self.plan_env.findings() if local_first else None
@@ -106,14 +105,15 @@ class VectorizedEnv(HasSpecs, PlanEnv):
                 self.plan_env = self._env_recipe()
             self._check_local_copy()
             trusted = self.plan_env.is_trusted
-            if trusted if self._use_caller is None else self._use_caller:
-                self._batch_env.employ_caller(self.plan_env)
+            takes_rows = trusted if self._use_caller is None else self._use_caller
+            self._batch_env.use_caller(self.plan_env if takes_rows else None, trusted)
         except BaseException:
             self._batch_env.close()
             raise
-        self._is_synced = False
-        if self.plan_env._has_begun:
-            self._sync_at_last()
+        self.plan_env._calls = self._calls.inner
+        self._is_synced = self.plan_env._has_begun
+        if self._is_synced:
+            self._batch_env.sync_states(self.plan_env.get_state())
         self.frameskip, self.autoreset = self.plan_env.frameskip, self.plan_env.autoreset
         self.return_image = self.plan_env.return_image
         self.STATE_IS_ARRAY = self.plan_env.STATE_IS_ARRAY
@@ -122,39 +122,53 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self.action_space = self.plan_env.action_space
         self._spec = self.plan_env.batch_spec
 
-    def _sync_at_last(self) -> None:
-        """Tell the workers where the local copy is, if that was put off until an episode begins."""
-        if not self._is_synced:
-            self._is_synced = True
-            self._batch_env.sync_states(self.plan_env.get_state())
+    @property
+    def _local(self) -> SimulatorEnv:
+        """The local copy. The first access builds it and starts the workers."""
+        if self._phase != READY:
+            self.setup()
+        return self.plan_env
 
     @property
+    @one_at_a_time
     def batch_env(self) -> BatchEnv:
-        """The workers, in the state of the local copy as of the last reset or ``sync_states``."""
-        self._ensure_setup()
-        self._sync_at_last()
+        """The workers. Their state is that of the local copy at the last reset or sync."""
+        local = self._local
+        if not self._is_synced:  # deferred until an episode begins
+            self._is_synced = True
+            self._batch_env.sync_states(local.get_state())
         return self._batch_env
 
     @property
     def batch_spec(self) -> BatchSpec:
-        self._ensure_setup()
-        spec = self.plan_env.batch_spec
+        spec = self._local.batch_spec
         if spec is not self._spec:
-            self._spec, self.STATE_IS_ARRAY = spec, self.plan_env.STATE_IS_ARRAY
-            if not self.STATE_IS_ARRAY:
-                self._outgrow_workers()
+            with self._calls:
+                self._follow_local()
         return spec
 
+    @one_at_a_time
     def outgrow(self, quiet: bool = False) -> None:
-        self.plan_env.outgrow(quiet)
-        self._spec, self.STATE_IS_ARRAY = self.plan_env.batch_spec, False
-        self._outgrow_workers()
+        """Switch to states of unbounded size, here and in the workers."""
+        self._outgrow(quiet)
 
-    def _outgrow_workers(self) -> None:
-        self._constructor.findings = self.plan_env.findings()  # of workers that come later
-        self._batch_env.outgrow()
+    def _outgrow(self, quiet: bool = False) -> None:
+        self._local.outgrow(quiet)
+        self._follow_local()
+
+    def _follow_local(self) -> None:
+        """Switch the workers to states of unbounded size, if the local copy has switched."""
+        if self.plan_env.batch_spec is self._spec:
+            return
+        self._spec, self.STATE_IS_ARRAY = self.plan_env.batch_spec, self.plan_env.STATE_IS_ARRAY
+        if not self.STATE_IS_ARRAY:
+            self._constructor.findings = self.plan_env.findings()  # for workers that start later
+            self._batch_env.outgrow()
 
     def _check_local_copy(self) -> None:
+        if not isinstance(self.plan_env, SimulatorEnv):
+            self.plan_env.close()
+            raise TypeError(f"workers need a SimulatorEnv each, got {self.plan_env!r}")
         local, remote = self.plan_env.batch_spec, self._batch_env.batch_spec
         if not local.agrees_with(remote):
             self.plan_env.close()
@@ -163,58 +177,72 @@ class VectorizedEnv(HasSpecs, PlanEnv):
             )
 
     def _worker_recipe(self) -> Recipe:
-        """The same environment, but that no worker opens a window."""
+        """The recipe for workers, which open no window."""
         if (self._env_recipe.kwargs or {}).get("render_mode") == "human":
             return self._env_recipe.replace(render_mode="rgb_array")
         return self._env_recipe
 
+    @one_at_a_time
     def sync_states(
         self, state: Any = None, blocking: bool = True, timeout: float | None = None
     ) -> None:
-        """Put every worker and the local copy into ``state``; ``None``: the local copy's."""
-        self._ensure_setup()
-        self._is_synced = True
+        """Put all workers and the local copy into ``state``; ``None``: the local copy's state."""
         if state is None:
-            state = self.plan_env.get_state()
+            state = self._local.get_state()
         else:
-            self.plan_env.set_state(state)
+            self._local.set_state(state)
         self._sync(state, blocking, timeout)
 
     def _sync(self, state: Any, blocking: bool = False, timeout: float | None = None) -> None:
-        self._is_synced = self.batch_spec is not None
+        self._is_synced = True
+        self._follow_local()
         self._batch_env.sync_states(state, blocking, timeout)
 
     @property
     def is_batched(self) -> bool:
-        return self.batch_spec.together
+        """Whether engines may run whole batches at once, so that large chunks are faster."""
+        return self.batch_spec.is_batched
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
+        timeout, began = check_timeout(timeout), time.monotonic()
+        self._calls.acquire(timeout)
         try:
+            waited = time.monotonic() - began
+            if timeout is not None and waited > 1e-2:
+                timeout = max(1e-3, timeout - waited)
             return self._batch_env.run(rows, form, timeout)
         except StateOutgrownError:
-            self.outgrow()
+            self._outgrow()
             return self._batch_env.run(rows, form, timeout)
+        finally:
+            self._calls.release()
 
+    @one_at_a_time
     def draw_images(self, states: Any) -> np.ndarray:
         return (self._batch_env if len(states) else self.plan_env).draw_images(states)
 
-    # ---- answered by the local copy -----------------------------------------------------------
+    # ---- methods of the local copy ------------------------------------------------------------
 
     @property
-    def unwrapped(self) -> PlanEnv:
+    def unwrapped(self) -> SimulatorEnv:
         """The local copy."""
-        self._ensure_setup()
-        return self.plan_env.unwrapped
+        return self._local
 
     @property
     def state_method(self) -> str:
-        return self.unwrapped.state_method
+        return self._local.state_method
+
+    @property
+    @one_at_a_time
+    def has_ended(self) -> bool:
+        return self._local.has_ended
 
     @property
     def gym_env(self) -> Any:
         """The local copy's Gymnasium environment."""
-        return self.unwrapped.gym_env  # type: ignore[attr-defined]
+        return self._local.gym_env  # type: ignore[attr-defined]
 
+    @one_at_a_time
     def reset(
         self,
         return_state: bool = True,
@@ -223,50 +251,51 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         options: dict[str, Any] | None = None,
         timeout: float | None = None,
     ) -> tuple[Any, ...]:
-        """``PlanEnv.reset``; the workers have ``timeout`` seconds to take in where it leads."""
-        self._ensure_setup()
+        """``PlanEnv.reset``; the workers have ``timeout`` seconds to load the new state."""
         check_timeout(timeout)
-        state, obs, info = self.plan_env.reset(seed=seed, options=options)
+        state, obs, info = self._local.reset(seed=seed, options=options)
         self._sync(state, blocking=timeout is not None, timeout=timeout)
         return (state, obs, info) if return_state else (obs, info)
 
+    @one_at_a_time
     def seed(self, seed: int | None = None) -> list[int | None]:
-        self._ensure_setup()
-        return self.plan_env.seed(seed)
+        return self._local.seed(seed)
 
+    @one_at_a_time
     def step(
         self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
     ) -> Step | Transition:
-        self._ensure_setup()
-        return self.plan_env.step(action, state, dt, return_state)
+        return self._local.step(action, state, dt, return_state)
 
+    @one_at_a_time
     def get_state(self) -> Any:
-        self._ensure_setup()
-        return self.plan_env.get_state()
+        return self._local.get_state()
 
+    @one_at_a_time
     def set_state(self, state: Any) -> None:
-        self._ensure_setup()
-        self.plan_env.set_state(state)
+        self._local.set_state(state)
         self._sync(state)
 
+    @one_at_a_time
     def observe(self) -> Any:
-        self._ensure_setup()
-        return self.plan_env.observe()
+        return self._local.observe()
 
+    @one_at_a_time
     def get_image(self) -> np.ndarray:
-        self._ensure_setup()
-        return self.plan_env.get_image()
-
-    def render(self) -> Any:
-        self._ensure_setup()
-        return self.plan_env.render()
+        return self._local.get_image()
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
-        """Close the local copy, and the workers in ``timeout`` seconds. May be called again."""
+        """Close the local copy, and the workers within ``timeout`` seconds. Idempotent."""
         self._close_timeout = check_timeout(timeout, bounded=True)
+        if not self._calls.is_forked:
+            with suppress(TimeoutError):  # a call that never ends keeps nobody from closing
+                self._calls.acquire(self._close_timeout)
+                self._calls.release()
         super().close()
 
     def close_engine(self) -> None:
+        if self._calls.is_forked:  # the workers are the other process's
+            return
         self._batch_env.close(self._close_timeout)
         self.plan_env.close()
 

@@ -18,13 +18,13 @@ class ParallelEnv(VectorizedEnv):
     """Steps batches in processes; see :class:`VectorizedEnv` for the other arguments.
 
     Args:
-        start_method: ``"fork"``, ``"forkserver"`` or ``"spawn"``; the default never forks a
-            process that has threads.
-        start_serially: start one process after another, not side by side.
-        start_timeout: seconds that an environment may take to build in its process, whenever one is
-            started; ``None``: no limit.
-        flatten: accepted for TF-Agents' sake; nested values come back nested either way.
-        engine_kwargs: ``blocking`` and ``shared_limit``, and what ``env_class`` takes.
+        start_method: ``"fork"``, ``"forkserver"`` or ``"spawn"``; by default a process that has
+            threads is not forked.
+        start_serially: start one process after another, not concurrently.
+        start_timeout: seconds in which a worker must have built its environment, also when it is
+            restarted; ``None``: no limit.
+        flatten: accepted for compatibility with TF-Agents; nested values stay nested.
+        engine_kwargs: ``blocking`` and ``shared_limit``, and the arguments of ``env_class``.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Pictures of states, of searches and of games."""
+"""Images of states and search trees, films of games."""
 
 from plangym_lite.viz.sheets import (
     archive_sheet,

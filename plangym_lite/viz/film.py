@@ -1,4 +1,4 @@
-"""Film: the pictures of a game, kept small, written as an animated GIF or as MP4."""
+"""Film: the images of a game, written as an animated GIF or as MP4."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ MILLISECONDS = 80  # for each step: five frames of an Atari game
 
 
 class Film:
-    """Pictures of a game, one for each step; of a long game every second, fourth, ... is kept."""
+    """Images of a game, one for each step; of a long game every second, fourth, ... is kept."""
 
     def __init__(self) -> None:
         self.pictures: list[Image.Image] = []
-        self.stride = 1  # steps from one picture to the next
+        self.stride = 1  # steps from one image to the next
         self._steps = 0
 
     def add(self, picture: np.ndarray) -> None:
-        """Add the picture of the next step, ``[height, width, 3]`` uint8."""
+        """Add the image of the next step, ``[height, width, 3]`` uint8."""
         if self._steps % self.stride == 0:
             image = Image.fromarray(picture)
             image.thumbnail((MAX_SIDE, MAX_SIDE))
@@ -34,10 +34,10 @@ class Film:
             self.stride *= 2
 
     def write(self, path: Path) -> None:
-        """Write the pictures: a GIF that runs for ever; or MP4, where the name ends in ``.mp4``.
+        """Write the images as a GIF that loops, or as MP4 if the name ends in ``.mp4``.
 
         Raises:
-            ValueError: there are no pictures.
+            ValueError: there are no images.
             OSError: the file cannot be written.
             ImportError: MP4 needs ``pip install plangym-lite[video]``.
         """
@@ -58,7 +58,7 @@ class Film:
                 f"{path} needs imageio-ffmpeg: pip install 'plangym-lite[video]', or write a .gif"
             ) from None
         width, height = self.pictures[0].size
-        even = width - width % 2, height - height % 2  # as the format wants it
+        even = width - width % 2, height - height % 2  # the format requires even sizes
         fps = 1000 / (MILLISECONDS * self.stride)
         film = write_frames(path, even, fps=fps, macro_block_size=2, ffmpeg_log_level="error")
         film.send(None)

@@ -1,7 +1,7 @@
-"""Pictures to look at: contact sheets of states, archives and search trees; plans as films.
+"""Contact sheets of states, archives and search trees; films of plans; plots of trees.
 
-Sheets are PIL images, which a notebook shows by itself. Only ``plot_tree`` needs matplotlib, of the
-``notebooks`` extra. ``B`` denotes a number of pictures.
+Sheets are PIL images, which notebooks display. Only ``plot_tree`` needs matplotlib (the
+``notebooks`` extra). ``B`` denotes the number of images.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["archive_sheet", "contact_sheet", "film_plan", "plot_tree", "tree_she
 
 GAP = 4  # pixels
 LINE = 14  # pixels for a title
-NODES = 2000  # that a drawing of a tree has room for
+NODES = 2000  # drawn of a tree at most, by default
 
 
 def contact_sheet(
@@ -32,16 +32,16 @@ def contact_sheet(
     titles: Sequence[Any] | None = None,
     width: int = 120,
 ) -> Image.Image:
-    """All pictures on one, row by row.
+    """All images in one, row by row.
 
     Args:
-        images: ``[B, height, width, 3]`` uint8, of ``env.get_images``, say.
-        columns: how many side by side.
-        titles: ``B`` words to stand above the pictures.
-        width: of each picture in pixels.
+        images: ``[B, height, width, 3]`` uint8, for example from ``env.get_images``.
+        columns: images in a row.
+        titles: ``B`` strings, written above the images.
+        width: of each image in pixels.
 
     Raises:
-        ValueError: there are no pictures, or not one title for each.
+        ValueError: there are no images, or not one title for each.
     """
     if len(images) == 0:
         raise ValueError("no pictures to show")
@@ -71,14 +71,14 @@ def archive_sheet(
     count: int = 32,
     columns: int = 8,
 ) -> Image.Image:
-    """What states of an archive look like, each under its handle.
+    """Images of states of an archive, each with its handle.
 
     Args:
-        env: whose states they are; it is not moved.
-        archive: where they are.
-        handles: which ones; ``None``: ``count`` of them, spread evenly over all.
+        env: the environment of the states; its current state does not change.
+        archive: the archive.
+        handles: which states; ``None``: ``count`` of them, spread evenly over all.
         count: see ``handles``.
-        columns: how many side by side.
+        columns: images in a row.
 
     Raises:
         ValueError: there are no states to show.
@@ -93,13 +93,13 @@ def archive_sheet(
 
 
 def tree_sheet(env: PlanEnv, tree: Any, *, count: int = 32, columns: int = 8) -> Image.Image:
-    """What the most visited nodes of a search tree look like, from the root down.
+    """Images of the most visited nodes of a search tree, from the root down.
 
     Args:
-        env: whose states they are; it is not moved.
+        env: the environment of the states; its current state does not change.
         tree: the ``search`` of a tree planner.
-        count: how many nodes.
-        columns: how many side by side.
+        count: number of nodes.
+        columns: images in a row.
     """
     known = np.arange(tree.size)
     nodes = known[np.argsort(-tree.visits[known], kind="stable")[:count]]
@@ -116,14 +116,14 @@ def film_plan(
     *,
     dt: int = 1,
 ) -> Path:
-    """Play ``actions`` from ``state`` and write the pictures to ``path``, a GIF or MP4.
+    """Play ``actions`` from ``state`` and write the images to ``path``, a GIF or MP4.
 
     Args:
-        env: it is not moved.
-        state: where the plan begins.
-        actions: the plan, ``actions`` of a ``PlanOutput``, say; the film stops where the game does.
+        env: the environment; its current state does not change.
+        state: the first state.
+        actions: the plan, for example ``actions`` of a ``PlanOutput``; the film ends with the game.
         path: ``.mp4`` needs the ``video`` extra; anything else is written as a GIF.
-        dt: for how long each action is held.
+        dt: how long each action is repeated.
 
     Returns:
         ``path``.
@@ -144,12 +144,12 @@ def film_plan(
 def plot_tree(tree: Any, *, axes: Any = None, max_nodes: int = NODES) -> Any:
     """Draw a search tree with matplotlib: the root on top, nodes coloured by value.
 
-    Large dots were visited often; the path most visited is drawn bold.
+    The size of a dot shows how often it was visited; the most visited path is bold.
 
     Args:
         tree: the ``search`` of a tree planner.
-        axes: where to draw; ``None``: a new figure.
-        max_nodes: the most visited ones are drawn.
+        axes: matplotlib axes; ``None``: a new figure.
+        max_nodes: how many nodes are drawn, the most visited first.
 
     Returns:
         The axes.
@@ -183,7 +183,7 @@ def plot_tree(tree: Any, *, axes: Any = None, max_nodes: int = NODES) -> Any:
 
 
 def _places(tree: Any, max_nodes: int) -> dict[int, float]:
-    """The nodes to draw, each with its place from left to right, parents above their children."""
+    """The nodes to draw with their horizontal positions, parents above their children."""
     by_visits = np.argsort(-tree.visits[: tree.size], kind="stable")
     drawn = {0}
     for node in by_visits.tolist():

@@ -36,9 +36,7 @@ def compare(obs_type, chunk_size, use_caller, options):
     count = options.workers
     envs = {
         "processes": ParallelEnv(AtariEnv, GAME, n_workers=count, **options),
-        "ray": RayEnv(
-            AtariEnv, GAME, n_workers=count, chunk_size=chunk_size, share_memory=False, **options
-        ),
+        "ray": RayEnv(AtariEnv, GAME, n_workers=count, chunk_size=chunk_size, **options),
     }
     rng = np.random.default_rng(0)
     actions = rng.integers(envs["ray"].action_space.n, size=options.batch)

@@ -13,8 +13,8 @@ import numpy as np
 
 import plangym_lite
 from plangym_lite import batches
-from plangym_lite.engine import Engine
 from plangym_lite.envs.atari.env import AtariEnv
+from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.vectorization.dispatch.dispatcher import Deal
 from plangym_lite.vectorization.memory.blocks import BlockPool
 from plangym_lite.vectorization.memory.layout import BatchColumns
@@ -40,7 +40,7 @@ WORKER = {
     "restore states": [(AtariEnv, "load_state")],
     "save states": [(AtariEnv, "save_state")],
     "read observations": [(AtariEnv, "write_obs")],
-    "loop over rows": [(Engine, "make_transitions")],
+    "loop over rows": [(SimulatorEnv, "make_transitions")],
     "read requests, wait for them": [(Channel, "receive")],
     "find the rows": [(RequestHandler, "run_rows")],
     "write answers": [(server, "dump"), (Channel, "send")],

@@ -17,7 +17,7 @@ from PIL import Image
 
 import plangym_lite
 from plangym_lite import planners
-from plangym_lite.cli.envs import envs as envs_command
+from plangym_lite.cli import envs as envs_command
 from plangym_lite.cli.main import main
 from plangym_lite.cli.play.compare import table
 from plangym_lite.cli.play.options import OPTIONS, PLANNERS
@@ -214,7 +214,7 @@ def test_random_play_is_really_played(folder):
 
 def test_the_seed_decides_whatever_the_workers(folder):
     name = "ALE/MsPacman-v5"
-    options = "--simulations", "500", "--steps", "3", "--max-depth", "4", "--gif"
+    options = "--simulations", "12", "--steps", "3", "--max-depth", "4", "--gif"
     for run, workers, seed in (("a", "none", "1"), ("b", "2", "1"), ("c", "none", "2")):
         files = f"{run}.gif", "--json", f"{run}.json", "--seed", seed
         assert plan(*options, *files, name=name, workers=workers) == 0
@@ -277,7 +277,7 @@ def test_interrupted_it_still_writes(folder, number, workers):
         (TOY, ("--gif", "."), ". cannot be written"),
         (TOY, ("--discount", "2"), "discount must be between 0 and 1"),
         (TOY, ("--planner", "random_shooting", "--exploration", "1"), "has no --exploration"),
-        (TOY, ("--planner", "fractal", "--simulations", "500"), "fractal has no --simulations"),
+        (TOY, ("--planner", "fractal", "--simulations", "9"), "fractal has no --simulations"),
         (TOY, ("--planner", "cem"), "cem needs a Box of numbers within bounds"),
         (TOY, ("--mp4", "out.gif"), "out.gif does not end in .mp4"),
     ],

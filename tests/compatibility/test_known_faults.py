@@ -1,4 +1,4 @@
-"""Every known fault of the libraries that ours stands in for is ruled out by a test, named here."""
+"""A test, named here, excludes every known fault of the libraries that plangym_lite replaces."""
 
 import ast
 from pathlib import Path

@@ -25,7 +25,7 @@ PACMAN = "ALE/MsPacman-v5"
 
 
 class Telling(ToyEnv):
-    """Tells which process it lives in."""
+    """Returns the id of its process."""
 
     @property
     def pid(self):

@@ -1,4 +1,4 @@
-"""``from plangym_lite.envs import AtariEnv`` and the others: loaded when they are asked for."""
+"""``from plangym_lite.envs import AtariEnv`` and the other classes load their module on access."""
 
 import importlib.util
 import subprocess

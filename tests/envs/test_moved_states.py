@@ -22,8 +22,9 @@ from tests.envs.write_states import FOLDER, KINDS, read
 
 NEEDED = {"atari": "ale_py", "snapshot": "minigrid", "replay": "Box2D"}
 NEVER_MOVE = {b"plangym_lite.pickled", b"plangym_lite.stable"}
-MOVED = ["gym", "atari", "classic_control", "toy_text", "box2d", "snapshot", "pickling", "replay"]
-MOVED += ["stand", "checkpoints", "fingerprint", "kernel_env", "generators"]
+MOVED = ["gymnasium.env", "gymnasium.replay", "gymnasium.fingerprint", "atari.env", "box2d.env"]
+MOVED += ["batched.env", "batched.classic_control", "batched.toy_text", "generators.generator"]
+MOVED += ["snapshot.snapshot", "snapshot.pickling", "snapshot.packing"]
 MOVES = {name: f"{name}_elsewhere" for name in MOVED}
 KINDS_HERE = [
     pytest.param(
@@ -60,8 +61,9 @@ def test_a_copy_whose_files_have_moved(tmp_path):
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(write_states.__file__, tmp_path / "reader.py")
     for old, new in MOVES.items():
-        (target / "envs" / f"{old}.py").rename(target / "envs" / f"{new}.py")
-    names = re.compile(rf"plangym_lite\.envs\.({'|'.join(MOVES)})\b")
+        path = target / "envs" / old.replace(".", "/")
+        path.with_suffix(".py").rename(target / "envs" / f"{new.replace('.', '/')}.py")
+    names = re.compile(rf"plangym_lite\.envs\.({'|'.join(map(re.escape, MOVES))})\b")
     for path in (*target.rglob("*.py"), tmp_path / "reader.py"):
         path.write_text(
             names.sub(lambda found: f"plangym_lite.envs.{MOVES[found[1]]}", path.read_text())

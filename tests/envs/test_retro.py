@@ -40,7 +40,7 @@ class TestMemories(ContractSuite):
         return make(GAME, obs_type="ram", frameskip=8)
 
     def test_there_is_an_end(self):
-        assert any(entry.terminated for entry in self.contract.reference.tape)
+        assert any(entry.terminated for entry in self.contract.reference.recording)
 
 
 def test_compressed_states():

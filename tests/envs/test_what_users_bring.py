@@ -171,7 +171,7 @@ class PythonsNumbers(Game):
 
 
 class SharedNumbersMuchLater(Game):
-    """That it draws stands in its code; no short examination sees it."""
+    """That it draws stands in its code; no short verification sees it."""
 
     def reset(self, *, seed=None, options=None):
         self.n = 0

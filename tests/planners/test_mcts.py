@@ -230,7 +230,7 @@ def test_a_value_function_says_one_number_for_each_row():
 
 
 class Growing(gym.Env):
-    """Its states grow faster than the examination saw."""
+    """Its states grow faster than the verification saw."""
 
     observation_space, action_space = spaces.Box(-9e9, 9e9, (1,), np.float64), spaces.Discrete(2)
 

@@ -76,7 +76,7 @@ def method_of(env: Any) -> str:
         return said
     if getattr(env, "_replayed", None) is not None:
         return "replay"
-    from plangym_lite.cli.check.examine import mechanism_of
+    from tests.tools.survey.checking import mechanism_of
 
     return "snapshot" if mechanism_of(env) == "snapshot" else "engine"
 

@@ -33,7 +33,7 @@ class Plain:
     """One episode of the plain environment, and what several of them do not agree on."""
 
     make: Callable[[], gym.Env]
-    tape: list[Entry]
+    recording: list[Entry]
     actions: list[Any]
     observation_space: Any
     notes: list[str] = field(default_factory=list)
@@ -56,10 +56,10 @@ class Plain:
                 again, _ = record(env, self.actions)
             finally:
                 env.close()
-            for one, other in zip(self.tape, again, strict=False):
+            for one, other in zip(self.recording, again, strict=False):
                 self.noise.learn(one, other)
             self.noise.settled = True
-            if len(again) != len(self.tape) or self.noise.covers_some(self.tape[0]):
+            if len(again) != len(self.recording) or self.noise.covers_some(self.recording[0]):
                 self.seeded = False
         return (self.seeded, self.noise.told()) != before
 
@@ -99,16 +99,16 @@ def record(env: gym.Env, actions: list[Any]) -> tuple[list[Entry], str]:
     """Reset and play until the end of the episode, of the actions, or an error; and the error."""
     space = env.observation_space
     obs, info = env.reset(seed=0)
-    tape = [entry_of(space, obs, 0.0, (False, False), info)]
+    recording = [entry_of(space, obs, 0.0, (False, False), info)]
     for action in actions:
         try:
             obs, reward, terminated, truncated, info = env.step(copy.deepcopy(action))
         except Exception as error:  # wrong moves raise in some games
-            return tape, f"{type(error).__name__}: {error}"
-        tape.append(entry_of(space, obs, reward, (terminated, truncated), info))
+            return recording, f"{type(error).__name__}: {error}"
+        recording.append(entry_of(space, obs, reward, (terminated, truncated), info))
         if terminated or truncated:
             break
-    return tape, ""
+    return recording, ""
 
 
 class _Junk:
@@ -140,9 +140,9 @@ def record_plain(make_plain: Callable[[], gym.Env], length: int = 40) -> Plain:
             env.close()
             env = make_plain()
             tries = draw_actions(env.action_space, seed, length)
-            tape, error = record(env, tries)
-            if len(tape) > len(best):
-                best, actions = tape, tries
+            recording, error = record(env, tries)
+            if len(recording) > len(best):
+                best, actions = recording, tries
     finally:
         env.close()
     if len(best) == 1:
@@ -156,7 +156,7 @@ def record_plain(make_plain: Callable[[], gym.Env], length: int = 40) -> Plain:
 
 
 def judge(make_ours: Callable[[], Any], plain: Plain) -> list[str]:
-    """Compare ours with the plain tape; notes. Raises :class:`Finding` where they part.
+    """Compare ours with the plain recording; notes. Raises :class:`Finding` where they part.
 
     Noise may be rare: where ours differs, plain environments are asked a few times more.
     """
@@ -192,8 +192,8 @@ def _judge_once(make_ours: Callable[[], Any], plain: Plain) -> list[str]:
 class Walk:
     """Ours from the seed, saved once on the way, and what its later part is compared with.
 
-    That is the plain tape; where the seed does not decide what happens, ours alone, without any
-    allowance for noise.
+    That is the plain recording; where the seed does not decide what happens, ours alone, without
+    any allowance for noise.
     """
 
     def __init__(self, env: Any, plain: Plain) -> None:
@@ -208,7 +208,7 @@ class Walk:
         if self.state is None:
             raise Finding("the episode ended before a state was saved")
         self.wanted, self.noise = (
-            (plain.tape, plain.noise) if plain.seeded else (self.first, Noise())
+            (plain.recording, plain.noise) if plain.seeded else (self.first, Noise())
         )
         if len(self.first) != len(self.wanted):
             raise Finding(f"the episode has {len(self.first)} entries, {len(self.wanted)} in plain")
@@ -248,23 +248,23 @@ class Walk:
     def _play_first(self, env: Any, seed: int) -> list[Entry]:
         """What was handed out must not change while it is held."""
         obs, info = env.reset(seed=seed, return_state=False)
-        tape, held = [entry_of(self.space, obs, 0.0, (False, False), info)], [(obs, info)]
+        recording, held = [entry_of(self.space, obs, 0.0, (False, False), info)], [(obs, info)]
         for number in range(1, len(self.actions) + 1):
             if number == self.start + 1:
                 self.state = env.get_state()
             entry, step = self._step(env, number)
-            tape.append(entry)
+            recording.append(entry)
             held.append((step.obs, step.info))
             if step.terminated or step.truncated:
                 break
-        for number, (entry, (obs, info)) in enumerate(zip(tape, held, strict=True)):
+        for number, (entry, (obs, info)) in enumerate(zip(recording, held, strict=True)):
             now = entry_of(self.space, obs, 0.0, (False, False), info)
             for path, leaf in entry.items():
                 if path.startswith(("obs", "info")) and compare(
                     {path: leaf}, now, Noise(), more=True
                 ):
                     raise Finding(f"what step {number} gave changed while it was held: {path}")
-        return tape
+        return recording
 
     def _step(self, env: Any, number: int) -> tuple[Entry, Any]:
         step = env.step(copy.deepcopy(self.actions[number - 1]), return_state=False)

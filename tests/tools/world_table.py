@@ -12,11 +12,11 @@ __all__ = ["write_markdown"]
 HEAD = """# Environments of other packages
 
 What `python tests/tools/world.py` found: each package was installed in a virtual environment of
-its own, and a few of its environments were made with `plangym_lite.make`. The judge is the plain
-Gymnasium environment: same id (or callable), same seed, same actions, no class of ours. Compared
+its own, and a few of its environments were made with `plangym_lite.make`. The reference is plain
+Gymnasium: same id (or callable), same seed, same actions, no class of ours. Compared
 are the walk from the seed (40 steps, or the episode), the same steps from a state saved after 10
 of them (at once, after another episode, in a new environment), and `step_batch` with three equal
-rows, chained. What two plain runs do not agree on (noise) is left out.
+rows, chained. Values that differ between two plain runs (noise) are left out.
 
 - **exact**: every compared value is equal; in brackets how states are saved (`engine`, `snapshot`
   or `replay`).

@@ -21,31 +21,38 @@ class ScriptedPromise(Promise):
 
     def __init__(self, worker, life, delay, work):
         self.worker, self.life, self.delay, self.work = worker, life, delay, work
+        self.answer = None
 
     def done(self):
         self.delay -= 1
-        return self.delay < 0 or self.is_lost
+        if self.delay < 0 and self.answer is None and not self.is_lost:
+            self.answer = self.work()
+            if self.answer == "none":
+                self.delay, self.answer = 10**9, None
+        return self.answer is not None or self.is_lost
 
     @property
     def is_lost(self):
         return self.worker.life != self.life or self.worker.dead
 
     def result(self, timeout=None):
-        if self.is_lost:
+        if self.answer is None:
             raise WorkerDiedError("the scripted worker died")
-        return self.work(self)
+        return self.answer
 
 
 class ScriptedWorker(Worker):
     """Adds one to each row's state; fails, dies or dawdles as its scripts say.
 
     Args:
-        delays: after how many questions the pieces are done, over and over.
-        deaths: numbers of the pieces, counted over all lives, over which it dies.
+        delays: after how many questions its answers come, over and over.
+        deaths: numbers of the chunks, counted over all lives, over which it dies.
         bad_rows: rows that raise.
         deadly_rows: rows that kill.
-        forgetful: with a deadly row goes what was answered before it and not yet taken.
-        appetite: pieces that it takes from the queue for each that it is dealt.
+        takes: whether it takes chunks by itself.
+        appetite: chunks that it takes before it answers, as if the queue were empty.
+        refuses: numbers of the chunks that it says it does not know the block of.
+        hangs: numbers of the chunks that it takes, never to be heard of again.
     """
 
     def __init__(
@@ -55,67 +62,68 @@ class ScriptedWorker(Worker):
         deaths=(),
         bad_rows=(),
         deadly_rows=(),
-        forgetful=False,
-        appetite=0,
+        takes=True,
+        appetite=10**9,
+        refuses=(),
+        hangs=(),
     ):
-        self.takes_pieces, self.appetite = appetite > 0, appetite
+        self.takes_chunks, self.appetite, self.refuses = takes, appetite, set(refuses)
         self.delays, self.deaths = delays, set(deaths)
         self.bad_rows, self.deadly_rows = set(bad_rows), set(deadly_rows)
-        self.forgetful, self.in_hand = forgetful, set()
-        self.life = self.given = self.under_way = self.most_under_way = 0
-        self.dead = False
+        self.life = self.asked = self.begun = self.under_way = self.most_under_way = 0
+        self.dead, self.hangs, self.blocks = False, set(hangs), {}
         self.ran = []
         self._always_readable = os.memfd_create("scripted")
 
-    def run_rows(self, block, piece, left_over, queue=None):
+    def run_rows(self, block, start, stop):
+        return self._promise(lambda: self._answer([(block, start, stop)]))
+
+    def take_chunks(self, block, queue, taker):
+        def chunks():
+            for number, *chunk in islice(iter(queue.take, None), self.appetite):
+                block = self.blocks.get(number)
+                if block is not None:
+                    block.columns.at_work[taker] = chunk
+                yield block, *chunk
+                block.columns.at_work[taker] = 0
+
+        self.blocks = {block.number: block}
+        return self._promise(lambda: self._answer(chunks()))
+
+    def _promise(self, work):
         if self.dead:
             raise WorkerDiedError("the scripted worker was dead already")
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
-        number, self.given = self.given, self.given + 1
-        rows = block.columns.rows_of(*piece, left_over)
-        inputs = rows.actions.copy(), rows.states.copy(), rows.dts.copy()
-        self.in_hand |= set(range(*piece))
+        number, self.asked = self.asked, self.asked + 1
+        return ScriptedPromise(self, self.life, self.delays[number % len(self.delays)], work)
 
-        def work(promise):
-            self.under_way -= 1
-            infos, taken = self._run(block, piece, inputs), []
-            for more in islice(queue or (), self.appetite):
-                self.in_hand |= set(range(*more))
-                rows = block.columns.rows_of(*more, (None, None))
-                try:
-                    infos += self._run(block, more, (rows.actions, rows.states, rows.dts))
-                except ValueError as error:
-                    return infos, [], taken, (more.start, dump_error(error))
-                taken.append(tuple(more))
-            if number in self.deaths:
-                self._die()
-            return infos, [], taken
-
-        delay = self.delays[number % len(self.delays)]
-        return ScriptedPromise(self, self.life, delay, work)
-
-    def _run(self, block, piece, inputs):
-        rows = set(range(*piece))
-        if self.deadly_rows & (self.in_hand if self.forgetful else rows):
-            self._die()
-        if bad := sorted(self.bad_rows & rows):
-            raise ValueError(f"row {bad[0]}")
-        actions, states, dts = inputs
-        out = block.columns.out_of(*piece)
-        out.states[:] = states + 1
-        out.rewards[:] = actions * 100 + dts
-        self.ran.append(tuple(piece))
-        self.in_hand -= rows
-        return [{"row": row} for row in range(*piece)]
-
-    def _die(self):
-        self.dead = True
-        raise WorkerDiedError("the scripted worker died")
+    def _answer(self, chunks):
+        self.under_way -= 1
+        ran, infos = [], []
+        for block, start, stop in chunks:
+            number, self.begun = self.begun, self.begun + 1
+            if number in self.refuses or block is None:
+                return ran, infos, [], 0.0, None, (start, stop)
+            rows = set(range(start, stop))
+            if number in self.hangs:
+                return "none"
+            if number in self.deaths or self.deadly_rows & rows:
+                self.dead = True
+                return None
+            if bad := sorted(self.bad_rows & rows):
+                failure = start, stop, dump_error(ValueError(f"row {bad[0]}"))
+                return ran, infos, [], 0.0, failure, None
+            given, out = block.columns.rows_of(start, stop), block.columns.out_of(start, stop)
+            out.states[:] = given.states + 1
+            out.rewards[:] = given.actions * 100 + given.dts
+            self.ran.append((start, stop))
+            ran.append((start, stop))
+            infos += [{"row": row} for row in range(start, stop)]
+        return ran, infos, []
 
     def restart(self):
         self.life, self.dead, self.under_way = self.life + 1, False, 0
-        self.in_hand = set()
 
     def fileno(self):
         return self._always_readable

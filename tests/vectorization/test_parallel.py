@@ -11,7 +11,13 @@ from gymnasium import spaces
 
 from plangym_lite import ClosedError, InvalidBatchError, InvalidStateError, make
 from plangym_lite.testing.toy import LEFT, RIGHT, STAY, OpaqueToy, ToyEnv, ToyError
-from plangym_lite.vectorization import BatchEnv, ExternalProcess, ParallelEnv
+from plangym_lite.vectorization import (
+    BatchEnv,
+    ExternalProcess,
+    InlineWorker,
+    ParallelEnv,
+    VectorizedEnv,
+)
 from tests.same import assert_same
 
 
@@ -185,6 +191,35 @@ def test_delayed_environment_starts_nothing_before_its_first_use(new_children):
         assert len(new_children()) == 2
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda env: env.batch_env,
+        lambda env: env.batch_spec,
+        lambda env: env.fingerprint,
+        lambda env: env.get_images([]),
+        lambda env: env.has_ended,
+        lambda env: env.is_batched,
+        lambda env: env.obs_shape,
+        lambda env: env.sample_action(),
+        lambda env: env.seed(1),
+        lambda env: env.setup(),
+        lambda env: env.state_method,
+        lambda env: env.states_are_data,
+        lambda env: env.sync_states(),
+        lambda env: env.unwrapped,
+    ],
+)
+def test_any_use_builds_and_none_follows_the_end(use):
+    env = ParallelEnv(ToyEnv, n_workers=1, delay_setup=True)
+    assert not hasattr(env, "plan_env")
+    with env:
+        use(env)
+        assert env.plan_env.observe()[0] == 2
+    with pytest.raises(ClosedError, match=r"ParallelEnv\('ToyEnv'\) was closed"):
+        use(env)
+
+
 def test_delayed_environment_with_an_error_can_be_asked_again():
     env = ParallelEnv(ToyEnv, n_workers=1, delay_setup=True, size=1)
     for _ in range(2):
@@ -224,6 +259,31 @@ def test_attributes_of_the_environment(env):
     assert_same(env.unwrapped.get_image(), env.get_image())
     assert_same(env.unwrapped.render(), env.render())
     assert_same(env.unwrapped.observe(), env.observe())
+    for name in ("fingerprint", "state_method", "states_are_data", "has_ended", "is_batched"):
+        assert getattr(env, name) == getattr(env.unwrapped, name)
+
+
+def test_the_end_of_an_episode(env):
+    env.reset(seed=0)
+    assert not env.has_ended
+    while not (step := env.step(RIGHT, return_state=True)).terminated:
+        pass
+    assert env.has_ended
+    env.reset(seed=0)
+    env.set_state(step.state)
+    assert env.has_ended
+    env.reset(seed=0)
+
+
+def test_workers_do_not_have_workers():
+    class Inline(VectorizedEnv):
+        def make_batch_env(self, constructor):
+            return BatchEnv([InlineWorker(constructor)])
+
+    with Inline(ToyEnv) as env:
+        assert_same(env.unwrapped.step_batch([RIGHT]), env.step_batch([RIGHT]))
+    with pytest.raises(TypeError, match="workers need a SimulatorEnv each, got Inline"):
+        Inline(lambda: Inline(ToyEnv))
 
 
 def test_step_and_reset_are_those_of_the_environment(env):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plangym_lite import make, viz
+from plangym_lite import make
 from plangym_lite.planners import mcts
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.testing.toy import LEFT, RIGHT, ToyEnv
+from plangym_lite.viz import sheets as viz
 from tests.same import assert_same, collect_states
 
 

@@ -2,81 +2,103 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from plangym_lite.cli.bench.curves import curves, measure, plot
 from plangym_lite.cli.bench.rounds import Comparison, Work, compare
-from plangym_lite.cli.bench.works import ray_works, scaling_works, table
-from plangym_lite.cli.target import CommandError
+from plangym_lite.cli.target import CommandError, at_least_one
 from plangym_lite.cli.versions import versions
 from plangym_lite.system import usable_cores
 
-__all__ = ["BenchOptions", "bench"]
+__all__ = ["BenchOptions", "add_options", "add_parser", "bench", "machine", "options_of", "run"]
 
 
 class BenchOptions(NamedTuple):
-    """What the command line says."""
+    """How to measure."""
 
     workers: list[int]  # one: the table; several: scaling
     rounds: int
     seconds: float
     only: str
     json: Path | None
-    plot: Path | None
-    ray: bool = False  # only the lines about Ray
 
 
-def bench(options: BenchOptions) -> int:
-    """Measure, print, and write what was asked for."""
-    if options.plot is not None:
-        return draw_curves(options)
-    works = works_for(options)
+def add_parser(commands: Any) -> None:
+    """Add the command with its options."""
+    parser = commands.add_parser("bench", help="measure how fast it is on this machine")
+    add_options(parser)
+    text = "measure workers on a Ray cluster beside processes"
+    parser.add_argument("--ray", action="store_true", help=text)
+    parser.set_defaults(run=lambda args: bench(options_of(args), args.ray))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add how to measure."""
+    add = parser.add_argument
+    add("--workers", type=_counts, metavar="N[,N...]", help="several: how it scales")
+    add("--rounds", type=at_least_one, default=7, metavar="N", help="rounds, in turns (7)")
+    add("--seconds", type=float, default=0.5, metavar="X", help="of each measurement (0.5)")
+    add("--only", default="", metavar="TEXT", help="only lines of the table with TEXT in them")
+    add("--json", type=Path, metavar="PATH", help="write every round")
+
+
+def options_of(args: argparse.Namespace) -> BenchOptions:
+    """What was given."""
+    counts = args.workers or [usable_cores()]
+    return BenchOptions(counts, args.rounds, args.seconds, args.only, args.json)
+
+
+def _counts(text: str) -> list[int]:
+    """Numbers of workers."""
+    return [at_least_one(part) for part in text.split(",")]
+
+
+def bench(options: BenchOptions, ray: bool = False) -> int:
+    """Measure the table, or how workers scale, or those of Ray; return the exit code.
+
+    Raises:
+        CommandError: no line is chosen.
+    """
+    from plangym_lite.cli.bench.works import ray_works, scaling_works, table  # imports ale_py
+
+    counts = options.workers
+    if ray:
+        return run(ray_works(counts), options)
+    return run(table(*counts) if len(counts) == 1 else scaling_works(counts), options)
+
+
+def run(works: Sequence[Work], options: BenchOptions) -> int:
+    """Measure lines, print them, and write what was asked for; return the exit code.
+
+    Raises:
+        CommandError: no line is chosen.
+    """
     chosen = [work for work in works if options.only.lower() in describe(work).lower()]
     if not chosen:
         raise CommandError(f"no line of the table has {options.only!r} in it")
     missing = {work.needs for work in chosen if not _is_there(work.needs)}
     lines = []
     print(machine())
-    print("| work | reference | ours /s | reference /s | ratio (quartiles) | at least | aim |")
-    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    titles = "work | reference | ours /s | reference /s | ratio (quartiles) | at least | aim"
+    print(f"| {titles} | CPU us |")
+    print("| --- " * 8 + "|", flush=True)
     for work in tqdm(chosen, desc="bench", disable=None, leave=False):
         if work.needs not in missing:
             found = compare(work, options.rounds, options.seconds)
             tqdm.write(line_of(work, found))
             lines.append(entry_of(work, found))
     for package in sorted(filter(None, missing)):
-        how = 'pip install "plangym-lite[ray]"' if package == "ray" else "see --peers"
-        print(f"{package} is not installed: its lines were left out ({how})")
-    write_json(options.json, {"machine": machine(), "lines": lines})
-    return 0
-
-
-def works_for(options: BenchOptions) -> list[Work]:
-    """The lines that the options stand for."""
-    if options.ray:
-        return ray_works(options.workers)
-    return table(*options.workers) if len(options.workers) == 1 else scaling_works(options.workers)
-
-
-def draw_curves(options: BenchOptions) -> int:
-    """Measure and draw cost as the work grows."""
-    assert options.plot is not None
-    if not _is_there("matplotlib"):
-        raise CommandError("--plot needs matplotlib: pip install 'plangym-lite[notebooks]'")
-    found = []
-    for curve in tqdm(curves(max(options.workers)), desc="curves", disable=None, leave=False):
-        found.append(measure(curve, options.seconds))
-        points = ", ".join(f"{where}: {speed:,.0f}" for where, speed in found[-1][2])
-        tqdm.write(f"{found[-1][0]} - {found[-1][1]} - rows a second: {points}")
-    plot(options.plot, found)
-    write_json(options.json, {"machine": machine(), "curves": found})
-    print(f"drawn: {options.plot}")
+        print(f"{package} is not installed: its lines were left out")
+    if options.json is not None:
+        data = {"machine": machine(), "lines": lines}
+        options.json.write_text(json.dumps(data, indent=2) + "\n")
     return 0
 
 
@@ -87,11 +109,11 @@ def describe(work: Work) -> str:
 
 def line_of(work: Work, found: Comparison) -> str:
     """One line of the table."""
-    ours, reference = (f"{_median(side):,.0f}" for side in found)
+    ours, reference = (f"{_median(side):,.0f}" for side in found[:2])
     low, high = found.spread
     goals = ["" if goal is None else f"{goal:.2f}" for goal in (work.at_least, work.aim)]
     ratio = f"**{found.ratio:.2f}** ({low:.2f} to {high:.2f})"
-    cells = work.name, work.reference, ours, reference, ratio, *goals
+    cells = work.name, work.reference, ours, reference, ratio, *goals, f"{found.cpu_us:.1f}"
     return f"| {' | '.join(cells)} |"
 
 
@@ -103,6 +125,7 @@ def entry_of(work: Work, found: Comparison) -> dict[str, Any]:
         "ratio": found.ratio,
         "ours": found.ours,
         "reference_rates": found.reference,
+        "cpu_us": found.cpu_us,
         "at_least": work.at_least,
         "aim": work.aim,
     }
@@ -112,12 +135,6 @@ def machine() -> str:
     """What was measured on, in one line."""
     packages = ", ".join(f"{name} {version}" for name, version in versions().items())
     return f"{usable_cores()} cores, {platform.machine()}, {packages}"
-
-
-def write_json(path: Path | None, data: dict[str, Any]) -> None:
-    """Write ``data`` if a path was given."""
-    if path is not None:
-        path.write_text(json.dumps(data, indent=2) + "\n")
 
 
 def _median(values: list[float]) -> float:

@@ -30,6 +30,7 @@ class Comparison(NamedTuple):
 
     ours: list[float]
     reference: list[float]
+    cpu: list[float]  # seconds of this process's CPU time for a unit of ours
 
     @property
     def ratios(self) -> list[float]:
@@ -42,6 +43,11 @@ class Comparison(NamedTuple):
         return statistics.median(self.ratios)
 
     @property
+    def cpu_us(self) -> float:
+        """Microseconds of the caller's CPU time for a unit of ours, the median."""
+        return statistics.median(self.cpu) * 1e6
+
+    @property
     def spread(self) -> tuple[float, float]:
         """The quartiles of the ratios."""
         if len(self.ratios) < 2:
@@ -50,14 +56,14 @@ class Comparison(NamedTuple):
         return low, high
 
 
-def rate(contender: Contender, seconds: float) -> float:
-    """Units a second over at least ``seconds``."""
-    done, start = 0, time.perf_counter()
+def rate(contender: Contender, seconds: float) -> tuple[float, float]:
+    """Units a second over at least ``seconds``, and this process's CPU time for a unit."""
+    done, start, cpu = 0, time.perf_counter(), time.process_time()
     while True:
         done += contender()
         taken = time.perf_counter() - start
         if taken >= seconds:
-            return done / taken
+            return done / taken, (time.process_time() - cpu) / done
 
 
 def compare(work: Work, rounds: int, seconds: float) -> Comparison:
@@ -66,9 +72,10 @@ def compare(work: Work, rounds: int, seconds: float) -> Comparison:
         ours, reference = work.make(stack)
         for contender in (ours, reference):
             rate(contender, seconds)
-        result = Comparison([], [])
+        result = Comparison([], [], [])
         for number in range(rounds):
-            turns = [(result.ours, ours), (result.reference, reference)]
-            for found, contender in turns if number % 2 else reversed(turns):
-                found.append(rate(contender, seconds))
+            turns = [(result.ours, result.cpu, ours), (result.reference, [], reference)]
+            for rates, times, contender in turns if number % 2 else reversed(turns):
+                for found, value in zip((rates, times), rate(contender, seconds), strict=True):
+                    found.append(value)
         return result

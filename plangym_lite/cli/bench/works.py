@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from plangym_lite.cli.bench import peers
 from plangym_lite.cli.bench.atari import act_only, raw_limit, raw_loop
 from plangym_lite.cli.bench.ours import ATARI, rollouts, steps
+from plangym_lite.cli.bench.references import async_vector_env, mujoco_rollout
 from plangym_lite.cli.bench.rounds import Work
 
-__all__ = ["ray_works", "scaling_works", "table"]
+__all__ = ["atari_line", "ray_works", "rollout_line", "scaling_works", "table"]
 
 OBS_TYPES = ("rgb", "grayscale", "ram")
 CARTPOLE, CHEETAH = "CartPole-v1", "HalfCheetah-v5"
@@ -22,49 +22,44 @@ def table(n: int) -> list[Work]:
     return [
         *(raw(obs, 1, 128, n, 0.93, 0.97) for obs in OBS_TYPES),
         *(raw(obs, 4, 256, n, 0.96, 0.98) for obs in OBS_TYPES),
-        raw("ram", 1, 16, n, 0.85, 0.92),
-        raw("ram", 1, 2, n, 0.70, 0.85),
+        raw("ram", 1, 16, n, 0.88, 0.92),
+        raw("ram", 1, 2, n),
+        raw("ram", 1, 64, n),
+        raw("ram", 1, 1024, n),
         serial_atari(),
         *(with_workers(name, 1, n) for name in (ATARI, CARTPOLE, "FrozenLake-v1")),
         with_workers(CHEETAH, 1, n)._replace(needs="mujoco"),
         *(with_workers(CARTPOLE, size, n) for size in CARTPOLE_SIZES),
         rollouts_against_acting(n),
-        rollouts_against_envpool(n),
-        against_envpool(1, n),
-        against_envpool(4, n),
         against_async(16, n)._replace(at_least=1.4, aim=1.6),
         against_async(2, n)._replace(at_least=2.0, aim=2.4),
         against_mujoco(n),
-        cartpole_against_plangym(),
-        atari_against_plangym("rgb", n),
-        atari_against_plangym("ram", n),
     ]
 
 
 def scaling_works(counts: list[int]) -> list[Work]:
-    """Atari against the raw limit with each number of workers, 64 rows for each."""
-    return [raw(obs, 1, 64 * n, n) for obs in ("ram", "rgb") for n in counts]
+    """Atari against the raw limit with each number of workers.
+
+    First 64 rows for each worker; then batches of which the caller itself runs nothing, so that its
+    CPU time is what the batch costs it.
+    """
+    shared = [raw(obs, 1, 64 * n, n) for obs in ("ram", "rgb") for n in counts]
+    return [*shared, *(by_workers(size, n) for n in counts for size in (32, 128, 1024))]
 
 
 def ray_works(counts: list[int]) -> list[Work]:
-    """Actors of a Ray cluster against processes, the same number of them.
-
-    Those on this machine share its memory; with ``False`` their rows travel through Ray, as they do
-    to other nodes.
-    """
-    kinds = [(obs, shared) for shared in (True, False) for obs in ("ram", "rgb")]
-    return [against_processes(obs, n, shared) for obs, shared in kinds for n in counts]
+    """Actors of a Ray cluster against processes, the same number of them."""
+    return [against_processes(obs, n) for obs in ("ram", "rgb") for n in counts]
 
 
-def against_processes(obs: str, n: int, share_memory: bool) -> Work:
+def against_processes(obs: str, n: int) -> Work:
     """Both on this machine, unless ``RAY_ADDRESS`` names a cluster."""
 
     def make(stack: ExitStack) -> Any:
-        ours = steps(stack, ATARI, 256, n, 4, obs_type=obs, ray=True, share_memory=share_memory)
+        ours = steps(stack, ATARI, 256, n, 4, obs_type=obs, ray=True)
         return ours, steps(stack, ATARI, 256, n, 4, obs_type=obs)
 
-    name = f"RayEnv{'' if share_memory else ', through Ray'}, {_atari(obs, 4, 256, n)}"
-    return Work(name, "ParallelEnv", make, 0.85 if share_memory else None, needs="ray")
+    return Work(f"RayEnv, {atari_line(obs, 4, 256, n)}", "ParallelEnv", make, 0.8, needs="ray")
 
 
 def raw(obs: str, frames: int, size: int, n: int, at_least: Any = None, aim: Any = None) -> Work:
@@ -74,7 +69,18 @@ def raw(obs: str, frames: int, size: int, n: int, at_least: Any = None, aim: Any
         ours = steps(stack, ATARI, size, n, frames, obs_type=obs)
         return ours, raw_limit(stack, obs, frames, size, n)
 
-    return Work(_atari(obs, frames, size, n), f"raw limit, {n} processes", make, at_least, aim)
+    return Work(atari_line(obs, frames, size, n), f"raw limit, {n} processes", make, at_least, aim)
+
+
+def by_workers(size: int, n: int) -> Work:
+    """The same where the caller runs no rows."""
+
+    def make(stack: ExitStack) -> Any:
+        ours = steps(stack, ATARI, size, n, obs_type="ram", use_caller=False)
+        return ours, raw_limit(stack, "ram", 1, size, n)
+
+    name = f"{atari_line('ram', 1, size, n)}, use_caller=False"
+    return Work(name, f"raw limit, {n} processes", make)
 
 
 def serial_atari() -> Work:
@@ -101,26 +107,7 @@ def rollouts_against_acting(n: int) -> Work:
     def make(stack: ExitStack) -> Any:
         return rollouts(stack, ATARI, 64, 20, n, dt=4), act_only(stack, n)
 
-    return Work(_rollout(n), f"{n} processes that only act", make, 0.95, 0.98)
-
-
-def rollouts_against_envpool(n: int) -> Work:
-    """Frames a second."""
-
-    def make(stack: ExitStack) -> Any:
-        return rollouts(stack, ATARI, 64, 20, n, dt=4), peers.envpool(stack, 16, 4, n, unit=4)
-
-    return Work(_rollout(n), f"EnvPool, {n} threads, 4 frames", make, 1.4, 1.6, "envpool")
-
-
-def against_envpool(frames: int, n: int) -> Work:
-    """C++ on threads; clones nothing."""
-
-    def make(stack: ExitStack) -> Any:
-        ours = steps(stack, ATARI, 128, n, frames, obs_type="rgb")
-        return ours, peers.envpool(stack, 16, frames, n)
-
-    return Work(_atari("rgb", frames, 128, n), f"EnvPool, {n} threads", make, 0.9, 1.0, "envpool")
+    return Work(rollout_line(n), f"{n} processes that only act", make, 0.95, 0.98)
 
 
 def against_async(n_envs: int, n: int) -> Work:
@@ -128,44 +115,27 @@ def against_async(n_envs: int, n: int) -> Work:
 
     def make(stack: ExitStack) -> Any:
         ours = steps(stack, ATARI, 16, n, obs_type="rgb")
-        return ours, peers.async_vector_env(stack, ATARI, n_envs, frameskip=1)
+        return ours, async_vector_env(stack, ATARI, n_envs, frameskip=1)
 
-    return Work(_atari("rgb", 1, 16, n), f"AsyncVectorEnv, {n_envs} environments", make)
+    return Work(atari_line("rgb", 1, 16, n), f"AsyncVectorEnv, {n_envs} environments", make)
 
 
 def against_mujoco(n: int) -> Work:
     """Ours with observations and infos, theirs with physics only."""
 
     def make(stack: ExitStack) -> Any:
-        return steps(stack, CHEETAH, 256, n), peers.mujoco_rollout(stack, CHEETAH, 256, n)
+        return steps(stack, CHEETAH, 256, n), mujoco_rollout(stack, CHEETAH, 256, n)
 
     name, reference = f"{CHEETAH}, batch 256, {n} workers", f"mujoco.rollout, {n} threads"
     return Work(name, reference, make, 0.8, 1.0, "mujoco")
 
 
-def cartpole_against_plangym() -> Work:
-    """Neither with workers."""
-
-    def make(stack: ExitStack) -> Any:
-        return steps(stack, CARTPOLE, 1024), peers.plangym(stack, CARTPOLE, 1024)
-
-    return Work(f"{CARTPOLE}, batch 1024, serial", "plangym", make, 2.0, 10.0, "plangym")
-
-
-def atari_against_plangym(obs: str, n: int) -> Work:
-    """Both with workers."""
-
-    def make(stack: ExitStack) -> Any:
-        theirs = peers.plangym(stack, ATARI, 128, obs_type=obs, frameskip=1, n_workers=n)
-        return steps(stack, ATARI, 128, n, obs_type=obs), theirs
-
-    return Work(_atari(obs, 1, 128, n), f"plangym, {n} workers", make, needs="plangym")
-
-
-def _atari(obs: str, frames: int, size: int, n: int) -> str:
+def atari_line(obs: str, frames: int, size: int, n: int) -> str:
+    """What a line of Atari is called."""
     held = "1 frame" if frames == 1 else f"{frames} frames"
     return f"Atari {obs}, {held}, batch {size}, {n} workers"
 
 
-def _rollout(n: int) -> str:
+def rollout_line(n: int) -> str:
+    """What the line of rollouts is called."""
     return f"rollout_batch, 64 rows x 20 actions x 4 frames, {n} workers"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 from dataclasses import dataclass, field
@@ -10,12 +11,12 @@ from typing import Any
 
 from plangym_lite import planners
 from plangym_lite.cli.play.game import Game, open_environment, play, progress_bar
-from plangym_lite.cli.play.options import flag_of
+from plangym_lite.cli.play.options import PLANNERS, add_common, flag_of, options_of
 from plangym_lite.cli.play.plan import as_record, check_paths, interruptible
 from plangym_lite.cli.target import CommandError, placement
 from plangym_lite.cli.versions import versions
 
-__all__ = ["CompareOptions", "compare", "table"]
+__all__ = ["CompareOptions", "add_parser", "compare", "table"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,26 @@ class Comparison:
     refusals: list[str] = field(default_factory=list)
 
 
+def add_parser(commands: Any) -> None:
+    """Add the command with its options."""
+    parser = commands.add_parser("compare", help="several planners, several environments")
+    add = parser.add_argument
+    add("names", metavar="NAME", nargs="+", help="ids, module:Id-v0 or module:Class")
+    add("--planners", type=_planners, default=list(PLANNERS), metavar="A,B", help="default: all")
+    add_common(parser, episodes=3)
+    parser.set_defaults(run=lambda args: compare(CompareOptions(**options_of(args))))
+
+
+def _planners(text: str) -> list[str]:
+    """Names of planners, with commas between them."""
+    names = text.split(",")
+    for name in names:
+        if name not in PLANNERS:
+            known = ", ".join(PLANNERS)
+            raise argparse.ArgumentTypeError(f"no planner {name!r}: choose of {known}")
+    return names
+
+
 def compare(options: CompareOptions) -> int:
     """Play, print the table as far as it got, write the JSON; return the exit code.
 
@@ -53,7 +74,7 @@ def compare(options: CompareOptions) -> int:
     """
     check_paths(options.json)
     for option in options.planner_options:
-        if not any(option in options_of(planner) for planner in options.planners):
+        if not any(option in _parameters_of(planner) for planner in options.planners):
             raise CommandError(f"none of {', '.join(options.planners)} has {flag_of(option)}")
     found = Comparison()
     with interruptible() as signals:
@@ -73,7 +94,7 @@ def compare(options: CompareOptions) -> int:
     return 128 + signals[0] if signals else 0
 
 
-def options_of(planner: str) -> Any:
+def _parameters_of(planner: str) -> Any:
     """The parameters of a planner."""
     return inspect.signature(getattr(planners, planner)).parameters
 
@@ -83,7 +104,7 @@ def play_cell(options: CompareOptions, name: str, planner: str, found: Compariso
     planner_options = {
         option: value
         for option, value in options.planner_options.items()
-        if option in options_of(planner)
+        if option in _parameters_of(planner)
     }
     games: list[Game] = []
     total = options.episodes * options.steps

@@ -1,8 +1,14 @@
-"""Which planners the command line knows, and their options; ``--help`` is quick."""
+"""The options that ``plan`` and ``compare`` share: what is played, where, and the planners'."""
 
 from __future__ import annotations
 
-__all__ = ["OPTIONS", "PLANNERS", "flag_of"]
+import argparse
+from pathlib import Path
+from typing import Any
+
+from plangym_lite.cli.target import at_least_one
+
+__all__ = ["OPTIONS", "PLANNERS", "add_common", "flag_of", "options_of"]
 
 PLANNERS = ("mcts", "random_shooting", "rollout_iw", "fractal", "go_explore", "cem", "mppi")
 
@@ -41,3 +47,39 @@ OPTIONS: dict[str, tuple[type, str]] = {
 def flag_of(option: str) -> str:
     """What an option is called on the command line."""
     return "--simulations" if option == "num_simulations" else "--" + option.replace("_", "-")
+
+
+def add_common(parser: argparse.ArgumentParser, episodes: int) -> None:
+    """Add the options of both commands."""
+    add = parser.add_argument
+    add("--episodes", type=at_least_one, default=episodes, metavar="N", help="one seed each")
+    add("--steps", type=at_least_one, default=100, metavar="N", help="at most (default: 100)")
+    add("--workers", type=_workers, default="auto", metavar="auto|N|none", help="processes")
+    add("--ray", action="store_true", help="workers on a Ray cluster (RAY_ADDRESS), not processes")
+    add("--seed", type=int, default=0, metavar="N", help="of the first episode")
+    add("--frameskip", type=at_least_one, metavar="N", help="frames for each step")
+    add("--json", type=Path, metavar="PATH", help="write the numbers")
+    group = parser.add_argument_group("options of the planners")
+    for name, (kind, text) in OPTIONS.items():
+        flag = flag_of(name)
+        if kind is bool:
+            action = argparse.BooleanOptionalAction
+            group.add_argument(flag, dest=name, action=action, default=None, help=text)
+        else:
+            mark = {int: "N", float: "X", str: "KIND"}[kind]
+            group.add_argument(flag, dest=name, type=kind, metavar=mark, help=text)
+
+
+def options_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What was given, by name; the options of planners that were given in ``planner_options``."""
+    given = {key: value for key, value in vars(args).items() if key not in OPTIONS and key != "run"}
+    planner_options = {name: getattr(args, name) for name in OPTIONS}
+    chosen = {name: value for name, value in planner_options.items() if value is not None}
+    return {**given, "planner_options": chosen}
+
+
+def _workers(text: str) -> int | str | None:
+    """``auto``, a number, or ``None`` for no processes."""
+    if text == "auto":
+        return text
+    return None if text in ("none", "0") else at_least_one(text)

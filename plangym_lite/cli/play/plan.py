@@ -23,12 +23,13 @@ from plangym_lite.cli.play.game import (
     play,
     progress_bar,
 )
-from plangym_lite.cli.target import CommandError, placement
+from plangym_lite.cli.play.options import PLANNERS, add_common, options_of
+from plangym_lite.cli.target import CommandError, at_least_one, placement
 from plangym_lite.cli.versions import versions
 from plangym_lite.core import PlanEnv
 from plangym_lite.viz.film import Film
 
-__all__ = ["PlanOptions", "as_record", "check_paths", "interruptible", "plan"]
+__all__ = ["PlanOptions", "add_parser", "as_record", "check_paths", "interruptible", "plan"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,20 @@ class PlanOptions:
     plot: Path | None = None
     json: Path | None = None
     planner_options: dict[str, Any] = field(default_factory=dict)  # of the planner, by name
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command with its options."""
+    parser = commands.add_parser("plan", help="play a game by planning")
+    add = parser.add_argument
+    add("name", metavar="NAME", help="an id such as ALE/MsPacman-v5, module:Id-v0 or module:Class")
+    add("--planner", choices=PLANNERS, default="mcts")
+    add("--execute", type=at_least_one, default=1, metavar="N", help="actions of each plan")
+    add("--gif", type=Path, metavar="PATH", help="write what was played")
+    add("--mp4", type=Path, metavar="PATH", help="the same as a video")
+    add("--plot", type=Path, metavar="PATH", help="draw the scores and the last search")
+    add_common(parser, episodes=1)
+    parser.set_defaults(run=lambda args: plan(PlanOptions(**options_of(args))))
 
 
 def plan(options: PlanOptions) -> int:

@@ -1,4 +1,4 @@
-"""Atari games, whose states are those of the emulator."""
+"""Atari games, saved as states of the emulator."""
 
 from plangym_lite.envs.atari.env import AtariEnv
 

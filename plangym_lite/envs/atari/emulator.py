@@ -8,8 +8,9 @@
   is kept as the number of draws it has made, and put back before every reset.
 - The picture is not in ale-py's state. Where one is asked for right after a restore, the last
   actions are run again from the past: nothing is paid for it before that.
-- Sticky actions: the console runs with none, and this class draws them from the very sequence that
+- Sticky actions: frames run with none, and this class draws them from the very sequence that
   the console would have used, so that the action being repeated and the generator are in the state.
+  Resets run with the console's own, and the sequence goes on where they leave it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from typing import Any
 import ale_py
 import numpy as np
 
-from plangym_lite.envs.atari.ale_state import MT_WORDS, Console, put_generator
+from plangym_lite.envs.atari.ale_state import Console
+from plangym_lite.envs.atari.mersenne import MT_WORDS, put_generator, rewind
 from plangym_lite.envs.atari.past import AT_STATE, BEFORE_RESET, EMPTY, PAST, Held, Past
 from plangym_lite.errors import InvalidStateError
 
@@ -43,17 +45,13 @@ class Emulator(Console):
     """A console with a game in it.
 
     Args:
-        ale: the interface, game loaded, with its own sticky actions off.
+        ale: the interface, game loaded, with its sticky actions as they shall be.
         game: the game's name in snake case.
-        sticky: probability, for each frame, of repeating the action before.
         pictures: whether pictures will be read on every step.
     """
 
-    def __init__(
-        self, ale: ale_py.ALEInterface, game: str, sticky: float, pictures: bool = False
-    ) -> None:
+    def __init__(self, ale: ale_py.ALEInterface, game: str, pictures: bool = False) -> None:
         super().__init__(ale, game)
-        self.sticky = sticky
         self.has_picture = game not in NO_PICTURE_GAMES
         self._depth = ENOUGH_FRAMES if game in LONG_PICTURE_GAMES | LONG_RESET_GAMES else 1
         self._always_replays = pictures and game in LONG_PICTURE_GAMES
@@ -64,12 +62,13 @@ class Emulator(Console):
         self._behind = 0  # frames since the last past
         self._held: tuple[int, float] | None = None  # action and strength that may be held on
         self._loaded: bytes | None = None  # the state just restored, until something runs
+        self._origin = b""  # the state restored last
         self._picture_is_old = False  # whether the screen shows what was before the restore
         self._core_at = HEADER.size + self._depth * PAST.size
         self._pasts_at = self._core_at + self.core_size
         self._sticky_at = self._pasts_at + self._depth * self.core_size
-        self.size = self._sticky_at + (4 * MT_WORDS + STICKY.size if sticky else 0)
-        options = (ale_py.__version__, self.game_hash, sticky, self.size)
+        self.size = self._sticky_at + (4 * MT_WORDS + STICKY.size if self.has_generator else 0)
+        options = (ale_py.__version__, self.game_hash, self.sticky, self.size)
         self._tag = zlib.crc32(repr(options).encode())
 
     def reset(self, reload: Any = None) -> None:
@@ -78,9 +77,10 @@ class Emulator(Console):
             reload()
             self.reload()
         self._held = None
-        self._pasts = [Past.of(self.core(), BEFORE_RESET, self._draws)]
-        self._reset_from(self.core(), self._draws)
-        self.last_action, self.last_strength = 0, 1.0
+        core, draws = self.core(), self._draws
+        drawn = self._reset_from(core, draws, self.mt if self.has_generator else None)
+        self._pasts = [Past.of(core, BEFORE_RESET, draws, drawn=len(drawn))]
+        self.last_action, self.last_strength = 0, 1.0  # as ale-py's, whatever it did
         self._loaded, self._picture_is_old = None, False
         self._trail = []
 
@@ -92,6 +92,7 @@ class Emulator(Console):
     def forget(self, pasts: bool = False) -> None:
         """The console was moved by somebody else; with ``pasts``, to another moment."""
         self._core = self._loaded = self._held = None
+        self._calm = 0
         if pasts:
             self._pasts, self._trail = [], []
 
@@ -115,7 +116,7 @@ class Emulator(Console):
         self._held = None
         self._core = before if self._rounds else None
         self._loaded, self._picture_is_old = None, False
-        if self.sticky:
+        if self.has_generator:
             return self._run_sticky(before, action.value, n_frames, stop_below_lives, strength)
         act, game_over = self.frame, self.ale.game_over
         total = frames = 0
@@ -152,7 +153,7 @@ class Emulator(Console):
 
     def skip_draws(self, n_frames: int) -> None:
         """Draw for frames that are not run: as ale-py does for those after the game is over."""
-        if self.sticky and n_frames:
+        if self.has_generator and n_frames:
             self.mt.random_raw(2 * n_frames, output=False)
 
     def act(self, action: Any, strength: float = 1.0) -> int:
@@ -171,7 +172,7 @@ class Emulator(Console):
         past = self._pasts[-1]
         kind, draws, (first, second) = past.read()
         self._core = None
-        if not self.sticky:
+        if not self.has_generator:
             first = first[0], first[1] + 1, strength
             reward = self.frame(action, strength)
         else:
@@ -218,7 +219,7 @@ class Emulator(Console):
     def _run_again(self, actions: tuple[Held, ...]) -> None:
         for action, frames, strength in actions:
             for _ in range(frames):
-                self.ale.act(action, strength)
+                self._act(action, strength)
 
     # ---- the state ----------------------------------------------------------------------------
 
@@ -235,7 +236,7 @@ class Emulator(Console):
         parts = [header, *[past.entry for past in pasts], EMPTY * (self._depth - len(pasts))]
         parts += [self.core(), *[past.core for past in pasts]]
         view[: self._sticky_at] = b"".join(parts).ljust(self._sticky_at, b"\0")
-        if self.sticky:
+        if self.has_generator:
             state = self.mt.state["state"]
             end = self.size - STICKY.size
             out[self._sticky_at : end] = state["key"].view(np.uint8)
@@ -252,17 +253,20 @@ class Emulator(Console):
         before = self._pasts[-1].core if self._pasts else None
         self._put(state[self._core_at : self._pasts_at], before)
         self.last_action, self._draws, self._held = last_action, draws, None
-        self._loaded = state[: self.size] if generators else None
-        self._picture_is_old = True
-        if self.sticky:
-            end = self.size - STICKY.size
-            place, self.last_strength = STICKY.unpack_from(state, end)
+        self._origin, self._picture_is_old = state[: self.size], True
+        self._loaded = self._origin if generators else None
+        if self.has_generator:
+            _, self.last_strength = STICKY.unpack_from(state, self.size - STICKY.size)
             if generators:
-                words = np.frombuffer(state[self._sticky_at : end], "<u4")
-                put_generator(self.mt, words, place)
+                self._put_origin(self.mt)
         if self._always_replays or (self._replays_resets and self._shows_a_reset()):
             self.refresh_picture()
         return ended
+
+    def _put_origin(self, generator: np.random.MT19937) -> np.random.MT19937:
+        end = self.size - STICKY.size
+        words = np.frombuffer(self._origin[self._sticky_at : end], "<u4")
+        return put_generator(generator, words, STICKY.unpack_from(self._origin, end)[0])
 
     def _read_past(self, state: bytes, index: int) -> Past:
         head = HEADER.size + index * PAST.size
@@ -287,7 +291,10 @@ class Emulator(Console):
         for index, past in enumerate(self._seen()):
             kind, reset_draws, actions = past.read()
             if kind == BEFORE_RESET:
-                self._reset_from(past.core, reset_draws)
+                before = None
+                if past.drawn:  # then nothing was drawn since: games like that have one past
+                    before = rewind(self._put_origin(np.random.MT19937(0)), past.drawn)
+                self._reset_from(past.core, reset_draws, before)
             elif index == 0:
                 self._put(past.core)
             self._run_again(actions)

@@ -1,8 +1,8 @@
 """AtariEnv: the games of the Arcade Learning Environment, on one :class:`Emulator`.
 
-Without wrappers the emulator is driven directly: no observation is built for skipped frames. With
-wrappers, a user's or those inside a callable, Gymnasium's stack runs as it was built, on the same
-emulator: it takes the place of ale-py's interface (emulator_layer.py).
+Without wrappers the emulator is called directly, and no observation is built for skipped frames.
+With wrappers, of the user or inside a callable, Gymnasium's stack runs on the same emulator, which
+replaces ale-py's interface (wrapper.py).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from plangym_lite.nested import copy_element
 
 __all__ = ["AtariEnv"]
 
-FEW_FRAMES, MANY_FRAMES = 16, 1 << 60  # to be run again should a rollout end too soon
+FEW_FRAMES, MANY_FRAMES = 16, 1 << 60  # to be run again if a rollout ends early
 gym.register_envs(ale_py)
 
 
@@ -41,30 +41,31 @@ class AtariEnv(PlangymEnv):
     """An Atari 2600 game.
 
     Args:
-        name: a Gymnasium id such as ``"ALE/MsPacman-v5"``. The id names the game; the options
-            below, not the id's own, say how it is played.
-        frameskip: frames for each unit of ``dt``, 5 by default; a pair ``(low, high)`` draws the
-            number, from ``low`` to ``high - 1``, for each unit. They are skipped below any wrapper,
-            as by ``gymnasium.make``. Of a callable: steps of what it returns, 1 by default.
+        name: a Gymnasium id such as ``"ALE/MsPacman-v5"``. It selects the game; the options below
+            replace those of the id.
+        frameskip: frames for each unit of ``dt``, 5 by default; with a pair ``(low, high)`` the
+            number is drawn for each unit, from ``low`` to ``high - 1``. Frames are skipped below
+            any wrapper, as in ``gymnasium.make``. For a callable: steps of the environment that it
+            returns, 1 by default.
         episodic_life: losing a life ends the episode.
         obs_type: ``"rgb"`` [210, 160, 3], ``"grayscale"`` [210, 160], ``"palette"`` [210, 160] (the
-            console's own numbers of its 128 colours, all even) or ``"ram"`` [128], uint8: what the
-            game gives to the wrappers. What comes back is the outermost wrapper's.
+            indices of the console's 128 colours, all even) or ``"ram"`` [128], uint8: observations
+            of the game. The outermost wrapper's are returned.
         mode: the game's variant; ``None``: the game's default.
         difficulty: ``None``: the game's default.
         repeat_action_probability: sticky actions (Machado et al., 2018).
-        full_action_space: all 18 actions, not only those that the game uses.
+        full_action_space: use all 18 actions, not only those of the game.
         others: as in :class:`~plangym_lite.PlangymEnv`; further ``engine_kwargs`` go
             to ale-py.
     """
 
     STATES_NAME: ClassVar[str] = "AtariEnv"
-    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
+    LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("rgb", "grayscale", "palette", "ram")
     DEFAULT_OBS_TYPE: ClassVar[str] = "rgb"
-    STATE_METHODS: ClassVar[tuple[str, ...]] = ()  # there is one way
+    STATE_METHODS: ClassVar[tuple[str, ...]] = ()  # there is only one method
     _changes_stack = True
-    _is_bare: bool = False  # what is being built is the plain twin
+    _is_bare: bool = False  # whether the plain environment is being built
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class AtariEnv(PlangymEnv):
         if obs_type is None and not callable(name) and "-ram" in getattr(name, "id", name):
             obs_type = "ram"
         if frameskip is None:
-            frameskip = 1 if callable(name) else 5  # a callable's game skips by itself
+            frameskip = 1 if callable(name) else 5  # a callable's game skips frames itself
         self._frame_range: Any = None if np.isscalar(frameskip) else tuple(frameskip)  # type: ignore[arg-type]
         self.episodic_life = episodic_life
         self.repeat_action_probability = repeat_action_probability
@@ -111,7 +112,7 @@ class AtariEnv(PlangymEnv):
     # ---- building -----------------------------------------------------------------------------
 
     def make_plain(self) -> gym.Env:
-        """Gymnasium's own environment inside the same wrappers: what this one must agree with."""
+        """Gymnasium's own environment with the same wrappers, to compare with."""
         self._is_bare = True
         try:
             return super().make_plain()
@@ -125,13 +126,13 @@ class AtariEnv(PlangymEnv):
         return self._install_emulator(env)
 
     def _make_plain_game(self) -> gym.Env:
-        """What Gymnasium makes of the options."""
+        """The environment that Gymnasium makes with these options."""
         if callable(self._make):
             return super().make_gym_env()
         self._engine_kwargs = {
             **self._engine_kwargs,
             "obs_type": "grayscale" if self._is_palette else self.obs_type,
-            "frameskip": 1,  # any number has the same states
+            "frameskip": 1,  # states do not depend on it
             "repeat_action_probability": self.repeat_action_probability,
             "full_action_space": self.full_action_space,
         }
@@ -158,7 +159,7 @@ class AtariEnv(PlangymEnv):
             self._engine_kwargs = kept
 
     def _install_emulator(self, env: gym.Env) -> gym.Env:
-        """Let the game run on an :class:`Emulator`, or as it is for ``make_plain``."""
+        """Let the game run on an :class:`Emulator`, except for ``make_plain``."""
         base: Any = env.unwrapped
         if callable(self._make):
             self._tell_callable(base)
@@ -177,7 +178,7 @@ class AtariEnv(PlangymEnv):
         return env
 
     def _tell_callable(self, base: Any) -> None:
-        """Options for a game that a callable made."""
+        """Apply the options to a game that a callable made."""
         if base.sound_obs:
             raise NotCloneableError(f"{self._name}: the sound is not in the emulator's state")
         if not self._is_palette:
@@ -205,7 +206,7 @@ class AtariEnv(PlangymEnv):
             raise NotImplementedError("obs_type='palette' is for games without wrappers")
         self._size = self.emulator.size + (4 * GENERATOR_WORDS if self._frame_range else 0)
 
-    # ---- what only Atari has ------------------------------------------------------------------
+    # ---- only for Atari -----------------------------------------------------------------------
 
     @property
     def ale(self) -> Any:
@@ -216,8 +217,7 @@ class AtariEnv(PlangymEnv):
     @property
     def n_actions(self) -> int:
         """Number of actions."""
-        self._ensure_setup()
-        return int(self.action_space.n)  # type: ignore[attr-defined]
+        return int(self.batch_spec.action_space.n)  # type: ignore[attr-defined]
 
     @property
     def mode(self) -> int:
@@ -246,14 +246,14 @@ class AtariEnv(PlangymEnv):
         ale, lives = self._ale, self._ale.lives()
         command, strength = decode_action(self._base, action)
         floor = lives if self.episodic_life else 0
-        may_end = lives <= 1 or floor  # then the state here may well be the one that is saved
+        may_end = lives <= 1 or floor  # then this state may be the one that is saved
         rerun = (FEW_FRAMES if may_end else MANY_FRAMES) if self._goes_on else 0
         if self._frame_range:
             held = command, strength, floor
             reward, n_step = run_drawn(self.emulator, self._base, self._frame_range, n_frames, held)
         else:
             reward, n_step = self.emulator.run(command, n_frames, floor, strength, rerun)
-            if n_step < n_frames and ale.game_over():  # Gymnasium's step goes on to its end
+            if n_step < n_frames and ale.game_over():  # Gymnasium draws for the rest, too
                 self.emulator.skip_draws(-n_step % self.frameskip)
         left = ale.lives()
         info = {
@@ -269,7 +269,7 @@ class AtariEnv(PlangymEnv):
     def _advance_wrapped(
         self, action: Any, n_frames: int
     ) -> tuple[float, bool, bool, dict[str, Any]]:
-        """Step the stack, which skips its frames by itself, once for each unit of ``dt``."""
+        """Step the stack, which skips frames itself, once for each unit of ``dt``."""
         ale, is_id = self._ale, not callable(self._make)
         lives, lost, total, n_step, over = ale.lives(), False, 0.0, 0, False
         if self._frame_range and not is_id:

@@ -1,4 +1,4 @@
-"""An Atari game as ale-py makes it: its options, its actions, and an emulator put into it."""
+"""An Atari game made by ale-py: options, actions, and how it is given an emulator."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ __all__ = [
 ]
 
 Modes = tuple[int | None, int | None]
-"""Mode and difficulty; ``None``: the game's own."""
+"""Mode and difficulty; ``None``: the game's default."""
 
 
 def is_bare_game(env: gym.Env) -> bool:
-    """Whether nothing but ale-py's environment decides what is seen."""
+    """Whether there are no layers around ale-py's environment that change observations."""
     *wrappers, base = layers_of(env)
     return type(base) is ale_py.env.AtariEnv and all(
         type(layer) in STATELESS_WRAPPERS for layer in wrappers
@@ -44,7 +44,7 @@ def check_modes(base: Any, modes: Modes, name: str) -> None:
 
 
 def choose_modes(base: Any, modes: Modes) -> None:
-    """Load the game anew in another mode or difficulty."""
+    """Load the game again in another mode or difficulty."""
     mode, difficulty = modes
     if mode is not None:
         base._game_mode = mode
@@ -55,13 +55,9 @@ def choose_modes(base: Any, modes: Modes) -> None:
 
 
 def use_emulator(env: gym.Env, pictures: bool) -> Emulator:
-    """Let the game below ``env`` run on a new emulator, whoever holds its ``ale``."""
+    """Let the game in ``env`` run on a new emulator, in all layers that refer to its ``ale``."""
     base: Any = env.unwrapped
-    sticky = base.ale.getFloat("repeat_action_probability")
-    if sticky:
-        base.ale.setFloat("repeat_action_probability", 0.0)  # the Emulator draws them
-        base.load_game()
-    emulator = Emulator(base.ale, base._game, sticky, pictures)
+    emulator = Emulator(base.ale, base._game, pictures)
     interface = EmulatorInterface(emulator)
     for layer in layers_of(env):
         for name, value in list(vars(layer).items()):
@@ -71,7 +67,7 @@ def use_emulator(env: gym.Env, pictures: bool) -> Emulator:
 
 
 def with_palette(env: gym.Env) -> gym.Env:
-    """The console's own numbers of its colours, which Gymnasium does not give by itself."""
+    """Make palette indices the observations, which Gymnasium has no option for."""
     base: Any = env.unwrapped
     return gym.wrappers.TransformObservation(env, lambda _: base.ale.getScreen(), None)
 
@@ -91,7 +87,7 @@ def decode_action(base: Any, action: Any) -> tuple[ale_py.Action, float]:
 def run_drawn(
     emulator: Emulator, base: Any, skip: tuple[int, int], units: int, held: tuple[Any, float, int]
 ) -> tuple[int, int]:
-    """Run as many frames as are drawn for each unit; those after the end are not drawn.
+    """Run a random number of frames for each unit, drawn until the episode ends.
 
     ``held``: action, paddle strength, and the number of lives to stop below.
     """

@@ -1,8 +1,7 @@
 """EmulatorInterface: lets ale-py's environment, and any wrapper, run on an :class:`Emulator`.
 
-Gymnasium's stack stays as it was built. Only the ``ale`` of its base is replaced, so that every
-frame that anybody runs is run by the emulator, and every picture that anybody reads is that of the
-state, also right after a restore.
+Gymnasium's stack is not changed, except that the ``ale`` of its base is replaced. So the emulator
+runs every frame, and every image that is read belongs to the state, also right after a restore.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from plangym_lite.errors import NotCloneableError
 __all__ = ["EmulatorInterface"]
 
 STICKY = "repeat_action_probability"
-_NOW: list[EmulatorInterface] = []  # the one whose state is being restored
+_NOW: list[EmulatorInterface] = []  # the interface whose state is being restored
 
 
 class EmulatorInterface(types.SimpleNamespace):
-    """Looks like an ``ALEInterface``.
+    """Acts like an ``ALEInterface``.
 
     Args:
-        emulator: what runs the console.
+        emulator: the emulator that runs the console.
     """
 
     def __init__(self, emulator: Emulator) -> None:
@@ -43,19 +42,19 @@ class EmulatorInterface(types.SimpleNamespace):
     __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Inside a state: the interface of the environment that is restored."""
+        """In a state it refers to the interface of the environment that is restored."""
         return _being_restored, ()
 
     @contextlib.contextmanager
     def restoring(self) -> Iterator[None]:
-        """States unpickled inside mean this interface wherever they mean one."""
+        """States that are unpickled in this context refer to this interface."""
         _NOW.append(self)
         try:
             yield
         finally:
             _NOW.pop()
 
-    # ---- what moves the console ---------------------------------------------------------------
+    # ---- methods that change the console ------------------------------------------------------
 
     def act(self, action: Any, paddle_strength: float = 1.0) -> int:
         """Run one frame; return its reward."""
@@ -66,7 +65,7 @@ class EmulatorInterface(types.SimpleNamespace):
         self.emulator.reset()
 
     def loadROM(self, rom_file: Any) -> None:
-        """Load the game anew."""
+        """Load the game again."""
         self.emulator.ale.loadROM(rom_file)
         self.emulator.reload()
 
@@ -91,16 +90,16 @@ class EmulatorInterface(types.SimpleNamespace):
         return self.emulator.ale.cloneState(include_rng=include_rng)
 
     def cloneSystemState(self) -> ale_py.ALEState:
-        """The same with the generators."""
+        """ale-py's own state of the console, with the generators."""
         return self.cloneState(include_rng=True)
 
     def restoreState(self, state: ale_py.ALEState) -> None:
-        """Restore what ``cloneState`` gave; the picture stays, as in ale-py."""
+        """Restore what ``cloneState`` returned; the screen does not change, as in ale-py."""
         self.emulator.ale.restoreState(state)
         self.emulator.forget(pasts=True)
 
     def restoreSystemState(self, state: ale_py.ALEState) -> None:
-        """The same."""
+        """Restore what ``cloneSystemState`` returned."""
         self.restoreState(state)
 
     def setFloat(self, key: str, value: float) -> None:
@@ -115,23 +114,23 @@ class EmulatorInterface(types.SimpleNamespace):
         return self.emulator.sticky if key == STICKY else self.emulator.ale.getFloat(key)
 
     def _refuse_generators(self, included: bool) -> None:
-        if included and self.emulator.sticky:
+        if included and self.emulator.has_generator:
             raise NotCloneableError(
                 "a wrapper clones the generator of sticky actions with ale-py's own states"
             )
 
-    # ---- what reads the picture ---------------------------------------------------------------
+    # ---- methods that read the screen ---------------------------------------------------------
 
     def getScreen(self, *buffer: np.ndarray) -> Any:
-        """The picture in the console's own colours, [210, 160] uint8."""
+        """The screen as palette indices, [210, 160] uint8."""
         return _filled(self._seen().getScreen, self._picture, buffer)
 
     def getScreenRGB(self, *buffer: np.ndarray) -> Any:
-        """The picture, [210, 160, 3] uint8."""
+        """The screen in RGB, [210, 160, 3] uint8."""
         return _filled(self._seen().getScreenRGB, (*self._picture, 3), buffer)
 
     def getScreenGrayscale(self, *buffer: np.ndarray) -> Any:
-        """The picture in gray, [210, 160] uint8."""
+        """The screen in grayscale, [210, 160] uint8."""
         return _filled(self._seen().getScreenGrayscale, self._picture, buffer)
 
     def getRAM(self, *buffer: np.ndarray) -> Any:
@@ -139,11 +138,11 @@ class EmulatorInterface(types.SimpleNamespace):
         return _filled(self.emulator.ale.getRAM, (self.emulator.ale.getRAMSize(),), buffer)
 
     def saveScreenPNG(self, filename: str) -> None:
-        """Write the picture into a file."""
+        """Write the screen into a file."""
         self._seen().saveScreenPNG(filename)
 
     def _seen(self) -> ale_py.ALEInterface:
-        """ale-py's interface, its picture brought up to date."""
+        """ale-py's interface, with the screen of the present state."""
         if not self.emulator.has_picture:
             raise NotImplementedError("a game whose picture no state could tell")
         self.emulator.refresh_picture()
@@ -155,7 +154,7 @@ def _being_restored() -> EmulatorInterface:
 
 
 def _filled(read: Any, shape: tuple[int, ...], buffer: tuple[np.ndarray, ...]) -> Any:
-    """What ``read`` writes, in memory that is numpy's own: ale-py's cannot be saved."""
+    """The array that ``read`` writes, in numpy's memory: ale-py's cannot be saved."""
     if buffer:
         return read(*buffer)
     out = np.empty(shape, np.uint8)

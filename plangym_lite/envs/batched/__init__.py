@@ -1,1 +1,1 @@
-"""Environments that step many rows at once, by numpy."""
+"""Environments that step many rows at once with numpy."""

@@ -5,8 +5,8 @@
     ended | elapsed steps | float32? | extra given? | extra | generator (10 words) | variables
 
 ``extra`` is CartPole's ``steps_beyond_terminated`` or Pendulum's ``last_u``, a float64 if the
-action was one (``extra given?`` is 2). The dtype of the
-variables matters: Acrobot is float32 until its first step, continuous MountainCar from it.
+action was one (``extra given?`` is 2). The dtype of the variables matters: Acrobot is float32
+before its first step, continuous MountainCar afterwards.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ MODULE = "gymnasium.envs.classic_control."
 class ClassicControl(KernelEnv):
     """Gymnasium's classic control environments.
 
-    Subclasses of them, and any user's wrappers, are saved by the generic snapshot instead.
+    Subclasses and user wrappers are saved by the generic snapshot instead.
     """
 
     STATES_NAME: ClassVar[str] = "ClassicControl"
-    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
+    LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
 
     def adopt_layers(self) -> None:
         base = type(self._base)

@@ -1,7 +1,7 @@
-"""Classic control on columns: the same numbers in the same order, hence the same bits.
+"""Kernels for classic control: the same operations in the same order, hence the same bits.
 
-What rounds differently in numpy's columns than in its scalars is done as the scalars do it:
-squares written ``**`` go through ``pow``, and ``math.cos`` is asked for each row.
+Operations that numpy rounds differently for arrays than for scalars are done as for scalars:
+squares written ``**`` use ``pow``, and ``math.cos`` is called for each row.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from plangym_lite.engine import RUNNING
 from plangym_lite.envs.batched.kernel import Block, Kernel, Parts, put_side_by_side
+from plangym_lite.simulator import RUNNING
 
 __all__ = ["GIVEN", "GIVEN_DOUBLE", "KERNELS", "ClassicKernel"]
 
 GIVEN, GIVEN_DOUBLE = 1, 2
-"""That there is an extra, of its usual type or a float64."""
+"""Values of ``extra given?``: of its usual type, or a float64."""
 
 
 class ClassicKernel(Kernel):
-    """Parts: float32?, how the extra is given, extra, and the variables."""
+    """Parts: ``float32?``, ``extra given?``, ``extra`` and the variables."""
 
-    may_be_single: ClassVar[bool] = False  # whether the variables are float32 at times
+    may_be_single: ClassVar[bool] = False  # whether the variables may be float32
 
     def accepts(self, block: Block) -> bool:
         return self.may_be_single or not block.parts[0].any()
@@ -36,7 +36,7 @@ class ClassicKernel(Kernel):
 
 
 class CartPole(ClassicKernel):
-    """The extra is ``steps_beyond_terminated``, which a running episode has not."""
+    """The extra is ``steps_beyond_terminated``, absent in a running episode."""
 
     scales = (2.4, 3.0, 0.25, 3.0)
 
@@ -65,7 +65,7 @@ class CartPole(ClassicKernel):
 
 
 class MountainCar(ClassicKernel):
-    """Gymnasium takes the cosine from ``math``."""
+    """Gymnasium uses ``math.cos`` here."""
 
     scales = (1.2, 0.07)
 
@@ -82,12 +82,12 @@ class MountainCar(ClassicKernel):
 
 
 class MountainCarContinuous(ClassicKernel):
-    """In float64 until the first step; from then on a step begins in float32.
+    """The state is float64 before the first step; later steps begin in float32.
 
-    How far it stays there, a row with float64 actions decides for itself: numpy's float64 widens
-    what it meets, and a limit, which is a number of Python's, takes the dtype of what it meets.
-    Numbers are kept as float64 and rounded to float32 after each operation of a row that is
-    ``narrow``: the sum of two float32 rounded once is the same as rounded twice.
+    With float64 actions the dtype within a step differs by row: a numpy float64 widens the result,
+    while a limit, a Python float, does not. Values are stored as float64 and rounded to float32
+    after each operation of a ``narrow`` row: for sums of two float32 rounding once or twice gives
+    the same.
     """
 
     scales = (1.2, 0.07)
@@ -148,20 +148,20 @@ class Pendulum(ClassicKernel):
 
 
 class Column(np.ndarray):
-    """A column whose squares are numpy's scalars' squares."""
+    """A column that is squared as numpy squares scalars."""
 
     def __pow__(self, exponent: Any) -> Any:  # type: ignore[override]
         return np.power(self, np.full_like(self, exponent))
 
 
 class Acrobot(ClassicKernel):
-    """Gymnasium's own equations, given columns. In float32 before the first step."""
+    """Gymnasium's own equations applied to columns. The state is float32 before the first step."""
 
     scales = (3.1, 3.1, 12.0, 28.0)
     may_be_single = True
 
     def accepts(self, block: Block) -> bool:
-        seen_single = block.parts[0][block.ended != RUNNING].any()  # float32 cosines are others
+        seen_single = block.parts[0][block.ended != RUNNING].any()  # float32 cosines differ
         return self.base.torque_noise_max == 0 and not seen_single
 
     def step(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
@@ -217,4 +217,4 @@ KERNELS: dict[str, type[ClassicKernel]] = {
     "PendulumEnv": Pendulum,
     "AcrobotEnv": Acrobot,
 }
-"""By the class of the environment."""
+"""Kernels by the class of the environment."""

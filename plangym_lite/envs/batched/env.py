@@ -1,10 +1,12 @@
-"""KernelEnv: an adapter of which a batch may be stepped all at once by a :class:`Kernel`."""
+"""KernelEnv: an adapter that can step a whole batch with a :class:`Kernel`."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+import warnings
+from typing import Any, ClassVar
 
+import gymnasium as gym
 import numpy as np
 
 from plangym_lite.envs.batched.kernel import (
@@ -13,43 +15,46 @@ from plangym_lite.envs.batched.kernel import (
     Block,
     Kernel,
     run_block,
-    same_columns,
 )
 from plangym_lite.envs.gymnasium.env import PlangymEnv
+from plangym_lite.nested import differences
 from plangym_lite.transitions import Columns, Rows, empty_columns
 
 __all__ = ["KernelEnv"]
 
 TRIED_ROWS = 128
+COMPARED = ("states", "observs", "rewards", "terminateds", "truncateds")
 
 
 class KernelEnv(PlangymEnv):
-    """An environment of Gymnasium's own, whose plain form has a kernel.
+    """An environment of Gymnasium that has a kernel, used if nothing was added to it.
 
-    Images, wrappers and whatever else is not plain go one row after the other, and so does
-    everything if the kernel does not give the bits that the environment gives. That is found out
-    on random states at first use, for each dtype of actions.
+    With images or user wrappers rows are run one by one, and also if the results of the kernel are
+    not bit-identical to those of the environment. That is tested on random states at first use, for
+    each dtype of actions; a failure is warned about once.
     """
 
+    _warned: ClassVar[set[str]] = set()  # classes whose kernel was found to be wrong
+
     _kernel: Kernel | None = None
-    _trusted: dict[str, bool]  # whether the kernel is right, by the dtype of the actions
+    _trusted: dict[str, bool]  # by the dtype of actions, whether the kernel is exact
     _limit: Any = None
     _step: Any = None
 
     def take_apart(self, states: np.ndarray) -> Block | None:
-        """States as columns; ``None`` if one of them is no state."""
+        """Convert states to columns; ``None`` if one of them is not a valid state."""
         raise NotImplementedError
 
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
-        """Write into ``out`` what has become of ``states``, both ``[B, S]``."""
+        """Write the states after the step into ``out``; ``states``, before it, both ``[B, S]``."""
         raise NotImplementedError
 
     def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
-        """States of running episodes, ``[B, S]``, like those that occur."""
+        """Plausible states of running episodes, ``[B, S]``."""
         raise NotImplementedError
 
     def use_kernel(self, kernel: Kernel | None, limits: list[Any]) -> None:
-        """Step batches with ``kernel``, under the one time limit of ``limits`` if there is one."""
+        """Step batches with ``kernel``, and with the time limit in ``limits``, if any."""
         self._kernel, self._trusted = kernel, {}
         self._limit = limits[0] if limits else None
         self._step = type(self._base).step
@@ -78,36 +83,56 @@ class KernelEnv(PlangymEnv):
         return infos
 
     def _is_ordinary(self) -> bool:
-        """Whether nothing has to be drawn, and nobody has put in a step of their own."""
+        """Whether nothing has to be drawn and ``step`` has not been overridden."""
         base = self._base
         own_step = type(base).step is not self._step or "step" in vars(base)
         drawn = self.obs_type != "coords" or self.return_image or self.render_mode == "human"
         return not own_step and not drawn
 
     def _trust(self, kernel: Kernel, dtype: np.dtype) -> bool:
-        """Whether kernel and environment do the same to random states, bit for bit."""
-        trusted = self._trusted.get(dtype.char)  # the dtype itself takes long to be looked up
+        """Whether kernel and environment agree bit for bit on random states."""
+        trusted = self._trusted.get(dtype.char)  # hashing the dtype itself is slow
         if trusted is None:
             try:
-                is_same = self._compare(kernel, dtype)
-            except Exception:  # settings of another version of Gymnasium, or of a user's
-                is_same = False
-            trusted = self._trusted[dtype.char] = is_same
-            self._kernel = kernel if is_same or dtype != self.action_space.dtype else None
+                difference = self._compare(kernel, dtype)
+            except Exception as error:  # another version of Gymnasium, or a user's settings
+                difference = f"{type(error).__name__}: {error}"
+            trusted = self._trusted[dtype.char] = difference is None
+            self._kernel = kernel if trusted or dtype != self.action_space.dtype else None
+            if difference is not None:
+                self._warn(dtype, difference)
         return trusted
 
-    def _compare(self, kernel: Kernel, dtype: np.dtype) -> bool:
+    def _warn(self, dtype: np.dtype, difference: str) -> None:
+        """Say once in this process that the kernel of this class is not used."""
+        base = type(self._base)
+        name = f"{base.__module__}.{base.__qualname__}"
+        if name in self._warned:
+            return
+        self._warned.add(name)
+        warnings.warn(
+            f"batches of {name} with {dtype} actions are stepped row by row, which is exact but "
+            f"slower: what gymnasium {gym.__version__} does with these settings is not what the "
+            f"vectorized step of plangym_lite does ({difference})",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    def _compare(self, kernel: Kernel, dtype: np.dtype) -> str | None:
+        """Where kernel and environment differ first, on random states; ``None``: nowhere."""
         states = self.random_states(np.random.default_rng(0), TRIED_ROWS)
         rows = Rows(self._random_actions(dtype), states, np.full(TRIED_ROWS, 2))
-        one_by_one, together = (empty_columns(self.batch_spec, TRIED_ROWS) for _ in range(2))
+        one_by_one, batched = (empty_columns(self.batch_spec, TRIED_ROWS) for _ in range(2))
         self._kernel = None
-        expected = self.make_transitions(rows, one_by_one)
+        infos = self.make_transitions(rows, one_by_one)
         self._kernel, self._trusted[dtype.char] = kernel, True
-        got = self.run_batched(rows, together)
-        return repr(expected) == repr(got) and same_columns(one_by_one, together)
+        pairs = [(infos, self.run_batched(rows, batched), "infos")]
+        pairs += [(getattr(one_by_one, name), getattr(batched, name), name) for name in COMPARED]
+        found = (place for pair in pairs for place in differences(*pair))
+        return next((f"{path}: {text}" for path, text in found), None)
 
     def _random_actions(self, dtype: np.dtype) -> np.ndarray:
-        """Actions that use all bits of that dtype; a third of them may be beyond the bounds."""
+        """Actions that use all bits of a dtype; up to a third are out of bounds."""
         space = copy.deepcopy(self.action_space)
         space.seed(0)
         actions = np.array([space.sample() for _ in range(TRIED_ROWS)]).astype(dtype)

@@ -1,8 +1,8 @@
-"""Rows of a batch stepped all at once, for engines whose step is a formula or a table.
+"""Vectorized steps for engines whose step is a formula or a table.
 
-A :class:`Kernel` steps columns of numbers instead of one environment. It has to give the very bits
-that the environment gives, whatever numpy is installed: so the adapter compares the two on random
-states before it trusts a kernel (:func:`same_columns`).
+A :class:`Kernel` steps columns of numbers instead of one environment. Its results must be
+bit-identical with any version of numpy, so the adapter compares kernel and environment on random
+states before it uses the kernel.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from plangym_lite.engine import RUNNING, TERMINATED, TRUNCATED
-from plangym_lite.transitions import Columns
+from plangym_lite.simulator import RUNNING, TERMINATED, TRUNCATED
 
 __all__ = [
     "ENOUGH_ROWS",
@@ -25,21 +24,20 @@ __all__ = [
     "all_among",
     "put_side_by_side",
     "run_block",
-    "same_columns",
 ]
 
 ENOUGH_ROWS = 8
-"""With fewer, one row after the other is quicker."""
+"""Rows. With fewer it is faster to run them one by one."""
 
 NO_LIMIT = 2**62
 
 Parts = list[np.ndarray]
-"""What a kernel steps: contiguous columns, each [B] or [B, n]."""
+"""The columns that a kernel steps, contiguous, each [B] or [B, n]."""
 
 
 @dataclass
 class Block:
-    """The states of a batch, taken apart."""
+    """The states of a batch as columns."""
 
     ended: np.ndarray  # [B] int64
     elapsed: np.ndarray  # [B] int64
@@ -47,7 +45,7 @@ class Block:
     is_own: bool = True  # whether the parts may be written to
 
     def put(self, rows: np.ndarray, parts: Parts) -> None:
-        """Replace some rows of the parts; parts widen where their new rows have a wider dtype."""
+        """Replace some rows of the parts; a part takes the dtype of its new rows if wider."""
         if not self.is_own:
             self.parts, self.is_own = [part.copy() for part in self.parts], True
         for index, new in enumerate(parts):
@@ -61,23 +59,23 @@ class Kernel(ABC):
     """Steps many rows of one environment at once.
 
     Args:
-        base: the environment, whose settings count: they are read at each call.
+        base: the environment; its settings are read at each call.
     """
 
-    scales: ClassVar[tuple[float, ...]] = ()  # of random states to be compared
+    scales: ClassVar[tuple[float, ...]] = ()  # of the random states for the comparison
 
     def __init__(self, base: Any) -> None:
         self.base = base
 
     def accepts(self, block: Block) -> bool:
-        """Whether the rows are of the ordinary kind; if not, they go one by one."""
+        """Whether the kernel can step these rows; if not, they are run one by one."""
         return True
 
     @abstractmethod
     def step(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
         """The columns one frame later, the rewards and whether the episode terminates.
 
-        The columns given stay as they are.
+        The given columns are not changed.
         """
 
     @abstractmethod
@@ -85,20 +83,20 @@ class Kernel(ABC):
         """The observations, ``[B, ...]``."""
 
     def infos(self, parts: Parts, n_steps: list[int]) -> list[dict[str, Any]]:
-        """What the last frame's infos hold but for ``n_step`` and ``dt``."""
+        """The infos of the last frame, without ``n_step`` and ``dt``."""
         return [{} for _ in n_steps]
 
 
 def run_block(
     kernel: Kernel, block: Block, actions: np.ndarray, n_frames: np.ndarray, *, limit: int, out: Any
 ) -> list[dict[str, Any]]:
-    """Run the rows of a batch and fill its columns but for the states; return the infos.
+    """Run the rows of a batch and fill its columns except the states; return the infos.
 
     Args:
-        kernel: what steps them.
-        block: the states, which become those after the last frame.
+        kernel: the kernel.
+        block: the states, replaced by those after the last frame.
         actions: ``[B, ...]``, or ``[B, T, ...]`` in a rollout.
-        n_frames: ``[B]``, for how many frames each action is held.
+        n_frames: ``[B]``, for how many frames each action is repeated.
         limit: frames after which an episode is truncated.
         out: the columns.
     """
@@ -132,7 +130,7 @@ def _hold(
     limit: int,
     n_steps: np.ndarray,
 ) -> np.ndarray:
-    """Hold each row's action until its frames are run or its episode ends; return the rewards."""
+    """Repeat each row's action for its frames or until its episode ends; return the rewards."""
     totals = np.zeros(len(n_frames))
     for frame in range(int(n_frames.max())):
         active = (block.ended == RUNNING) & (frame < n_frames)
@@ -164,13 +162,7 @@ def all_among(column: np.ndarray, values: Iterable[float]) -> bool:
 
 
 def put_side_by_side(out: np.ndarray, parts: Iterable[np.ndarray]) -> np.ndarray:
-    """Write parts, each ``[B]``, into the columns of ``out``; return that."""
+    """Write parts, each ``[B]``, into the columns of ``out``; return ``out``."""
     for index, part in enumerate(parts):
         out[:, index] = part
     return out
-
-
-def same_columns(one: Columns, other: Columns) -> bool:
-    """Whether two batches of array observations are the same bit for bit."""
-    names = ("states", "observs", "rewards", "terminateds", "truncateds")
-    return all(getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in names)

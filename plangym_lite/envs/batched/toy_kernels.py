@@ -1,4 +1,4 @@
-"""Toy text on columns: the tables of the grid worlds, and numpy's PCG64 generator for each row."""
+"""Kernels for toy text: the tables of the grid worlds, and a PCG64 generator for each row."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ def numbers_of(words: np.ndarray) -> list[np.ndarray]:
 
 
 def words_of(numbers: list[np.ndarray], words: np.ndarray) -> None:
-    """Write into generators' words what ``numbers_of`` has read of them."""
+    """Write the numbers from ``numbers_of`` into the words of the generators."""
     more_state, state, more_inc, inc = numbers
     columns = np.stack([state, more_state, inc, more_inc], axis=1).astype("<u8", copy=False)
     words[:, 2:GENERATOR_WORDS] = columns.view("<u4")
 
 
 def random_of(numbers: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """What each generator's ``random()`` returns, and the generators afterwards."""
+    """The result of each generator's ``random()``, and the generators afterwards."""
     high, low, more_inc, inc = numbers
     product = high * MULTIPLIER_LOW + low * MULTIPLIER_HIGH + _high_product(low, MULTIPLIER_LOW)
     low = low * MULTIPLIER_LOW + inc
@@ -93,7 +93,7 @@ def random_of(numbers: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
 
 
 def _high_product(column: np.ndarray, number: np.uint64) -> np.ndarray:
-    """The upper 64 bits of a product of 128 bits."""
+    """The upper 64 bits of the 128-bit product."""
     high, low = column >> HALF, column & LOW_HALF
     number_high, number_low = number >> HALF, number & LOW_HALF
     middle = high * number_low + ((low * number_low) >> HALF)

@@ -5,8 +5,8 @@
     ended | last action + 1 | flags | elapsed steps | generator | cell
                                                                 | two hands, face-up card
 
-``flags`` are Taxi's: whether the passenger may change their mind, and where the taxi points. A
-picture shows the taxi pointing where it moved last, whatever was drawn before.
+``flags`` are Taxi's: whether the passenger may change the destination, and the taxi's orientation.
+An image shows the taxi oriented by its last move, whatever was drawn before.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HEAD = struct.Struct("<3BxI")
 GENERATOR_IN_WORDS = slice(HEAD.size // 4, HEAD.size // 4 + GENERATOR_WORDS)
 GENERATOR = slice(HEAD.size, HEAD.size + 4 * GENERATOR_WORDS)
 CELL = struct.Struct("<I")
-HANDS = struct.Struct("<24s24s2s2x")  # 22 cards are more than 21, whatever they are
+HANDS = struct.Struct("<24s24s2s2x")  # 22 cards always sum to more than 21
 FICKLE, TURN = 1, 2  # the flags: a bit, and the orientation times two
 TURNS = range(4)
 
@@ -38,11 +38,11 @@ TURNS = range(4)
 class ToyText(KernelEnv):
     """Gymnasium's toy text environments.
 
-    Subclasses of them, random maps and any user's wrappers are saved by the generic snapshot.
+    Subclasses, random maps and user wrappers are saved by the generic snapshot instead.
     """
 
     STATES_NAME: ClassVar[str] = "ToyText"
-    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
+    LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
 
     def adopt_layers(self) -> None:
         self._limits: list[Any] = [
@@ -63,7 +63,7 @@ class ToyText(KernelEnv):
         self.use_kernel(GridWorld(self._base) if has_kernel else None, self._limits)
 
     def _has_random_map(self) -> bool:
-        """Whether another environment of this recipe may have another map."""
+        """Whether each environment made by this recipe has a different map."""
         if type(self._base).__name__ != "FrozenLakeEnv" or self._engine_kwargs.get("desc"):
             return False
         from gymnasium.envs.toy_text.frozen_lake import MAPS

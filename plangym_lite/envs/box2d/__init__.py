@@ -1,4 +1,4 @@
-"""Environments on Box2D, whose states are the memory of its world."""
+"""Box2D environments: states are replayed, with snapshots of the world's memory as a cache."""
 
 from plangym_lite.envs.box2d.env import Box2DEnv
 

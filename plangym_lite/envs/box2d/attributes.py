@@ -1,4 +1,4 @@
-"""What a step of Gymnasium's Box2D environments changes on Python's side."""
+"""The Python attributes that a step of Gymnasium's Box2D environments changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OF_WHEELS = ("gas", "brake", "steer", "phase", "omega", "skid_start", "skid_part
 
 
 def _parts(base: Any) -> Iterator[tuple[Any, tuple[str, ...]]]:
-    """Objects, and which of their attributes change."""
+    """Objects with the names of their attributes that change."""
     yield base, OF_ENVIRONMENTS
     for leg in getattr(base, "legs", ()):
         yield leg, ("ground_contact",)
@@ -32,7 +32,7 @@ def _parts(base: Any) -> Iterator[tuple[Any, tuple[str, ...]]]:
 
 
 def save_attributes(base: Any) -> Any:
-    """What a step changes, as values that no later step changes."""
+    """Copies of the attributes that a step changes."""
     values = [
         (vars(part), [(name, vars(part)[name]) for name in names if name in vars(part)])
         for part, names in _parts(base)
@@ -42,7 +42,7 @@ def save_attributes(base: Any) -> Any:
 
 
 def load_attributes(base: Any, saved: Any) -> None:
-    """Put back what ``save_attributes`` gave."""
+    """Restore what ``save_attributes`` returned."""
     values, exhaust, car, generator, numbers = saved
     for attributes, pairs in values:
         attributes.update(pairs)

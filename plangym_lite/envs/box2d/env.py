@@ -1,11 +1,11 @@
 """Box2D: LunarLander, BipedalWalker, CarRacing. A state is a seed and the actions since.
 
-What can be read of a Box2D world (positions, velocities) is not all of it: warm starts, contacts
-and sleeping timers are missing. Playing from the seed again is exact, in every process. So that it
-is seldom needed, each process keeps snapshots of the states that it saved (world_snapshot.py),
-and from a state or from one that follows it only the missing frames are played.
+Python can read only part of a Box2D world (positions, velocities), not warm starts, contacts and
+sleep timers. Replay from the seed is exact in every process. To avoid replays, each process keeps
+snapshots of the states that it saved (world_snapshot.py); from such a state, or one that follows
+it, only the missing actions are replayed.
 
-A picture shows what Gymnasium draws where every frame is drawn, whatever was drawn before.
+An image is what Gymnasium draws if every frame is drawn, whatever was drawn before.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["Box2DEnv"]
 MODULE = "gymnasium.envs.box2d."
 REMEMBERED = 256
 TRUSTED: OrderedDict[Any, bool] = OrderedDict()
-"""Whether world snapshots are exact in this process: by all layers and their arguments."""
+"""By all layers and their arguments, whether world snapshots are exact in this process."""
 GYMNASIUMS_OWN = frozenset(
     getattr(gym.wrappers, name)
     for name in (
@@ -44,22 +44,22 @@ GYMNASIUMS_OWN = frozenset(
     )
     if hasattr(gym.wrappers, name)
 )
-"""Wrappers whose attributes are all that they know: snapshots hold them."""
+"""Wrappers whose whole state are attributes that snapshots save."""
 
 
 class Box2DEnv(PlangymEnv):
     """Gymnasium's Box2D environments.
 
     Args:
-        name: as for :class:`PlangymEnv`, and so are the others.
-        n_live: how many states are kept in memory, to be stepped from without playing.
+        name: as for :class:`PlangymEnv`, like the other arguments.
+        n_live: how many states are kept in memory, to start from without a replay.
     """
 
     _changes_stack = _plays_only = True
-    _is_bare: bool = False  # what is being built is the plain twin
+    _is_bare: bool = False  # whether the plain environment is being built
     STATE_METHODS: ClassVar[tuple[str, ...]] = ("replay",)
     STATES_NAME: ClassVar[str] = "Box2DEnv"
-    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
+    LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
 
     def __init__(self, name: Any, *others: Any, n_live: int = 128, **engine_kwargs: Any) -> None:
         if n_live < 1:
@@ -68,7 +68,7 @@ class Box2DEnv(PlangymEnv):
         super().__init__(name, *others, **engine_kwargs)
 
     def make_plain(self) -> gym.Env:
-        """Gymnasium's own environment inside the same wrappers: what this one must agree with."""
+        """Gymnasium's own environment with the same wrappers, to compare with."""
         self._is_bare = True
         try:
             return super().make_plain()
@@ -80,7 +80,7 @@ class Box2DEnv(PlangymEnv):
         if self._is_bare:
             return env
         *wrappers, base = layers_of(env)
-        if getattr(base, "domain_randomize", False):  # the first colours of a CarRacing
+        if getattr(base, "domain_randomize", False):  # the initial colours of a CarRacing
             game: Any = base
             game.np_random = np.random.default_rng(0)
             game._init_colors()
@@ -108,7 +108,7 @@ class Box2DEnv(PlangymEnv):
         )
 
     def _can_have_snapshots(self) -> bool:
-        """Whether world snapshots are exact here; looked at once in a process for equal layers."""
+        """Whether world snapshots are exact here; tested once in a process for equal layers."""
         key = tuple(_how_made(layer) for layer in self._layers)
         if key not in TRUSTED:
             env = self.make_stack()
@@ -135,6 +135,6 @@ class Box2DEnv(PlangymEnv):
 
 
 def _how_made(layer: Any) -> tuple[Any, ...]:
-    """The class of a layer, and the arguments that it was made with."""
+    """The class of a layer and its arguments."""
     names = ("_saved_kwargs", "_ezpickle_args", "_ezpickle_kwargs")
     return type(layer), *(repr(vars(layer).get(name)) for name in names)

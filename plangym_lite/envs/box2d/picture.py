@@ -1,4 +1,4 @@
-"""What is drawn of a Box2D world: the same picture of the same state, whatever was drawn before."""
+"""Images of a Box2D world that depend only on its state, not on what was drawn before."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from plangym_lite.envs.snapshot.snapshot import layers_of
 
 __all__ = ["SKIPS", "SteadyPicture", "drawn_once", "foreign_layers", "steady_layer"]
 
-FADING = 0.15  # what LunarLander takes off a particle's time for each drawing
-LIFETIME = 8  # steps after which any particle is gone
-LASER_TURNS = 100  # pictures after which BipedalWalker's laser begins again
+FADING = 0.15  # of a LunarLander particle's lifetime, each time it is drawn
+LIFETIME = 8  # steps after which any particle is destroyed
+LASER_TURNS = 100  # images after which BipedalWalker's laser starts again
 
 
 class SteadyPicture(gym.Wrapper):
-    """Makes the picture depend on the state alone, not on the pictures drawn before.
+    """Makes the image depend on the state only, not on images drawn before.
 
-    It lies right above the engine's environment. What wrappers draw by themselves is drawn as
-    Gymnasium draws it, and counts.
+    It is the layer directly above the engine's environment. Images that wrappers draw are drawn as
+    in Gymnasium, and do affect the state.
 
     Args:
         env: the environment of the engine.
-        among_others: whether there are wrappers that may draw.
+        among_others: whether there are wrappers that may draw images.
     """
 
     def __init__(self, env: gym.Env, among_others: bool = False) -> None:
@@ -37,12 +37,12 @@ class SteadyPicture(gym.Wrapper):
 
     @property
     def spec(self) -> Any:  # type: ignore[override]
-        """The environment's: Gymnasium is not asked to make this layer."""
+        """The environment's spec, without this layer."""
         return self.env.spec
 
     @contextlib.contextmanager
     def asked_from_outside(self) -> Iterator[None]:
-        """What is drawn inside is drawn for a user, and leaves no trace."""
+        """Images drawn in this context are for the user and do not affect the state."""
         self._is_asked = True
         try:
             yield
@@ -56,7 +56,7 @@ class SteadyPicture(gym.Wrapper):
     def step(self, action: Any) -> Any:
         self._frames += 1
         particles = getattr(self.unwrapped, "particles", None)
-        if particles and not self._is_drawn:  # LunarLander's exhaust fades by being drawn
+        if particles and not self._is_drawn:  # drawing makes LunarLander's exhaust fade
             for particle in particles:
                 particle.ttl -= FADING
             self.unwrapped._clean_particles(False)  # type: ignore[attr-defined]
@@ -81,21 +81,21 @@ class SteadyPicture(gym.Wrapper):
 
 
 def steady_layer(env: gym.Env) -> SteadyPicture:
-    """Our layer in a stack."""
+    """The ``SteadyPicture`` layer of a stack."""
     return next(layer for layer in layers_of(env) if isinstance(layer, SteadyPicture))
 
 
 def foreign_layers(wrappers: Sequence[gym.Env]) -> list[gym.Env]:
-    """The layers that may know more than how many steps were made."""
+    """The layers that may have more state than a number of steps."""
     known = (*STATELESS_WRAPPERS, gym.wrappers.TimeLimit, SteadyPicture)
     return [layer for layer in wrappers if type(layer) not in known]
 
 
 @contextlib.contextmanager
 def drawn_once(env: gym.Env) -> Iterator[None]:
-    """Frames of CarRacing played inside are not drawn but the last.
+    """Draw only the last frame of a CarRacing in this context.
 
-    Gymnasium draws before it adds a frame's reward to the score that the picture shows.
+    Gymnasium draws before it adds a frame's reward to the score that the image shows.
     """
     base: Any = env.unwrapped
     score = base.reward
@@ -115,7 +115,7 @@ def drawn_once(env: gym.Env) -> Iterator[None]:
 
 
 def skip_pixels(env: gym.Env, actions: Iterator[Any]) -> Any:
-    """Drive a CarRacing without drawing; return the picture of where it ends."""
+    """Step a CarRacing without drawing; return the image of the last state."""
     with drawn_once(env):
         for action in actions:
             env.step(action)
@@ -123,7 +123,7 @@ def skip_pixels(env: gym.Env, actions: Iterator[Any]) -> Any:
 
 
 def skip_exhaust(env: gym.Env, actions: Iterator[Any]) -> Any:
-    """Fly a LunarLander without the exhaust that is gone at the end: it touches nothing."""
+    """Step a LunarLander without exhaust that has vanished at the end: it collides with nothing."""
     base: Any = env.unwrapped
     todo, mode = list(actions), base.render_mode
     for left in range(len(todo), 0, -1):
@@ -136,4 +136,4 @@ def skip_exhaust(env: gym.Env, actions: Iterator[Any]) -> Any:
 
 
 SKIPS = {"CarRacing": skip_pixels, "LunarLander": skip_exhaust}
-"""How the episodes of a class are played again quickly."""
+"""By class, a fast way to replay many actions."""

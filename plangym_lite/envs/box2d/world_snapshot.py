@@ -1,4 +1,4 @@
-"""Snapshots of a Box2D world: its memory, copied out and put back at the same addresses.
+"""Snapshots of a Box2D world: its memory, copied and restored at the same addresses.
 
 ::
 
@@ -7,9 +7,9 @@
        └ ────moved────> proxies to be looked at
     Python's side: the attributes that a step changes, and the generator
 
-Put back in the process and the world it was taken of, a snapshot is exact: warm starts, contacts
-and sleeping timers are in it. It cannot leave the process. Where memory is laid out otherwise than
-expected (:meth:`WorldSnapshots.of` looks) there are no snapshots.
+Restored into the same world in the same process, a snapshot is exact: it includes warm starts,
+contacts and sleep timers. It cannot be used in another process. If the memory is not laid out as
+expected (:meth:`WorldSnapshots.of` checks it) there are no snapshots.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
 
 __all__ = ["WorldSnapshots", "are_exact"]
 
-TRIED = 6  # steps before an snapshot is taken, and after
+TRIED = 6  # steps before and after a snapshot is tested
 
 CHUNK_BYTES = 16 * 1024
 BLOCK_SIZES = (16, 32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640)
@@ -46,7 +46,7 @@ ALLOCATOR = FLAGS + 128
 BODY_LIST = ALLOCATOR + 8
 COUNTS = ALLOCATOR + 24  # of bodies and of joints
 GRAVITY = ALLOCATOR + 32
-END = ALLOCATOR + 72  # what follows are timings
+END = ALLOCATOR + 72  # only timings follow
 NODE_BYTES = 40
 NEXT, HEIGHT = 6, 9  # words of a node
 NOTHING = -1
@@ -54,7 +54,7 @@ MOVED_BYTES = 4
 
 
 class WorldSnapshot(NamedTuple):
-    """One moment of a world."""
+    """A copy of a world's memory, with the attributes of environment and wrappers."""
 
     free_lists: bytes
     chunks: list[bytes]
@@ -66,10 +66,10 @@ class WorldSnapshot(NamedTuple):
 
 
 class WorldSnapshots:
-    """Takes snapshots of the world of one environment, and puts them back.
+    """Takes and restores snapshots of the world of one environment.
 
     Args:
-        env: one of Gymnasium's Box2D environments, reset; it keeps its world from now on.
+        env: a Box2D environment of Gymnasium after its reset; it must keep this world.
     """
 
     def __init__(self, env: gym.Env) -> None:
@@ -78,18 +78,18 @@ class WorldSnapshots:
         self._base = base
         foreign = foreign_layers(self._wrappers)
         self._layers = Snapshot(self._wrappers, [base]) if foreign else _Counters(self._wrappers)
-        self._world: Any = base.world  # its memory must not go
+        self._world: Any = base.world  # keeps the memory alive
         self._address = int(self._world.this)
         self._chunks: list[tuple[int, int]] = []  # address and block size
         self._find_chunks()
 
     @classmethod
     def of(cls, env: gym.Env) -> WorldSnapshots | None:
-        """Snapshots of an environment; ``None`` if its memory is not as expected."""
+        """Snapshots of an environment; ``None`` if its memory is not laid out as expected."""
         return cls(env) if _is_as_expected(env.unwrapped.world) else None  # type: ignore
 
     def save(self) -> WorldSnapshot:
-        """An snapshot of the present."""
+        """Take a snapshot of the present state."""
         self._find_chunks()
         tail = ctypes.string_at(self._address + FLAGS, END - FLAGS)
         address, _, capacity = NODES.unpack_from(tail, NODES_AT - FLAGS)
@@ -105,12 +105,12 @@ class WorldSnapshots:
         )
 
     def load(self, snapshot: WorldSnapshot) -> None:
-        """Put an snapshot back."""
+        """Restore a snapshot."""
         self._find_chunks()
         head, first = bytearray(snapshot.free_lists), len(snapshot.chunks)
         for (address, _), data in zip(self._chunks, snapshot.chunks, strict=False):
             ctypes.memmove(address, data, CHUNK_BYTES)
-        for address, size in self._chunks[first:]:  # come since: nothing but free blocks
+        for address, size in self._chunks[first:]:  # newer chunks become free blocks
             _free_all(address, size, head)
         ctypes.memmove(self._address + FREE_LISTS.start, bytes(head), len(head))
         self._load_fields(snapshot)
@@ -118,7 +118,7 @@ class WorldSnapshots:
         load_attributes(self._base, snapshot.attributes)
 
     def _load_fields(self, snapshot: WorldSnapshot) -> None:
-        """The world's own fields; its buffers stay where they are now, and as large."""
+        """Restore the world's fields, except addresses and sizes of its present buffers."""
         now = ctypes.string_at(self._address + FLAGS, END - FLAGS)
         fields = bytearray(snapshot.tail)
         for start in (BUFFERS.start - FLAGS, BUFFERS.start - FLAGS + 16):
@@ -142,7 +142,7 @@ class WorldSnapshots:
 
 
 class _Counters:
-    """Saves layers whose attributes are numbers."""
+    """Saves and restores layers whose attributes are numbers."""
 
     def __init__(self, layers: list[Any]) -> None:
         self._attributes = [vars(layer) for layer in layers]
@@ -157,7 +157,7 @@ class _Counters:
 
 
 def are_exact(env: gym.Env) -> bool:
-    """Whether an snapshot brings a new environment back, as far as a few steps tell."""
+    """Whether snapshots restore a new environment exactly, tested with a few steps."""
     space = copy.deepcopy(env.action_space)
     space.seed(0)
     env.reset(seed=0)
@@ -177,7 +177,7 @@ def are_exact(env: gym.Env) -> bool:
 
 
 def _with_more_nodes(nodes: bytes, fields: bytearray, capacity: int) -> bytes:
-    """A tree that has grown since: the new nodes follow the last free one, as when it grew."""
+    """Extend a saved tree to a larger capacity: new nodes follow the last free one."""
     before = len(nodes) // NODE_BYTES
     table = np.zeros((capacity, NODE_BYTES // 4), np.int32)
     table[:before] = np.frombuffer(nodes, np.int32).reshape(before, -1)
@@ -205,7 +205,7 @@ def _free_all(chunk: int, size: int, free_lists: bytearray) -> None:
 
 
 def _is_as_expected(world: Any) -> bool:
-    """Whether what can be asked of a world is found where it should be in its memory."""
+    """Whether the values that Python reports of a world are at the expected offsets in memory."""
     if not Box2D.__version__.startswith("2.3.") or ctypes.sizeof(ctypes.c_void_p) != 8:
         return False
     address = int(world.this)

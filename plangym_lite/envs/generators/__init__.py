@@ -1,1 +1,1 @@
-"""Random generators as data: numpy's, ``RandomState``, and those that all of Python shares."""
+"""Random generators as data: numpy's ``Generator`` and ``RandomState``, and the global ones."""

@@ -1,11 +1,11 @@
-"""numpy's PCG64 generator, which Gymnasium's environments draw from, as ten numbers below 2**32.
+"""numpy's PCG64 generator, which Gymnasium's environments use, as ten numbers below 2**32.
 
 ::
 
-    half a number left over? | which | state (4 words, lowest first) | increment (4 words)
+    has a spare half? | spare half | state (4 words, lowest first) | increment (4 words)
 
-numpy's own way to its state, a nested dict of long integers, takes ten microseconds.
-:class:`GeneratorMemory` reads and writes the numbers where they lie.
+numpy's own ``state``, a nested dict of long integers, takes 10 us. :class:`GeneratorMemory` reads
+and writes the numbers in place.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def generator_to_words(generator: np.random.Generator) -> list[int]:
 
 
 def words_to_generator(words: Any, generator: np.random.Generator) -> None:
-    """Put ``generator`` where ``generator_to_words`` found one."""
+    """Set ``generator`` to the state in ``words``, from ``generator_to_words``."""
     has_uint32, uinteger, *numbers = (int(word) for word in words)
     state, inc = (
         sum(word << shift for word, shift in zip(four, SHIFTS, strict=True))
@@ -50,12 +50,12 @@ def words_to_generator(words: Any, generator: np.random.Generator) -> None:
 
 
 class GeneratorMemory:
-    """Saves and restores whichever generator it is given, quickest the one that it had before.
+    """Saves and restores any generator; fastest if it is the same one as in the call before.
 
-    Where numpy keeps its numbers elsewhere than expected, ``state`` is used: slower, but right.
+    If numpy's memory is not laid out as expected, ``state`` is used, which is slower.
 
     Args:
-        place: where the words begin in the rows that are given to ``save`` and ``load``.
+        place: offset of the words in the rows given to ``save`` and ``load``.
     """
 
     def __init__(self, place: int = 0) -> None:
@@ -63,7 +63,7 @@ class GeneratorMemory:
         self._two_words = slice(place, place + 2)
         self._eight_words = slice(place + 2, place + GENERATOR_WORDS)
         self._generator: np.random.Generator | None = None
-        self._rest: np.ndarray | None = None  # what is left over, in numpy's own memory
+        self._rest: np.ndarray | None = None  # the spare half, in numpy's memory
         self._numbers: Any = None
 
     def save(self, generator: np.random.Generator, out: np.ndarray) -> None:
@@ -89,13 +89,13 @@ class GeneratorMemory:
     def _find(self, generator: np.random.Generator) -> None:
         expected = generator_to_words(generator)
         bits: Any = generator.bit_generator
-        address = bits.ctypes.state_address  # a pointer to the numbers, then what is left over
+        address = bits.ctypes.state_address  # a pointer to the numbers, then the spare half
         numbers: Any = ctypes.c_uint32 * 8
         rest: Any = ctypes.c_uint32 * 2
         pointer = ctypes.c_void_p.from_address(address).value or 0
         after = address + ctypes.sizeof(ctypes.c_void_p)
         self._generator, self._rest = generator, None
-        if 0 < pointer - address < bits.__sizeof__():  # both lie in numpy's object
+        if 0 < pointer - address < bits.__sizeof__():  # both are inside numpy's object
             left = np.frombuffer(rest.from_address(after), np.uint32)
             found = np.frombuffer(numbers.from_address(pointer), np.uint32)
             if [*left.tolist(), *found.tolist()] == expected:

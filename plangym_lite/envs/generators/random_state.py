@@ -1,8 +1,8 @@
-"""A ``numpy.random.RandomState`` saved and restored in a microsecond.
+"""A ``numpy.random.RandomState`` saved and restored in 1 us.
 
-numpy's own ``get_state`` and ``set_state`` take forty. The words of the generator are read and
-written where they lie; only the spare normal number, which lies elsewhere, goes numpy's way, and
-only where it differs.
+numpy's ``get_state`` and ``set_state`` take 40 us. Here the words of the generator are read and
+written in place. Only the spare normal number, which is stored elsewhere, uses numpy's methods, and
+only if it differs.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ KEYS = 624
 class RandomMemory:
     """Saves and restores one ``RandomState``.
 
-    What draws between ``save`` and ``save`` is noticed by the generator's words; one that might
-    have used the spare normal number and nothing else has to say so, with ``drawn``.
+    Draws between two calls of ``save`` are noticed by the generator's words. Code that may have
+    used only the spare normal number must call ``drawn``.
     """
 
     NBYTES = 4 * (KEYS + 2) + 16
@@ -37,14 +37,14 @@ class RandomMemory:
         words: Any = (ctypes.c_uint32 * (KEYS + 1)).from_address(address)
         self._words = np.frombuffer(words, np.uint32)
         self._seen = np.zeros(KEYS + 1, np.uint32)
-        self._spare = np.zeros(2)  # is there one? which?
+        self._spare = np.zeros(2)  # whether there is one; its value
         self._known = False
         state: Any = random.get_state()
         if not np.array_equal(self._words[:KEYS], state[1]) or self._words[KEYS] != state[2]:
             raise NotCloneableError("this numpy keeps its MT19937 where it was not expected")
 
     def drawn(self) -> None:
-        """Numbers may have been drawn."""
+        """Note that numbers may have been drawn."""
         self._known = False
 
     def save(self, out: np.ndarray) -> None:

@@ -1,7 +1,7 @@
-"""Environments that draw from the generators that all of Python shares.
+"""Environments that draw from the global generators of ``random`` and ``numpy.random``.
 
-Such an environment gets generators of its own, and as soon as it has run the shared ones are put
-back: the caller's never move, and the environment's are part of its state.
+Such an environment gets its own copy of them, which is part of its state. While it runs the copy is
+swapped in, and afterwards the caller's generators are restored unchanged.
 """
 
 from __future__ import annotations
@@ -45,20 +45,26 @@ ITS_OWN_GENERATORS = frozenset(
         "mtrand",
     ]
 )
-"""What may be taken from ``numpy.random`` and ``random`` without drawing from what is shared."""
+"""Names in ``numpy.random`` and ``random`` that do not draw from the global generators."""
 
 
 class GlobalNumbers:
-    """The generators that all of Python shares, numpy's and Python's, as they were at some time.
+    """A copy of the global generators of numpy and Python.
 
-    While entered they go on from there; afterwards they are where the caller left them. Entered
-    again, they go on from where they were.
+    Inside the context the global generators continue from the copy; at exit the copy is updated and
+    the caller's generators are restored.
+
+    Args:
+        seed: the seed of the copy; ``None``: the present state of the global generators.
     """
 
-    def __init__(self) -> None:
-        self._saved = np.zeros(RandomMemory.NBYTES, np.uint8)
-        self._python = random.getstate()
-        _memory_of(_bits()).save(self._saved)
+    def __init__(self, seed: int | None = None) -> None:
+        with contextlib.nullcontext() if seed is None else shared_seeded(seed):
+            self._saved = np.zeros(RandomMemory.NBYTES, np.uint8)
+            self._python = random.getstate()
+            memory = _memory_of(_bits())
+            memory.drawn()
+            memory.save(self._saved)
 
     def __enter__(self) -> None:
         self._swap()
@@ -75,11 +81,11 @@ class GlobalNumbers:
         self._saved, self._python = outside, python
 
     def getstate(self) -> tuple[bytes, Any]:
-        """Where they are, as a value."""
+        """The state of the copy, as a value."""
         return self._saved.tobytes(), self._python
 
     def setstate(self, state: tuple[bytes, Any]) -> None:
-        """Go on from a value of ``getstate``."""
+        """Continue from a value of ``getstate``."""
         self._saved = np.frombuffer(state[0], np.uint8)
         self._python = state[1]
 
@@ -96,7 +102,7 @@ def _memory_of(bits: Any) -> RandomMemory:
 
 
 class OwnGlobals(gym.Wrapper):
-    """Runs an environment on generators of its own, which begin where the shared ones are."""
+    """Runs an environment with its own copy of the global generators."""
 
     def __init__(self, env: gym.Env) -> None:
         super().__init__(env)
@@ -117,7 +123,7 @@ class OwnGlobals(gym.Wrapper):
 
 @contextlib.contextmanager
 def shared_kept() -> Iterator[None]:
-    """Afterwards the shared generators are as before."""
+    """Restore the global generators at exit."""
     numpy_numbers, python_numbers = np.random.get_state(), random.getstate()
     try:
         yield
@@ -128,7 +134,7 @@ def shared_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def shared_seeded(seed: int) -> Iterator[None]:
-    """The shared generators begin at ``seed``; afterwards they are as before."""
+    """Seed the global generators with ``seed``; restore them at exit."""
     with shared_kept():
         np.random.seed(seed)
         random.seed(seed)
@@ -136,13 +142,13 @@ def shared_seeded(seed: int) -> Iterator[None]:
 
 
 def global_numbers() -> Any:
-    """Where the shared generators are."""
+    """The state of the global generators."""
     kind, key, *rest = np.random.get_state()
     return kind, np.asarray(key).tobytes(), *rest, random.getstate()
 
 
 def draws_globally(layers: Iterable[Any]) -> bool:
-    """Whether the code of layers, as far as it can be read, asks the shared generators."""
+    """Whether the code of layers, as far as it can be read, uses the global generators."""
     kinds = {base for layer in layers for base in type(layer).__mro__}
     own = [kind for kind in kinds if not kind.__module__.startswith(("gymnasium.", "builtins"))]
     return any(
@@ -172,11 +178,11 @@ def _asks(function: types.FunctionType) -> bool:
 
 
 def _is_shared(value: Any, code: types.CodeType) -> bool:
-    """Whether it is a module with the shared generators, or leads to one."""
+    """Whether it is a module with the global generators, or refers to one."""
     return value is random or value is np.random or (value is np and "random" in code.co_names)
 
 
 def _draws(value: Any) -> bool:
-    """Whether it is a function of the shared generators: ``from random import choice``."""
+    """Whether it is a method of a global generator, as from ``from random import choice``."""
     owner = getattr(value, "__self__", None)
     return owner is not None and (owner is random._inst or owner is np.random.mtrand._rand)

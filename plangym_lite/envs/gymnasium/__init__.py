@@ -1,4 +1,4 @@
-"""Any Gymnasium environment: states are snapshots of its Python objects, or played again."""
+"""Any Gymnasium environment, saved by a snapshot of its Python objects or by replay."""
 
 from plangym_lite.envs.gymnasium.env import PlangymEnv
 

@@ -1,4 +1,4 @@
-"""PlangymEnv: any Gymnasium environment, saved by the generic snapshot.
+"""PlangymEnv: any Gymnasium environment, saved by the generic snapshot or by replay.
 
 The adapters of particular engines inherit from it and replace how the state is saved.
 """
@@ -14,9 +14,6 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
-from plangym_lite.answers import run_frames, split_reset
-from plangym_lite.core import PlanEnv
-from plangym_lite.engine import RUNNING
 from plangym_lite.envs.generators.shared import OwnGlobals, shared_kept
 from plangym_lite.envs.gymnasium.fingerprint import digest_of, versions_of
 from plangym_lite.envs.gymnasium.providers import spec_of
@@ -38,55 +35,56 @@ from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
 from plangym_lite.envs.verify.verification import Verdict
 from plangym_lite.envs.verify.verify import refuse_the_same, verdict_on
 from plangym_lite.errors import InvalidStateError, NotCloneableError, StateOutgrownError
-from plangym_lite.nested import copy_element
+from plangym_lite.nested import copy_element, run_frames, split_reset
 from plangym_lite.recipe.informed import take_findings
 from plangym_lite.recipe.recipe import freeze, original_of
+from plangym_lite.simulator import RUNNING, SimulatorEnv
 
 __all__ = ["PlangymEnv", "to_grayscale"]
 
 STATELESS_WRAPPERS = (gym.wrappers.PassiveEnvChecker, gym.wrappers.OrderEnforcing)
 
 
-class PlangymEnv(PlanEnv):
+class PlangymEnv(SimulatorEnv):
     """Any Gymnasium environment as a :class:`~plangym_lite.core.PlanEnv`.
 
     Args:
         name: a Gymnasium id or ``EnvSpec``, an environment class, or a callable that returns an
             environment.
         frameskip: environment steps for each unit of ``dt``.
-        autoreset: see :class:`~plangym_lite.core.PlanEnv`.
+        autoreset: see :class:`~plangym_lite.simulator.SimulatorEnv`.
         wrappers: applied in order; each a callable ``wrapper(env)`` or a pair of such a callable
             and its arguments (a dict of keywords, a tuple or list of positions, or one value).
         delay_setup: build at first use.
         remove_time_limit: leave out the ``TimeLimit`` of the id.
-        render_mode: passed to the environment where it knows the mode.
+        render_mode: passed to the environment if it supports the mode.
         obs_type: ``"coords"`` (the environment's own), ``"rgb"`` or ``"grayscale"`` images.
         return_image: put the image after each step in ``info["rgb"]``.
         clone_seeds: whether the random generators are part of the state. ``False`` leaves them
             running, so that a stochastic environment can be sampled from one state.
-        state_capacity: bytes kept for a state; the default is twice what was seen when it was made.
-        array_state: ``False``: states are ``bytes`` of whatever length they need.
+        state_capacity: bytes of a state; the default is twice the size found when it was made.
+        array_state: ``False``: states are ``bytes`` of varying length.
         state_method: ``"snapshot"`` or ``"replay"``; ``None``: the first that is exact.
-        certify: make sure that states are exact when the environment is made. Where the snapshot
-            is not, states become seeds and actions, which are played again (``replay.py``), and
-            where that is not exact either, making it raises ``NotCloneableError``.
+        certify: verify that states are exact when the environment is made. If snapshots are not,
+            states become seeds and actions, which are replayed (``replay.py``). If replay is not
+            exact either, ``NotCloneableError`` is raised.
         engine_kwargs: passed to ``gymnasium.make``, the class or the callable.
     """
 
     STATES_NAME: ClassVar[str] = "PlangymEnv"
-    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
-    _is_plain: bool = False  # the engine's own array is the whole state: no wrappers to save
-    _spec_made: EnvSpec | None = None  # of an id, as it was registered when it was first made
-    _replayed: ReplayedEnv | None = None  # states are reached by playing
-    _owns_globals: bool = False  # it draws from generators that all of Python shares
-    _saved_by_engine: tuple[str, ...] = ()  # attributes of the base that the adapter sees to
-    _changes_stack: bool = False  # something of ours is put into what Gymnasium builds
-    _plays_only: bool = False  # a snapshot of its engine is out of the question
+    LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
+    _is_plain: bool = False  # the engine's array is the whole state: no wrappers to save
+    _spec_made: EnvSpec | None = None  # the spec of an id when it was first made
+    _replayed: ReplayedEnv | None = None  # set if states are restored by replay
+    _owns_globals: bool = False  # it draws from the global generators
+    _saved_by_engine: tuple[str, ...] = ()  # attributes of the base that the adapter saves
+    _changes_stack: bool = False  # the adapter adds a layer to what Gymnasium builds
+    _plays_only: bool = False  # snapshots of its engine are not possible, only replay
     _snapshot: Any = None
-    _obs: Any = None  # what the last step or reset gave
+    _obs: Any = None  # of the last step or reset
     _is_discovered: bool = True  # whether the snapshot has seen an episode begin
-    _image_shape: tuple[int, ...] | None = None  # where pictures are the observations
-    verdict: Verdict | None = None  # what an examination has found
+    _image_shape: tuple[int, ...] | None = None  # if images are the observations
+    verdict: Verdict | None = None  # the result of verification
     STATE_METHODS: ClassVar[tuple[str, ...]] = ("snapshot", "replay")
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("coords", "rgb", "grayscale")
     DEFAULT_OBS_TYPE: ClassVar[str] = "coords"
@@ -154,7 +152,7 @@ class PlangymEnv(PlanEnv):
         self.OBS_IS_ARRAY = isinstance(self.observation_space, spaces.Box)
 
     def _adopt(self, env: gym.Env) -> None:
-        """Take an environment that was just built for the one to be stepped."""
+        """Use a newly built environment from now on."""
         self._gym_env = env
         self._layers: list[Any] = layers_of(env)
         self._base: Any = self._layers[-1]
@@ -164,33 +162,33 @@ class PlangymEnv(PlanEnv):
         self.adopt_layers()
 
     def _can_wait(self) -> bool:
-        """Whether the first episode may begin when it is asked for: nothing counts twice."""
+        """Whether the first episode may begin later, when it is needed."""
         pictures = self.obs_type != "coords" and self.DEFAULT_OBS_TYPE == "coords"
         return self._image_shape is not None or not pictures
 
     def make_stack(self) -> gym.Env:
-        """A new environment inside the user's wrappers."""
+        """A new environment with the user's wrappers."""
         if not self._owns_globals:
             return self.wrap(self.make_gym_env())
         with shared_kept():
             return OwnGlobals(self.wrap(self.make_gym_env()))
 
     def wrap(self, env: gym.Env) -> gym.Env:
-        """Put the user's wrappers around an environment."""
+        """Apply the user's wrappers to an environment."""
         for wrapper in self._wrappers:
             env = apply_wrapper(env, wrapper)
         return env
 
     def make_plain(self) -> gym.Env:
-        """The plain Gymnasium environment that this one must agree with, of none of our classes."""
+        """The plain Gymnasium environment to compare with, without any class of ours."""
         return self.wrap(self.make_gym_env())
 
     def prepare_states(self) -> None:
-        """Learn how states are saved, where they are not the engine's own array."""
+        """Find out how states are saved, unless they are the engine's own array."""
         self.take_verdict(self._findings or verdict_on(self))
 
     def take_verdict(self, verdict: Verdict) -> None:
-        """Save states as an examination has found that they can be saved."""
+        """Save states in the way that verification found to be exact."""
         if verdict.refusal:
             raise NotCloneableError(verdict.refusal)
         if verdict.shared_numbers and not self._owns_globals:
@@ -213,7 +211,7 @@ class PlangymEnv(PlanEnv):
         return Verdict() if self._is_plain else self.verdict
 
     def use_replay(self, **kwargs: Any) -> None:
-        """From now on a state is a seed and actions; ``kwargs``: see :class:`ReplayedEnv`."""
+        """Save states as seed and actions from now on; ``kwargs``: see :class:`ReplayedEnv`."""
         if not self.clone_seeds:
             raise ValueError("clone_seeds=False: states of seed and actions hold the generators")
         if self.state_choice == "snapshot":
@@ -236,18 +234,18 @@ class PlangymEnv(PlanEnv):
 
     @property
     def _saves_itself(self) -> bool:
-        """Whether the adapter has a way of its own to save what is not plain."""
+        """Whether the adapter can save environments that are not plain."""
         return type(self).save_bytes is not PlangymEnv.save_bytes
 
     @property
     def state_method(self) -> str:
-        self._ensure_setup()
+        self.setup()
         if self._replayed is not None:
             return "replay"
         return "engine" if self._is_plain or self._saves_itself else "snapshot"
 
     def make_gym_env(self) -> gym.Env:
-        """The environment before the user's wrappers."""
+        """The environment without the user's wrappers."""
         kwargs = dict(self._engine_kwargs)
         if not isinstance(self._make, (str, EnvSpec)):
             if self.render_mode is not None and takes(self._make, "render_mode"):
@@ -255,7 +253,7 @@ class PlangymEnv(PlanEnv):
             built = take_over(original_of(self._make), kwargs)
             return self._make(**kwargs) if built is None else built
         made_by: Any = self._spec_made or self._make
-        if isinstance(made_by, str):  # in a worker nobody has imported what provides the id
+        if isinstance(made_by, str):  # a worker has not imported the provider of the id
             self._spec_made = spec_of(made_by)
         if self.render_mode is not None and knows_render_mode(
             self._spec_made or made_by, self.render_mode
@@ -266,14 +264,14 @@ class PlangymEnv(PlanEnv):
         return make_by_gymnasium(made_by, kwargs, "render_mode" in self._engine_kwargs)
 
     def adopt_layers(self) -> None:
-        """Learn what the adapter needs of the layers, and whether the state is plain."""
+        """Find what the adapter needs in the layers, and whether the state is plain."""
 
     def snapshot_layers(self) -> list[gym.Env]:
         """The layers whose attributes are saved by the generic snapshot."""
         return self._layers
 
     def surrounded_only_by(self, *known: type) -> bool:
-        """Whether all layers around the base are stateless ones or of a ``known`` type."""
+        """Whether all layers around the base are stateless or of a ``known`` type."""
         known = (*STATELESS_WRAPPERS, *known)
         return self.state_choice is None and all(
             type(layer) in known for layer in self._layers[:-1]
@@ -304,7 +302,7 @@ class PlangymEnv(PlanEnv):
         image = self._gym_env.render() if self.render_mode == "rgb_array" else None
         if not isinstance(image, np.ndarray):
             raise NotImplementedError(f"{self!r} draws no image (render_mode={self.render_mode!r})")
-        return image.copy()  # some draw into an array that they keep
+        return image.copy()  # some environments reuse the array
 
     def render(self) -> Any:
         self._restore_current()
@@ -354,12 +352,12 @@ class PlangymEnv(PlanEnv):
             self._film(self._findings is None and self._replayed is None)
 
     def _film(self, on: bool) -> None:
-        """Have wrappers that film do so, or look away: from what the user did not ask for."""
+        """Let wrappers that film record, or not, if the user did not ask for the frames."""
         for layer in self._films:
             (unmute if on else mute)(layer)
 
     def outgrow(self, quiet: bool = False) -> None:
-        """From now on states are ``bytes`` of whatever length they need; arrays stay valid."""
+        """Save states as ``bytes`` of varying length from now on; array states stay valid."""
         if not quiet and self.STATE_IS_ARRAY:
             warnings.warn(f"states of {self!r} outgrew their arrays: opaque now", stacklevel=2)
         self.verdict = self.verdict and self.verdict._replace(capacity=None)  # for new workers
@@ -378,7 +376,7 @@ class PlangymEnv(PlanEnv):
         return not self._is_plain
 
     def save_bytes(self) -> Any:
-        """The whole state as bytes; a :class:`Trail` where states are played."""
+        """The whole state as bytes, or as a :class:`Trail` for replay."""
         if self._replayed is not None:
             return self._replayed.save(self._ended)
         try:
@@ -390,11 +388,11 @@ class PlangymEnv(PlanEnv):
             ) from error
 
     def load_bytes(self, data: Any) -> None:
-        """Restore what ``save_bytes`` gave."""
+        """Restore what ``save_bytes`` returned."""
         if self._replayed is not None:
             self._ended = self._replayed.load(data)
             return
         try:
             self._ended, self._obs = self._snapshot.load(data, self.clone_seeds)
-        except Exception as error:  # bytes that are no state can raise anything
+        except Exception as error:  # bytes that are not a state can raise anything
             raise InvalidStateError(f"not a state of {self!r}: {error}") from error

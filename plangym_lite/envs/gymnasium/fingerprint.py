@@ -1,4 +1,4 @@
-"""What the states of an environment depend on, in one line that is the same in every process."""
+"""What the states of an environment depend on, as one line, equal in every process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 __all__ = ["digest_of", "versions_of"]
 
 ENGINES = ("ale_py", "mujoco", "Box2D")
-"""Simulators that Gymnasium's environments run; their versions count too."""
+"""Simulators that Gymnasium's environments use; their versions are included."""
 
 
 def versions_of(base: Any) -> list[str]:
-    """``package=version`` of an environment's class and of the simulator behind it."""
+    """``package=version`` of an environment's class and of its simulator."""
     found: dict[str, str] = {}
     for kind in type(base).__mro__:
         module = sys.modules.get(kind.__module__)
@@ -28,12 +28,12 @@ def versions_of(base: Any) -> list[str]:
 
 
 def digest_of(options: Any) -> str:
-    """Eight characters that differ where options do."""
+    """Eight characters, a digest of the options."""
     return hashlib.sha256(_spelled(options).encode()).hexdigest()[:8]
 
 
 def _spelled(value: Any) -> str:
-    """A value as text without addresses of objects."""
+    """A value as text, without addresses of objects."""
     if isinstance(value, dict):
         pairs = sorted((str(key), _spelled(part)) for key, part in value.items())
         return f"{{{', '.join(f'{key}: {part}' for key, part in pairs)}}}"
@@ -46,5 +46,5 @@ def _spelled(value: Any) -> str:
     name = getattr(value, "__qualname__", None) or type(value).__qualname__
     module = getattr(value, "__module__", None) or ""
     if module.partition(".")[0] == "plangym_lite":
-        module = "plangym_lite"  # wherever ours are moved to
+        module = "plangym_lite"  # so that ours may be moved
     return f"{module}.{name}"

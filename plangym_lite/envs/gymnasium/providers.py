@@ -1,4 +1,4 @@
-"""Packages that add ids to Gymnasium when they are imported, in this process or in a worker."""
+"""Packages that register ids in Gymnasium when they are imported."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import gymnasium as gym
 __all__ = ["PROVIDERS", "register_ids_of", "spec_of"]
 
 PROVIDERS = ("ale_py", "minigrid", "shimmy")
-"""In the order in which they are asked."""
+"""In the order in which they are imported."""
 
 
 def register_ids_of(provider: str) -> None:
-    """Import a package for the ids it adds; warn where it is there but cannot be imported."""
+    """Import a package for its ids; warn if it is installed but cannot be imported."""
     if importlib.util.find_spec(provider) is None:
         return
     try:
         gym.register_envs(importlib.import_module(provider))
-    except ImportError as error:  # shimmy imports what gymnasium[mujoco] would have installed
+    except ImportError as error:  # shimmy imports packages of gymnasium[mujoco]
         warnings.warn(
             f"{provider} is installed but cannot be imported ({error}): its ids are left out",
             RuntimeWarning,
@@ -30,9 +30,9 @@ def register_ids_of(provider: str) -> None:
 
 
 def spec_of(name: str) -> Any:
-    """Gymnasium's spec of an id, importing the packages that may provide it; or ``None``.
+    """Gymnasium's spec of an id, or ``None``; imports the packages that may provide it.
 
-    ``"module:Id-v0"`` imports its module, and no other.
+    ``"module:Id-v0"`` imports only that module.
 
     Raises:
         ModuleNotFoundError: there is no such module.

@@ -1,11 +1,11 @@
-"""Replay: a state is how an episode began and every frame since, and is reached by playing it.
+"""Replay: a state is the seed of an episode and all actions since, and is restored by replaying.
 
-This is exact wherever the seed and the actions decide what happens, whatever the simulator hides
-from Python. Each episode is played in an environment of its own, because simulators may carry
-traces of one episode into the next. A few environments are kept where they are: from a state
-that one of them has reached, or is on the way to, only the missing frames are played. Where an
-environment can be put back to earlier moments of its episode, checkpoints of the latest states
-are kept as well, and a row from one of them plays nothing but its own frames.
+This is exact if the seed and the actions determine the episode, even if the simulator hides its
+state from Python. Each episode is played in a new environment, because a simulator may carry data
+from one episode into the next. Some environments are kept alive: if one of them is at the state to
+be restored, or at an earlier state of the same episode, only the missing actions are replayed. If
+an environment supports checkpoints, those of the latest states are kept too, and a row that starts
+from one of them replays nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Root(NamedTuple):
 
     seed: int
     options: bytes | None  # pickled
-    wrappers: bytes | None  # what the wrappers around the engine had gathered before
+    wrappers: bytes | None  # the state of the wrappers before the reset
 
     def __reduce__(self) -> tuple[Any, ...]:
         return stable_reduce("Root", *self)
@@ -44,7 +44,7 @@ register("Root", Root)
 
 
 class Checkpointer(Protocol):
-    """Takes checkpoints of one environment: ``load`` puts it back to where ``save`` was called."""
+    """Takes checkpoints of one environment: ``load`` restores what ``save`` returned."""
 
     def save(self) -> Any: ...
 
@@ -52,44 +52,44 @@ class Checkpointer(Protocol):
 
 
 class LiveEnv:
-    """One environment, standing where ``frames`` led it."""
+    """An environment in the state after ``frames``, the actions of its episode so far."""
 
     def __init__(self, env: gym.Env, root: Root) -> None:
         self.env, self.root = env, root
         self.frames = b""
         self.obs: Any = None
-        self.gathered: Any = None  # saves what the wrappers gather, where they do
-        self.checkpointer: Any = None  # takes checkpoints, if there can be any
+        self.gathered: Any = None  # a Snapshot of the wrappers, if they keep state
+        self.checkpointer: Any = None  # a Checkpointer, if the environment supports them
         self.checkpoints: dict[bytes, tuple[Any, Any]] = {}  # by frames: checkpoint and observation
 
     def keep_checkpoint(self) -> bool:
-        """Take an checkpoint of here, unless there is one; return whether one was taken."""
+        """Take a checkpoint of this state unless there is one; return whether one was taken."""
         if self.checkpointer is None or self.frames in self.checkpoints:
             return False
         self.checkpoints[self.frames] = self.checkpointer.save(), self.obs
         return True
 
     def nearest(self, frames: bytes) -> bytes | None:
-        """The place furthest on the way to ``frames`` from which it can go there."""
+        """The longest prefix of ``frames`` that it is at or has a checkpoint of, or ``None``."""
         if frames == self.frames or frames in self.checkpoints:
             return frames
         places = [place for place in (self.frames, *self.checkpoints) if frames.startswith(place)]
         return max(places, key=len, default=None)
 
     def go_back(self, frames: bytes) -> None:
-        """Go to a place that ``nearest`` has named."""
+        """Go to the state that ``nearest`` returned."""
         if frames != self.frames:
             checkpoint, self.obs = self.checkpoints[frames]
             self.checkpointer.load(checkpoint)
             self.frames = frames
 
 
-FLOATS = frozenset("efd")  # half, single and double, as numpy writes them
-MOST_WORLDS = 16  # environments kept beside checkpoints
+FLOATS = frozenset("efd")  # half, single and double, as numpy's type characters
+MOST_WORLDS = 16  # environments kept alive if there are checkpoints
 
 
 class Trail(NamedTuple):
-    """A state: picklable, comparable, as long as its episode."""
+    """A state: picklable and comparable; its size grows with the episode."""
 
     root: Root
     frames: bytes  # the actions, one after another
@@ -103,18 +103,18 @@ register("Trail", Trail)
 
 
 class ReplayedEnv(gym.Env):
-    """Looks like the environment that ``build`` returns, and can be put into any ``Trail``.
+    """Acts like the environment that ``build`` returns, and can be put into any ``Trail``.
 
     Args:
         build: makes a new environment, wrappers included.
-        first: one that was just built and never used.
-        keep_wrappers: whether wrappers carry something over from one episode to the next.
-        keep_from_start: whether they bring something into the first episode, too.
-        n_live: how many states are kept, as environments or as checkpoints. Environments must not
-            share anything if it is over 1.
-        skip: plays many frames without drawing what nobody sees: ``skip(env, actions)`` returns
-            the last observation.
-        checkpoints: gives the :class:`Checkpointer` of an environment that was just reset, if any.
+        first: a newly built environment, used for the first episode.
+        keep_wrappers: whether wrappers carry state from one episode into the next.
+        keep_from_start: whether they carry state into the first episode, too.
+        n_live: how many states are kept, as environments or as checkpoints. If it is over 1,
+            environments must not share any state.
+        skip: ``skip(env, actions)`` runs many actions without drawing intermediate frames and
+            returns the last observation.
+        checkpoints: returns the :class:`Checkpointer` of a newly reset environment, or ``None``.
     """
 
     def __init__(
@@ -130,10 +130,10 @@ class ReplayedEnv(gym.Env):
     ) -> None:
         self._build, self._n_live = build, n_live
         self._keep_wrappers, self._keep_from_start = keep_wrappers, keep_from_start
-        self.cannot_keep = False  # whether what wrappers gather was lost between episodes
+        self.cannot_keep = False  # whether the state of wrappers was lost between episodes
         self._skip, self._checkpointer_of = skip or _play, checkpoints
-        self._taken: OrderedDict[tuple[int, bytes], LiveEnv] = OrderedDict()  # last used comes last
-        self._live: list[LiveEnv] = []  # the one used last comes last
+        self._taken: OrderedDict[tuple[int, bytes], LiveEnv] = OrderedDict()  # by last use
+        self._live: list[LiveEnv] = []  # least recently used first
         self._next: gym.Env | None = first or build()  # for the next episode
         self._gathered: Any = self._snapshot_of_wrappers(self._next)  # of that one
         self.action_space = self._next.action_space
@@ -147,7 +147,7 @@ class ReplayedEnv(gym.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode in a new environment; unseeded ones follow from the one before."""
+        """Begin an episode in a new environment. Without a seed, one derives from the last seed."""
         if seed is None:
             before = None if self._root is None else [self._root.seed, 1]
             seed = int(np.random.SeedSequence(before).generate_state(1)[0])
@@ -164,7 +164,7 @@ class ReplayedEnv(gym.Env):
         try:
             answer = live.env.step(same)
         except BaseException:
-            self._forget(live)  # who knows where it stands
+            self._forget(live)  # its state is unknown
             raise
         live.obs = answer[0]
         live.frames = self._frames = live.frames + frame
@@ -187,12 +187,12 @@ class ReplayedEnv(gym.Env):
         return self._ready().obs
 
     def look(self, obs: Any) -> None:
-        """Take ``obs`` for the observation of the current state."""
+        """Set the observation of the current state."""
         self._ready().obs = obs
 
     @property
     def live_env(self) -> gym.Env:
-        """The environment that stands in the current state."""
+        """The environment in the current state."""
         return self._ready().env
 
     def save(self, ended: int) -> Trail:
@@ -204,13 +204,13 @@ class ReplayedEnv(gym.Env):
         return Trail(self._root, self._frames, ended)
 
     def load(self, trail: Any) -> int:
-        """Make ``trail`` the current state, to be reached when needed; return its ``ended``."""
+        """Make ``trail`` the current state, replayed when needed; return its ``ended``."""
         if not isinstance(trail, Trail):
             raise InvalidStateError(f"not a state: expected a Trail, got {type(trail).__name__}")
         self._root, self._frames, self._current = trail.root, trail.frames, None
         return trail.ended
 
-    # ---- standing in the current state --------------------------------------------------------
+    # ---- reaching the current state -----------------------------------------------------------
 
     def _ready(self) -> LiveEnv:
         if self._current is None:
@@ -225,7 +225,7 @@ class ReplayedEnv(gym.Env):
         return self._current
 
     def _nearest(self) -> LiveEnv | None:
-        """The live environment that can be furthest on the way to the current state; it is."""
+        """Take the live environment with the fewest missing actions back to that state."""
         best: LiveEnv | None = None
         place = b""
         for live in self._live:
@@ -241,10 +241,10 @@ class ReplayedEnv(gym.Env):
         return best
 
     def _keep_checkpoint(self, live: LiveEnv) -> None:
-        """Whoever asks for a state may ask for it again; the oldest checkpoints go."""
+        """Keep a checkpoint, which is likely to be used again; drop the least recently used."""
         if (
             live.keep_checkpoint() and live.frames
-        ):  # that of the beginning stays with the environment
+        ):  # the first checkpoint is kept as long as the environment
             self._taken[id(live), live.frames] = live
             while len(self._taken) > self._n_live:
                 (_, frames), old = self._taken.popitem(last=False)
@@ -261,9 +261,9 @@ class ReplayedEnv(gym.Env):
         live.frames += frames
 
     def _begin(self, root: Root) -> dict[str, Any]:
-        """Begin the episode in a new environment, the last of the live ones."""
+        """Begin the episode in a new environment, added at the end of the live ones."""
         most = self._n_live if self._checkpointer_of is None else min(self._n_live, MOST_WORLDS)
-        while len(self._live) >= most:  # before another is built: to close may end what they share
+        while len(self._live) >= most:  # before building another: closing may end what they share
             self._forget(self._live[0])
         env, self._next = self._next, None
         gathered, self._gathered = self._gathered, None
@@ -291,7 +291,7 @@ class ReplayedEnv(gym.Env):
         live.env.close()
 
     def _wrapper_state(self) -> bytes | None:
-        """What the wrappers bring into the episode that comes next."""
+        """The state that the wrappers carry into the next episode."""
         if not self._keep_wrappers or self.cannot_keep:
             return None
         gathered = None if self._root is None else self._ready().gathered
@@ -299,7 +299,7 @@ class ReplayedEnv(gym.Env):
             gathered = self._gathered
         try:
             return None if gathered is None else gathered.save()
-        except NotUnderstoodError:  # they lead to what only the engine knows
+        except NotUnderstoodError:  # they refer to objects of the engine
             self.cannot_keep = True
             return None
 
@@ -322,9 +322,9 @@ def _is_short(space: Any) -> bool:
 
 
 def _to_bytes(space: Any, action: Any) -> bytes:
-    """An action as bytes; those of several actions in a row can be told apart.
+    """An action as bytes that can be concatenated and split again.
 
-    Elements of a ``Box`` keep the dtype that they were given in: a byte says which it is.
+    Elements of a ``Box`` keep their dtype: the first byte says which.
     """
     if _is_short(space):
         return bytes((int(action) - int(space.start),))

@@ -1,4 +1,4 @@
-"""What stands around the building of a Gymnasium environment: wrappers, render modes."""
+"""Helpers for building a Gymnasium environment: wrappers, options, render modes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def checked_wrappers(wrappers: Any) -> tuple[Any, ...]:
     """The wrappers as a tuple.
 
     Raises:
-        TypeError: they are no list of callables and pairs of one and its arguments.
+        TypeError: not a sequence of callables and pairs of a callable and its arguments.
     """
     if callable(wrappers) or isinstance(wrappers, (str, dict)):
         raise TypeError(f"wrappers must be a list, got {wrappers!r}: write wrappers=[{wrappers!r}]")
@@ -53,7 +53,7 @@ def checked_wrappers(wrappers: Any) -> tuple[Any, ...]:
 def check_options(
     adapter: Any, state_method: str | None, obs_type: str, render_mode: str | None, images: bool
 ) -> None:
-    """Raise ``ValueError`` for options that are not there, or exclude each other."""
+    """Raise ``ValueError`` for options that do not exist or exclude each other."""
     methods = adapter.STATE_METHODS
     if state_method not in (None, *methods):
         raise ValueError(f"state_method must be None or one of {methods}, got {state_method!r}")
@@ -66,7 +66,7 @@ def check_options(
 
 
 def make_by_gymnasium(name: Any, kwargs: dict[str, Any], is_asked_for: bool) -> gym.Env:
-    """``gymnasium.make``; without a render mode that nobody asked for, where there is none."""
+    """``gymnasium.make``; a render mode that the user did not ask for is dropped if unsupported."""
     try:
         return gym.make(name, disable_env_checker=True, **kwargs)
     except TypeError as error:
@@ -77,14 +77,14 @@ def make_by_gymnasium(name: Any, kwargs: dict[str, Any], is_asked_for: bool) -> 
 
 
 def hand_over(maker: Any, kwargs: dict[str, Any], env: Any) -> None:
-    """Keep what a callable built, for whoever asks it for the same next."""
+    """Keep an environment that a callable built, for the next ``take_over``."""
     _handed.over = maker, kwargs, env
 
 
 def take_over(maker: Any, kwargs: dict[str, Any] | None) -> Any:
-    """What was handed over, if it is of that callable and was made alike; ``None``: nothing.
+    """The environment that was handed over, if made by that callable with these arguments.
 
-    What nobody can use is closed: with ``kwargs=None``, whatever it is.
+    Otherwise ``None``, and the environment is closed; with ``kwargs=None`` it is closed always.
     """
     handed, _handed.over = getattr(_handed, "over", None), None
     if handed is None:
@@ -96,7 +96,7 @@ def take_over(maker: Any, kwargs: dict[str, Any] | None) -> Any:
 
 
 def apply_wrapper(env: gym.Env, wrapper: Any) -> gym.Env:
-    """Put a wrapper, or a pair of one and its arguments, around an environment."""
+    """Wrap an environment in a wrapper, or in a pair of a wrapper and its arguments."""
     if not isinstance(wrapper, tuple):
         return wrapper(env)
     function, arguments = wrapper
@@ -108,7 +108,7 @@ def apply_wrapper(env: gym.Env, wrapper: Any) -> gym.Env:
 
 
 def takes(function: Callable[..., Any], name: str, or_any: bool = False) -> bool:
-    """Whether a function has a parameter of that name, ``or_any`` by ``**``."""
+    """Whether a function has a parameter of that name or, if ``or_any``, takes ``**kwargs``."""
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
@@ -118,7 +118,7 @@ def takes(function: Callable[..., Any], name: str, or_any: bool = False) -> bool
 
 
 def knows_render_mode(spec: Any, mode: str | None) -> bool:
-    """Whether what an ``EnvSpec`` makes, as far as it tells, can be made with a render mode."""
+    """Whether the environment of an ``EnvSpec`` supports a render mode, as far as it says."""
     creator: Any = getattr(spec, "entry_point", None)
     if mode is None:
         return False

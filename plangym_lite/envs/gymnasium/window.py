@@ -1,4 +1,4 @@
-"""A window that shows pictures, for engines that have none of their own."""
+"""A window that shows images, for engines without their own."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["Window"]
 
 
 class Window:
-    """Opens with the first picture. Needs pygame and a display.
+    """Opens with the first image. Needs pygame and a display.
 
     Args:
-        title: what stands above it.
+        title: the title of the window.
     """
 
     def __init__(self, title: str) -> None:

@@ -1,4 +1,4 @@
-"""Environments on MuJoCo, Gymnasium's and dm_control's."""
+"""MuJoCo environments, of Gymnasium and dm_control."""
 
 from plangym_lite.envs.mujoco.env import MujocoEnv
 

@@ -4,8 +4,8 @@ A state is uint8, 8 KB and more::
 
     tag, ended, steps, reset next | generator | attributes of the task (a pickle) | simulation
 
-dm_control begins a step from the contacts that the last one left, so they are made again when a
-state is restored; what ``mj_forward`` then has changed is put back.
+dm_control begins a step with the contacts of the last one, so they are recomputed when a state is
+restored; other arrays that ``mj_forward`` changes are restored afterwards.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
-from plangym_lite.core import PlanEnv
 from plangym_lite.envs.generators.random_state import RandomMemory
 from plangym_lite.envs.gymnasium.fingerprint import digest_of
 from plangym_lite.envs.gymnasium.stack import to_grayscale
@@ -42,42 +41,43 @@ from plangym_lite.envs.snapshot.mjdata import (
 )
 from plangym_lite.envs.snapshot.pickling import PROTOCOL, Pickler, Reducers
 from plangym_lite.errors import InvalidStateError, NotCloneableError
+from plangym_lite.simulator import SimulatorEnv
 
 __all__ = ["TASKS", "DMControlEnv", "task_of"]
 
-ALWAYS_CHANGED = {"lqr": ("jnt_stiffness",)}  # drawn when the model is made
+ALWAYS_CHANGED = {"lqr": ("jnt_stiffness",)}  # randomised when the model is made
 GENERATOR = slice(32, 32 + RandomMemory.NBYTES)
 LENGTH = slice(GENERATOR.stop, GENERATOR.stop + 8)
 PROBE_SEEDS, PROBE_STEPS = (0, 1, 2), 3
 
 
-class DMControlEnv(PlanEnv):
+class DMControlEnv(SimulatorEnv):
     """A task of the DeepMind Control Suite.
 
     Args:
         name: ``"cartpole-balance"`` or shimmy's ``"dm_control/cartpole-balance-v0"``.
         frameskip: control steps for each unit of ``dt``.
-        autoreset: see :class:`~plangym_lite.core.PlanEnv`.
+        autoreset: see :class:`~plangym_lite.simulator.SimulatorEnv`.
         delay_setup: build at first use.
         domain_name, task_name: instead of ``name``.
-        remove_time_limit: play on after the suite's limit (1000 steps in most tasks).
-        render_mode: ``"rgb_array"``; ``"human"``: ``render()`` shows the picture in a window (which
+        remove_time_limit: continue after the suite's limit (1000 steps in most tasks).
+        render_mode: ``"rgb_array"``; ``"human"``: ``render()`` shows the image in a window (which
             needs pygame and a display) and returns ``None``; or ``None``.
         obs_type: ``"coords"``, the task's observations, flat; or ``"rgb"``, ``"grayscale"``.
         return_image: put the image after each step in ``info["rgb"]``.
         clone_seeds: whether the task's generator is part of the state.
         render_kwargs: for ``physics.render``: ``height``, ``width``, ``camera_id`` and others.
         task_kwargs: for the task; ``random=0`` unless given, so that models with random parts are
-            the same everywhere (episodes are not: the generator is seeded anew afterwards).
+            the same everywhere (episodes are not: the generator is seeded again afterwards).
         environment_kwargs: for dm_control's environment.
         visualize_reward: colour bodies by reward.
-        wrappers: must be empty: these are not Gymnasium's environments.
-        state_method: must be ``None``: there is one way.
-        certify: taken as everywhere; there is nothing to examine.
+        wrappers: must be empty: these are not Gymnasium environments.
+        state_method: must be ``None``: there is only one method.
+        certify: accepted as in other adapters; it has no effect.
     """
 
     STATES_NAME: ClassVar[str] = "DMControlEnv"
-    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
+    LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("coords", "rgb", "grayscale")
 
     def __init__(
@@ -141,7 +141,7 @@ class DMControlEnv(PlanEnv):
         self._reducers = Reducers()
         self._obs: Any = None
         self._can_draw = False
-        # some tasks ask for OpenGL contexts at each reset; there are none until pictures are asked
+        # some tasks use OpenGL at each reset; no context is created until images are needed
         self._physics._make_rendering_contexts = lambda: None
         spec = self._env.action_spec()
         low, high = (np.broadcast_to(bound, spec.shape) for bound in (spec.minimum, spec.maximum))
@@ -165,7 +165,7 @@ class DMControlEnv(PlanEnv):
             self.observation_space = spaces.Box(0, 255, self.current_obs().shape, np.uint8)
 
     def _probe(self, model: Any) -> tuple[str, ...]:
-        """Play a little; return the names of the model's arrays that change."""
+        """Run some steps; return the names of the model's arrays that change."""
         before = copy_of_model(model)
         actions = np.random.default_rng(0)
         changed = set(ALWAYS_CHANGED.get(self.domain_name, ()))
@@ -176,13 +176,13 @@ class DMControlEnv(PlanEnv):
             changed |= set(changed_fields(model, before))
         return tuple(sorted(changed))
 
-    # ---- what only dm_control has -------------------------------------------------------------
+    # ---- only for dm_control ------------------------------------------------------------------
 
     @property
     def dm_env(self) -> Any:
         """dm_control's environment, in the current state."""
         self._restore_current()
-        self._random.drawn()  # whoever has it may draw
+        self._random.drawn()  # the caller may draw numbers
         return self._env
 
     @property
@@ -271,7 +271,7 @@ class DMControlEnv(PlanEnv):
         try:
             pickler.dump(attributes)
             return buffer.getvalue()
-        except Exception as error:  # whatever a foreign __reduce__ raises
+        except Exception as error:  # a foreign __reduce__ may raise anything
             raise NotCloneableError(f"the attributes of {self._task!r}: {error}") from error
 
     def save_state(self, out: np.ndarray | None = None) -> Any:
@@ -306,7 +306,7 @@ class DMControlEnv(PlanEnv):
         stop = self._room.start + int.from_bytes(state[LENGTH].tobytes(), "little")
         saved = pickle.loads(state[self._room.start : stop].tobytes())
         for name in [name for name in attributes if name not in saved and name != "_random"]:
-            del attributes[name]  # born since
+            del attributes[name]  # set after the state was saved
         attributes.update(saved)
         self._memory.load(state[self._room.stop :].view(np.float64), contacts=True)
         self._obs = None

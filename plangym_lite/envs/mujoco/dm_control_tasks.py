@@ -1,4 +1,4 @@
-"""The tasks of the DeepMind Control Suite by name, and what all of them need."""
+"""Names of the DeepMind Control Suite's tasks, and helpers for all of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from plangym_lite.errors import NotCloneableError, UnknownEnvironmentError
 try:
     with without_display():
         from dm_control import suite
-except ImportError:  # no EGL after all
+except ImportError:  # EGL is not usable
     from dm_control import suite
 
 __all__ = ["TASKS", "TameBox", "find_task", "looking_away", "suite", "task_of"]
@@ -35,7 +35,7 @@ def task_of(name: str) -> tuple[str, str] | None:
 
 
 def find_task(name: str) -> tuple[str, str]:
-    """The same; an error where there is no such task."""
+    """Domain and task of a name; an error if there is no such task."""
     pair = task_of(name)
     if pair is None and name.startswith("dm_control/"):
         raise NotCloneableError(f"{name!r} is no task of the suite: composer tasks are refused")
@@ -48,7 +48,7 @@ def find_task(name: str) -> tuple[str, str]:
 
 
 class TameBox(spaces.Box):
-    """Samples stay within [-1, 1] where the box is as good as unbounded: lqr_6_2 explodes else."""
+    """Samples within [-1, 1] if the box is practically unbounded: lqr_6_2 would diverge."""
 
     def sample(self, *args: Any, **kwargs: Any) -> np.ndarray:
         value = super().sample(*args, **kwargs)
@@ -57,7 +57,7 @@ class TameBox(spaces.Box):
 
 @contextmanager
 def looking_away(task: Any, observation: Any) -> Iterator[None]:
-    """While this lasts ``task`` gives ``observation``: its own would take a third of a step."""
+    """Let ``task`` return ``observation`` in this context: computing it takes a third of a step."""
     own = vars(task).get("get_observation")
     task.get_observation = lambda physics: observation
     try:

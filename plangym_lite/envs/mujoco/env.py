@@ -1,12 +1,12 @@
-"""MujocoEnv: every environment built on Gymnasium's ``MujocoEnv``, v4 and v5 and your own.
+"""MujocoEnv: environments built on Gymnasium's ``MujocoEnv``: v4, v5 and subclasses.
 
-A state is float64, 8 to 36 KB, most of it the memory of the simulation::
+A state is float64, 8 to 36 KB, mostly the memory of the simulation::
 
     ended | elapsed steps | tag | generator (10 words) | attributes | simulation
 
-The tag tells the states of one model from those of another. A subclass of yours, or an environment
-inside wrappers of yours, is saved by the generic snapshot, with the simulation beside it: then a
-state is uint8.
+The tag distinguishes the states of different models. A user's subclass, or an environment in a
+user's wrappers, is saved by the generic snapshot, which includes the simulation; such a state is
+uint8.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
-from plangym_lite.engine import RUNNING
 from plangym_lite.envs.batched.env import KernelEnv
 from plangym_lite.envs.batched.kernel import Block
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
@@ -30,6 +29,7 @@ from plangym_lite.envs.snapshot.mjdata import (
     model_tag,
 )
 from plangym_lite.errors import InvalidStateError
+from plangym_lite.simulator import RUNNING
 
 __all__ = ["MujocoEnv"]
 
@@ -44,11 +44,12 @@ PROBE_STEPS = 3
 class MujocoEnv(KernelEnv):
     """A Gymnasium MuJoCo environment.
 
-    Pictures need a way to draw: set ``MUJOCO_GL=egl`` (or ``osmesa``) where there is no display.
+    Images need OpenGL: set ``MUJOCO_GL=egl`` (or ``osmesa``) on a machine without a display.
     """
 
     STATES_NAME: ClassVar[str] = "MujocoEnv"
-    LAYOUT: ClassVar[int] = 1  # of states: goes up when older ones can no longer be read
+    LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
+    _probed: Any = None  # what ``_probe`` found, here or in another environment of the recipe
 
     # ---- building -----------------------------------------------------------------------------
 
@@ -67,7 +68,8 @@ class MujocoEnv(KernelEnv):
             self.use_kernel(None, [])
             return
         self._generator = GeneratorMemory(GENERATOR.start)
-        attributes, fields = self._probe()
+        self._probed = self._probed or self._probe()
+        attributes, fields = self._probed
         label = f"{type(base).__module__}.{type(base).__qualname__}"
         self._tag = model_tag(base.model, label, fields)
         self._memory = SimulationMemory(base.model, base.data, fields)
@@ -84,9 +86,9 @@ class MujocoEnv(KernelEnv):
             self.use_kernel(kernel(base, self._memory, qpos, qvel), self._limits)
 
     def _probe(self) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Play a little; return the base's numeric attributes and model arrays that change.
+        """Run some steps; return the base's numeric attributes and model arrays that change.
 
-        Wrappers are passed by, so that they do not remember it.
+        The base is stepped directly, so that wrappers keep no trace of it.
         """
         base = env = self._base
         actions = np.random.default_rng(0)
@@ -147,7 +149,7 @@ class MujocoEnv(KernelEnv):
         if self._replayed is not None:
             return first_picture(super().draw_image)
         if self._camera is None and self.render_mode == "rgb_array":
-            first_picture(super().draw_image)  # a renderer's first picture is unlike its others
+            first_picture(super().draw_image)  # a renderer's first image differs from later ones
             self._camera = self._base.mujoco_renderer.viewer.cam
             self._lookat = _middle_of(self._base)
         if self._camera is not None:
@@ -155,7 +157,7 @@ class MujocoEnv(KernelEnv):
         return super().draw_image()
 
     def _aim(self) -> None:
-        """Look where the state says. Gymnasium looks to where the first picture happened to be."""
+        """Aim the camera by the state; Gymnasium aims it by the state of the first image."""
         camera = self._camera
         if camera.type == mujoco.mjtCamera.mjCAMERA_TRACKING:
             camera.lookat[:] = self._base.data.subtree_com[camera.trackbodyid]
@@ -210,7 +212,7 @@ class MujocoEnv(KernelEnv):
 
 
 def _middle_of(base: Any) -> np.ndarray:
-    """The middle of the model in its first pose."""
+    """The centre of the model in its initial pose."""
     data = mujoco.MjData(base.model)
     mujoco.mj_kinematics(base.model, data)
     return np.median(data.geom_xpos, axis=0)
@@ -222,6 +224,6 @@ def _numbers_of(base: Any) -> dict[str, Any]:
         name: np.array(value) if isinstance(value, np.ndarray) else value
         for name, value in vars(base).items()
         if isinstance(value, (bool, int, float, np.number, np.ndarray))
-        and name != "_np_random_seed"  # told to whoever asks, and read by nothing
+        and name != "_np_random_seed"  # only reported, never used
         and np.asarray(value).dtype.kind in "fiub"
     }

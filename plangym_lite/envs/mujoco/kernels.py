@@ -1,8 +1,8 @@
-"""Gymnasium's runners on columns: MuJoCo steps row by row, all the rest is numpy's.
+"""Kernels for Gymnasium's running robots: MuJoCo steps row by row, numpy does everything else.
 
-Of the time that ``env.step`` takes for a small model nearly half is Python: slices, sums of six
-numbers, properties. Here observations, rewards and ends of a whole batch are computed from columns
-of ``qpos`` and ``qvel``, in the same order and precision, hence with the same bits.
+For a small model nearly half of the time of ``env.step`` is spent in Python. Here observations,
+rewards and flags of a whole batch are computed from columns of ``qpos`` and ``qvel``, in the same
+order and precision, so that the results are bit-identical.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ __all__ = ["KERNELS", "Runner"]
 
 
 class Runner(Kernel):
-    """What the runners of version 5 have in common: forward is good, effort is bad.
+    """Common parts of the running robots of version 5: forward reward minus control cost.
 
     Parts: the memory of the simulation, ``[B, memory.size]``, and of the last frame the velocities
-    ``[B, directions]``, the cost of the effort ``[B]`` and whether the body is healthy ``[B]``.
+    ``[B, directions]``, the control cost ``[B]`` and whether the body is healthy ``[B]``.
 
     Args:
         base: the environment.
         memory: the memory of its simulation.
-        qpos: where the positions lie in that memory.
-        qvel: where the velocities do.
+        qpos: the place of the positions in that memory.
+        qvel: the place of the velocities.
     """
 
-    directions: ClassVar[int] = 1  # in which it moves; observations may leave these places out
+    directions: ClassVar[int] = 1  # dimensions it moves in; observations may omit these positions
     tells: ClassVar[tuple[str, ...]] = (
         "x_position",
         "x_velocity",
@@ -44,7 +44,7 @@ class Runner(Kernel):
         self._memory, self._qpos, self._qvel = memory, qpos, qvel
 
     def parts_of(self, memory: np.ndarray) -> Parts:
-        """The parts of rows of which nothing has been told yet."""
+        """The parts of rows before their first frame."""
         size = len(memory)
         velocities = np.zeros((size, self.directions))
         return [memory, velocities, np.zeros(size, np.float32), np.ones(size, bool)]
@@ -110,7 +110,7 @@ class Runner(Kernel):
 
 
 class Swimmer(Runner):
-    """It moves in two directions."""
+    """Swimmer, which moves in two dimensions."""
 
     directions = 2
     tells = (
@@ -134,7 +134,7 @@ class Swimmer(Runner):
 
 
 class Walker(Runner):
-    """It may fall."""
+    """Walker2d, whose episode ends when it falls."""
 
     tells = (
         "x_position",
@@ -171,7 +171,7 @@ class Walker(Runner):
 
 
 class Hopper(Walker):
-    """It tells what it earned by surviving as a Python number."""
+    """Hopper, whose info has the survival reward as a Python number."""
 
     def _is_healthy(self, memory: np.ndarray) -> np.ndarray:
         numbers = np.concatenate((memory[:, self._qpos], memory[:, self._qvel]), axis=1)[:, 2:]
@@ -193,4 +193,4 @@ KERNELS: dict[str, type[Runner]] = {
     "gymnasium.envs.mujoco.swimmer_v5.SwimmerEnv": Swimmer,
     "gymnasium.envs.mujoco.walker2d_v5.Walker2dEnv": Walker,
 }
-"""By the class of the environment."""
+"""Kernels by the class of the environment."""

@@ -1,7 +1,7 @@
-"""Pictures of MuJoCo simulations need OpenGL, which a machine without a display may lack.
+"""First images of MuJoCo simulations, which need OpenGL.
 
-A second attempt after a failed one can abort the whole process, inside MuJoCo. So the first
-failure is remembered, and answers every later attempt.
+A second attempt to create an OpenGL context after a failure can abort the process inside MuJoCo.
+So the first failure is stored, and every later attempt raises it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _failures: list[str] = []
 
 
 def first_picture(draw: Callable[[], np.ndarray]) -> np.ndarray:
-    """An environment's first picture.
+    """Draw an environment's first image.
 
     Raises:
-        RuntimeError: there is no OpenGL here.
+        RuntimeError: OpenGL is not available.
     """
     if _failures:
         raise RuntimeError(_failures[0])
@@ -32,7 +32,7 @@ def first_picture(draw: Callable[[], np.ndarray]) -> np.ndarray:
             return draw()
     except NotImplementedError:
         raise
-    except Exception as error:  # each way of drawing has its own errors
+    except Exception as error:  # each rendering backend has its own errors
         _failures.append(
             f"no picture can be drawn here ({type(error).__name__}: {error}): without a display "
             "set MUJOCO_GL=egl or MUJOCO_GL=osmesa before Python starts"
@@ -42,7 +42,7 @@ def first_picture(draw: Callable[[], np.ndarray]) -> np.ndarray:
 
 @contextmanager
 def without_display() -> Iterator[None]:
-    """Inside, ``MUJOCO_GL`` is ``egl`` where there is EGL, no display and no other wish."""
+    """Set ``MUJOCO_GL=egl`` in this context, if unset, without a display, and EGL exists."""
     wish = os.environ.get("MUJOCO_GL")
     display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     helps = not wish and not display and sys.platform.startswith("linux")

@@ -1,1 +1,1 @@
-"""The generic snapshot of an environment that is written in Python."""
+"""The generic snapshot of environments written in Python."""

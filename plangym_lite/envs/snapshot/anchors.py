@@ -1,4 +1,4 @@
-"""What of an object that stays with its environment is part of a state, and how it is put back."""
+"""Anchors: objects that stay with their environment. Which of their content is part of a state."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ SPACE_WORDS = struct.Struct(f"<{1 + GENERATOR_WORDS}I")
 NO_GENERATOR = bytes(SPACE_WORDS.size)
 ATOMS = (int, float, str, bytes, bool, type(None))
 CONSTANT_NAMES = frozenset({"spec", "_cached_spec", "metadata", "_metadata"})
-"""What Gymnasium itself defines for describing an environment."""
+"""Attributes that Gymnasium defines to describe an environment."""
 
 
 def checksum_of(array: np.ndarray) -> int:
-    """A number that differs where the content of an array does."""
+    """A checksum of the content of an array."""
     return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data)
 
 
 def action_spaces(layers: Sequence[gym.Env]) -> Iterator[Any]:
-    """The action spaces, and those inside of them, whose generators draw actions."""
+    """The action spaces and their subspaces, whose generators draw actions."""
     todo: list[Any] = [layer.action_space for layer in layers]
     seen: set[int] = set()
     while todo:
@@ -61,9 +61,9 @@ def action_spaces(layers: Sequence[gym.Env]) -> Iterator[Any]:
 
 
 def content_of(anchor: Any, skipped: set[str], made: dict[str, Any] | None = None) -> Any:
-    """What of an anchor may change; ``skipped`` attributes are left alone.
+    """The content of an anchor that may change, without the ``skipped`` attributes.
 
-    ``made`` is what a handle began with, see ``atoms_of``.
+    ``made``: the initial atoms of a handle, see ``atoms_of``.
     """
     if isinstance(anchor, types.FunctionType):
         return _function_content(anchor)
@@ -90,14 +90,14 @@ def _slots_of(kind: Any) -> tuple[str, ...]:
 
 
 def is_handle(anchor: Any) -> bool:
-    """Whether it may be known to somebody else by a number or a word that it holds."""
+    """Whether other code may identify it by a number or string that it holds."""
     return has_attributes(anchor) and not isinstance(anchor, gym.Env)
 
 
 def atoms_of(handle: Any) -> dict[str, Any]:
-    """The numbers and words that a handle holds.
+    """The numbers and strings that a handle holds.
 
-    Those that are as they were at first belong to it, and not to the state.
+    Those with their initial values belong to the handle, not to the state.
     """
     return {key: value for key, value in vars(handle).items() if isinstance(value, ATOMS)}
 
@@ -108,7 +108,7 @@ def _unchanged(handle: Any, made: dict[str, Any]) -> set[str]:
 
 
 def words_to_spaces(words: bytes, found: Sequence[Any]) -> None:
-    """Put the generators of action spaces where ``space_words`` found them."""
+    """Restore the generators of action spaces from ``space_words``."""
     for index, space in enumerate(found):
         given, *numbers = SPACE_WORDS.unpack_from(words, index * SPACE_WORDS.size)
         if not given:
@@ -120,7 +120,7 @@ def words_to_spaces(words: bytes, found: Sequence[Any]) -> None:
 
 
 def space_words(space: Any) -> bytes:
-    """The generator of an action space, always of one length."""
+    """The generator of an action space as bytes of fixed length."""
     generator = space._np_random
     if generator is None or type(generator.bit_generator) is not np.random.PCG64:
         return NO_GENERATOR
@@ -137,7 +137,7 @@ def has_attributes(anchor: Any) -> bool:
 
 @functools.lru_cache(4096)
 def _constant_names(kind: Any) -> frozenset[str]:
-    """Attributes that say how an environment was made, kept there by classes of Gymnasium's."""
+    """Attributes in which Gymnasium's classes keep how an environment was made."""
     names = CONSTANT_NAMES if issubclass(kind, gym.Env) else frozenset()
     if issubclass(kind, RecordConstructorArgs):
         names |= {"_saved_kwargs"}
@@ -147,7 +147,7 @@ def _constant_names(kind: Any) -> frozenset[str]:
 
 
 def _function_content(function: types.FunctionType) -> Any:
-    """What may change in a function: what it closes over, its defaults, its attributes."""
+    """What may change in a function: closure, defaults, attributes."""
     cells = tuple(_cell_content(cell) for cell in function.__closure__ or ())
     content = cells, function.__defaults__, function.__kwdefaults__, function.__dict__ or None
     return None if content == ((), None, None, None) else content
@@ -161,7 +161,7 @@ def _cell_content(cell: Any) -> tuple[Any, ...]:
 
 
 def put_back(anchor: Any, content: Any, skipped: set[str], made: dict[str, Any]) -> None:
-    """Give an anchor the content that it had."""
+    """Restore the content of an anchor."""
     if isinstance(anchor, types.FunctionType):
         cells, anchor.__defaults__, anchor.__kwdefaults__, attributes = content
         for cell, (*value,) in zip(anchor.__closure__ or (), cells, strict=True):
@@ -175,7 +175,7 @@ def put_back(anchor: Any, content: Any, skipped: set[str], made: dict[str, Any])
     present, stay = vars(anchor), _constant_names(kind) | skipped
     attributes = {**made, **attributes} if made else attributes
     for name in [name for name in present if name not in attributes and name not in stay]:
-        del present[name]  # born since
+        del present[name]  # set after the state was saved
     for name in skipped & attributes.keys():
         del attributes[name]
     present.update(attributes)

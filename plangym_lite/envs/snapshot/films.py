@@ -1,4 +1,4 @@
-"""Wrappers that film: what they record is no state, and batches write no films."""
+"""Wrappers that record films. Recordings are not part of the state; batches record nothing."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import gymnasium as gym
 __all__ = ["FILMS", "mute", "unmute"]
 
 FILMS: tuple[type, ...] = (gym.wrappers.RecordVideo,)
-"""Layers that are not saved, and look away from batches, examinations and replays."""
+"""Layers that are not saved and record nothing during batches, verification and replays."""
 PASSED = ("reset", "step", "render")
 
 
 def mute(layer: Any) -> None:
-    """Have a layer pass on what it is asked, and record nothing."""
+    """Let a layer forward calls without recording."""
     for name in PASSED:
         setattr(layer, name, getattr(layer.env, name))
 
 
 def unmute(layer: Any) -> None:
-    """Have it record again."""
+    """Let it record again."""
     for name in PASSED:
         vars(layer).pop(name, None)

@@ -1,9 +1,9 @@
-"""Which kinds of object a snapshot understands, decided by type and never by name.
+"""Which types a snapshot understands. This is decided by type, never by name.
 
-An object is understood if everything that may change in it can be seen from Python: the attributes
-and slots of a class written in Python, containers, numbers, arrays, generators. Whatever a compiled
-module keeps to itself (the contacts of a physics engine, a compiled model, an iterator half way
-through) is not, however well it can be pickled.
+A type is understood if everything that may change in its objects is visible from Python: attributes
+and slots of classes written in Python, containers, numbers, arrays, generators. Internal data of
+compiled modules (contacts of a physics engine, a compiled model, a partly consumed iterator) is not
+understood, even if the object can be pickled.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy as np
 __all__ = ["is_display", "is_pickled_whole", "is_understood", "slots_of", "stays"]
 
 POINTER = struct.calcsize("P")
-HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement, or as if
+HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made at run time, as by a class statement
 
 PICKLED_WHOLE: tuple[type, ...] = (
     *(int, float, complex, bool, str, bytes, bytearray, list, tuple, dict, set, frozenset),
@@ -40,7 +40,7 @@ PICKLED_WHOLE: tuple[type, ...] = (
     *(type(iter([])), type(iter(())), type(iter(range(0))), type(iter(""))),
     *(enum.Enum, logging.Logger, np.ufunc, types.BuiltinFunctionType, np.random.SeedSequence),
 )
-"""Compiled kinds whose own pickle holds all of them, and what inherits from them."""
+"""Compiled types, with their subclasses, whose pickle holds the whole object."""
 
 DATA_OF_LIBRARIES = frozenset(
     [
@@ -57,13 +57,13 @@ DATA_OF_LIBRARIES = frozenset(
 DISPLAY_LIBRARIES = frozenset(
     ("pygame", "pyglet", "OpenGL", "glfw", "matplotlib", "tkinter", "_tkinter", "moderngl", "PIL")
 )
-"""Libraries whose objects show or draw something."""
+"""Libraries whose objects display or draw something."""
 RENDERERS = ("gymnasium.envs.mujoco.mujoco_rendering.", "mujoco.renderer.", "mujoco.rendering.")
-"""Objects that draw a simulation and hold nothing of it."""
+"""Types that draw a simulation and hold no state of it."""
 
 
 def slots_of(kind: type) -> tuple[str, ...]:
-    """The names of the slots of a class, inherited ones too."""
+    """The names of the slots of a class, including inherited ones."""
     return tuple(
         name
         for base in kind.__mro__
@@ -73,12 +73,12 @@ def slots_of(kind: type) -> tuple[str, ...]:
 
 
 def is_pickled_whole(kind: type) -> bool:
-    """Whether an object's own pickle holds all of it, be its class compiled or not."""
+    """Whether the pickle of an object holds all of it, even if its class is compiled."""
     return issubclass(kind, PICKLED_WHOLE)
 
 
 def is_understood(kind: type) -> bool:
-    """Whether attributes, slots and what a builtin base holds are all of an object."""
+    """Whether objects consist of attributes, slots and the content of a builtin base class."""
     solid = next(base for base in kind.__mro__ if not base.__flags__ & HEAP_TYPE)
     if solid is not object:
         return issubclass(solid, PICKLED_WHOLE) or _full_name(kind) in DATA_OF_LIBRARIES
@@ -90,14 +90,14 @@ def is_understood(kind: type) -> bool:
 
 
 def is_display(kind: type) -> bool:
-    """Whether objects of a kind show or draw something."""
+    """Whether objects of a type display or draw something."""
     if _full_name(kind) in DATA_OF_LIBRARIES:
         return False
     return any(base.__module__.partition(".")[0] in DISPLAY_LIBRARIES for base in kind.__mro__)
 
 
 def stays(kind: type) -> bool:
-    """Whether objects of a kind belong to an environment and hold nothing of its state."""
+    """Whether objects of a type stay with the environment and hold none of its state."""
     return _full_name(kind).startswith(RENDERERS)
 
 

@@ -1,16 +1,17 @@
-"""The memory of one MuJoCo simulation, saved and restored as a run of float64.
+"""The memory of one MuJoCo simulation, saved and restored as a row of float64.
 
 ::
 
     time | model arrays that change | the buffer of mjData: qpos, qvel, ..., everything derived
 
-The buffer holds the physics state *and* what was derived from it. Both are needed: after a step the
-derived arrays are those of the sub-step before, and some environments read them before they step,
-so that computing them again gives other numbers. Copying the buffer takes a microsecond or two.
+The buffer holds the physics state *and* the arrays derived from it. Both are needed: after a step
+the derived arrays are those of the sub-step before, and some environments read them before the next
+step, so that recomputed arrays would give other numbers. Copying the buffer takes 1 to 2 us.
 
-Not in the buffer are contacts and constraints, which ``mj_step`` makes anew. An engine that starts
-its step from them, as dm_control does, asks ``load`` to make them. An environment that may look at
-the contacts of the step before saves them too; at constraint forces (``efc_*``) it must not look.
+Contacts and constraints are not in the buffer; ``mj_step`` recomputes them. For an engine that
+begins its step with them, such as dm_control, ``load(contacts=True)`` recomputes them. For an
+environment that may read the contacts of the last step they are saved too. Environments must not
+read constraint forces (``efc_*``) of the last step.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ SCRATCH = frozenset(
         "dof_awake_ind",
     ]
 )
-"""Arrays that a step makes just before it uses them, or that hold nothing (sleep is refused)."""
+"""Arrays that a step recomputes before it uses them, or that are unused (sleep is refused)."""
 EXPECTED = frozenset(("qpos", "qvel", "qacc_warmstart", "xpos", "xipos", "xfrc_applied"))
 
 
@@ -57,8 +58,8 @@ class SimulationMemory:
 
     Args:
         model: an ``mujoco.MjModel``.
-        data: its ``mujoco.MjData``; it is kept, and must stay the environment's.
-        fields: names of the arrays of the model that change while it runs.
+        data: its ``mujoco.MjData``; a reference is kept, and the environment must not replace it.
+        fields: names of the model's arrays that change while the simulation runs.
     """
 
     def __init__(self, model: Any, data: Any, fields: tuple[str, ...] = ()) -> None:
@@ -69,7 +70,7 @@ class SimulationMemory:
             raise NotCloneableError("parts of this MuJoCo model sleep, which no state holds yet")
         self.model, self.data = model, data
         self._fields: list[np.ndarray] = []  # as bytes
-        self._parts: list[slice] = []  # where they go
+        self._parts: list[slice] = []  # their place in a saved row
         start = 1
         for name in fields:
             field = getattr(model, name).reshape(-1).view(np.uint8)
@@ -90,12 +91,12 @@ class SimulationMemory:
         if self._fields:
             octets = out.view(np.uint8)
             for part, field in zip(self._parts, self._fields, strict=True):
-                out[(part.stop - 1) // WORD] = 0  # what is left of the last word
+                out[(part.stop - 1) // WORD] = 0  # zeros after the last byte
                 octets[part] = field
         np.concatenate(self._all_runs, out=out[self._start :])
 
     def load(self, row: np.ndarray, contacts: bool = False) -> None:
-        """Restore what ``save`` wrote; with ``contacts`` also what is made from it."""
+        """Restore what ``save`` wrote; if ``contacts``, recompute contacts and constraints."""
         self.data.time = row[0]
         if self._fields:
             octets = row.view(np.uint8)
@@ -109,7 +110,7 @@ class SimulationMemory:
                 run[...] = row[part]
 
     def columns_of(self, name: str) -> slice | None:
-        """Where an array of mjData, of float64, lies in a saved simulation, if it is there."""
+        """The place of a float64 array of mjData in a saved row; ``None`` if it is not saved."""
         array = getattr(self.data, name)
         for run, part in self._runs:
             start = (array.ctypes.data - run.ctypes.data) // WORD
@@ -118,7 +119,7 @@ class SimulationMemory:
         return None
 
     def save_contacts(self) -> bytes:
-        """The contacts of the last step, for whoever looks at them before the next."""
+        """The contacts of the last step, which an environment may read before the next."""
         count = self.data.ncon
         if not count:
             return b""
@@ -126,14 +127,14 @@ class SimulationMemory:
         return ctypes.string_at(distances.ctypes.data, count * distances.strides[0])
 
     def size_of_contacts(self) -> int:
-        """Bytes for about as many contacts as there may be."""
+        """Bytes to reserve for contacts."""
         count, self.data.ncon = self.data.ncon, 1
         each = self.data.contact.dist.strides[0]
         self.data.ncon = count
         return each * min(4 * self.model.ngeom, MANY_CONTACTS)
 
     def load_contacts(self, contacts: bytes) -> None:
-        """Restore what ``save_contacts`` gave; a step makes its own, and the arrays with them."""
+        """Restore what ``save_contacts`` returned. The next step recomputes the contacts."""
         data = self.data
         data.ncon = 1
         distances = data.contact.dist
@@ -142,7 +143,7 @@ class SimulationMemory:
             ctypes.memmove(distances.ctypes.data, contacts, len(contacts))
 
     def check(self, data: Any) -> None:
-        """Raise if the environment has got other ``data`` since."""
+        """Raise if the environment has replaced its ``data``."""
         if data is not self.data:
             raise InvalidStateError(
                 "the environment has replaced its MjData since it was made: "
@@ -151,7 +152,7 @@ class SimulationMemory:
 
 
 def runs_of(data: Any) -> list[np.ndarray]:
-    """The arrays of mjData's buffer, without copies, as few long runs of one dtype each."""
+    """The arrays of mjData's buffer as views, adjacent ones of one dtype merged."""
     start = data.qpos.ctypes.data
     end = start + data.nbuffer
     arrays: list[tuple[int, int, np.dtype]] = []
@@ -179,7 +180,7 @@ def runs_of(data: Any) -> list[np.ndarray]:
 
 
 def model_tag(model: Any, label: str, changing: tuple[str, ...] = ()) -> float:
-    """A number that tells the states of one model, and one environment, from those of others.
+    """A number that distinguishes the states of different models and environments.
 
     ``changing``: names of the arrays of the model that are part of the state.
     """
@@ -191,7 +192,7 @@ def model_tag(model: Any, label: str, changing: tuple[str, ...] = ()) -> float:
 
 
 def copy_of_model(model: Any) -> dict[str, np.ndarray]:
-    """Copies of the model's arrays of numbers."""
+    """Copies of the model's numeric arrays."""
     return {name: array.copy() for name, array in _arrays_of(model).items()}
 
 

@@ -1,4 +1,4 @@
-"""Pickles of any length in arrays of one: the length, the pickle, zeros."""
+"""Pickles of any length in arrays of fixed length: the length, the pickle, zeros."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CAPACITY_STEP = 64  # bytes
 
 
 def pack(data: bytes, out: np.ndarray) -> np.ndarray:
-    """Write a pickle into ``out``, [S] uint8, which is large enough; return that."""
+    """Write a pickle into ``out``, [S] uint8, which must be large enough; return ``out``."""
     end = LENGTH_BYTES + len(data)
     out[:LENGTH_BYTES] = np.frombuffer(len(data).to_bytes(LENGTH_BYTES, "little"), np.uint8)
     out[LENGTH_BYTES:end] = np.frombuffer(data, np.uint8)
@@ -27,7 +27,7 @@ def unpack(state: np.ndarray, env: Any) -> bytes:
     """The pickle in a state of ``env``.
 
     Raises:
-        InvalidStateError: it holds none.
+        InvalidStateError: it holds no pickle.
     """
     data = state.tobytes()
     end = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")

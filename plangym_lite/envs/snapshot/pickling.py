@@ -1,12 +1,12 @@
-"""How the snapshot takes objects apart, by their type.
+"""How the snapshot pickles objects, by their type.
 
-Every object that is not one of Python's basic ones passes :class:`Reducers`, which knows how to
-save its kind, or says that it cannot: :class:`NotUnderstoodError`. Nothing is left out silently.
+:class:`Reducers` says how each object that is not of a basic type is pickled. For a type that
+cannot be saved it raises :class:`NotUnderstoodError`. Nothing is left out silently.
 
 - *Anchors* (layers, spaces, functions, objects with ``__del__``, simulations) stay with the
-  environment. In a pickle stands their number; what changes in them is saved beside it.
-- Arrays that share memory share it again: a view is saved as its owner and the place in it.
-- Random generators are saved as numbers, and read into generators that the snapshot reuses.
+  environment. A pickle holds their numbers; what changes in them is saved beside it.
+- Arrays that share memory still share it after a restore: a view is saved as its owner and offset.
+- Random generators are saved as numbers and restored into generators that the snapshot reuses.
 """
 
 from __future__ import annotations
@@ -47,35 +47,35 @@ __all__ = [
     "Unpickler",
 ]
 
-PROTOCOL = 4  # the last that pickles arrays without buffers beside them
+PROTOCOL = 4  # the last protocol without out-of-band buffers
 LARGE = 1 << 16
-"""Bytes of an array from which on it is asked whether it changes at all."""
-OWN_REFERENCES = 3  # to the owner of an array's memory: of the array, and two in _view
+"""Bytes of an array. Larger ones are checked for whether they ever change."""
+OWN_REFERENCES = 3  # references to an array's owner: one of the array, two in _view
 
 
 class NotUnderstoodError(pickle.PicklingError):
-    """There is something that no snapshot holds."""
+    """An object cannot be saved in a snapshot."""
 
 
 class DisplayError(NotUnderstoodError):
-    """There is something that only shows."""
+    """An object that only displays something."""
 
 
 class Reducers(dict[type, Callable[[Any], Any]]):
-    """How objects of a kind are taken apart: a table that fills itself.
+    """By type, the function that reduces its objects for pickle; filled on demand.
 
-    While it is ``discovering`` nothing raises: what is not understood is noted in ``problems``,
-    and objects that stay with the environment become anchors.
+    While ``discovering``, nothing is raised: types that are not understood are noted in
+    ``problems``, and objects that stay with the environment become anchors.
     """
 
     def __init__(self) -> None:
         self.anchors: list[Any] = []
         self.numbers: dict[int, int] = {}  # of anchors, by id
-        self.made: dict[int, dict[str, Any]] = {}  # numbers and words that handles began with
+        self.made: dict[int, dict[str, Any]] = {}  # initial numbers and strings of handles
         self.generators: list[Any] = []  # in the order of their slots
-        self.simulations: Any = None  # a Simulations, where there is one
+        self.simulations: Any = None  # a Simulations, if there are any
         self.discovering = False
-        self.problems: dict[type, bool] = {}  # kinds not understood; whether they only show
+        self.problems: dict[type, bool] = {}  # types not understood; whether they only display
         self.large: list[np.ndarray] = []  # discovered
 
     def __missing__(self, kind: type) -> Callable[[Any], Any]:
@@ -83,7 +83,7 @@ class Reducers(dict[type, Callable[[Any], Any]]):
         return reducer
 
     def anchor(self, value: Any) -> None:
-        """Let an object stay with the environment."""
+        """Make an object an anchor: it stays with the environment."""
         if id(value) not in self.numbers:
             self.numbers[id(value)] = len(self.anchors)
             if is_handle(value):
@@ -92,7 +92,7 @@ class Reducers(dict[type, Callable[[Any], Any]]):
             self._looked_up(type(value))
 
     def _looked_up(self, kind: type) -> None:
-        """Look objects of a kind up among the anchors first."""
+        """Look up objects of a type among the anchors first."""
         reducer = self[kind]
         if getattr(reducer, "__func__", None) not in LOOKING:
             self[kind] = lambda value: self._known(value) or reducer(value)
@@ -137,7 +137,7 @@ class Reducers(dict[type, Callable[[Any], Any]]):
         return known or self._not_understood(value)
 
     def _anchored_or_instance(self, value: Any) -> Any:
-        """Environments and spaces that were there from the start; new ones by value."""
+        """Environments and spaces: those found at the start by number, new ones by value."""
         if self.discovering:
             return self._anchored(value)
         return self._known(value) or _raw_of(type(value))(value)
@@ -234,7 +234,7 @@ class Reducers(dict[type, Callable[[Any], Any]]):
         return _as_usual(value)
 
     def _view(self, value: np.ndarray) -> Any:
-        """An array that shows memory of another."""
+        """A view of another array's memory."""
         owner: Any = value.base
         while isinstance(owner, np.ndarray) and owner.base is not None:
             owner = owner.base
@@ -251,7 +251,7 @@ class Reducers(dict[type, Callable[[Any], Any]]):
         return pickled.view, (owner, offset, value.shape, value.strides, dtype, flags.writeable)
 
     def _foreign_view(self, value: np.ndarray, owner: Any) -> Any:
-        """An array whose memory is not numpy's."""
+        """An array whose memory does not belong to numpy."""
         if type(owner) is memoryview and owner.contiguous:
             whole: Any = owner.obj
             owner = whole if len(whole) == owner.nbytes else owner
@@ -294,7 +294,7 @@ BIT_GENERATORS = {
 
 
 def _is_named(value: Any) -> bool:
-    """Whether a function is what its module has under its name, and carries nothing hidden."""
+    """Whether a function is found under its name in its module, and has no closure or state."""
     found: Any = sys.modules.get(value.__module__)
     for part in value.__qualname__.split("."):
         found = getattr(found, part, None)
@@ -306,12 +306,12 @@ def _is_simulation(kind: type) -> bool:
 
 
 def _has_builtin_base(kind: type) -> bool:
-    """Whether something of an object lies in a list, dict or the like that it is."""
+    """Whether a class inherits from list, dict or the like, which holds part of its objects."""
     return next(base for base in kind.__mro__ if not base.__flags__ & (1 << 9)) is not object
 
 
 def _raw_of(kind: type) -> Callable[[Any], Any]:
-    """An object as its class, attributes and slots, whatever its own pickle would tell."""
+    """Reduce an object to class, attributes and slots, whatever its own ``__reduce__`` does."""
     names = slots_of(kind)
     if names:
 
@@ -321,7 +321,7 @@ def _raw_of(kind: type) -> Callable[[Any], Any]:
             return pickled.bare, (kind,), (attributes, slots), None, None, pickled.fill
 
         return raw
-    fills = hasattr(kind, "__setstate__")  # which might start afresh
+    fills = hasattr(kind, "__setstate__")  # which might reset the object
     make: tuple[Any, ...] = (pickled.bare, (kind,))
     if kind.__new__ is object.__new__:
         make = copyreg.__newobj__, (kind,)  # type: ignore[attr-defined]
@@ -347,11 +347,11 @@ def _scalar(value: np.generic) -> Any:
 def _dtype(value: np.dtype) -> Any:
     if value.isbuiltin != 1:
         return _as_usual(value)
-    return np.dtype, (value.str,)  # numpy's own way makes a second dtype object
+    return np.dtype, (value.str,)  # numpy's own reduction makes a second dtype object
 
 
 class Pickler(pickle.Pickler):
-    """Asks the reducers about everything that is not one of Python's basic objects."""
+    """Uses the reducers for everything that is not of a basic type."""
 
     reducers: Reducers
 
@@ -360,9 +360,9 @@ class Pickler(pickle.Pickler):
 
 
 class Unpickler(pickle.Unpickler):
-    """Reads snapshots; remembers what the names in them stand for."""
+    """Reads snapshots; caches the objects that the names in them refer to."""
 
-    known: dict[tuple[str, str], Any]  # by module and name: what was found before
+    known: dict[tuple[str, str], Any]  # by module and name: objects found before
 
     def find_class(self, module: str, name: str) -> Any:
         found = self.known.get((module, name))

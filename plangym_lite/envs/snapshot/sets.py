@@ -1,7 +1,7 @@
-"""Sets in a state. A pickle holds what is in a set, not in which order the set is walked.
+"""Sets in a state. A pickle holds the elements of a set, not its iteration order.
 
-That order depends on how the set came about: on its size at its largest, and on what was removed. A
-set that is built again from its elements is walked in the same order most of the time, not always.
+The order depends on the history of the set: its largest size and the elements removed. A set that
+is rebuilt from its elements usually has the same iteration order, but not always.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ MOST_OBJECTS = 200_000
 
 
 def walk_sets(roots: Iterable[Any], closed: Container[int]) -> tuple[Counter[int], bool]:
-    """What is in the sets behind some objects; whether all would be walked in the same order.
+    """Find the sets that some objects refer to.
 
-    Objects whose ids are ``closed`` are not looked into.
+    Objects whose ids are in ``closed`` are not searched.
 
-    The first is a number for each set of more than one element, which differs where they do.
+    Returns:
+        The hashes of all sets of more than one element, counted; and whether all sets would keep
+        their iteration order when rebuilt.
     """
     todo, is_stable = list(roots), True
     seen: set[int] = set()

@@ -1,7 +1,7 @@
-"""MuJoCo's simulations inside an environment that somebody else wrote.
+"""MuJoCo simulations inside any environment.
 
-Model and data stay with the environment, wherever its attributes lead to them. In a state stands
-the memory of each simulation (:mod:`.mjdata`), and views of it are saved as places in it.
+Model and data are anchors. A state holds the memory of each simulation (:mod:`.mjdata`); views of
+that memory are saved as offsets.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Simulations:
     """The simulations among the anchors of a snapshot.
 
     Args:
-        anchors: what stays with the environment; grows while it is discovered.
+        anchors: objects that stay with the environment; grows during discovery.
         fields: for each simulation the arrays of its model that change.
     """
 
@@ -46,10 +46,10 @@ class Simulations:
         self._places: list[tuple[int, int, int, str]] = []  # start, end, anchor, name of the array
 
     def learn(self) -> None:
-        """Look for simulations that were not known before.
+        """Look for new simulations.
 
         Raises:
-            NotCloneableError: one of them keeps data that no state can hold.
+            NotCloneableError: one of them has data that cannot be saved.
         """
         for number, anchor in enumerate(self._anchors):
             if is_data(anchor) and number not in self._memories:
@@ -71,7 +71,7 @@ class Simulations:
                 self._places.append((start, start + array.nbytes, number, name))
 
     def place_of(self, view: np.ndarray) -> tuple[int, str, int] | None:
-        """Anchor, array and offset of what a view shows; ``None``: it is of no simulation."""
+        """Anchor, array and offset of a view; ``None`` if it is not of a simulation."""
         self.learn()
         at = _address(view)
         for start, end, number, name in self._places:
@@ -80,7 +80,7 @@ class Simulations:
         return None
 
     def view(self, number: int, name: str, offset: int, *form: Any) -> np.ndarray:
-        """What ``place_of`` found, in this environment."""
+        """The view that ``place_of`` described, in this environment."""
         shape, strides, dtype = form
         return np.ndarray(shape, dtype, getattr(self._anchors[number], name), offset, strides)
 
@@ -94,24 +94,24 @@ class Simulations:
         return saved
 
     def check(self, saved: list[Any]) -> None:
-        """Raise unless it was saved of the same models."""
+        """Raise if it was saved from other models."""
         if saved[0] != self.tags:
             raise InvalidStateError("it is of another model")
 
     def load(self, saved: list[Any]) -> None:
-        """Put back what ``save`` gave."""
+        """Restore what ``save`` returned."""
         rows, contacts = saved[1::2], saved[2::2]
         for memory, row, found in zip(self._memories.values(), rows, contacts, strict=True):
             memory.load(np.frombuffer(row))
             memory.load_contacts(found)
 
     def room_for_contacts(self) -> int:
-        """Bytes for about as many contacts as there may be."""
+        """Bytes to reserve for contacts."""
         return sum(memory.size_of_contacts() for memory in self._memories.values())
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the memories, which do not grow."""
+        """Bytes of the memories. They do not grow."""
         return sum(8 * memory.size for memory in self._memories.values())
 
     def models(self) -> list[dict[str, np.ndarray]]:
@@ -119,7 +119,7 @@ class Simulations:
         return [copy_of_model(memory.model) for memory in self._memories.values()]
 
     def changed(self, before: list[dict[str, np.ndarray]]) -> tuple[tuple[str, ...], ...]:
-        """For each simulation the arrays of its model that are not as they were."""
+        """For each simulation the arrays of its model that have changed."""
         pairs = zip(self._memories.values(), before, strict=False)
         return tuple(changed_fields(memory.model, copies) for memory, copies in pairs)
 

@@ -1,13 +1,13 @@
 """The generic snapshot: save and restore an environment that is written in Python.
 
-A Gymnasium environment is a stack of wrappers around a base. What changes while it runs are the
-attributes of those layers and of the objects that they lead to. A snapshot pickles all of it in one
-go (:mod:`.pickling` says how), so that what is shared stays shared, and puts it back in place: the
-layers, and whatever else must keep its identity, stay the objects that they are.
+A Gymnasium environment is a stack of wrappers around a base. While it runs, the attributes of these
+layers change, and those of the objects that they refer to. A snapshot pickles all of them at once
+(see :mod:`.pickling`), so that shared objects stay shared, and restores them in place: layers and
+other objects whose identity matters are kept.
 
-What the snapshot does not understand it does not leave out: ``problems`` names it before anything
-is saved, and ``save`` raises. Only windows and pictures that came up by drawing stay behind.
-State that lives in class attributes, globals, files or clocks is out of reach.
+Objects that the snapshot does not understand are not left out: ``problems`` names them before
+anything is saved, and ``save`` raises. Only windows and images created by drawing are left out.
+State in class attributes, globals, files or clocks cannot be saved.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from plangym_lite.errors import InvalidStateError
 __all__ = ["Snapshot", "layers_of"]
 
 NOTHING: set[str] = set()
-MOST_ROUNDS = 20  # of discovering what stays
+MOST_ROUNDS = 20  # of discovering anchors
 
 
 def layers_of(env: gym.Env) -> list[gym.Env]:
@@ -61,10 +61,10 @@ class Snapshot:
 
     Args:
         layers: the layers, outermost first.
-        below: layers that are not saved, though what is saved may refer to them.
-        constants: which of the large arrays that are there from the start never change.
+        below: layers that are not saved, though saved objects may refer to them.
+        constants: indices of the large arrays found at the start that never change.
         fields: for each MuJoCo simulation the arrays of its model that change.
-        leaving: attributes of the last layer that are not saved, because somebody else does.
+        leaving: attributes of the last layer that are not saved here, but by the adapter.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Snapshot:
         fields: tuple[tuple[str, ...], ...] = (),
         leaving: Iterable[str] = (),
     ) -> None:
-        self.left_out: dict[int, set[str]] = {}  # by anchor: attributes that only show
+        self.left_out: dict[int, set[str]] = {}  # by anchor: attributes that only display
         self._reducers = Reducers()
         self._fields = fields
         for layer in (*layers, *below):
@@ -96,15 +96,15 @@ class Snapshot:
             )
         }
         self.discover()
-        self.large = list(self._reducers.large)  # arrays that were there from the start
+        self.large = list(self._reducers.large)  # arrays found at the start
         self.constants = [self.large[number] for number in constants if number < len(self.large)]
         for array in self.constants:
             self._reducers.anchor(array)
 
-    # ---- finding out ----------------------------------------------------------------------------
+    # ---- discovery ------------------------------------------------------------------------------
 
     def discover(self) -> None:
-        """Find what stays with the environment, and what is not understood, as it is now."""
+        """Find the anchors and what is not understood, in the present state."""
         reducers = self._reducers
         reducers.discovering, reducers.problems, reducers.large = True, {}, []
         self._action_spaces = list(action_spaces(self._layers()))
@@ -114,7 +114,7 @@ class Snapshot:
                 reducers.large, reducers.problems = [], {}
                 try:
                     self._pickle(self._contents())
-                except Exception as error:  # whatever a foreign __reduce__ raises
+                except Exception as error:  # a foreign __reduce__ may raise anything
                     reducers.problems[type(error)] = False
                     break
                 self._learn_simulations()
@@ -126,14 +126,14 @@ class Snapshot:
             reducers.discovering = False
 
     def problems(self) -> list[str]:
-        """What no snapshot would hold of it; to be asked before a picture is drawn."""
+        """What a snapshot cannot hold. Call this before an image is drawn."""
         found = [f"{kind.__module__}.{kind.__qualname__}" for kind in self._reducers.problems]
         if not self._is_stable:
             found.append("a set that would come back in another order")
         return sorted(found)
 
     def unchanging(self, before: Sequence[int]) -> tuple[int, ...]:
-        """Which of the large arrays that were there from the start are there, and as they were."""
+        """Indices of the large arrays found at the start that still exist unchanged."""
         present = {id(array) for array in self._reducers.large}
         pairs = zip(self.large, before, strict=True)
         return tuple(
@@ -153,7 +153,7 @@ class Snapshot:
 
     @property
     def simulations(self) -> Any:
-        """The MuJoCo simulations found; ``None``: there are none."""
+        """The MuJoCo simulations found, or ``None``."""
         return self._reducers.simulations
 
     @property
@@ -169,7 +169,7 @@ class Snapshot:
         """The layers' state, and ``extra`` with it, as one pickle.
 
         Raises:
-            NotUnderstoodError: there is something that no snapshot holds.
+            NotUnderstoodError: an object cannot be saved.
         """
         if self._has_sets and not self._walk_sets()[1]:
             raise NotUnderstoodError("a set would come back in another order")
@@ -196,7 +196,7 @@ class Snapshot:
         ]
 
     def sizes(self) -> list[tuple[str, int]]:
-        """Attributes and how many bytes each would take by itself, the largest first."""
+        """Attributes and how many bytes each would take alone, largest first."""
         found = [
             (f"{type(anchor).__name__}.{name}", len(self._pickle(value)))
             for number, anchor in enumerate(self._anchors)
@@ -206,7 +206,7 @@ class Snapshot:
         return sorted(found, key=lambda part: -part[1])
 
     def _leave_out_displays(self) -> None:
-        """Attributes that came up by drawing stay where they are."""
+        """Leave out attributes that drawing created."""
         for number, anchor in enumerate(self._anchors):
             if number in self._below or not has_attributes(anchor):
                 continue
@@ -229,7 +229,7 @@ class Snapshot:
         return buffer.getvalue()
 
     def _walk_sets(self) -> tuple[Any, bool]:
-        """What is in sets, and whether all of them would come back in the same order."""
+        """The content of sets, and whether all would be restored in the same order."""
         return walk_sets(self._contents(), self._reducers.numbers)
 
     # ---- restoring ------------------------------------------------------------------------------
@@ -237,10 +237,10 @@ class Snapshot:
     def load(self, data: bytes | memoryview, generators: bool = True) -> Any:
         """Restore what ``save`` saved, in place; return its ``extra``.
 
-        ``generators=False`` leaves the environment's random generators where they are.
+        ``generators=False`` does not restore the environment's random generators.
         """
         self._restore_generators = generators
-        if not generators:  # whatever runs now runs on
+        if not generators:  # the present generators run on
             self._pickle(self._everything(None))
             self._generators = self._reducers.generators
         unpickler = Unpickler(io.BytesIO(data))
@@ -261,7 +261,7 @@ class Snapshot:
             words_to_spaces(words, self._action_spaces)
         return extra
 
-    # ---- what the names in a pickle mean --------------------------------------------------------
+    # ---- the objects that a pickle refers to ----------------------------------------------------
 
     def _lookup(self, index: int) -> Any:
         return self._anchors[index]
@@ -277,7 +277,7 @@ class Snapshot:
         return self._generators[slot]
 
     def _generator(self, slot: int, kind: str, state: Any, origin: Any) -> np.random.Generator:
-        """The ``slot``-th generator of a pickle; one object is reused for every restore."""
+        """Generator number ``slot`` of a pickle; each restore reuses the same object."""
         if not self._restore_generators and slot < len(self._generators):
             return self._generators[slot]
 
@@ -311,11 +311,11 @@ NUMBERS: dict[str, tuple[Any, Callable[[], Any]]] = {
     "Random": (random.Random, lambda: random.Random(0)),
     "GlobalNumbers": (GlobalNumbers, GlobalNumbers),
 }
-"""Generators by the name of their kind in a pickle, and how one is made to be overwritten."""
+"""By the type's name in a pickle, how a generator is made whose state is then overwritten."""
 
 
 def _came_from(present: Any, kind: str, origin: Any) -> bool:
-    """Whether a generator is of a kind and would spawn as one of that origin."""
+    """Whether a generator has the given type and seed sequence, so that it spawns the same."""
     if type(present) is not np.random.Generator or type(present.bit_generator).__name__ != kind:
         return False
     seed: Any = getattr(present.bit_generator, "seed_seq", None)

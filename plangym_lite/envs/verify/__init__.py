@@ -1,1 +1,1 @@
-"""Whether states of an environment are exact: a short examination when it is made."""
+"""Verification, when an environment is made, that its states are exact."""

@@ -1,8 +1,8 @@
-"""The examination: a twin of an environment beside the plain environment that it must agree with.
+"""Comparison of a twin of an environment with the plain Gymnasium environment.
 
-The plain environment is played from a seed, and what it gives is recorded. Then the twin is played
-alike, saved on the way, led elsewhere, restored, and played on. What differs was not restored, or
-was wrong from the start. An environment is closed before the next one is built.
+The plain environment is played from a seed, and its results are recorded. Then the twin plays the
+same actions, is saved, moved to other states, restored and played on. A difference was not
+restored, or was wrong from the start. An environment is closed before the next one is built.
 """
 
 from __future__ import annotations
@@ -16,15 +16,23 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import gymnasium as gym
-import numpy as np
 
 from plangym_lite.envs.generators.shared import draws_globally, global_numbers, shared_seeded
 from plangym_lite.envs.snapshot.anchors import checksum_of
 from plangym_lite.envs.snapshot.films import FILMS, mute
 from plangym_lite.envs.snapshot.packing import CAPACITY_STEP, LENGTH_BYTES
 from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
-from plangym_lite.envs.verify.noise import Noise, Tape, attempt, differences, noise_of, tokens_of
-from plangym_lite.nested import copy_element
+from plangym_lite.envs.verify.recording import (
+    Entry,
+    Recording,
+    attempt,
+    compare,
+    entry_of,
+    is_over,
+    kept,
+    noise_of,
+)
+from plangym_lite.nested import NO_NOISE, Noise, copy_element
 
 __all__ = [
     "NUMBERS",
@@ -37,86 +45,82 @@ __all__ = [
 ]
 
 EPISODES: tuple[tuple[int | None, int], ...] = ((0, 12), (1, 6), (None, 3))
-"""Seeds and moves of what is played; a replay's unseeded episodes are its own."""
+"""Seeds and numbers of moves of the episodes. Replay seeds its unseeded episodes itself."""
 SAVED_AT = (3, 2)  # moves of the first two episodes after which a state is saved
 WANDERING = 5
-NUMBERS = 12345  # where the shared generators begin
+NUMBERS = 12345  # seed of the global generators
 LARGE_STATE = 1_000_000
-OUR_KEYS = ("n_step", "dt")  # of infos
-PATIENCE = 1.5  # seconds after which the plain run ends as early as it may
+PATIENCE = 1.5  # seconds; then the plain run ends as early as it may
 STIRRED = 20_000  # objects
 FEWEST_MOVES = 2  # after a state was saved
 
 
 class Verdict(NamedTuple):
-    """How the states of an environment are saved. It travels to workers, which do not examine."""
+    """How the states of an environment are saved. It is sent to workers, which do not verify."""
 
     played: bool = False  # states are seeds and actions
     refusal: str = ""
     capacity: int | None = None  # bytes of a state; None: without a bound
     constants: tuple[int, ...] = ()  # large arrays that never change
     fields: tuple[tuple[str, ...], ...] = ()  # arrays of MuJoCo's models that change
-    shared_numbers: bool = False  # it draws from generators that all of Python shares
-    image_shape: tuple[int, ...] | None = None  # where pictures are the observations
+    shared_numbers: bool = False  # it draws from the global generators
+    image_shape: tuple[int, ...] | None = None  # if images are the observations
     warning: str = ""
 
 
 class Record(NamedTuple):
-    """What a plain environment gave."""
+    """The results of a plain environment."""
 
-    tapes: list[Tape]  # of each episode
+    recordings: list[Recording]  # of each episode
     actions: list[list[Any]]
-    layers: list[gym.Env]  # what was played
-    problems: list[str]  # what no snapshot holds
-    has_shifting_sets: bool  # whether steps change what is in a set
+    layers: list[gym.Env]  # of the environment that was played
+    problems: list[str]  # what a snapshot cannot hold
+    has_shifting_sets: bool  # whether steps change the content of a set
     findings: Verdict  # constants, fields and shared_numbers
-    is_afresh: bool = False  # whether each episode was the first of its environment
+    is_afresh: bool = False  # whether each episode was the first one of a new environment
 
 
 def noise_of_runs(env: Any, record: Record) -> tuple[Record, list[Noise]]:
-    """For each episode the places at which a second plain run differs from the one on record.
+    """For each episode the places at which a second plain run differs from the record.
 
-    An unseeded episode that is another one each time is taken off the record.
+    An unseeded episode that differs each time is removed from the record.
     """
     stirred = stir_memory()
     with shared_seeded(NUMBERS), _closing(env.make_plain()) as other:
-        tapes = _play_plain(other, _moves_made(record))
+        again = _play_plain(other, _moves_made(record))
     del stirred
-    noise = [noise_of(*pair) for pair in zip(record.tapes, tapes, strict=True)]
+    noise = [noise_of(*pair) for pair in zip(record.recordings, again, strict=True)]
     kept = [seed is not None or not found for (seed, _), found in zip(EPISODES, noise)]  # noqa: B905
-    record = record._replace(tapes=list(itertools.compress(record.tapes, kept)))
-    return record, [
-        {path: mask for path, mask in found.items() if path.startswith(("obs", "info"))}
-        for found in itertools.compress(noise, kept)
-    ]
+    record = record._replace(recordings=list(itertools.compress(record.recordings, kept)))
+    return record, [found.within("obs", "info") for found in itertools.compress(noise, kept)]
 
 
 def stir_memory() -> list[Any]:
-    """Have objects that are made next lie elsewhere than the last time; keep what it returns.
+    """Make new objects get other addresses than in the last run; keep the returned list.
 
-    What is walked in the order of its addresses, as sets of objects are, then comes in another.
+    Sets of objects, which are ordered by address, then have another iteration order.
     """
     many = [object() for _ in range(STIRRED)]
     return random.Random(STIRRED).sample(many, STIRRED // 2)
 
 
 def record_afresh(env: Any, record: Record) -> Record:
-    """The record, had each seeded episode been the first of an environment of its own."""
-    moves, tapes = _moves_made(record), list(record.tapes)
-    for number, (seed, _) in enumerate(EPISODES[: len(tapes)]):
+    """The record if each seeded episode is the first one of a new environment."""
+    moves, found = _moves_made(record), list(record.recordings)
+    for number, (seed, _) in enumerate(EPISODES[: len(found)]):
         if seed is not None:
             with shared_seeded(NUMBERS), _closing(env.make_plain()) as fresh:
-                tapes[number] = _play_plain(fresh, moves[number : number + 1], first=number)[0]
-    return record._replace(tapes=tapes, is_afresh=True)
+                found[number] = _play_plain(fresh, moves[number : number + 1], first=number)[0]
+    return record._replace(recordings=found, is_afresh=True)
 
 
 def _moves_made(record: Record) -> list[list[Any]]:
-    pairs = zip(record.actions, record.tapes, strict=False)
-    return [actions[: len(tape) - 1] for actions, tape in pairs]
+    pairs = zip(record.actions, record.recordings, strict=False)
+    return [actions[: len(recording) - 1] for actions, recording in pairs]
 
 
 def record_plain(env: Any, first: gym.Env | None) -> Record:
-    """Play the environment that was built first, which ends it; or else one that is built now."""
+    """Play the environment ``first`` and close it; ``None``: play a new one."""
     if first is not None and env._changes_stack:
         first.close()
         first = None
@@ -125,7 +129,7 @@ def record_plain(env: Any, first: gym.Env | None) -> Record:
 
 
 def _record(plain: gym.Env, watched: bool, numbers: Any) -> Record:
-    """What a plain environment gives, and how it may be saved if it is ``watched``."""
+    """The results of a plain environment and, if ``watched``, how it may be saved."""
     layers, problems = layers_of(plain), []
     snapshot = Snapshot(*_saved_and_films(layers)) if watched else None
     if snapshot is not None:
@@ -144,13 +148,13 @@ def _record(plain: gym.Env, watched: bool, numbers: Any) -> Record:
             problems.extend(snapshot.problems())
             shifting = shifting or before not in (None, snapshot.sets)
 
-    tapes = _play_plain(plain, actions, look, patience=PATIENCE)
+    recordings = _play_plain(plain, actions, look, patience=PATIENCE)
     findings = Verdict(shared_numbers=global_numbers() != numbers or draws_globally(layers))
     if snapshot is not None:
         findings = findings._replace(constants=snapshot.unchanging(checksums))
         if snapshot.simulations:
             findings = findings._replace(fields=snapshot.simulations.changed(models))
-    return Record(tapes, actions, layers, sorted(set(problems)), shifting, findings)
+    return Record(recordings, actions, layers, sorted(set(problems)), shifting, findings)
 
 
 def _play_plain(
@@ -159,47 +163,33 @@ def _play_plain(
     look: Callable[[bool], None] = lambda begins: None,
     first: int = 0,
     patience: float = float("inf"),
-) -> list[Tape]:
-    """The tape of each episode from the ``first`` on: entry 0 is what the reset gave."""
+) -> list[Recording]:
+    """The recording of each episode from ``first`` on: entry 0 is the reset."""
     space, end = plain.observation_space, time.perf_counter() + patience
 
-    def reset(seed: int | None) -> dict[str, Any]:
+    def reset(seed: int | None) -> tuple[Any, ...]:
         obs, info = plain.reset(seed=seed)
-        return _seen(copy_element(space, obs), 0.0, (False, False), info)
+        return copy_element(space, obs), 0.0, False, False, info
 
-    def move(action: Any) -> dict[str, Any]:
-        obs, reward, terminated, truncated, info = plain.step(action)
-        obs = copy_element(space, obs)
-        return _seen(obs, reward, (bool(terminated), bool(truncated)), info)
+    def move(action: Any) -> tuple[Any, ...]:
+        obs, *others = plain.step(action)
+        return copy_element(space, obs), *others
 
-    tapes: list[Tape] = []
+    recordings: list[Recording] = []
     for number, moves in enumerate(actions, first):
-        if tapes and time.perf_counter() > end:
+        if recordings and time.perf_counter() > end:
             break
-        tape = [_entry(lambda: reset(EPISODES[number][0]))]  # noqa: B023
+        recording = [entry_of(lambda: reset(EPISODES[number][0]))]  # noqa: B023
         for count, action in enumerate(moves):
             late = time.perf_counter() > end and count >= SAVED_AT[0] + FEWEST_MOVES
-            if late or any(tape[-1].get("flags", (True,))):
+            if late or is_over(recording[-1]):
                 break
             if count in (0, *SAVED_AT):
                 look(count == 0)
-            tape.append(_entry(lambda: move(action)))  # noqa: B023
+            recording.append(entry_of(lambda: move(action)))  # noqa: B023
         look(not moves)
-        tapes.append(tape)
-    return tapes
-
-
-def _entry(answer: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    tokens, error = attempt(answer)
-    return tokens if tokens is not None else {"raised": error}
-
-
-def _seen(obs: Any, reward: Any, flags: tuple[bool, bool], info: Any) -> dict[str, Any]:
-    info = {key: info[key] for key in info if key not in OUR_KEYS} if info else {}
-    numbers = attempt(lambda: float(np.asarray(reward).item()))[0]
-    if numbers != numbers:
-        numbers = "nan"  # equals itself
-    return {**tokens_of(obs, "obs"), "reward": numbers, "flags": flags, **tokens_of(info, "info")}
+        recordings.append(recording)
+    return recordings
 
 
 def _sampler(space: Any) -> Callable[[], Any]:
@@ -212,7 +202,7 @@ def _sampler(space: Any) -> Callable[[], Any]:
 
 
 class Verification:
-    """A twin is played as the plain environment was, saved, led elsewhere and restored."""
+    """Plays a twin like the plain environment, with saves, other moves and restores."""
 
     def __init__(
         self, twin: Any, record: Record, noise: list[Noise], with_itself: bool = False
@@ -230,9 +220,9 @@ class Verification:
         wanted, twin.obs_type = twin.obs_type, "coords" if pictures else twin.obs_type
         for layer in twin._films:
             mute(layer)
-        _, error = attempt(self._examine)
+        _, error = attempt(self._verify)
         if error:
-            self.found.setdefault("examining", error)
+            self.found.setdefault("verifying", error)
         size = LENGTH_BYTES + max(self.sizes) + _room(twin, max(self.sizes))
         found = findings._replace(capacity=-(-size // CAPACITY_STEP) * CAPACITY_STEP)
         if findings.played:
@@ -250,9 +240,9 @@ class Verification:
             found = found._replace(image_shape=twin.current_obs().shape)
         return found, next((f"{path}: {text}" for path, text in self.found.items()), "")
 
-    def _examine(self) -> None:
-        tapes, actions = self.record.tapes, self.record.actions
-        plan = list(zip(EPISODES, actions, tapes, (*SAVED_AT, None), strict=False))
+    def _verify(self) -> None:
+        recordings, actions = self.record.recordings, self.record.actions
+        plan = list(zip(EPISODES, actions, recordings, (*SAVED_AT, None), strict=False))
         if self.twin._replayed is not None:
             plan = [part for part in plan if part[0][0] is not None]
         played = [self._play(number, *part) for number, part in enumerate(plan)]
@@ -260,21 +250,21 @@ class Verification:
         for number, (state, own) in enumerate(played[: len(SAVED_AT)]):
             if self.found:
                 return
-            at = min(SAVED_AT[number], len(tapes[number]) - 1)
-            rest, expected = actions[number][at:], tapes[number][at:]
+            at = min(SAVED_AT[number], len(recordings[number]) - 1)
+            rest, expected = actions[number][at:], recordings[number][at:]
             expected = [_only_obs(expected[0]), *expected[1:]]
             noise = self.noise[number]
             if self.with_itself:
-                expected, noise = own, {}
+                expected, noise = own, NO_NOISE
             self._wander()
             if doubtful:
-                without = self._tape(rest, len(expected))
-                shown |= bool(differences(expected[1:], without[1:], noise))
+                without = self._recording(rest, len(expected))
+                shown |= bool(compare(expected[1:], without[1:], noise))
             stirred = stir_memory() if self.twin._replayed is not None else None
             self.twin.load_bytes(state)
-            got = self._tape(rest, len(expected))
+            got = self._recording(rest, len(expected))
             del stirred
-            for path, text in differences(expected, got, noise).items():
+            for path, text in compare(expected, got, noise).items():
                 self.found.setdefault(path, f"restored after {at} moves, {text}")
         replayed = self.twin._replayed
         if replayed is not None and replayed.cannot_keep and self.record.is_afresh:
@@ -283,47 +273,51 @@ class Verification:
             self.found["obs"] = "two equal runs differ in it, and nothing else shows the state"
 
     def _noisy(self) -> list[str]:
-        """Observations that two equal runs do not agree on."""
+        """Observations that differ between two equal runs."""
         pairs = zip(self.noise, EPISODES, strict=False)
-        seeded = [noise for noise, (seed, _) in pairs if seed is not None]
-        return sorted({path for noise in seeded for path in noise if path.startswith("obs")})
+        seeded = [noise.within("obs") for noise, (seed, _) in pairs if seed is not None]
+        return sorted({path for noise in seeded for path in noise.paths})
 
     def _play(
-        self, number: int, start: tuple[int | None, int], moves: Any, tape: Tape, at: int | None
+        self,
+        number: int,
+        start: tuple[int | None, int],
+        moves: Any,
+        recording: Recording,
+        at: int | None,
     ) -> Any:
-        """Play an episode, and compare; return the state after some moves, and what followed it."""
-        entry = _entry(lambda: self._reset(start[0]))
-        self._compare(number, tape[:1], [entry])
+        """Play and compare an episode; return the state after some moves, and the rest of it."""
+        entry = entry_of(lambda: self._reset(start[0]))
+        self._compare(number, recording[:1], [entry])
         if "raised" in entry:
             return None, []
         self._save()
-        before = min(at or 0, len(tape) - 1)
-        first = self._tape(moves, before + 1, saving=True)
+        before = min(at or 0, len(recording) - 1)
+        first = self._recording(moves, before + 1, saving=True)
         state = self._save()
-        second = self._tape(moves[before:], len(tape) - before, saving=True)
-        self._compare(number, tape, [entry, *first[1:], *second[1:]])
+        second = self._recording(moves[before:], len(recording) - before, saving=True)
+        self._compare(number, recording, [entry, *first[1:], *second[1:]])
         return state, second
 
-    def _reset(self, seed: int | None) -> dict[str, Any]:
+    def _reset(self, seed: int | None) -> tuple[Any, ...]:
         info = self.twin._begin_episode(seed, None)
-        return _seen(self.twin.current_obs(), 0.0, (False, False), info)
+        return self.twin.current_obs(), 0.0, False, False, info
 
-    def _tape(self, moves: list[Any], length: int, saving: bool = False) -> Tape:
-        """What is seen here, and after each of the moves that the plain environment made."""
-        twin = self.twin
-        tape: Tape = [tokens_of(twin.current_obs(), "obs")]
+    def _recording(self, moves: list[Any], length: int, saving: bool = False) -> Recording:
+        """The recording of this state and of each move that the plain environment made."""
+        recording: Recording = [{"obs": kept(self.twin.current_obs())}]
         for action in moves[: length - 1]:
-            tape.append(_entry(lambda: self._move(action)))  # noqa: B023
-            if "raised" in tape[-1]:
+            recording.append(entry_of(lambda: self._move(action)))  # noqa: B023
+            if "raised" in recording[-1]:
                 break
             if saving:
                 self._save()
-        return tape
+        return recording
 
-    def _move(self, action: Any) -> dict[str, Any]:
+    def _move(self, action: Any) -> tuple[Any, ...]:
         reward, info = self.twin._run_action(action, 1)
         ended = self.twin._ended
-        return _seen(self.twin.current_obs(), reward, (bool(ended & 1), bool(ended & 2)), info)
+        return self.twin.current_obs(), reward, bool(ended & 1), bool(ended & 2), info
 
     def _wander(self) -> None:
         self.twin._begin_episode(7, None)
@@ -337,29 +331,29 @@ class Verification:
             self.sizes.append(len(state))
         return state
 
-    def _compare(self, number: int, expected: Tape, got: Tape) -> None:
-        """Compare with what the plain environment gave, where the seed decides it."""
+    def _compare(self, number: int, expected: Recording, got: Recording) -> None:
+        """Compare with the plain environment, if the seed determines the episode."""
         if self.with_itself:
             got = [entry for entry in got if "raised" in entry]
             expected = [entry for entry in expected if "raised" in entry]
-        for path, text in differences(expected, got, self.noise[number]).items():
+        for path, text in compare(expected, got, self.noise[number]).items():
             self.found.setdefault(path, f"played from the seed, {text}")
 
 
-def _only_obs(entry: dict[str, Any]) -> dict[str, Any]:
-    """Right after a restore there is an observation, and nothing that led to it."""
-    return {path: token for path, token in entry.items() if path.startswith("obs")}
+def _only_obs(entry: Entry) -> Entry:
+    """Only the observation: right after a restore there is no reward, flag or info."""
+    return {name: value for name, value in entry.items() if name == "obs"}
 
 
 def _what_is_large(twin: Any, size: int) -> str:
-    """Which attributes make states large."""
+    """The attributes that make states large, for an error message."""
     parts = attempt(twin._snapshot.sizes)[0] if twin._snapshot is not None else ()
     named = ", ".join(f"{name}: {part / 1e6:.1f} MB" for name, part in (parts or [])[:3])
     return f"a state of {twin!r} has {size / 1e6:.1f} MB{f' ({named})' if named else ''}"
 
 
 def _room(twin: Any, size: int) -> int:
-    """Bytes by which a state may grow: as much as it has now, but for simulations."""
+    """Bytes by which a state may grow: its present size without simulations."""
     simulations = getattr(twin._snapshot, "simulations", None)
     if simulations is None:
         return size
@@ -372,7 +366,7 @@ def _saved_and_films(layers: list[gym.Env]) -> tuple[list[gym.Env], list[gym.Env
 
 
 def mute_films(env: gym.Env) -> None:
-    """Have the films around an environment look away."""
+    """Stop the wrappers around an environment from recording films."""
     for layer in layers_of(env):
         if isinstance(layer, FILMS):
             mute(layer)

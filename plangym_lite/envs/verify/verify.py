@@ -1,8 +1,9 @@
-"""Verification: the states of an environment that nobody knows are exact, or it is not made.
+"""Verification: how the states of an unknown environment are saved exactly, or an error.
 
-The judge is the environment itself, as Gymnasium builds and steps it. It is played from a seed and
-what it gives is recorded. Then ours is played alike, saved on the way, led elsewhere, restored, and
-played on; what differs from the record was not restored, or was wrong from the start.
+The reference is the environment itself, as Gymnasium builds and steps it. It is played from a seed
+and its results are recorded. Then our environment plays the same actions, is saved, moved to other
+states, restored and played on. A difference to the record was not restored, or was wrong from the
+start.
 
 ::
 
@@ -10,11 +11,11 @@ played on; what differs from the record was not restored, or was wrong from the 
             │ no
     replay passes ──────────────────────────────────────────────yes──> states are seeds and actions
             │ no
-    NotCloneableError, saying what differed first
+    NotCloneableError, with the first difference
 
-Every environment that is played here is closed before the next one is built, because to close one
-may end what others draw with. The one that the user gets was never played. The outcome is kept for
-the process, by what was verified: the classes of all layers and how they were made.
+Every environment that is played here is closed before the next one is built, because closing one
+may close a display that others use. The user gets one that was not played. The outcome is cached
+in the process, by the classes of all layers and their arguments.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ import gymnasium as gym
 
 from plangym_lite.envs.generators.shared import shared_kept, shared_seeded
 from plangym_lite.envs.snapshot.snapshot import layers_of
-from plangym_lite.envs.verify.noise import Noise
 from plangym_lite.envs.verify.verification import (
     NUMBERS,
     Record,
@@ -40,6 +40,7 @@ from plangym_lite.envs.verify.verification import (
     record_plain,
 )
 from plangym_lite.errors import NotCloneableError
+from plangym_lite.nested import NO_NOISE, Noise
 from plangym_lite.recipe.informed import informed
 from plangym_lite.recipe.recipe import original_of
 
@@ -47,22 +48,22 @@ __all__ = ["Verdict", "refuse_the_same", "verdict_on"]
 
 REMEMBERED = 256
 OUTCOMES: OrderedDict[Any, Verdict] = OrderedDict()
-"""What was verified, by key."""
+"""Outcomes of verifications, by key."""
 
 
 def verdict_on(env: Any) -> Verdict:
-    """How the states of ``env``, just built, are saved.
+    """How the states of ``env``, newly built, are saved.
 
-    If it was examined for that, ``env`` holds another Gymnasium environment afterwards.
+    If it had to be verified, ``env`` holds another Gymnasium environment afterwards.
     """
-    if env.render_mode == "human":  # opens no window
+    if env.render_mode == "human":  # verify without a window
         recipe = env._recipe.replace(render_mode="rgb_array", delay_setup=False)
         with contextlib.closing(recipe()) as twin:
             return twin.verdict
     key = key_of(env)
     verdict = OUTCOMES.get(key) if key is not None else None
     if verdict is None:
-        verdict = _examine(env)
+        verdict = _verify(env)
         if key is not None:
             OUTCOMES[key] = verdict
             while len(OUTCOMES) > REMEMBERED:
@@ -78,7 +79,7 @@ def verdict_on(env: Any) -> Verdict:
 
 
 def refuse_the_same(env: Any) -> None:
-    """Raise if a callable returns one environment again and again."""
+    """Raise if a callable returns the same environment each time."""
     if isinstance(env._make, (str, type, gym.envs.registration.EnvSpec)):
         return
     key = key_of(env)
@@ -93,7 +94,7 @@ def refuse_the_same(env: Any) -> None:
 
 
 def key_of(env: Any) -> Any:
-    """What is verified: classes and arguments, in order; ``None`` where that is no key."""
+    """The key of a verification: classes and arguments, in order; ``None`` if there is none."""
     options = env.clone_seeds, env.obs_type, env.state_choice, env._certify, env.STATE_IS_ARRAY
     made_by, spec = original_of(env._make), env._spec_made
     if isinstance(made_by, gym.envs.registration.EnvSpec):
@@ -104,7 +105,7 @@ def key_of(env: Any) -> Any:
     others = env.remove_time_limit, env.render_mode, env._engine_kwargs, env._wrappers
     try:
         return _frozen((type(env), made_by, layers, options, others))
-    except TypeError:  # unhashable: examined each time
+    except TypeError:  # unhashable: verified each time
         return None
 
 
@@ -117,14 +118,14 @@ def _frozen(value: Any) -> Any:
     return type(value), value
 
 
-# ---- the ladder ---------------------------------------------------------------------------------
+# ---- ways to save states ------------------------------------------------------------------------
 
 
-def _examine(env: Any) -> Verdict:
+def _verify(env: Any) -> Verdict:
     with _quiet(), shared_kept():
         record = record_plain(env, env._gym_env)
         verdict, told = _first_exact(env, record)
-        if told and env._certify:  # the environment itself may not have been built alike
+        if told and env._certify:  # each build of the environment may differ
             record = record_plain(env, None)
             record, noise = noise_of_runs(env, record)
             verdict, told = _first_exact(env, record, noise)
@@ -139,12 +140,12 @@ def _examine(env: Any) -> Verdict:
 
 
 def _first_exact(env: Any, record: Record, noise: list[Noise] | None = None) -> tuple[Verdict, str]:
-    """The first way down the ladder that is exact; or else the last, and why not."""
+    """The first way of saving that is exact; otherwise the last one tried, and what differed."""
     told, verdict = f"{env!r} is not restored exactly by a snapshot: ", record.findings
     played = record.findings._replace(played=True)
     if record.has_shifting_sets and env.state_choice is None and env.clone_seeds:
         verdict, different = _try(env, record, played, noise)
-        if not different:  # a set may yet come back in another order
+        if not different:  # a set may still be restored in another order
             return verdict, ""
     if env.state_choice == "replay" or env._plays_only:
         told = f"{env!r}: "
@@ -155,14 +156,14 @@ def _first_exact(env: Any, record: Record, noise: list[Noise] | None = None) -> 
         if not different or not env._certify:
             return verdict, ""
         told += different
-        if noise is None:  # perhaps the environment itself is not the same each time
+        if noise is None:  # the environment itself may differ from run to run
             return verdict, told
     if env._saves_itself or env.state_choice == "snapshot":
         return verdict, told
     if not env.clone_seeds:
         return verdict, f"{told}, and clone_seeds=False needs a snapshot"
     verdict, different = _try(env, record, played, noise)
-    if different and noise is not None:  # simulators may carry traces of one episode into the next
+    if different and noise is not None:  # simulators may carry data from one episode into the next
         verdict, different = _try(env, record_afresh(env, record), played, noise)
     return verdict, different and f"{told}; nor by playing again from the seed: {different}"
 
@@ -174,15 +175,15 @@ def _try(
     noise: list[Noise] | None,
     with_itself: bool = False,
 ) -> tuple[Verdict, str]:
-    """Examine a twin of ``env`` that saves its states so; return what differed first.
+    """Verify a twin of ``env`` that saves its states in this way; return the first difference.
 
-    Where the seed does not decide what happens, it can only be compared ``with_itself``.
+    If the seed does not determine the episode, it can only be compared ``with_itself``.
     """
     with shared_seeded(NUMBERS), informed(findings._replace(capacity=1 << 40)):
         twin = env._recipe.replace(delay_setup=False)()
     with contextlib.closing(twin):
         _check_is_new(env, twin._layers, record.layers)
-        noise = noise or [{} for _ in record.tapes]
+        noise = noise or [NO_NOISE for _ in record.recordings]
         return Verification(twin, record, noise, with_itself).outcome(findings)
 
 
@@ -196,7 +197,7 @@ def _check_is_new(env: Any, built: list[gym.Env], layers: list[gym.Env]) -> None
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """What is built and played for an examination was announced when it was built first."""
+    """Suppress warnings, which were shown when the environment was built first."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

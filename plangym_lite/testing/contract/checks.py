@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from functools import cached_property
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.testing.contract.comparing import Difference
+from plangym_lite.envs.generators.shared import GlobalNumbers
+from plangym_lite.nested import Difference
 from plangym_lite.testing.contract.judging import Judge
-from plangym_lite.testing.contract.keeping import Keeper, OwnNumbers
+from plangym_lite.testing.contract.keeping import NUMBERS, Keeper
 from plangym_lite.testing.contract.reference import Options, Reference, make_reference
 from plangym_lite.testing.contract.walking import play, play_elsewhere, wander
 
@@ -40,7 +41,7 @@ class Contract:
         self.n_workers, self.timeout = n_workers, timeout
         self.notes: list[str] = []
         self.judge = Judge(options.seed, options.length)
-        self._first: tuple[PlanEnv, OwnNumbers] | None = None
+        self._first: tuple[PlanEnv, GlobalNumbers] | None = None
 
     def all_checks(self) -> list[Callable[[], None]]:
         """The checks in order."""
@@ -64,7 +65,7 @@ class Contract:
         Raises:
             Exception: whatever ``make_env`` raises.
         """
-        numbers = OwnNumbers()
+        numbers = GlobalNumbers(NUMBERS)
         with numbers:
             env = self.make_env()
         self._first = env, numbers
@@ -78,7 +79,7 @@ class Contract:
         self.notes += reference.notes
         self.judge.reference = reference
         if not self.judge.ends():
-            self.notes.append(f"no episode ended within {len(reference.tape)} moves")
+            self.notes.append(f"no episode ended within {len(reference.recording)} moves")
         return reference
 
     @contextmanager
@@ -102,8 +103,8 @@ class Contract:
         stretch = self.reference.stretch(depth)
         env.set_state(stretch.state)
         images, saving = stretch.images, stretch.saving
-        tape = play(env, stretch.moves, keeper, images=images, saving=saving)
-        self.judge.same_tape(self.reference.expected(depth), tape)
+        recording = play(env, stretch.moves, keeper, images=images, saving=saving)
+        self.judge.same_recording(self.reference.expected(depth), recording)
 
     # ---- the checks ---------------------------------------------------------------------------
 
@@ -115,7 +116,7 @@ class Contract:
             raise Difference(reference.unshown)
         if reference.repeatable:
             self.judge.at = "beside plain Gymnasium, from the seed"
-            self.judge.same_tape(reference.tape, reference.own)
+            self.judge.same_recording(reference.recording, reference.own)
         if reference.wrong is not None:
             raise Difference(reference.wrong)
 
@@ -124,13 +125,13 @@ class Contract:
         self.judge.at = "the first walk"
         reference = self.reference
         self.judge.at = "saving on the way, from the seed"
-        self.judge.same_tape(reference.tape, reference.saved)
+        self.judge.same_recording(reference.recording, reference.saved)
 
     def restoring_at_once_changes_nothing(self) -> None:
         """``set_state(get_state())`` on the way is a no-op."""
         reference = self.reference
         stops, moves, check = reference.depths, reference.moves, "set_state(get_state())"
-        with OwnNumbers(), self._made(check) as (env, keeper):
+        with GlobalNumbers(NUMBERS), self._made(check) as (env, keeper):
             env.reset(return_state=False, seed=self.options.seed)
             if not reference.repeatable:
                 env.set_state(reference.saved[0].state)
@@ -138,14 +139,14 @@ class Contract:
             for depth, stop in zip(stops, [*stops[1:], len(moves)], strict=True):
                 self.judge.at = f"{check}, depth {depth}"
                 env.set_state(env.get_state())
-                tape = play(
+                recording = play(
                     env,
                     moves[depth:stop],
                     keeper,
                     images=reference.stretch(depth).images,
                     saving=reference.compares_states,
                 )
-                self.judge.same_tape(reference.expected(depth, stop), tape)
+                self.judge.same_recording(reference.expected(depth, stop), recording)
 
     def same_object_after_wandering(self) -> None:
         """One environment restores every depth, with other episodes in between."""
@@ -172,12 +173,12 @@ class Contract:
         stretches = [self.reference.stretch(depth) for depth in depths]
         self.judge.at = "another process"
         try:
-            tapes = play_elsewhere(self.make_env, stretches, self.timeout)
+            recordings = play_elsewhere(self.make_env, stretches, self.timeout)
         except Difference as difference:
             raise Difference(f"{self.judge.at}: {difference}") from None
-        for depth, tape in zip(depths, tapes, strict=True):
+        for depth, recording in zip(depths, recordings, strict=True):
             self.judge.at = f"another process, depth {depth}"
-            self.judge.same_tape(self.reference.expected(depth), tape)
+            self.judge.same_recording(self.reference.expected(depth), recording)
 
     def through_step_batch(self) -> None:
         """Each recorded state and action gives the next entry, in any order; nothing moves.

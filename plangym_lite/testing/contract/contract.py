@@ -44,14 +44,18 @@ What is not compared with plain Gymnasium, or not at all, and why:
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
+
 from plangym_lite.core import PlanEnv
+from plangym_lite.envs.generators.shared import GlobalNumbers
+from plangym_lite.nested import Difference
 from plangym_lite.testing.contract.checks import Contract
-from plangym_lite.testing.contract.comparing import Difference, size_of
-from plangym_lite.testing.contract.keeping import OwnNumbers
+from plangym_lite.testing.contract.keeping import NUMBERS
 from plangym_lite.testing.contract.reference import Options
 
 __all__ = ["ContractSuite", "Report", "check_exact"]
@@ -113,7 +117,7 @@ def check_exact(
     """
     options = Options(seed, tuple(sorted(depths)), length, reach, wide_actions, plain)
     contract = Contract(make_env, options, n_workers=n_workers, timeout=timeout)
-    with OwnNumbers(1):  # the caller's stay where they are; and not those of the walk
+    with GlobalNumbers(NUMBERS + 1):  # the caller's stay where they are; and not those of the walk
         first = contract.begin()
         return _report(contract, name or first.name)
 
@@ -123,7 +127,7 @@ def _report(contract: Contract, name: str) -> Report:
     try:
         state = contract.reference.saved[0].state
         contract.judge.at = "pickling a state"
-        report.state_bytes = size_of(state)
+        report.state_bytes = _size_of(state)
         report.pictures = contract.reference.draws_images
         for check in contract.all_checks():
             check()
@@ -134,6 +138,11 @@ def _report(contract: Contract, name: str) -> Report:
         report.exact, report.difference, report.error = False, text, error
     report.checks, report.notes = contract.judge.checks, contract.notes
     return report
+
+
+def _size_of(state: Any) -> int:
+    """Bytes of a state: of its array, or of its pickle."""
+    return state.nbytes if isinstance(state, np.ndarray) else len(pickle.dumps(state))
 
 
 class ContractSuite:

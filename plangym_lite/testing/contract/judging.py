@@ -1,4 +1,4 @@
-"""Judging tapes and batches by the reference: what the checks of the contract share."""
+"""Judging recordings and batches by the reference: what the checks of the contract share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.testing.contract.comparing import Difference, row_of
+from plangym_lite.nested import Difference, row_of
 from plangym_lite.testing.contract.keeping import Keeper, copy_of
 from plangym_lite.testing.contract.reference import Reference
 from plangym_lite.testing.contract.walking import Entry, Move, draw_actions, play, step_entry
@@ -27,8 +27,8 @@ class Judge:
         self.checks = 0
         self.at = "the first walk"  # what is being checked, for messages
 
-    def same_tape(self, expected: list[Entry], got: list[Entry]) -> None:
-        """Compare two tapes; raise the first difference."""
+    def same_recording(self, expected: list[Entry], got: list[Entry]) -> None:
+        """Compare two recordings; raise the first difference."""
         for step, (one, other) in enumerate(zip(expected, got, strict=True)):
             self.same_entry(one, other, f"step {step}")
         self.checks += 1
@@ -64,7 +64,7 @@ class Judge:
             self._rollouts(env, keeper, rows)
             self.at = f"{check}, depth {depth}, what was current before the batches"
             expected = reference.expected(depth)
-            self.same_tape(expected, play(env, moves[depth : depth + self.length], keeper))
+            self.same_recording(expected, play(env, moves[depth : depth + self.length], keeper))
 
     def _batch(
         self, env: PlanEnv, keeper: Keeper, rows: list[int], states: dict[int, Any]
@@ -81,7 +81,7 @@ class Judge:
             entries = _entries_of(env, out, keeper, f"{self.at}, row")
             for row, (number, got) in enumerate(zip(numbers, entries, strict=True)):
                 state = reference.saved[number + 1].state
-                expected = reference.tape[number + 1]._replace(state=state)
+                expected = reference.recording[number + 1]._replace(state=state)
                 self.same_entry(expected, got, f"row {row} (move {number})")
                 after[number] = got.state
         self.checks += 1
@@ -119,14 +119,15 @@ class Judge:
         return run if len(run) == STEPS or ended else []
 
     def _same_rollouts(self, env: PlanEnv, out: Any, keeper: Keeper, runs: list[list[int]]) -> None:
-        tape, saved = self._reference.tape, self._reference.saved
+        recording, saved = self._reference.recording, self._reference.saved
         keeper.keep(self.at, "obs", out.observs)
         keeper.keep(self.at, "info", out.infos)
         for row, run in enumerate(runs):
             last = run[-1] + 1
             infos = [saved[k + 1].info or {} for k in run]
-            info = {**(tape[last].info or {}), "n_step": sum(each["n_step"] for each in infos)}
-            expected = tape[last]._replace(reward=0.0, info=info, state=saved[last].state)
+            n_step = sum(each["n_step"] for each in infos)
+            info = {**(recording[last].info or {}), "n_step": n_step}
+            expected = recording[last]._replace(reward=0.0, info=info, state=saved[last].state)
             where = f"row {row} (moves {run[0]} to {run[-1]})"
             got = Entry(
                 _step_of(env.observation_space, out.observs, row, STEPS - 1),
@@ -139,10 +140,11 @@ class Judge:
             self.same_entry(expected, got, where)
             for step in range(STEPS):
                 number = run[min(step, len(run) - 1)] + 1
-                reward = tape[number].reward if step < len(run) else 0.0
+                reward = recording[number].reward if step < len(run) else 0.0
                 seen = _step_of(env.observation_space, out.observs, row, step)
                 told = Entry(seen, float(out.rewards[row, step]))
-                self.same_entry(Entry(tape[number].obs, reward), told, f"{where}, action {step}")
+                expected = Entry(recording[number].obs, reward)
+                self.same_entry(expected, told, f"{where}, action {step}")
             if int(out.lengths[row]) != len(run):
                 raise Difference(f"{self.at}, {where}: length: expected {len(run)}")
         self.checks += 1
@@ -151,8 +153,8 @@ class Judge:
 
     def ends(self) -> list[int]:
         """Entries at which episodes have ended: the first and the last few."""
-        tape = self._reference.tape
-        ends = [number for number, entry in enumerate(tape) if entry.terminated or entry.truncated]
+        entries = enumerate(self._reference.recording)
+        ends = [number for number, entry in entries if entry.terminated or entry.truncated]
         return [*dict.fromkeys(ends[:3] + ends[-3:])]
 
     def absorbed(self, env: PlanEnv, keeper: Keeper, check: str) -> None:
@@ -161,20 +163,20 @@ class Judge:
         reference, ends = self._reference, self.ends()
         if not ends:
             return
-        tape, draw = reference.tape, draw_actions(env, self.seed)
+        recording, draw = reference.recording, draw_actions(env, self.seed)
         states = [reference.saved[number].state for number in ends]
         out: Any = env.step_batch([draw() for _ in ends], states, dt=2)
         entries = _entries_of(env, out, keeper, check)
         for row, (number, state) in enumerate(zip(ends, states, strict=True)):
             self.at = f"{check}, the one after move {number}"
             step = step_entry(env, draw(), state)
-            wanted = tape[number]._replace(reward=0.0, info=None, state=state)
+            wanted = recording[number]._replace(reward=0.0, info=None, state=state)
             self.same_entry(wanted, entries[row], f"row {row} of step_batch")
             self.same_entry(wanted, step, "step")
             env.set_state(out.states[row])
             after = play(env, reference.moves[number : number + 5], keeper)
-            expected = [Entry(tape[number].obs), *tape[number + 1 : number + 6]]
-            self.same_tape(expected, after)
+            expected = [Entry(recording[number].obs), *recording[number + 1 : number + 6]]
+            self.same_recording(expected, after)
 
 
 def _entries_of(env: PlanEnv, out: Any, keeper: Keeper, where: str) -> list[Entry]:

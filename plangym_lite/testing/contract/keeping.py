@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import copy
 import pickle
-import random
 import zlib
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from plangym_lite.testing.contract.comparing import Difference, differences
+from plangym_lite.nested import Difference, differences
 
-__all__ = ["Keeper", "OwnNumbers", "copy_of"]
+__all__ = ["NUMBERS", "Keeper", "copy_of"]
+
+NUMBERS = 0
+"""The seed of the generators that all of Python shares, for each run of the walk."""
 
 LARGE = 1 << 16  # bytes
 ATOMS = (int, float, complex, str, bytes, bool, type(None), np.generic)
 
 
-def copy_of(value: Any, large: list[np.ndarray] | None = None) -> Any:
+def copy_of(
+    value: Any, large: list[np.ndarray] | None = None, memo: dict[int, Any] | None = None
+) -> Any:
     """A copy that shares no array, list or dict with ``value``, at any depth.
 
     What cannot be copied is the thing itself. So are large arrays if there is a list for them.
+    ``memo`` has the copies of the dicts and lists that the value is in.
     """
     if isinstance(value, ATOMS):
         return value
@@ -31,14 +35,21 @@ def copy_of(value: Any, large: list[np.ndarray] | None = None) -> Any:
             return value.copy()
         large.append(value)
         return value
+    memo = {} if memo is None else memo
+    if id(value) in memo:  # a value may hold itself
+        return memo[id(value)]
     if type(value) is dict:
-        return {key: copy_of(part, large) for key, part in value.items()}
+        made = memo[id(value)] = {}
+        made.update((key, copy_of(part, large, memo)) for key, part in value.items())
+        return made
     if type(value) is list:
-        return [copy_of(part, large) for part in value]
+        parts = memo[id(value)] = []
+        parts.extend(copy_of(part, large, memo) for part in value)
+        return parts
     if type(value) is tuple:
-        return tuple(copy_of(part, large) for part in value)
+        return tuple(copy_of(part, large, memo) for part in value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(copy_of(part, large) for part in value))
+        return type(value)(*(copy_of(part, large, memo) for part in value))
     try:
         return copy.deepcopy(value)
     except Exception:  # a foreign __deepcopy__ or __reduce__ may raise anything
@@ -93,30 +104,3 @@ def _checksum(value: Any) -> int | None:
         return zlib.crc32(pickle.dumps(value))
     except Exception:  # a foreign __reduce__ may raise anything
         return None
-
-
-class OwnNumbers:
-    """While entered, Python's and numpy's global generators run from a seed of their own.
-
-    Afterwards they are where the caller left them; entered again, they run on.
-    """
-
-    def __init__(self, seed: int = 0) -> None:
-        self._states: Any = random.Random(seed).getstate(), np.random.RandomState(seed).get_state()
-
-    def __enter__(self) -> None:
-        self._swap()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._swap()
-
-    def _swap(self) -> None:
-        now = random.getstate(), np.random.get_state()
-        random.setstate(self._states[0])
-        np.random.set_state(self._states[1])
-        self._states = now

@@ -16,12 +16,13 @@ import numpy as np
 from gymnasium import spaces
 from PIL import Image
 
-from plangym_lite.testing.contract.keeping import OwnNumbers, copy_of
+from plangym_lite.envs.generators.shared import GlobalNumbers
+from plangym_lite.nested import ARRAY_SPACES
+from plangym_lite.testing.contract.keeping import NUMBERS, copy_of
 from plangym_lite.testing.contract.walking import Entry, Move
 
-__all__ = ["LifeEpisodes", "PlainTape", "SuiteTask", "Twin", "record", "twin_of"]
+__all__ = ["LifeEpisodes", "PlainRun", "SuiteTask", "Twin", "record", "twin_of"]
 
-ARRAY_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 PICTURES = ("rgb", "grayscale")
 
 
@@ -33,7 +34,7 @@ class Twin(NamedTuple):
     sees: str = "obs"  # or "rgb", "grayscale": its pictures; or "": nothing to be compared
 
 
-class PlainTape(NamedTuple):
+class PlainRun(NamedTuple):
     """What a plain environment gave, as values."""
 
     entries: list[Entry]
@@ -118,20 +119,20 @@ def record(
     before: list[Move] | None = None,
     rebuilding: bool = False,
     until: int | None = None,
-) -> PlainTape:
+) -> PlainRun:
     """Build a plain environment, reset it to ``seed``, make the moves, close it.
 
     Args:
         twin: what to build.
         moves: those of the walk.
         seed: of the first reset.
-        before: moves between that reset and the walk, which are not on the tape.
+        before: moves between that reset and the walk, which are not recorded.
         rebuilding: build a new environment below the wrappers for each seeded reset.
         until: stop after so many moves.
     """
     entries: list[Entry] = []
     error = found = None
-    with OwnNumbers(), warnings.catch_warnings():
+    with GlobalNumbers(NUMBERS), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it has been heard of them
         driver = _Driver(twin)
         try:
@@ -151,7 +152,7 @@ def record(
             error = f"it raises {type(raised).__name__}: {raised}"
         finally:
             driver.close()
-    return PlainTape(entries, error, found)
+    return PlainRun(entries, error, found)
 
 
 class _Driver:

@@ -6,8 +6,8 @@
     plain environments   the same moves, twice ──> ``plain``; where the two differ is noise
     second environment   the same moves, saves ──> ``saved``
 
-``tape``, which everything is compared with, is the plain one, and our own beyond it: the infos that
-plangym_lite adds, and what no plain run tells (:mod:`.settling` says what).
+``recording``, which everything is compared with, is the plain one, and our own beyond it: the infos
+that plangym_lite adds, and what no plain run tells (:mod:`.baseline` says what).
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.testing.contract.comparing import Noise
-from plangym_lite.testing.contract.keeping import Keeper, OwnNumbers
+from plangym_lite.envs.generators.shared import GlobalNumbers
+from plangym_lite.nested import Noise
+from plangym_lite.testing.contract.baseline import Begun, by_itself, by_plain_runs
+from plangym_lite.testing.contract.keeping import NUMBERS, Keeper
 from plangym_lite.testing.contract.plain import twin_of
-from plangym_lite.testing.contract.settling import Begun, by_itself, by_plain_runs
 from plangym_lite.testing.contract.walking import (
     Entry,
     Move,
@@ -57,7 +58,7 @@ class Reference:
     """A walk through an end of an episode and through resets."""
 
     moves: list[Move]
-    tape: list[Entry]  # len(moves) + 1 entries: what all others are compared with
+    recording: list[Entry]  # len(moves) + 1 entries: what all others are compared with
     own: list[Entry]  # of the first environment, never saved
     saved: list[Entry]  # of the second one, with states, and images at the depths
     depths: list[int]
@@ -68,7 +69,7 @@ class Reference:
     noise: Noise  # what the seed does not decide
     notes: list[str]
     unshown: str | None = None  # why nothing can be said
-    wrong: str | None = None  # what is wrong beside the tape
+    wrong: str | None = None  # what is wrong besides
 
     def stretch(self, depth: int) -> Stretch:
         """The moves after ``depth``, from the state there."""
@@ -79,7 +80,7 @@ class Reference:
     def expected(self, depth: int, stop: int | None = None) -> list[Entry]:
         """What follows ``depth``: the states and images of one walk, the rest of the other."""
         cut = slice(depth, (depth + self.length if stop is None else stop) + 1)
-        pairs = zip(self.tape[cut], self.saved[cut], strict=True)
+        pairs = zip(self.recording[cut], self.saved[cut], strict=True)
         entries = [one._replace(state=two.state, image=two.image) for one, two in pairs]
         # a restored state tells its observation; what led to it is gone
         return [Entry(entries[0].obs, state=entries[0].state, image=entries[0].image), *entries[1:]]
@@ -94,7 +95,7 @@ class Reference:
 def make_reference(
     make_env: Callable[[], PlanEnv],
     options: Options,
-    first: tuple[PlanEnv, OwnNumbers] | None = None,
+    first: tuple[PlanEnv, GlobalNumbers] | None = None,
 ) -> Reference:
     """Play the walk: in an environment that is never saved, in plain ones, in one that is saved.
 
@@ -105,7 +106,7 @@ def make_reference(
     walk = begun.walk
     verdict = by_itself(make_env, begun) if begun.twin is None else by_plain_runs(begun)
     depths = {*options.depths, *walk.resets} if verdict.repeatable else set(options.depths)
-    with OwnNumbers(), make_env() as env:
+    with GlobalNumbers(NUMBERS), make_env() as env:
         keeper = Keeper()
         compares_states = bool(getattr(env, "_is_plain", env.STATE_IS_ARRAY))
         images = frozenset(stop + k for stop in depths for k in IMAGES if begun.draws_images)
@@ -114,13 +115,13 @@ def make_reference(
             saved = follow(env, options.seed, walk.moves, keeper, **told)
         else:
             walk = explore(env, begun.route, keeper, **told)
-            saved, verdict = walk.tape, verdict._replace(tape=walk.tape)
+            saved, verdict = walk.recording, verdict._replace(recording=walk.recording)
         keeper.check()
     keeper.check()
     return Reference(
         moves=walk.moves,
-        tape=verdict.tape,
-        own=begun.walk.tape,
+        recording=verdict.recording,
+        own=begun.walk.recording,
         saved=saved,
         depths=sorted({*options.depths, *walk.resets}),
         length=options.length,
@@ -135,9 +136,9 @@ def make_reference(
 
 
 def _explore_first(
-    make_env: Callable[[], PlanEnv], options: Options, first: tuple[PlanEnv, OwnNumbers] | None
+    make_env: Callable[[], PlanEnv], options: Options, first: tuple[PlanEnv, GlobalNumbers] | None
 ) -> Begun:
-    numbers = OwnNumbers()
+    numbers = GlobalNumbers(NUMBERS)
     if first is None:
         with numbers:
             env = make_env()

@@ -1,7 +1,7 @@
 """Walks: the moves that the contract makes, and what an environment answers to them.
 
-A *tape* is a list of entries: entry 0 is what stands before the first move, entry ``k`` what
-follows move ``k - 1``. Two environments agree if their tapes of the same moves are equal.
+A *recording* is a list of entries: entry 0 is what is seen before the first move, entry ``k`` what
+follows move ``k - 1``. Two environments agree if their recordings of the same moves are equal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.testing.contract.comparing import NO_NOISE, Difference, Noise, differences
+from plangym_lite.nested import NO_NOISE, Difference, Noise, differences
 from plangym_lite.testing.contract.keeping import Keeper, copy_of
 
 __all__ = [
@@ -81,7 +81,7 @@ class Walk(NamedTuple):
     """Moves and what they gave."""
 
     moves: list[Move]
-    tape: list[Entry]
+    recording: list[Entry]
     resets: list[int]  # moves that are resets whether an episode ended there or not
 
 
@@ -127,12 +127,12 @@ def explore(
     draw = draw_actions(env, route.seed)
     obs, info = env.reset(return_state=False, seed=route.seed)
     moves: list[Move] = []
-    tape = [_complete(env, Entry(obs, info=info), keeper, 0, (0 in images, saving))]
+    recording = [_complete(env, Entry(obs, info=info), keeper, 0, (0 in images, saving))]
     resets: list[int] = []
     stop: int | None = None
     while stop is None or len(moves) < stop:
         number = len(moves)
-        ended = tape[-1].terminated or tape[-1].truncated
+        ended = recording[-1].terminated or recording[-1].truncated
         if stop is None and number >= route.at_least and (ended or number >= route.at_most):
             resets = [number, number + 1 + route.tail] if route.seeded else [number]
             stop = resets[-1] + 1 + (min(FEW, route.tail) if route.seeded else route.tail)
@@ -143,8 +143,8 @@ def explore(
             moves.append(_step_number(number, env.action_space, draw(), route.wide))
         entry = _answer(env, moves[-1])
         drawing = len(moves) in images
-        tape.append(_complete(env, entry, keeper, len(moves), (drawing, saving)))
-    return Walk(moves, tape, resets)
+        recording.append(_complete(env, entry, keeper, len(moves), (drawing, saving)))
+    return Walk(moves, recording, resets)
 
 
 def _step_number(number: int, space: Any, action: Any, wide: bool) -> Move:
@@ -176,13 +176,13 @@ def follow(
     images: frozenset[int] = frozenset(),
     saving: bool = False,
 ) -> list[Entry]:
-    """Reset to ``seed`` and make the moves; return the tape, states and images in it."""
+    """Reset to ``seed`` and make the moves; return the recording, states and images in it."""
     obs, info = env.reset(return_state=False, seed=seed)
-    tape = [_complete(env, Entry(obs, info=info), keeper, 0, (0 in images, saving))]
+    recording = [_complete(env, Entry(obs, info=info), keeper, 0, (0 in images, saving))]
     for number, move in enumerate(moves, 1):
         entry = _answer(env, move)
-        tape.append(_complete(env, entry, keeper, number, (number in images, saving)))
-    return tape
+        recording.append(_complete(env, entry, keeper, number, (number in images, saving)))
+    return recording
 
 
 def play(
@@ -193,12 +193,12 @@ def play(
     images: frozenset[int] = frozenset(),
     saving: bool = False,
 ) -> list[Entry]:
-    """Make the moves from the current state; return the tape, states and images in it."""
-    tape = [_complete(env, Entry(env.observe()), keeper, 0, (0 in images, saving))]
+    """Make the moves from the current state; return the recording, states and images in it."""
+    recording = [_complete(env, Entry(env.observe()), keeper, 0, (0 in images, saving))]
     for number, move in enumerate(moves, 1):
         entry = _answer(env, move)
-        tape.append(_complete(env, entry, keeper, number, (number in images, saving)))
-    return tape
+        recording.append(_complete(env, entry, keeper, number, (number in images, saving)))
+    return recording
 
 
 def _complete(
@@ -248,7 +248,7 @@ import os, pickle, sys
 answers = os.fdopen(os.dup(1), "wb")
 os.dup2(2, 1)  # whatever the simulator prints
 sys.path[:] = pickle.load(sys.stdin.buffer)
-from plangym_lite.testing.contract.contract import walking
+from plangym_lite.testing.contract import walking
 walking.serve_stretches(sys.stdin.buffer, answers)
 """
 
@@ -256,7 +256,7 @@ walking.serve_stretches(sys.stdin.buffer, answers)
 def play_elsewhere(
     make_env: Callable[[], PlanEnv], stretches: list[Stretch], timeout: float
 ) -> list[list[Entry]]:
-    """Play each stretch in a new process, in an environment made there; return the tapes."""
+    """Play each stretch in a new process, in an environment made there; return the recordings."""
     payload = pickle.dumps(sys.path) + cloudpickle.dumps((make_env, stretches))
     environ = {**os.environ, "PYTHONWARNINGS": "ignore"}
     try:
@@ -277,15 +277,15 @@ def play_elsewhere(
 
 
 def serve_stretches(questions: Any, answers: Any) -> None:
-    """The other process: play what comes in, send the tapes back."""
+    """The other process: play what comes in, send the recordings back."""
     make_env, stretches = pickle.load(questions)
-    tapes, keeper = [], Keeper()
+    recordings, keeper = [], Keeper()
     with make_env() as env:
         wander(env, 4, 11)
         for stretch in stretches:
             env.set_state(stretch.state)
             images, saving = stretch.images, stretch.saving
-            tapes.append(play(env, stretch.moves, keeper, images=images, saving=saving))
+            recordings.append(play(env, stretch.moves, keeper, images=images, saving=saving))
     keeper.check()
-    answers.write(cloudpickle.dumps(tapes))
+    answers.write(cloudpickle.dumps(recordings))
     answers.close()

@@ -28,21 +28,18 @@ from plangym_lite.transitions import (
     write_row,
 )
 from plangym_lite.validation import check_state, check_timeout, fill_states, prepare_rows
-from plangym_lite.vectorization.dispatch.crews import Crew, CrewChoice, kind_of_batch
-from plangym_lite.vectorization.dispatch.dispatcher import Deal
+from plangym_lite.vectorization.dispatch.dispatcher import Dispatcher
 from plangym_lite.vectorization.dispatch.splitting import split_evenly
 from plangym_lite.vectorization.memory.blocks import BlockPool
-from plangym_lite.vectorization.memory.chunks import PIECES, TOGETHER, PieceSizes
-from plangym_lite.vectorization.memory.layout import form_of
-from plangym_lite.vectorization.memory.results import ResultCollector
-from plangym_lite.vectorization.worker.channel import LateError
-from plangym_lite.vectorization.worker.inline import InlineWorker
+from plangym_lite.vectorization.memory.chunks import Chunk, ChunkSizes
+from plangym_lite.vectorization.memory.layout import form_of, has_action_column, heap_of
 from plangym_lite.vectorization.worker.worker import (
     CLOSE_TIMEOUT,
     Promise,
     Worker,
     close_all,
     common_spec,
+    known_to_all,
     time_limit,
 )
 
@@ -50,7 +47,6 @@ __all__ = ["BatchEnv"]
 
 RESTARTS = 3
 IMAGES_AT_ONCE = 64  # pictures that a worker draws for one message of draw_images
-SPIN = 1e-3  # seconds to look for answers again and again before blocking
 PATIENCE = 0.5  # seconds that a worker may go on with an interrupted batch
 
 
@@ -61,7 +57,7 @@ class BatchEnv:
         envs: the workers.
         blocking: one worker after another; the answers are the same.
         shared_limit: bytes of shared memory; see :class:`BlockPool`.
-        piece_sizes: see :class:`~plangym_lite.vectorization.memory.chunks.PieceSizes`.
+        chunk_size: rows of a chunk at most; ``None``: see :class:`.ChunkSizes`.
     """
 
     def __init__(
@@ -69,7 +65,7 @@ class BatchEnv:
         envs: Sequence[Worker],
         blocking: bool = False,
         shared_limit: int | None = None,
-        piece_sizes: PieceSizes = PIECES,
+        chunk_size: int | None = None,
     ) -> None:
         self._envs = list(envs)
         if not self._envs:
@@ -79,12 +75,12 @@ class BatchEnv:
         self._closed = False
         self._unfinished: dict[int, Promise] = {}  # what an interrupted batch left under way
         self._spec = common_spec(self._envs)
-        self._piece_sizes = piece_sizes._replace(fewest=TOGETHER if self._spec.together else 1)
+        self._sizes = ChunkSizes(self._spec.is_batched, chunk_size)
+        self._dispatcher = Dispatcher(self._envs, self._replace, blocking)
         self._pool = BlockPool(self._spec, shared_limit)
         self._pool.on_drop = [worker.detach for worker in self._envs]
-        self._caller: Any = None  # an InlineWorker, once employed
-        self._company = 0  # workers that run rows beside the caller
-        self._choice = CrewChoice([Crew.WORKERS])
+        self._caller: Any = None  # a PlanEnv of this process that runs rows too
+        self._most_rung: int | None = None  # workers for a batch; None: any number
 
     def __len__(self) -> int:
         return len(self._envs)
@@ -102,15 +98,18 @@ class BatchEnv:
         """What one row looks like."""
         return self._spec
 
-    def employ_caller(self, env: PlanEnv) -> None:
-        """Let the caller's own process run rows on ``env`` wherever that is measured quicker."""
-        if self._blocking:
-            return
-        self._company = min(len(self), usable_cores()) - 1
-        crews = [Crew.WORKERS, Crew.CALLER, *([Crew.MIXED] if self._company else [])]
-        self._caller = InlineWorker(lambda: env)
-        self._pool.on_drop.append(self._caller.detach)
-        self._choice = CrewChoice(crews)
+    def use_caller(self, env: PlanEnv | None, only_computes: bool = False) -> None:
+        """Let this process take rows too.
+
+        Args:
+            env: the environment that runs them here; ``None``: none does.
+            only_computes: whether rows do nothing but compute: then no more workers are rung than
+                there are cores.
+        """
+        if not self._blocking:
+            self._caller = env
+        if only_computes and all(worker.takes_chunks for worker in self._envs):
+            self._most_rung = max(1, usable_cores()) - (self._caller is not None)
 
     # ---- batches ------------------------------------------------------------------------------
 
@@ -132,60 +131,51 @@ class BatchEnv:
             return self.run(prepare_rows(self._spec, actions, states, dt), form)
 
     def run(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
-        """Run validated rows, within ``timeout`` seconds; see :class:`Deal` for what it raises."""
+        """Run validated rows, within ``timeout`` seconds; see :class:`.Dispatcher`."""
         if timeout is not None:
             with self._limited("step_batch" if form.steps is None else "rollout_batch", timeout):
                 return self.run(rows, form)
         if self._closed:
             raise ClosedError("the workers were closed")
-        if len(rows.dts) == 0:
+        size, deadline = len(rows.dts), self._envs[0].deadline
+        if size == 0:
             return pack(self._spec, empty_columns(self._spec, 0, form), [])
         if self._unfinished:
             self._clear_up()
-        if self._caller is None or self._envs[0].deadline is not None:
-            return self._run_on(self._envs, rows, form)
-        if len(rows.dts) == 1:  # nothing to share out
-            return self._caller.env.run_rows(rows, form)
-        crew, is_timed = self._choice.pick(kind := kind_of_batch(rows, form))
-        start = time.perf_counter() if is_timed else 0.0
-        batch = self._run_by(crew, rows, form)
-        if is_timed:
-            self._choice.learn(kind, crew, time.perf_counter() - start)
+        caller = self._caller if deadline is None else None
+        n_takers = len(self._envs) if self._most_rung is None else self._most_rung
+        n_takers = min(len(self._envs), n_takers) + (caller is not None)
+        kind, frames = self._sizes.kind_of(rows, form)
+        chunks = self._sizes.cut(size, n_takers, kind, frames)
+        if caller is not None and len(chunks) == 1:  # nothing to share out
+            began = time.perf_counter()
+            batch, seconds = caller.run_rows(rows, form), time.perf_counter() - began
+        else:
+            batch = self._run_shared(rows, form, chunks, caller, deadline)
+            seconds = self._dispatcher.seconds
+        self._sizes.learn(kind, seconds, frames * size)
         return batch
 
-    def _run_by(self, crew: Crew, rows: Rows, form: Form) -> Any:
-        if crew is Crew.CALLER:
-            return self._caller.env.run_rows(rows, form)
-        if crew is Crew.WORKERS:
-            return self._run_on(self._envs, rows, form)
-        company = min(self._company, len(rows.dts) - 1)
-        return self._run_on([*self._envs[:company], self._caller], rows, form, spin=SPIN)
-
-    def _run_on(self, workers: Sequence[Worker], rows: Rows, form: Form, spin: float = 0.0) -> Any:
-        size = len(rows.dts)
-        form = form_of(form, self._spec.action_space, rows.actions)
-        block, may_lease = self._pool.acquire(size, form)
-        collector = ResultCollector(size)
-        deal = Deal(
-            workers,
-            block,
-            rows,
-            replace=self._replace,
-            collect=collector.collect,
-            blocking=self._blocking,
-            piece_sizes=self._piece_sizes,
-            queue=self._pool.queue,
-            spin=spin,
-        )
+    def _run_shared(
+        self, rows: Rows, form: Form, chunks: list[Chunk], caller: Any, deadline: float | None
+    ) -> Any:
+        spec = self._spec
+        form = form_of(form, spec.action_space, rows.actions)
+        heap = None
+        if spec.state_shape is None or not has_action_column(spec.action_space, form):
+            heap = heap_of(spec, form, rows, known_to_all(self._envs))
+        block, may_lease = self._pool.acquire(len(rows.dts), form, len(heap.data) if heap else 0)
+        block.columns.fill(rows, heap)
+        run = self._dispatcher.run
         try:
-            deal.run(self._envs[0].deadline)
-        except BaseException as error:
-            if isinstance(error, LateError) or not isinstance(error, Exception):  # interrupted
-                self._unfinished = deal.unfinished()  # rows that nobody waits for, and may yet
-                self._pool.discard(block)  # be written
+            results, error = run(block, rows, chunks, caller, self._most_rung, deadline)
+        except BaseException:  # an interrupt, say: rows that nobody waits for may yet be written
+            self._unfinished = self._dispatcher.interrupt()
+            self._pool.discard(block)
             raise
-        block.outstanding.clear()
-        return collector.finish(self._spec, block, may_lease)
+        if error is not None:
+            raise error
+        return results.finish(spec, block, may_lease)
 
     def outgrow(self) -> None:
         """States have no bound any more: blocks are laid out anew, without columns for them."""
@@ -200,8 +190,8 @@ class BatchEnv:
         images, at_once = [], IMAGES_AT_ONCE * len(self)
         for first in range(0, len(states), at_once):
             part = states[first : first + at_once]
-            pieces = [part[start:stop] for start, stop in split_evenly(len(part), len(self))]
-            images += self._ask("get_images", {i: (piece,) for i, piece in enumerate(pieces)})
+            chunks = [part[start:stop] for start, stop in split_evenly(len(part), len(self))]
+            images += self._ask("get_images", {i: (chunk,) for i, chunk in enumerate(chunks)})
         return np.concatenate(images)
 
     def _clear_up(self) -> None:
@@ -270,7 +260,8 @@ class BatchEnv:
             return
         self._closed = True
         close_all(self._envs, timeout)
-        self._caller = None  # it would hold on to the blocks
+        self._dispatcher.close()
+        self._caller = None
         self._pool.on_drop = []
         self._pool.close()
 

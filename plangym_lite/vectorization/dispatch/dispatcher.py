@@ -1,12 +1,14 @@
-"""One batch on its way through the workers: dealt in pieces, gathered in order, nothing lost.
+"""Dispatcher: one batch on its way through those who take its chunks.
 
-Because every row carries its state, a row that was lost with its worker is simply dealt again.
+::
 
-Each worker is dealt a first, large piece. The rest lies in a queue, in ever smaller pieces: whoever
-has run what it was dealt takes one after another, without a word to the caller, and answers when
-none is left. Where workers cannot take for themselves (actors on other nodes; rows that travel in
-messages; after a death), the rest is dealt as they answer, and each has its next piece before it
-asks.
+    queue     all chunks of the batch, in the order of rows
+    takers    workers that were rung, and the caller: take a chunk, run it in place, take the next
+    RESULT    one a worker, when it finds the queue empty: the chunks that it ran, and their infos
+
+The batch is done when all rows were reported. A worker that was rung and took nothing is not
+waited for. Since every row carries its state, rows that were lost with a worker run again.
+Workers that share no memory with this process (actors) are given chunks one by one instead.
 """
 
 from __future__ import annotations
@@ -15,249 +17,315 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from plangym_lite.errors import WorkerDiedError
 from plangym_lite.transitions import Rows
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.chunks import PIECES, Piece, PieceSizes, pieces_of
-from plangym_lite.vectorization.memory.queue import RowQueue
+from plangym_lite.vectorization.memory.chunks import MOST_CHUNKS, Chunk
+from plangym_lite.vectorization.memory.queue import ChunkQueue
+from plangym_lite.vectorization.memory.results import ResultCollector
 from plangym_lite.vectorization.worker.channel import LateError, milliseconds
-from plangym_lite.vectorization.worker.handler import RowsReply
+from plangym_lite.vectorization.worker.handler import RowsResult, run_chunk
 from plangym_lite.vectorization.worker.messages import load_error
 from plangym_lite.vectorization.worker.worker import Promise, Worker
 
-__all__ = ["Deal"]
+__all__ = ["Dispatcher"]
 
-IN_HAND = 2  # pieces a worker is dealt: one at work, one to go on with
-ATTEMPTS = 3
+AHEAD = 2  # chunks that a worker is given that cannot take them: one at work, one to go on with
+ATTEMPTS = 3  # deaths over one row
+SPIN = 1e-3  # seconds to look for answers again and again, where that takes no core from workers
 
 
-class Deal:
-    """Runs one batch.
+class InFlight(NamedTuple):
+    """What a worker was asked, and not answered yet."""
+
+    promise: Promise
+    chunk: Chunk | None  # that it was given; None: it takes chunks by itself
+
+
+class Dispatcher:
+    """Runs batches on workers.
 
     Args:
-        workers: who runs it.
-        block: where inputs and results lie.
-        rows: the batch.
-        replace: called with the index of a worker that must be replaced.
-        collect: called with ``(start, stop, infos, odd)`` for each piece, while others still run;
-            see :class:`~plangym_lite.vectorization.worker.handler.RowsReply`.
-        blocking: one worker after another.
-        piece_sizes: how the batch is cut.
-        queue: where the rest of the batch may lie for workers that share this memory.
-        spin: seconds to look for answers again and again before blocking.
+        workers: see :class:`.Worker`.
+        replace: called with the index of a worker that died, to put a fresh one there.
+        in_turn: ring one worker a batch, each in its turn.
     """
 
     def __init__(
-        self,
-        workers: Sequence[Worker],
-        block: Block,
-        rows: Rows,
-        *,
-        replace: Callable[[int], None],
-        collect: Callable[[int, int, list[Any], list[Any]], None],
-        blocking: bool = False,
-        piece_sizes: PieceSizes = PIECES,
-        queue: RowQueue | None = None,
-        spin: float = 0.0,
+        self, workers: Sequence[Worker], replace: Callable[[int], None], in_turn: bool = False
     ) -> None:
         self._workers = workers
-        self._block = block
-        self._rows = rows
         self._replace = replace
-        self._collect = collect
-        self._blocking = blocking
-        self._spin = spin
-        n_frames = rows.dts.item(0) * (block.layout.form.steps or 1)
-        may_take = queue is not None and not blocking and block.columns.hold_everything
-        may_take = may_take and all(worker.takes_pieces for worker in workers)
-        self._to_do = deque(pieces_of(len(rows.dts), len(workers), piece_sizes, n_frames, may_take))
-        self._queue = queue if may_take and len(self._to_do) > len(workers) else None
-        self._untaken: set[Piece] = set()  # put into the queue; nobody has said that it ran them
-        self._hands: list[deque[tuple[Piece, Promise]]] = [deque() for _ in workers]
-        self._attempts: dict[int, int] = {}
-        self._idle_deaths = 0
-        self._error: tuple[int, BaseException] | None = None  # of the first row that failed
+        self._next = 0 if in_turn else None
+        self._takes = [worker.takes_chunks for worker in workers]
+        self._all_take = all(self._takes)
+        self._queue: ChunkQueue | None = None
+        self._in_flight: list[deque[InFlight]] = [deque() for _ in workers]
+        self.n_rerun = 0  # rows that ran again, after a death
+        self.seconds = 0.0  # that the rows of the last batch took, all takers together
 
-    def run(self, deadline: float | None = None) -> None:
-        """Run all rows; raise the error of the first row that failed, after all have answered.
+    def run(
+        self,
+        block: Block,
+        rows: Rows,
+        chunks: Sequence[Chunk],
+        caller: Any = None,
+        most_rung: int | None = None,
+        deadline: float | None = None,
+    ) -> tuple[ResultCollector, BaseException | None]:
+        """Run all rows; return the results, and the error of the first row that failed, if any.
+
+        Args:
+            block: filled with the batch.
+            rows: the batch.
+            chunks: all of it, in order.
+            caller: an environment of this process, which takes chunks too.
+            most_rung: workers at most; ``None``: as many as there are chunks.
+            deadline: in the time of ``time.monotonic``.
 
         Raises:
-            LateError: not until ``deadline``, in the time of ``time.monotonic``.
-            WorkerDiedError: a row ended its worker each of three times.
+            LateError: it is later than ``deadline``.
+            WorkerDiedError: a worker could not be replaced.
+            Whatever is raised, see ``interrupt``.
         """
-        self._begin()
-        while any(self._hands) or self._deal_lost():
-            for worker in self._wait(deadline):
-                self._gather(worker)
-        if self._error is not None:
-            raise self._error[1]
-
-    def unfinished(self) -> dict[int, Promise]:
-        """The workers that are still at it, each with the last promise it gave; they stop soon."""
-        self._empty_queue()
-        return {worker: hand[-1][1] for worker, hand in enumerate(self._hands) if hand}
-
-    def _begin(self) -> None:
-        """Everyone gets a first piece, then the rest to take from, or else a second piece."""
         if self._queue is None:
-            for limit in range(1, IN_HAND + 1):
-                for worker in range(len(self._workers) if self._to_do else 0):
-                    self._hand_out(worker, limit)
-            return
-        self._empty_queue()
-        *others, last = range(len(self._workers))
-        for worker in others:
-            self._hand_out(worker, limit=1)
-        self._lay_out_rest()
-        self._hand_out(last, limit=1)  # the caller itself, where it runs rows: before it answers
+            self._queue = ChunkQueue()
+        batch = _Batch(block, rows, chunks)
+        self.seconds = 0.0
+        block.columns.at_work[: len(self._workers)] = 0
+        self._begin(batch, len(chunks) - (caller is not None), most_rung)
+        while batch.n_left > 0:
+            if caller is not None and self._run_one(batch, caller):
+                continue
+            self._wait(batch, deadline, SPIN if caller is not None else 0.0)
+        return batch.results, batch.error and batch.error[1]
 
-    def _lay_out_rest(self) -> None:
-        """Put into the queue what is to be done, all but the next piece."""
-        rest = list(self._to_do)[1:]
-        if self._queue is not None and rest:
-            self._block.columns.fill(rest[0].start, rest[-1].stop, self._rows)
-            n_put = self._queue.put(rest)
-            self._untaken.update(rest[:n_put])
-            self._to_do = deque([self._to_do[0], *rest[n_put:]])
+    def interrupt(self) -> dict[int, Promise]:
+        """Give up a batch; return the workers that may be at work, each with its last promise."""
+        if self._queue is not None:
+            self._queue.clear()
+            self._queue.close()
+            self._queue = None
+        busy = {index: sent[-1].promise for index, sent in enumerate(self._in_flight) if sent}
+        for sent in self._in_flight:
+            sent.clear()
+        return busy
 
-    def _empty_queue(self) -> list[Piece]:
-        """Take everything out of the queue, so that nobody else does."""
-        pieces = [] if self._queue is None else list(self._queue)
-        self._untaken.difference_update(pieces)
-        return pieces
+    def close(self) -> None:
+        """Close the queue."""
+        self.interrupt()
 
-    def _deal_lost(self) -> bool:
-        """When all have answered: deal what somebody took who then died; whether there was any."""
-        if self._error is not None or not self._untaken:
-            return False
-        self._to_do.extend(self._empty_queue())
-        self._to_do.extend(Piece(row, row + 1) for piece in self._untaken for row in range(*piece))
-        self._untaken.clear()
-        self._queue = None
-        for worker in range(len(self._workers)):
-            self._hand_out(worker)
-        return any(self._hands)
+    # ---- asking -------------------------------------------------------------------------------
 
-    def _hand_out(self, worker: int, limit: int = IN_HAND) -> None:
-        while self._error is None and len(self._hands[worker]) < limit and self._has_next():
-            if (self._blocking and any(self._hands)) or self._must_wait(worker):
+    def _begin(self, batch: _Batch, n_wanted: int, most_rung: int | None) -> None:
+        self._put(batch)
+        indices: Sequence[int] = range(len(self._workers))
+        if self._next is not None:
+            indices, self._next = [self._next], (self._next + 1) % len(self._workers)
+        elif most_rung is not None:
+            n_wanted = min(n_wanted, most_rung)
+        for index in indices:
+            if len(batch.takers) < n_wanted and self._workers[index].is_up():
+                batch.takers.append(index)
+                if self._in_flight[index]:  # it had nothing to do in the batch before
+                    self._collect(batch, index, goes_on=False)
+                self._ring(batch, index, 1)
+        if not batch.takers:  # none is up: wait for one
+            batch.takers = [*indices[:n_wanted]]
+        if not self._all_take or not any(self._in_flight):
+            for index in batch.takers:  # a second chunk, where chunks are given
+                self._ring(batch, index)
+
+    def _put(self, batch: _Batch) -> None:
+        """Put chunks into the queue, which is empty."""
+        some, batch.chunks = batch.chunks[:MOST_CHUNKS], batch.chunks[MOST_CHUNKS:]
+        self._queue.put(batch.block.number, some)  # type: ignore[union-attr]
+
+    def _ring(self, batch: _Batch, index: int, ahead: int = AHEAD) -> None:
+        """Have a worker take chunks, or give it some, so that it has ``ahead`` of them."""
+        worker, sent = self._workers[index], self._in_flight[index]
+        try:
+            if self._takes[index]:
+                if len(sent) >= AHEAD:
+                    return  # it is slow to wake up, and will be rung again when it answers
+                promise = worker.take_chunks(batch.block, self._queue, index)  # type: ignore[arg-type]
+                sent.append(InFlight(promise, None))
                 return
-            piece = self._to_do.popleft()
-            left_over = self._block.columns.fill(*piece, self._rows)
-            to_run = self._block, piece, left_over, self._queue
-            try:
-                promise = self._workers[worker].run_rows(*to_run)
-            except WorkerDiedError as error:
-                self._to_do.appendleft(piece)
-                if not self._hands[worker]:  # else _gather will see to it
-                    self._bury_idle(worker, error, limit)
-                return
-            self._block.outstanding.append(promise)
-            self._hands[worker].append((piece, promise))
+            ahead = 1 if batch.attempts else ahead  # so that a death is surely over that chunk
+            while len(sent) < ahead and (token := self._queue.take()):  # type: ignore[union-attr]
+                chunk = Chunk(*token[1:])
+                sent.append(InFlight(worker.run_rows(batch.block, *chunk), chunk))
+        except WorkerDiedError as error:
+            self._handle_death(batch, index, error)
 
-    def _has_next(self) -> bool:
-        """Whether there is a piece to deal: one to do, or else one of the queue."""
-        if not self._to_do and self._untaken and self._queue is not None:
-            piece = self._queue.take()
-            if piece is not None:
-                self._untaken.discard(piece)
-                self._to_do.append(piece)
-        return bool(self._to_do)
-
-    def _must_wait(self, worker: int) -> bool:
-        """Whether the worker must have answered before it is given more.
-
-        Rows that a worker died over run alone, so that the next death is surely theirs: an actor
-        takes answers with it that were on their way.
-        """
-        if not self._attempts or not (hand := self._hands[worker]):
+    def _run_one(self, batch: _Batch, caller: Any) -> bool:
+        """Run the next chunk here; whether there was one."""
+        token = self._queue.take()  # type: ignore[union-attr]
+        if token is None:
             return False
-        return any(piece.start in self._attempts for piece in (hand[-1][0], self._to_do[0]))
+        start, stop = token[1:]
+        began = time.perf_counter()
+        try:
+            rows = batch.rows.part(start, stop)
+            found = run_chunk(caller, batch.block.columns, start, stop, rows)
+        except Exception as error:
+            self._fail(batch, start, stop, error)
+            return True
+        self.seconds += time.perf_counter() - began
+        batch.n_left -= batch.results.collect([(start, stop)], *found)
+        return True
 
-    def _gather(self, worker: int) -> None:
-        """Take what a worker has answered and hand out more."""
-        hand = self._hands[worker]
-        while hand and hand[0][1].done():
-            piece, promise = hand[0]
-            try:
-                reply = RowsReply(*promise.result())
-            except WorkerDiedError as error:
-                self._bury(worker, error)
-                break
-            except Exception as error:
-                hand.popleft()
-                self._fail(piece, error)
-            else:
-                hand.popleft()
-                self._hand_out((worker + self._blocking) % len(self._workers))
-                self._take_in(piece, reply)
-        if not hand and self._to_do:
-            for other in range(len(self._workers)):
-                self._hand_out(other)
+    # ---- answers ------------------------------------------------------------------------------
 
-    def _take_in(self, piece: Piece, reply: RowsReply) -> None:
-        """Collect a piece that was dealt, and those that its worker took after it."""
-        done = 0
-        for start, stop in (piece, *reply.taken):
-            first, done = done, done + stop - start
-            self._collect(start, stop, reply.infos[first:done], reply.odd)
-        self._untaken.difference_update(reply.taken)
-        if reply.failure is not None:
-            start, error = reply.failure
-            self._fail(Piece(start, start + 1), load_error(error))
-
-    def _wait(self, deadline: float | None) -> list[int]:
-        """The workers that have something to say."""
+    def _wait(self, batch: _Batch, deadline: float | None, spin: float) -> None:
+        """Wait for an answer, and take what there is; with nobody at work, see what is lost."""
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             raise LateError("rows are left to run")
-        busy = [worker for worker, hand in enumerate(self._hands) if hand]
-        ready = [worker for worker in busy if self._workers[worker].is_ready()]
-        spin_until = time.perf_counter() + self._spin
+        busy = [index for index, sent in enumerate(self._in_flight) if sent]
+        if not busy:
+            return self._recover(batch)
+        workers = self._workers
+        # an answer may have been read already, while another one was waited for
+        has_answer = lambda index: self._in_flight[index][0].promise.done()  # noqa: E731
+        ready = [index for index in busy if workers[index].is_ready() or has_answer(index)]
+        spin_until = time.perf_counter() + spin
         while not ready and time.perf_counter() < spin_until:
-            ready = [worker for worker in busy if self._hands[worker][0][1].done()]
-        if ready:
-            return ready
-        poll, at = select.poll(), {}
-        for worker in busy:
-            at[self._workers[worker].fileno()] = worker
-            poll.register(self._workers[worker].fileno(), select.POLLIN)
-        return [at[fd] for fd, _ in poll.poll(milliseconds(left))]
+            ready = [index for index in busy if has_answer(index)]
+        if not ready:
+            poll, at = select.poll(), {}
+            for index in busy:
+                at[workers[index].fileno()] = index
+                poll.register(workers[index].fileno(), select.POLLIN)
+            ready = [at[fd] for fd, _ in poll.poll(milliseconds(left))]
+        for index in ready:
+            self._collect(batch, index)
 
-    def _fail(self, piece: Piece, error: BaseException) -> None:
-        self._to_do.clear()
-        self._empty_queue()
-        if self._error is None or piece.start < self._error[0]:
-            self._error = piece.start, error
-
-    def _bury(self, worker: int, error: WorkerDiedError) -> None:
-        """A worker died: deal its rows again, one by one, and put another in its place."""
-        hand = self._hands[worker]
-        at_work, lost = hand[0][0], [piece for piece, _ in hand]
-        hand.clear()
-        self._replace(worker)
-        if self._error is not None:
+    def _collect(self, batch: _Batch, index: int, goes_on: bool = True) -> None:
+        """Take what a worker has answered; have it go on if there is more."""
+        sent, has_answered = self._in_flight[index], False
+        while sent and sent[0].promise.done():
+            has_answered = True
+            promise, chunk = sent[0]
+            try:
+                result = RowsResult(*promise.result())
+            except WorkerDiedError as error:
+                return self._handle_death(batch, index, error)
+            except Exception as error:
+                sent.popleft()
+                self._fail(batch, *(chunk or (batch.first_left(), 0)), error)
+                continue
+            sent.popleft()
+            self._take(batch, result)
+        if not (goes_on and has_answered and batch.n_left > 0 and batch.error is None):
             return
-        self._to_do.extend(self._empty_queue())  # from now on it is known who has what
-        self._queue = None
-        for row in range(*at_work):
-            self._attempts[row] = self._attempts.get(row, 0) + 1
-        if at_work.stop - at_work.start == 1 and self._attempts[at_work.start] >= ATTEMPTS:
-            again = WorkerDiedError(
-                f"row {at_work.start} ended its worker {ATTEMPTS} times; the last time {error}"
-            )
-            self._fail(at_work, again)
-            return
-        singles = [Piece(row, row + 1) for piece in lost for row in range(*piece)]
-        self._to_do.extendleft(reversed(singles))
-        self._hand_out(worker)
+        if not self._queue.is_empty():  # type: ignore[union-attr]
+            self._ring(batch, index)
 
-    def _bury_idle(self, worker: int, error: WorkerDiedError, limit: int) -> None:
-        """A worker died before it was given a piece."""
-        self._idle_deaths += 1
-        if self._idle_deaths > ATTEMPTS * len(self._workers):
-            raise error
-        self._replace(worker)
-        self._hand_out(worker, limit)
+    def _take(self, batch: _Batch, result: RowsResult) -> None:
+        self.seconds += result.seconds
+        batch.n_left -= batch.results.collect(result.chunks, result.infos, result.pickled)
+        if result.failure is not None:
+            start, stop, error = result.failure
+            self._fail(batch, start, stop, load_error(error))
+        if result.refused is not None:
+            if batch.error is not None:
+                batch.n_left -= result.refused[1] - result.refused[0]
+            else:
+                self._queue.put(batch.block.number, [Chunk(*result.refused)])  # type: ignore[union-attr]
+
+    def _fail(self, batch: _Batch, start: int, stop: int, error: BaseException) -> None:
+        """A chunk failed: what nobody has begun is left out, the rest is waited for."""
+        batch.n_left -= max(0, stop - start) + self._queue.clear()  # type: ignore[union-attr]
+        batch.n_left -= sum(chunk.stop - chunk.start for chunk in batch.chunks)
+        batch.chunks = []
+        if batch.error is None or start < batch.error[0]:
+            batch.error = start, error
+
+    # ---- deaths -------------------------------------------------------------------------------
+
+    def _handle_death(self, batch: _Batch, index: int, error: WorkerDiedError) -> None:
+        """A worker died: put another there, and remember what it was at."""
+        sent = self._in_flight[index]
+        at_work = batch.at_work(index, sent)
+        sent.clear()
+        if at_work is None:
+            batch.idle_deaths += 1
+            if batch.idle_deaths > ATTEMPTS * len(self._workers):
+                raise error
+        self._replace(index)
+        if batch.error is not None:
+            return
+        for row in range(*at_work or (0, 0)):
+            batch.attempts[row] = batch.attempts.get(row, 0) + 1
+        if at_work is not None and at_work.stop - at_work.start == 1:
+            row = at_work.start
+            if batch.attempts[row] >= ATTEMPTS:
+                self._fail(
+                    batch,
+                    row,
+                    row + 1,
+                    WorkerDiedError(
+                        f"row {row} ended its worker {ATTEMPTS} times; the last time {error}"
+                    ),
+                )
+                return
+        if not self._queue.is_empty():  # type: ignore[union-attr]
+            self._ring(batch, index)
+
+    def _recover(self, batch: _Batch) -> None:
+        """Nobody is at work: run what is left in the queue, or was lost with a worker.
+
+        Rows that a worker may have died over run alone.
+        """
+        if batch.error is not None:
+            batch.n_left = 0
+            return
+        if self._queue.is_empty():  # type: ignore[union-attr]
+            if not batch.chunks:
+                batch.chunks = batch.lost_chunks()
+                self.n_rerun += sum(chunk.stop - chunk.start for chunk in batch.chunks)
+            self._put(batch)
+        for index in batch.takers:
+            self._ring(batch, index)
+
+
+class _Batch:
+    """One batch, while it runs."""
+
+    def __init__(self, block: Block, rows: Rows, chunks: Sequence[Chunk]) -> None:
+        self.block = block
+        self.rows = rows
+        self.chunks = list(chunks)  # that are not in the queue yet
+        self.n_left = len(rows.dts)  # rows that nobody has reported
+        self.results = ResultCollector(self.n_left)
+        self.error: tuple[int, BaseException] | None = None  # of the first row that failed
+        self.takers: list[int] = []
+        self.attempts: dict[int, int] = {}  # by row: deaths over it
+        self.idle_deaths = 0
+
+    def at_work(self, index: int, sent: Sequence[InFlight]) -> Chunk | None:
+        """The chunk that a worker was at when it died."""
+        if sent and sent[0].chunk is not None:
+            return sent[0].chunk
+        start, stop = self.block.columns.at_work[index].tolist()
+        return Chunk(start, stop) if stop > start else None
+
+    def first_left(self) -> int:
+        """The first row that nobody has reported."""
+        return next(row for row, info in enumerate(self.results.infos) if info is None)
+
+    def lost_chunks(self) -> list[Chunk]:
+        """The rows that nobody has reported, those that deaths were over one by one."""
+        lost: list[Chunk] = []
+        for row, info in enumerate(self.results.infos):
+            if info is not None:
+                continue
+            alone = row in self.attempts
+            if lost and not alone and lost[-1].stop == row and lost[-1].start not in self.attempts:
+                lost[-1] = Chunk(lost[-1].start, row + 1)
+            else:
+                lost.append(Chunk(row, row + 1))
+        return lost

@@ -25,7 +25,6 @@ import numpy as np
 from plangym_lite.system import interrupts_held
 from plangym_lite.transitions import STEPS, BatchSpec, Form
 from plangym_lite.vectorization.memory.layout import Layout
-from plangym_lite.vectorization.memory.queue import RowQueue
 
 __all__ = ["Block", "BlockPool"]
 
@@ -49,7 +48,7 @@ class Block:
         self.fd = _reserve(layout.nbytes) if fd is None else fd
         self._memory = mmap.mmap(self.fd, layout.nbytes)
         self.columns = layout.view(np.frombuffer(self._memory, np.uint8))
-        self._lease: Callable[[], Any] = lambda: None
+        self._lease: Callable[[], Any] | None = None
         self.outstanding: list[Any] = []  # promises of calls that write into the block
         self._finalizer = weakref.finalize(self, os.close, self.fd)
 
@@ -62,8 +61,9 @@ class Block:
     @property
     def is_free(self) -> bool:
         """Whether no array of it is held and no call is writing into it."""
-        self.outstanding = [promise for promise in self.outstanding if not promise.done()]
-        return self._lease() is None and not self.outstanding
+        if self.outstanding:
+            self.outstanding = [promise for promise in self.outstanding if not promise.done()]
+        return not self.outstanding and (self._lease is None or self._lease() is None)
 
     def drop(self) -> None:
         """Close the file; the memory goes when the last array of it is gone."""
@@ -114,30 +114,28 @@ class BlockPool:
             self.limit = _available_memory() * LIMIT_SHARE if limit is None else limit
         self.blocks: list[Block] = []
         self.on_drop: list[Callable[[int], None]] = []
-        self._queue: RowQueue | None = None
 
-    @property
-    def queue(self) -> RowQueue:
-        """Where the rest of a batch lies for whoever comes first."""
-        if self._queue is None:
-            with interrupts_held():
-                self._queue = RowQueue()
-        return self._queue
-
-    def acquire(self, size: int, form: Form = STEPS) -> tuple[Block, bool]:
+    def acquire(self, size: int, form: Form = STEPS, heap: int = 0) -> tuple[Block, bool]:
         """A free block for ``size`` rows, and whether its images may be handed out as views.
+
+        ``heap`` bytes of it are for what is pickled.
 
         They may not when blocks in use leave no room for one more: then the block is wanted back
         at once and images must be copied.
         """
-        free = [block for block in self.blocks if block.is_free]
-        fitting = [
-            block for block in free if block.layout.capacity >= size and block.layout.form == form
-        ]
-        if fitting:
-            block = min(fitting, key=lambda block: block.layout.capacity)
-            return block, len(fitting) > 1 or self._has_room(block.layout.nbytes)
-        layout = Layout(self._spec, _capacity(size), form)
+        free, fitting, best = [], 0, None
+        for block in self.blocks:
+            if not block.is_free:
+                continue
+            free.append(block)
+            layout = block.layout
+            if layout.capacity >= size and layout.form == form and layout.heap >= heap:
+                fitting += 1
+                if best is None or layout.capacity < best.layout.capacity:
+                    best = block
+        if best is not None:
+            return best, fitting > 1 or self._has_room(best.layout.nbytes)
+        layout = Layout(self._spec, _capacity(size), form, heap and _capacity(heap))
         for block in free[: max(0, len(free) - SPARE_BLOCKS + 1)]:
             self._drop(block)
         while free and not self._has_room(layout.nbytes):
@@ -156,9 +154,7 @@ class BlockPool:
             self._drop(block)
 
     def close(self) -> None:
-        """Drop every block, and the queue."""
-        if self._queue is not None:
-            self._queue.close()
+        """Drop every block."""
         for block in list(self.blocks):
             self._drop(block)
 

@@ -2,21 +2,24 @@
 
 Each column holds one field for all rows, and starts on a cache line::
 
-    actions | states in | dts | states out | observations | rewards | flags
+    chunk at work | actions | states in | dts | states out | observations | rewards | flags | heap
 
-Nested actions and observations have a column for each leaf. Fields that are not arrays of a fixed
-shape (opaque states, text in actions or observations, nested actions of a rollout) have no column
-here: their rows travel pickled in the messages. Actions keep their dtype: where it is not that of
-the space, the form says so, and nested actions with such a leaf have no column either.
+Nested actions and observations have a column for each leaf. Inputs that are not arrays of a fixed
+shape (opaque states, text in actions, nested actions of a rollout) lie pickled in the heap, each
+distinct object once, and their column says where; outputs of that kind are pickled in the answers.
+Actions keep their dtype: where it is not that of the space, the form says so, and nested actions
+with such a leaf are pickled.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import pickle
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from plangym_lite.nested import ARRAY_SPACES
+from plangym_lite.recipe.parcel import dumps_each
 from plangym_lite.transitions import (
     PICKLED,
     STEPS,
@@ -31,20 +34,23 @@ from plangym_lite.transitions import (
 
 __all__ = [
     "IMAGE_BYTES",
+    "MOST_TAKERS",
     "BatchColumns",
+    "Heap",
     "Layout",
-    "LeftOver",
     "cut_columns",
     "form_of",
+    "has_action_column",
+    "heap_of",
     "has_only_arrays",
     "is_image",
-    "odd_leaves",
+    "pickled_leaves",
     "put_columns",
-    "put_odd_leaves",
+    "put_pickled_leaves",
 ]
 
-LeftOver = tuple[Any, Any]
-"""Actions and states that have no column, and travel with the message; ``None``: there are none."""
+MOST_TAKERS = 256
+"""Workers that can be told apart in the column that says which chunk each is at work on."""
 
 IMAGE_BYTES = 16 << 10
 """Observations from this size on are images: handed out as views of shared memory."""
@@ -53,14 +59,28 @@ CACHE_LINE = 64
 MOST_VIEWS = 64
 
 
-class Layout:
-    """Where the columns of ``capacity`` rows of a batch of that ``form`` lie in a block."""
+class Heap(NamedTuple):
+    """Inputs of a batch that have no column, pickled."""
 
-    def __init__(self, spec: BatchSpec, capacity: int, form: Form = STEPS) -> None:
+    data: bytes
+    actions: np.ndarray | None  # [B, 2] start and end of each in ``data``; None: they have a column
+    states: np.ndarray | None
+
+
+class Layout:
+    """Where the columns of ``capacity`` rows of a batch of that ``form`` lie in a block.
+
+    Args:
+        heap: bytes for what is pickled.
+    """
+
+    def __init__(self, spec: BatchSpec, capacity: int, form: Form = STEPS, heap: int = 0) -> None:
         self.spec = spec
         self.capacity = capacity
         self.form = form
+        self.heap = heap
         self.nbytes = 0
+        self._at_work = self._field((MOST_TAKERS, 2), np.int64)
         steps = () if form.steps is None else (form.steps,)
         obs_axes = steps if form.observs == "all" else ()
         self._actions = self._place_actions(spec.action_space, steps)
@@ -75,6 +95,8 @@ class Layout:
         self._terminateds = self._place(np.bool_)
         self._truncateds = self._place(np.bool_)
         self._lengths = self._place(np.int64) if steps else None
+        self._places = self._place(np.int64, 2, 2)  # in the heap: of the action, of the state
+        self._heap = self._field((heap,), np.uint8)
 
     def view(self, memory: np.ndarray) -> BatchColumns:
         """The columns in ``memory``, a uint8 array of at least ``nbytes``."""
@@ -82,9 +104,10 @@ class Layout:
         def column(field: Any) -> Any:
             return None if field is None else field.within(memory)
 
-        states = [None] * self.capacity if self._has_odd_states else column(self._states_out)
+        states = [None] * self.capacity if self._has_opaque_states else column(self._states_out)
+        rows = Rows(map_leaves(column, self._actions), column(self._states_in), column(self._dts))
         return BatchColumns(
-            Rows(map_leaves(column, self._actions), column(self._states_in), column(self._dts)),
+            rows,
             Columns(
                 states,
                 self.view_observs(memory),
@@ -94,25 +117,28 @@ class Layout:
                 column(self._lengths),
                 self.form,
             ),
+            column(self._at_work),
+            column(self._places),
+            column(self._heap),
         )
 
     def view_observs(self, memory: np.ndarray) -> Any:
         """The column of observations alone."""
         if not self.form.observs:
             return None
-        odd = lambda: [None] * self.capacity  # noqa: E731
+        objects = lambda: [None] * self.capacity  # noqa: E731
         return map_leaves(
-            lambda field: odd() if field is None else field.within(memory), self._observs
+            lambda field: objects() if field is None else field.within(memory), self._observs
         )
 
     @property
-    def _has_odd_states(self) -> bool:
+    def _has_opaque_states(self) -> bool:
         return self.form.states and self.spec.state_shape is None
 
     def _place_actions(self, space: Any, steps: tuple[int, ...]) -> Any:
         if isinstance(space, ARRAY_SPACES):
             return self._place(self.form.actions or space.dtype, *steps, *space.shape)
-        if steps or self.form.actions == PICKLED or not has_only_arrays(space):
+        if not has_action_column(space, self.form):
             return None
         return empty_tree(space, lambda leaf: self._place_space(leaf, ()))
 
@@ -127,7 +153,10 @@ class Layout:
         return self._place(self.spec.state_dtype, *self.spec.state_shape)
 
     def _place(self, dtype: Any, *shape: int) -> _Field:
-        field = _Field(self.nbytes, (self.capacity, *shape), np.dtype(dtype))
+        return self._field((self.capacity, *shape), dtype)
+
+    def _field(self, shape: tuple[int, ...], dtype: Any) -> _Field:
+        field = _Field(self.nbytes, shape, np.dtype(dtype))
         self.nbytes += -(-field.nbytes // CACHE_LINE) * CACHE_LINE
         return field
 
@@ -142,64 +171,99 @@ class _Field:
 
 
 class BatchColumns:
-    """The columns of one block: ``rows`` on the way in, ``out`` on the way out."""
+    """The columns of one block: ``rows`` on the way in, ``out`` on the way out.
 
-    def __init__(self, rows: Rows, out: Columns) -> None:
+    Args:
+        at_work: [MOST_TAKERS, 2] int64, start and stop of the chunk that each worker runs.
+        places: [B, 2, 2] int64, start and end in ``heap`` of each row's action and state.
+        heap: [.] uint8, what is pickled.
+    """
+
+    def __init__(
+        self, rows: Rows, out: Columns, at_work: np.ndarray, places: np.ndarray, heap: np.ndarray
+    ) -> None:
         self.rows = rows
         self.out = out
-        self.has_odd_leaves = bool(odd_leaves(out))
-        inputs = rows.actions, rows.states
-        self.hold_everything = not self.has_odd_leaves and all(part is not None for part in inputs)
+        self.at_work = at_work
+        self._places, self._heap = places, heap
+        self.has_pickled_leaves = bool(pickled_leaves(out))
         found: list[bool] = []
         map_leaves(lambda leaf: found.append(is_image(leaf)), out.observs)
         self.has_images = any(found)
-        self._views: dict[tuple[int, int], Columns] = {}  # of pieces, where all are arrays
+        self._views: dict[tuple[int, int], Columns] = {}  # of chunks, where all are arrays
 
-    def fill(self, start: int, stop: int, rows: Rows) -> LeftOver:
-        """Write rows ``start`` to ``stop`` of a batch; return the actions and states left over.
-
-        Left over (``None`` otherwise) are those that have no column.
-        """
-        actions, states = rows.actions[start:stop], rows.states[start:stop]
-        self.rows.dts[start:stop] = rows.dts[start:stop]
+    def fill(self, rows: Rows, heap: Heap | None = None) -> None:
+        """Write a batch, and what of it is pickled."""
+        size = len(rows.dts)
+        self.rows.dts[:size] = rows.dts
         if isinstance(self.rows.actions, np.ndarray):
-            self.rows.actions[start:stop] = actions
-            actions = None
+            self.rows.actions[:size] = rows.actions
         elif self.rows.actions is not None:
-            for row, action in enumerate(actions, start):
+            for row, action in enumerate(rows.actions):
                 write_row(self.rows.actions, row, action)
-            actions = None
-        if self.rows.states is not None:
-            if isinstance(states, np.ndarray):
-                self.rows.states[start:stop] = states
+        if isinstance(self.rows.states, np.ndarray):
+            if isinstance(rows.states, np.ndarray):
+                self.rows.states[:size] = rows.states
             else:
-                np.stack(states, out=self.rows.states[start:stop])
-            states = None
-        return actions, states
+                np.stack(rows.states, out=self.rows.states[:size])
+        if heap is not None:
+            self._heap[: len(heap.data)] = np.frombuffer(heap.data, np.uint8)
+            for field, places in enumerate((heap.actions, heap.states)):
+                if places is not None:
+                    self._places[:size, field] = places
 
-    def rows_of(self, start: int, stop: int, left_over: LeftOver) -> Rows:
+    def rows_of(self, start: int, stop: int) -> Rows:
         """Rows ``start`` to ``stop`` as the loop over rows takes them."""
-        actions, states = left_over
         rows = self.rows
-        if actions is None and isinstance(rows.actions, np.ndarray):
-            actions = rows.actions[start:stop]
-        elif actions is None:
-            actions = [_nested_action(rows.actions, row) for row in range(start, stop)]
-        return Rows(
-            actions,
-            rows.states[start:stop] if states is None else states,
-            rows.dts[start:stop],
-            start,
-        )
+        actions, states = rows.actions, rows.states
+        if isinstance(actions, np.ndarray):
+            actions = actions[start:stop]
+        elif actions is not None:
+            actions = [_nested_action(actions, row) for row in range(start, stop)]
+        else:
+            actions = [self._load(*place) for place in self._places[start:stop, 0].tolist()]
+        if states is not None:
+            states = states[start:stop]
+        else:
+            places = [tuple(place) for place in self._places[start:stop, 1].tolist()]
+            loaded = {place: self._load(*place) for place in set(places)}
+            states = [loaded[place] for place in places]
+        return Rows(actions, states, rows.dts[start:stop], start)
+
+    def _load(self, start: int, end: int) -> Any:
+        return pickle.loads(self._heap[start:end].data)
 
     def out_of(self, start: int, stop: int) -> Columns:
         """The same rows of the outgoing columns: views of arrays, copies of lists."""
         views = self._views.get((start, stop))
         if views is None:
             views = cut_columns(self.out, start, stop)
-            if not self.has_odd_leaves and len(self._views) < MOST_VIEWS:
+            if not self.has_pickled_leaves and len(self._views) < MOST_VIEWS:
                 self._views[start, stop] = views
         return views
+
+
+def has_action_column(space: Any, form: Form) -> bool:
+    """Whether actions of a batch have columns."""
+    if isinstance(space, ARRAY_SPACES):
+        return True
+    return form.steps is None and form.actions != PICKLED and has_only_arrays(space)
+
+
+def heap_of(spec: BatchSpec, form: Form, rows: Rows, known: dict[int, Any]) -> Heap | None:
+    """The inputs of a batch that have no column; ``None``: all have one.
+
+    Args:
+        known: classes and functions that all workers know by their names, by id.
+    """
+    has_actions = has_action_column(spec.action_space, form)
+    if has_actions and spec.state_shape is not None:
+        return None
+    actions = [] if has_actions else list(rows.actions)
+    states = [] if spec.state_shape is not None else list(rows.states)
+    data, places = dumps_each([*actions, *states], known)
+    n = len(actions)
+    return Heap(data, places[:n] if n else None, places[n:] if states else None)
 
 
 def form_of(form: Form, space: Any, actions: Any) -> Form:
@@ -259,7 +323,7 @@ def put_columns(target: Columns, source: Columns) -> None:
         map_leaves(put, target[field], source[field])
 
 
-def odd_leaves(out: Columns) -> list[list[Any]]:
+def pickled_leaves(out: Columns) -> list[list[Any]]:
     """The outgoing columns that are lists, in a fixed order."""
     found: list[list[Any]] = []
     leaves = lambda leaf: found.append(leaf) if isinstance(leaf, list) else None  # noqa: E731
@@ -268,7 +332,7 @@ def odd_leaves(out: Columns) -> list[list[Any]]:
     return found
 
 
-def put_odd_leaves(out: Columns, start: int, stop: int, found: list[list[Any]]) -> None:
-    """Put what ``odd_leaves`` found for rows ``start`` to ``stop`` into the whole columns."""
-    for whole, part in zip(odd_leaves(out), found, strict=True):
+def put_pickled_leaves(out: Columns, start: int, stop: int, found: list[list[Any]]) -> None:
+    """Put what ``pickled_leaves`` found for rows ``start`` to ``stop`` into the whole columns."""
+    for whole, part in zip(pickled_leaves(out), found, strict=True):
         whole[start:stop] = part

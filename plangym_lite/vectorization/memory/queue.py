@@ -1,4 +1,8 @@
-"""The queue from which workers take the chunks of a batch."""
+"""The queue from which workers and the caller take the chunks of a batch.
+
+It is a pipe of tokens of fixed size. The kernel gives each token to one reader, so that nobody
+waits for anybody, and a reader that dies takes nothing with it but what it has read.
+"""
 
 from __future__ import annotations
 
@@ -6,62 +10,61 @@ import os
 import select
 import struct
 import weakref
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 
-from plangym_lite.vectorization.memory.chunks import Piece
+from plangym_lite.system import interrupts_held
+from plangym_lite.vectorization.memory.chunks import MOST_CHUNKS, Chunk
 
-__all__ = ["RowQueue"]
+__all__ = ["ChunkQueue"]
 
-TOKEN = struct.Struct("<QQ")  # a piece in the queue
-
-
-AT_ONCE = select.PIPE_BUF // TOKEN.size  # as many a pipe takes whole, or not at all
+TOKEN = struct.Struct("<III")  # the number of the block, start, stop
 
 
-class RowQueue:
-    """Rows that several processes take, piece by piece, each piece one of them.
-
-    It is a pipe: the kernel gives each token to one reader, and nobody waits, whoever dies.
+class ChunkQueue:
+    """Chunks of batches; each is taken by one reader.
 
     Args:
-        fd: the end to take from, of a queue that another process fills; ``None`` makes a new one.
+        fd: the reading end of another process's queue; ``None`` makes a new queue.
     """
 
     def __init__(self, fd: int | None = None) -> None:
-        self._into = -1
-        ends = [fd] if fd is not None else []
-        if fd is None:
-            fd, self._into = ends = list(os.pipe())
-        for end in ends:
-            os.set_blocking(end, False)
-        self.fd = fd
-        self.close = weakref.finalize(self, _close, ends)
+        with interrupts_held():
+            ends = list(os.pipe()) if fd is None else [fd]
+            for end in ends:
+                os.set_blocking(end, False)
+            self.fd, self._into = ends[0], ends[-1]
+            self.close = weakref.finalize(self, _close, ends)
+        self._readable = select.poll()
+        self._readable.register(self.fd, select.POLLIN)
 
-    def put(self, pieces: Sequence[Piece]) -> int:
-        """Put pieces in, from the first on; return how many there was room for."""
-        tokens, n_put = (TOKEN.pack(*piece) for piece in pieces), 0
-        while some := b"".join(islice(tokens, AT_ONCE)):
-            try:
-                os.write(self._into, some)
-            except BlockingIOError:
-                break
-            n_put += len(some) // TOKEN.size
-        return n_put
+    def put(self, block: int, chunks: Sequence[Chunk]) -> None:
+        """Put at most ``MOST_CHUNKS`` chunks of a block into an empty queue, all at once."""
+        numbers = [number for chunk in chunks for number in (block, *chunk)]
+        os.write(self._into, struct.pack(f"<{len(numbers)}I", *numbers))
 
-    def take(self) -> Piece | None:
-        """The next piece; ``None``: there is none."""
+    def take(self) -> tuple[int, int, int] | None:
+        """The next chunk as ``(block, start, stop)``; ``None``: there is none."""
         try:
             token = os.read(self.fd, TOKEN.size)
         except BlockingIOError:
             return None
-        return Piece(*TOKEN.unpack(token)) if token else None
+        return TOKEN.unpack(token) if token else None
 
-    def __iter__(self) -> Iterator[Piece]:
-        """Take what there is, one after another."""
-        return iter(self.take, None)
+    def is_empty(self) -> bool:
+        """Whether there is nothing to take."""
+        return not self._readable.poll(0)
+
+    def clear(self) -> int:
+        """Take everything out; return how many rows that were."""
+        n_rows = 0
+        while (token := self.take()) is not None:
+            n_rows += token[2] - token[1]
+        return n_rows
 
 
 def _close(ends: list[int]) -> None:
     for end in ends:
         os.close(end)
+
+
+assert TOKEN.size * MOST_CHUNKS <= select.PIPE_BUF  # then one write is whole

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from plangym_lite.transitions import BatchSpec, Columns, map_leaves, pack
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.layout import is_image, put_odd_leaves
+from plangym_lite.vectorization.memory.layout import is_image, put_pickled_leaves
 
 __all__ = ["ResultCollector", "take_columns"]
 
 
 class ResultCollector:
-    """Takes the results of a batch: infos and odd objects piece by piece, the rest at the end.
+    """Collects infos and pickled results chunk by chunk; the columns come at the end.
 
     Args:
         size: rows of the batch.
     """
 
     def __init__(self, size: int) -> None:
-        self._infos: list[Any] = [None] * size
-        self._odd: list[tuple[int, int, list[Any]]] = []
+        self.infos: list[Any] = [None] * size  # None: nobody has reported the row
+        self._pickled: list[tuple[int, int, list[list[Any]]]] = []
 
-    def collect(self, start: int, stop: int, infos: list[Any], odd: list[list[Any]]) -> None:
-        """Take what was answered for rows ``start`` to ``stop``."""
-        self._infos[start:stop] = infos
-        if odd:
-            self._odd.append((start, stop, odd))
+    def collect(
+        self, chunks: Iterable[tuple[int, int]], infos: list[Any], pickled: list[list[Any]]
+    ) -> int:
+        """Take the results of chunks, one after another; return how many rows they have."""
+        done = 0
+        for start, stop in chunks:
+            end = done + stop - start
+            self.infos[start:stop] = infos[done:end]
+            if pickled:
+                self._pickled.append((start, stop, [leaf[done:end] for leaf in pickled]))
+            done = end
+        return done
 
     def finish(self, spec: BatchSpec, block: Block, may_lease: bool) -> Any:
         """The whole batch; see :func:`take_columns`."""
-        out = take_columns(block, len(self._infos), may_lease)
-        for start, stop, odd in self._odd:
-            put_odd_leaves(out, start, stop, odd)
-        return pack(spec, out, self._infos)
+        out = take_columns(block, len(self.infos), may_lease)
+        for start, stop, pickled in self._pickled:
+            put_pickled_leaves(out, start, stop, pickled)
+        return pack(spec, out, self.infos)
 
 
 def take_columns(block: Block, size: int, may_lease: bool) -> Columns:
@@ -42,16 +50,13 @@ def take_columns(block: Block, size: int, may_lease: bool) -> Columns:
     Where there is no room for views (``may_lease``), images are copied too.
     """
 
-    def copy(column: Any) -> Any:
-        return None if column is None else column[:size].copy()
-
     def take(leaf: Any) -> Any:
-        return leaf[:size] if is_image(leaf) else copy(leaf)
+        return leaf[:size] if keeps_images and is_image(leaf) else leaf[:size].copy()
 
     columns = block.columns
+    keeps_images = may_lease and columns.has_images
     states, observs, *numbers, form = columns.out
-    if may_lease and columns.has_images:
-        observs = map_leaves(take, block.lease())
-    else:
-        observs = map_leaves(copy, observs)
-    return Columns._make([copy(states), observs, *map(copy, numbers), form])
+    if observs is not None:
+        observs = map_leaves(take, block.lease() if keeps_images else observs)
+    kept: list[Any] = [None if c is None else c[:size].copy() for c in (states, *numbers)]
+    return Columns._make([kept[0], observs, *kept[1:], form])

@@ -23,12 +23,10 @@ from plangym_lite.errors import ClosedError, WorkerDiedError
 from plangym_lite.recipe.parcel import Parcel, dumps, names_of_main
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.chunks import Piece
-from plangym_lite.vectorization.memory.layout import LeftOver
-from plangym_lite.vectorization.memory.queue import RowQueue
+from plangym_lite.vectorization.memory.queue import ChunkQueue
 from plangym_lite.vectorization.process import server
 from plangym_lite.vectorization.process.launch import Child, default_start_method
-from plangym_lite.vectorization.worker.attachments import DETACH, Attachments, rows_call
+from plangym_lite.vectorization.worker.attachments import DETACH, ROWS, Attachments
 from plangym_lite.vectorization.worker.channel import Channel, ChannelClosedError, LateError
 from plangym_lite.vectorization.worker.handler import public
 from plangym_lite.vectorization.worker.messages import Message, dump, load, load_error
@@ -95,7 +93,7 @@ class ExternalProcess(EnvironmentWorker):
         flatten: accepted for TF-Agents' sake; nested values come back nested either way.
     """
 
-    takes_pieces = True
+    takes_chunks = True
 
     def __init__(
         self,
@@ -116,7 +114,7 @@ class ExternalProcess(EnvironmentWorker):
         self._ready: server.Ready | None = None  # what the child said when its environment stood
         self._child: Any = None  # a Child, once started
         self._channel: Any = None  # the child's
-        self._known: dict[int, Any] = {}  # what the child knows by its name
+        self.known: dict[int, Any] = {}  # what the child knows by its name
         self._current_state: Any = None  # a fresh child is put into this state
         self._closed = False
         self.why_dead: str | None = None
@@ -139,7 +137,7 @@ class ExternalProcess(EnvironmentWorker):
         self.waiting: dict[int, ProcessPromise] = {}
         self._attachments = Attachments()
         self._child = Child(self._parcel, *self._how_to_start)
-        self._known = names_of_main() if self._how_to_start[0] == "fork" else self._parcel.named
+        self.known = names_of_main() if self._how_to_start[0] == "fork" else self._parcel.named
         self._channel, self.why_dead = self._child.channel, None
         if wait_to_start:
             self.wait_start()
@@ -163,7 +161,7 @@ class ExternalProcess(EnvironmentWorker):
                 self.spec, self.observation_space, self.action_space = ready
                 self._what.pop(0, None)
                 if self._current_state is not None:
-                    payload = dumps(("set_state", (self._current_state,), {}), self._known)
+                    payload = dumps(("set_state", (self._current_state,), {}), self.known)
                     self._send(channel, Message.CALL, "set_state", payload)
                 self._ready = ready
                 return channel.drop()
@@ -217,13 +215,19 @@ class ExternalProcess(EnvironmentWorker):
     def fileno(self) -> int:
         return self._open().fileno()
 
+    def is_up(self) -> bool:
+        if self._ready is None and not self._closed and self.why_dead is None:
+            with suppress(TimeoutError):
+                self.wait_start(0.0)
+        return self._ready is not None or self.why_dead is not None
+
     def is_ready(self) -> bool:
         return self.why_dead is not None or self._open().has_unread
 
     # ---- requests -----------------------------------------------------------------------------
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
-        payload = dumps((public(name), args, kwargs), self._known)
+        payload = dumps((public(name), args, kwargs), self.known)
         return self._request(Message.CALL, name, payload)
 
     def access(self, name: str) -> Any:
@@ -232,18 +236,22 @@ class ExternalProcess(EnvironmentWorker):
             return value
         return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
 
-    def run_rows(
-        self, block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None = None
-    ) -> Promise:
+    def run_rows(self, block: Block, start: int, stop: int) -> Promise:
+        return self._run(block, None, (0, block.number, start, stop))
+
+    def take_chunks(self, block: Block, queue: ChunkQueue, taker: int) -> Promise:
+        return self._run(block, queue, (taker, 0, 0, 0))
+
+    def _run(self, block: Block, queue: ChunkQueue | None, numbers: tuple[int, ...]) -> Promise:
+        self._open()
         for name, args, fd in self._attachments.missing(block, queue):
-            payload = dumps((name, args, {}), self._known)
+            payload = dumps((name, args, {}), self.known)
             self._request(Message.CALL, self.rows_name, payload, (fd,))
         name = "rollout_batch" if block.layout.form.steps else self.rows_name
-        payload = rows_call(block, piece, left_over, queue, self._known)
-        return self._request(Message.CALL, name, payload)
+        return self._request(Message.CALL, name, ROWS.pack(b"@", *numbers))
 
     def detach(self, number: int) -> None:
-        if self._attachments.forget(number):
+        if self._attachments.detach(number):
             payload = dump((DETACH, (number,), {}))
             with suppress(WorkerDiedError, LateError):
                 self._request(Message.CALL, DETACH, payload)
@@ -281,8 +289,8 @@ class ExternalProcess(EnvironmentWorker):
             TimeoutError: none came within ``timeout`` seconds.
         """
         channel = self._channel
-        if channel is None or self.why_dead is not None:
-            return
+        if channel is None or self.why_dead is not None or self._ready is None:
+            return  # the first message of a child is for wait_start
         message, gone = None, False
         try:
             if wait:

@@ -18,8 +18,9 @@ import numpy as np
 
 from plangym_lite.recipe.parcel import unpack
 from plangym_lite.transitions import BatchSpec
+from plangym_lite.vectorization.worker.attachments import ROWS
 from plangym_lite.vectorization.worker.channel import Channel, ChannelClosedError
-from plangym_lite.vectorization.worker.handler import RequestHandler
+from plangym_lite.vectorization.worker.handler import RequestHandler, to_send
 from plangym_lite.vectorization.worker.messages import Message, dump, dump_error, load
 from plangym_lite.vectorization.worker.worker import unknown
 
@@ -95,7 +96,7 @@ def _serve(channel: Channel, handler: RequestHandler, poll_seconds: float) -> No
             return
         try:
             if kind == Message.CALL:
-                result = handler.answer(channel.take_fd, *load(payload))
+                result = _handle(handler, channel, payload)
             elif kind == Message.ACCESS:
                 result = handler.access(load(payload))
             else:
@@ -104,6 +105,16 @@ def _serve(channel: Channel, handler: RequestHandler, poll_seconds: float) -> No
         except BaseException as error:  # an environment may even call sys.exit
             answer, data = Message.EXCEPTION, dump_error(error)
         channel.send(answer, request, data)
+
+
+def _handle(handler: RequestHandler, channel: Channel, payload: bytes) -> Any:
+    """Handle a CALL: to run rows, or else what is pickled in it."""
+    if payload[:1] != b"@":
+        return handler.handle(channel.take_fd, *load(payload))
+    _, taker, *rows = ROWS.unpack(payload)
+    result = handler.run_rows(*rows) if rows[2] else handler.take_chunks(taker)
+    chunks, infos, *others = result
+    return chunks, to_send(infos), *others
 
 
 def _end_with(lifeline: Connection) -> None:

@@ -9,6 +9,7 @@ of words, start Ray and the program with the same ``PYTHONHASHSEED``.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +20,7 @@ from plangym_lite.recipe.parcel import unpack
 from plangym_lite.transitions import Form, Rows
 from plangym_lite.vectorization.memory.layout import BatchColumns, Layout
 from plangym_lite.vectorization.process.server import quieten, ready_of
-from plangym_lite.vectorization.worker.attachments import Handle
-from plangym_lite.vectorization.worker.handler import RequestHandler, no_file, to_send
+from plangym_lite.vectorization.worker.handler import RequestHandler, to_send
 from plangym_lite.vectorization.worker.messages import dump, dump_error, load
 
 __all__ = ["INLINE_BYTES", "Chunk", "RemoteEnv"]
@@ -84,17 +84,12 @@ class RemoteEnv:
         if self._handler is not None and hasattr(self._handler.env, "close"):
             self._handler.env.close()
 
-    def begin(self, driver: tuple[str, Handle]) -> tuple[bool, bytes]:
-        """``setup``; say what the environment is like and where it is.
-
-        ``driver`` is the node of whoever asks and something to find out by whether this actor can
-        share memory with it.
-        """
+    def begin(self) -> tuple[bool, bytes]:
+        """``setup``; say what the environment is like and where it is."""
 
         def begin() -> bytes:
             self.setup()
-            place = os.getpid(), ray.util.get_node_ip_address()
-            return dump((ready_of(self._handler.env), *place, _is_here(*driver)))
+            return dump((ready_of(self._handler.env), os.getpid(), ray.util.get_node_ip_address()))
 
         return _attempt(begin)
 
@@ -102,10 +97,9 @@ class RemoteEnv:
         """``RequestHandler.access``."""
         return _attempt(lambda: dump(self._handler.access(name)))
 
-    def call(self, payload: bytes, handle: Handle | None = None) -> tuple[bool, bytes]:
-        """``RequestHandler.answer`` to a pickled call, with the file that comes with it."""
-        take_fd = no_file if handle is None else handle.open
-        return _attempt(lambda: dump(self._handler.answer(take_fd, *load(payload))))
+    def call(self, payload: bytes) -> tuple[bool, bytes]:
+        """``RequestHandler.call``, pickled."""
+        return _attempt(lambda: dump(self._handler.call(*load(payload))))
 
     @ray.method(num_returns=2)
     def run_rows(self, chunk: Chunk, base: Any = None) -> tuple[tuple[bool, Any], Any]:
@@ -115,17 +109,19 @@ class RemoteEnv:
         """
         large: list[np.ndarray] = []
 
-        def run() -> tuple[Any, bytes]:
+        def run() -> tuple[Any, bytes, float]:
             rows, form = Rows(*chunk[0]), Form(*chunk[1])
             size = len(rows.dts)
             if base is not None:
                 rows = rows._replace(states=np.broadcast_to(base, (size, *base.shape[1:])))
             out = self._columns(size, form).out_of(0, size)
+            began = time.perf_counter()
             infos = self._handler.env.make_transitions(rows, out)
+            seconds = time.perf_counter() - began
             if isinstance(out.observs, np.ndarray) and out.observs.nbytes > INLINE_BYTES:
                 large.extend(_parts_of(out.observs))
                 out = out._replace(observs=None)
-            return tuple(out[:-1]), dump(to_send(infos))
+            return tuple(out[:-1]), dump(to_send(infos)), seconds
 
         answer = _attempt(run)
         return answer, large or None
@@ -138,17 +134,6 @@ class RemoteEnv:
             columns = layout.view(np.empty(layout.nbytes, np.uint8))
             self._scratch = {form: (size, columns)}
         return columns
-
-
-def _is_here(node: str, handle: Handle) -> bool:
-    """Whether a file of a process on that node can be opened here."""
-    if node != ray.get_runtime_context().get_node_id():
-        return False
-    try:
-        os.close(handle.open())
-    except OSError:  # no such system, or walls around one of the two
-        return False
-    return True
 
 
 def _parts_of(column: np.ndarray) -> list[np.ndarray]:

@@ -6,13 +6,11 @@
     RayEnv         a local copy, and ...
       BatchEnv     deals rows, gathers results
         RayWorker ── run_rows(rows, base, form) ──────> RemoteEnv   one object a chunk
-                  <── (columns, infos) ────────────────   PlanEnv.make_transitions
+                  <── (columns, infos) ────────────────   SimulatorEnv.make_transitions
         Block     the columns are copied in as they come
 
-An actor has its next chunk before it has finished the one before. Actors on the driver's own node
-are told where the block is instead, and use it, and the queue of rows, as processes do. Ray itself
-repeats nothing: a lost actor is ``WorkerDiedError``, and the rows are dealt again as for any other
-worker.
+An actor has its next chunk before it has finished the one before. Ray itself repeats nothing: a
+lost actor is ``WorkerDiedError``, and its rows run again as those of any other worker do.
 """
 
 from __future__ import annotations
@@ -26,7 +24,6 @@ import ray
 from plangym_lite.core import PlanEnv
 from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
 from plangym_lite.vectorization.env import VectorizedEnv
-from plangym_lite.vectorization.memory.chunks import PIECES
 from plangym_lite.vectorization.ray.actor import RemoteEnv
 from plangym_lite.vectorization.ray.cluster import Connection, free_cores
 from plangym_lite.vectorization.ray.worker import START_TIMEOUT, RayWorker
@@ -47,11 +44,9 @@ class RayEnv(VectorizedEnv):
         worker_options: of each actor, as ``ray.remote`` takes them: ``num_cpus``, ``resources``,
             ``scheduling_strategy`` and the like. Without ``num_cpus`` actors claim a core each
             while there are free ones, and then share them; with it, they wait for it.
-        chunk_size: rows of a chunk at most, where rows travel through Ray. Large ones cost fewer
+        chunk_size: rows of a chunk at most. Large ones cost fewer
             messages, small ones keep all actors busy to the end of a batch and need less memory in
             the object store.
-        share_memory: whether actors on this program's node read rows from its memory and write
-            results there, as processes do; ``False``: all rows travel through Ray.
         start_timeout: seconds that finding places and building the environments may take;
             ``None``: no limit, for clusters that grow.
 
@@ -71,7 +66,6 @@ class RayEnv(VectorizedEnv):
         ray_kwargs: dict[str, Any] | None = None,
         worker_options: dict[str, Any] | None = None,
         chunk_size: int = CHUNK_SIZE,
-        share_memory: bool = True,
         start_timeout: float | None = START_TIMEOUT,
         **engine_kwargs: Any,
     ) -> None:
@@ -79,7 +73,6 @@ class RayEnv(VectorizedEnv):
             raise ValueError(f"chunk_size must be a whole number of at least 1, got {chunk_size!r}")
         self._ray_kwargs, self._worker_options = ray_kwargs, dict(worker_options or {})
         self._chunk_size, self._start_timeout = int(chunk_size), start_timeout
-        self._share_memory = share_memory
         self._takes_all_cores = n_workers == "auto"
         count: Any = 1 if self._takes_all_cores else n_workers
         super().__init__(env_class, name, frameskip, autoreset, delay_setup, count, **engine_kwargs)
@@ -87,8 +80,7 @@ class RayEnv(VectorizedEnv):
     @property
     def workers(self) -> list[Any]:
         """The actors, as Ray's handles on :class:`RemoteEnv`."""
-        self._ensure_setup()
-        return [worker.actor for worker in self.batch_env]  # type: ignore[attr-defined]
+        return [worker.actor for worker in self.batch_env]
 
     def build_engine(self) -> None:
         self._connection = Connection(self._ray_kwargs)
@@ -111,14 +103,11 @@ class RayEnv(VectorizedEnv):
                     connection=self._connection,
                     options=self._worker_options,
                     start_timeout=self._start_timeout,
-                    share_memory=self._share_memory,
                 )
                 workers.append(worker)
                 worker.start(wait_to_start=False, claims_core=index < int(free))
             self._wait_start(workers)
-            # share=1.0, for to Ray a chunk costs more than its bytes do
-            sizes = PIECES._replace(largest=self._chunk_size, share=1.0)
-            return BatchEnv(workers, self.blocking, self._shared_limit, sizes)
+            return BatchEnv(workers, self.blocking, self._shared_limit, self._chunk_size)
         except BaseException:
             close_all(workers, timeout=1.0)
             raise

@@ -9,10 +9,8 @@ from __future__ import annotations
 import concurrent.futures
 import re
 import socket
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,14 +21,11 @@ from plangym_lite.errors import ClosedError, RemoteError, WorkerDiedError
 from plangym_lite.recipe.parcel import Parcel, dumps
 from plangym_lite.transitions import Columns
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.chunks import Piece
-from plangym_lite.vectorization.memory.layout import LeftOver, odd_leaves, put_columns
-from plangym_lite.vectorization.memory.queue import RowQueue
+from plangym_lite.vectorization.memory.layout import pickled_leaves, put_columns
 from plangym_lite.vectorization.ray.actor import Chunk, RemoteEnv
 from plangym_lite.vectorization.ray.cluster import Connection, free_cores
-from plangym_lite.vectorization.worker.attachments import DETACH, Attachments, Handle, rows_call
-from plangym_lite.vectorization.worker.handler import RowsReply
-from plangym_lite.vectorization.worker.messages import dump, load, load_error
+from plangym_lite.vectorization.worker.handler import RowsResult
+from plangym_lite.vectorization.worker.messages import load, load_error
 from plangym_lite.vectorization.worker.proxy import EnvironmentWorker
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise
 
@@ -103,8 +98,6 @@ class RayWorker(EnvironmentWorker):
         connection: the tie to the cluster; ``None``: one of its own.
         options: of the actor, as ``RemoteEnv.options`` takes them.
         start_timeout: seconds that finding a place and building the environment may take.
-        share_memory: whether an actor on this program's node reads and writes blocks themselves,
-            as a process does; ``False``: rows always travel through Ray.
     """
 
     def __init__(
@@ -115,21 +108,18 @@ class RayWorker(EnvironmentWorker):
         connection: Connection | None = None,
         options: dict[str, Any] | None = None,
         start_timeout: float | None = START_TIMEOUT,
-        share_memory: bool = True,
     ) -> None:
         if not callable(constructor):
             raise TypeError(f"constructor must be callable, got {constructor!r}")
         parcel = Parcel.of(constructor)
-        self._recipe, self._known = parcel.pack(), parcel.named
+        self._recipe, self.known = parcel.pack(), parcel.named
         self._own = Connection() if connection is None else None
         self._connection: Any = connection or self._own
         self.options = dict(options or {})
         self._start_timeout = start_timeout
-        self._share_memory = share_memory
         self._bell, self._rope = socket.socketpair()  # rung by each answer that comes
         self._bell.setblocking(False)
         self._rope.setblocking(False)
-        self._sample = RowQueue()  # for an actor to find out whether it can open what is ours
         self.actor: Any = None
         self.life = 0  # goes up whenever an actor is started or ended
         self.pid: int | None = None
@@ -165,9 +155,7 @@ class RayWorker(EnvironmentWorker):
         self.actor = remote.options(**options, max_restarts=0).remote(recipe)
         self.life += 1
         self.spec, self.why_dead, self._farewell = None, None, None
-        self.takes_pieces, self._attachments = False, Attachments()
-        here = ray.get_runtime_context().get_node_id(), Handle.of(self._sample.fd)
-        self._starting = self._ask("starting", self.actor.begin, here)
+        self._starting = self._ask("starting", self.actor.begin)
         if wait_to_start:
             self.wait_start(self._start_timeout)
 
@@ -182,7 +170,7 @@ class RayWorker(EnvironmentWorker):
         if self._starting is None:
             return
         try:
-            ready, self.pid, self._node, is_here = self._starting.result(timeout)
+            ready, self.pid, self._node = self._starting.result(timeout)
         except (TimeoutError, WorkerDiedError):
             raise
         except Exception as error:
@@ -190,14 +178,11 @@ class RayWorker(EnvironmentWorker):
             self.why_dead = f"the worker could not start: {error!r}"
             raise
         self.spec, self._starting = ready.spec, None
-        self.takes_pieces = is_here and self._share_memory
 
     def restart(self) -> None:
         if self._closed:
             raise ClosedError(CLOSED)
         self._end()
-        if self.takes_pieces:
-            _await_end(self.pid)
         try:
             self.start()
         except BaseException as error:
@@ -221,7 +206,6 @@ class RayWorker(EnvironmentWorker):
         self._end()
         self._bell.close()
         self._rope.close()
-        self._sample.close()
         if self._own is not None:
             self._own.close()
 
@@ -247,7 +231,7 @@ class RayWorker(EnvironmentWorker):
     # ---- requests -----------------------------------------------------------------------------
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
-        payload = dumps((name, args, kwargs), self._known)
+        payload = dumps((name, args, kwargs), self.known)
         actor = self._open()
         return self._ask(name, actor.call, self._connection.constant(payload))
 
@@ -257,40 +241,27 @@ class RayWorker(EnvironmentWorker):
             return value
         return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
 
-    def run_rows(
-        self, block: Block, piece: Piece, left_over: LeftOver, queue: Any = None
-    ) -> Promise:
-        if self.takes_pieces:
-            return self._share_rows(block, piece, left_over, queue)
+    def run_rows(self, block: Block, start: int, stop: int) -> Promise:
         actor, form = self._open(), block.layout.form
-        rows = block.columns.rows_of(*piece, left_over)
+        rows = block.columns.rows_of(start, stop)
         base: tuple[Any, ...] = ()
         if _all_the_same(rows.states):
             base = (self._connection.constant(rows.states[:1]),)
             rows = rows._replace(states=None)
 
-        def take(answer: tuple[tuple[Any, ...], bytes]) -> RowsReply:
-            out, place = Columns._make([*answer[0], form]), block.columns.out_of(*piece)
+        def take(answer: tuple[tuple[Any, ...], bytes, float]) -> RowsResult:
+            out, place = Columns._make([*answer[0], form]), block.columns.out_of(start, stop)
             if out.observs is None and form.observs is not None:
                 np.concatenate(ray.get(large), out=place.observs)
             put_columns(place, out)
-            return RowsReply(load(answer[1]), odd_leaves(out))
+            return RowsResult([(start, stop)], load(answer[1]), pickled_leaves(out), answer[2])
 
         chunk: Chunk = (tuple(rows), tuple(form))
         answer, large = actor.run_rows.remote(chunk, *base)
         return self._promise("step_batch", answer, take)
 
-    def _share_rows(
-        self, block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None
-    ) -> Promise:
-        call = self._open().call
-        for name, args, fd in self._attachments.missing(block, queue):
-            call.remote(dumps((name, args, {}), self._known), Handle.of(fd))
-        return self._ask("step_batch", call, rows_call(block, piece, left_over, queue, self._known))
-
     def detach(self, number: int) -> None:
-        if self._attachments.forget(number) and self.actor is not None and self.why_dead is None:
-            self.actor.call.remote(dump((DETACH, (number,), {})))
+        """An actor knows no block."""
 
     def _ask(self, name: str, method: Any, *args: Any, take: Callable[[Any], Any] = load) -> Any:
         return self._promise(name, method.remote(*args), take)
@@ -334,16 +305,6 @@ def _all_the_same(states: Any) -> bool:
         return False
     data = states.view(np.uint8)
     return bool((data[0] == data[-1]).all() and (data == data[0]).all())
-
-
-def _await_end(pid: int | None) -> None:
-    """Wait until a killed process of this machine writes no more, to memory that is shared."""
-    deadline = time.monotonic() + CLOSE_TIMEOUT
-    with suppress(OSError):  # it is gone
-        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
-            if time.monotonic() > deadline:
-                raise WorkerDiedError(f"worker actor {pid} was killed, but does not end")
-            time.sleep(1e-3)
 
 
 def _reason(error: RayError) -> str:

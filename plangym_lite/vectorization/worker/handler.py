@@ -1,28 +1,31 @@
-"""RequestHandler: what sits on the worker's side of every border."""
+"""RequestHandler: the worker's side; it has the environment, blocks and the queue."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.layout import BatchColumns, Layout, LeftOver, odd_leaves
-from plangym_lite.vectorization.memory.queue import RowQueue
-from plangym_lite.vectorization.worker.attachments import ATTACH, DETACH, QUEUE, ROWS
+from plangym_lite.vectorization.memory.layout import BatchColumns, Layout, pickled_leaves
+from plangym_lite.vectorization.memory.queue import ChunkQueue
+from plangym_lite.vectorization.worker.attachments import ATTACH, DETACH, QUEUE
 from plangym_lite.vectorization.worker.messages import dump_error
 
-__all__ = ["RequestHandler", "RowsReply", "no_file", "public", "to_send"]
+__all__ = ["RequestHandler", "RowsResult", "public", "run_chunk", "to_send"]
 
 
-class RowsReply(NamedTuple):
-    """What a worker answers for a piece of a batch."""
+class RowsResult(NamedTuple):
+    """What a worker says of the chunks that it ran."""
 
-    infos: list[dict[str, Any]]  # of the piece, then of those taken
-    odd: list[list[Any]]  # outgoing columns that are lists
-    taken: Sequence[tuple[int, int]] = ()  # pieces that it took from the queue
-    failure: tuple[int, bytes] | None = None  # first row of a piece taken that failed, and how
+    chunks: Sequence[tuple[int, int]]  # start and stop of each
+    infos: list[dict[str, Any]]  # of their rows, one chunk after another
+    pickled: list[list[Any]]  # outgoing columns that are lists, of the same rows
+    seconds: float = 0.0  # that the rows took
+    failure: tuple[int, int, bytes] | None = None  # the chunk that failed, and its error
+    refused: tuple[int, int] | None = None  # a chunk of a block that it does not know yet
 
 
 class RequestHandler:
@@ -31,7 +34,7 @@ class RequestHandler:
     def __init__(self, env: Any) -> None:
         self.env = env
         self.blocks: dict[int, BatchColumns | Exception] = {}  # or why it could not be had
-        self.queue: RowQueue | None = None
+        self.queue: ChunkQueue | Exception | None = None  # likewise
 
     def access(self, name: str) -> tuple[bool, Any]:
         """Whether an attribute is callable and, if not, its value."""
@@ -42,29 +45,34 @@ class RequestHandler:
         """Call a method of the environment."""
         return getattr(self.env, public(name))(*args, **kwargs)
 
-    def answer(
+    def handle(
         self, take_fd: Callable[[], int], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Answer a call that is for the environment or, see ``sharing``, for the handler itself.
+        """Handle a CALL that is for the environment or for the handler itself.
 
         ``take_fd`` gives the descriptor that comes with the call.
         """
-        if name == ROWS:
-            infos, *others = self.run_rows(*args)
-            return to_send(infos), *others
         if name == ATTACH:
             return self._attach(take_fd, *args)
         if name == QUEUE:
-            self.queue = None
-            self.queue = RowQueue(take_fd())
-            return None
+            return self._take_from(take_fd)
         if name == DETACH:
             self.blocks.pop(args[0], None)
             return None
         return self.call(name, args, kwargs)
 
+    def _take_from(self, take_fd: Callable[[], int]) -> None:
+        """Take a queue; if that fails, whatever is to be taken from it fails."""
+        if isinstance(self.queue, ChunkQueue):
+            self.queue.close()
+        try:
+            self.queue = ChunkQueue(take_fd())
+        except Exception as error:
+            self.queue = error
+            raise
+
     def _attach(self, take_fd: Callable[[], int], number: int, *layout: Any) -> None:
-        """Take a block; if that fails, whoever needs it hears of it."""
+        """Take a block; if that fails, the next rows of it do."""
         try:
             block = Block(Layout(*layout), take_fd(), number)
         except Exception as error:
@@ -73,35 +81,62 @@ class RequestHandler:
         self.blocks[number] = block.columns
         block.drop()
 
-    def run_rows(
-        self, number: int, start: int, stop: int, left_over: LeftOver, takes_more: bool
-    ) -> RowsReply:
-        """Run rows of a known block, then perhaps what is in the queue."""
+    def run_rows(self, number: int, start: int, stop: int) -> RowsResult:
+        """Run rows of a known block."""
         columns = self.blocks[number]
         if isinstance(columns, Exception):
             raise columns
-        rows = columns.rows_of(start, stop, left_over)
-        out = columns.out_of(start, stop)
-        infos = self.env.make_transitions(rows, out)
-        if takes_more and self.queue is not None:
-            return self._take_more(columns, infos)
-        return RowsReply(infos, odd_leaves(out) if columns.has_odd_leaves else [])
+        began = time.perf_counter()
+        found = run_chunk(self.env, columns, start, stop)
+        return RowsResult([(start, stop)], *found, time.perf_counter() - began)
 
-    def _take_more(self, columns: BatchColumns, infos: list[dict[str, Any]]) -> RowsReply:
-        taken: list[tuple[int, int]] = []
-        for start, stop in self.queue or ():
-            rows = columns.rows_of(start, stop, (None, None))
+    def take_chunks(self, taker: int) -> RowsResult:
+        """Run chunks from the queue, until there are none.
+
+        Args:
+            taker: the row of ``at_work`` that says which chunk this worker runs.
+        """
+        chunks: list[tuple[int, int]] = []
+        infos: list[dict[str, Any]] = []
+        pickled: list[list[Any]] = []
+        failure = refused = None
+        began, queue = time.perf_counter(), self.queue
+        if not isinstance(queue, ChunkQueue):
+            raise queue or RuntimeError("no queue was sent")
+        while (token := queue.take()) is not None:
+            number, *chunk = token
+            columns = self.blocks.get(number)
+            if columns is None:  # its message comes after the one that is being handled
+                refused = tuple(chunk)
+                break
             try:
-                infos += self.env.make_transitions(rows, columns.out_of(start, stop))
+                if isinstance(columns, Exception):
+                    raise columns
+                columns.at_work[taker] = chunk
+                found, leaves = run_chunk(self.env, columns, *chunk)
+                columns.at_work[taker] = 0
             except (Exception, SystemExit) as error:
-                return RowsReply(infos, [], taken, (start, dump_error(error)))
-            taken.append((start, stop))
-        return RowsReply(infos, [], taken)
+                failure = *chunk, dump_error(error)
+                break
+            chunks.append((chunk[0], chunk[1]))
+            infos += found
+            pickled = [[*one, *more] for one, more in zip(pickled, leaves)] or leaves  # noqa: B905
+        seconds = time.perf_counter() - began
+        return RowsResult(chunks, infos, pickled, seconds, failure, refused)  # type: ignore[arg-type]
 
 
-def no_file() -> int:
-    """The ``take_fd`` of a call with which none comes."""
-    raise OSError("no file comes with this call")
+def run_chunk(
+    env: Any, columns: BatchColumns, start: int, stop: int, rows: Any = None
+) -> tuple[list[dict[str, Any]], list[list[Any]]]:
+    """Run rows of a block; return their infos, and the outgoing columns that are lists.
+
+    Args:
+        rows: the inputs, where they are objects of this process; ``None``: those in the block.
+    """
+    rows = columns.rows_of(start, stop) if rows is None else rows
+    out = columns.out_of(start, stop)
+    infos = env.make_transitions(rows, out)
+    return infos, pickled_leaves(out) if columns.has_pickled_leaves else []
 
 
 def public(name: Any) -> str:

@@ -7,9 +7,7 @@ from typing import Any
 
 from plangym_lite.errors import ClosedError
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.chunks import Piece
-from plangym_lite.vectorization.memory.layout import LeftOver
-from plangym_lite.vectorization.memory.queue import RowQueue
+from plangym_lite.vectorization.memory.queue import ChunkQueue
 from plangym_lite.vectorization.worker.handler import RequestHandler
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise, Worker
 
@@ -43,7 +41,7 @@ class InlineWorker(Worker):
         constructor: called at once; returns the environment.
     """
 
-    takes_pieces = True
+    takes_chunks = True
 
     def __init__(self, constructor: Callable[[], Any]) -> None:
         self._constructor = constructor
@@ -69,12 +67,19 @@ class InlineWorker(Worker):
             return value
         return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
 
-    def run_rows(
-        self, block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None = None
-    ) -> Promise:
+    def run_rows(self, block: Block, start: int, stop: int) -> Promise:
+        handler = self._attached(block)
+        return _Kept(handler.run_rows, block.number, start, stop)
+
+    def take_chunks(self, block: Block, queue: ChunkQueue, taker: int) -> Promise:
+        handler = self._attached(block)
+        handler.queue = queue
+        return _Kept(handler.take_chunks, taker)
+
+    def _attached(self, block: Block) -> RequestHandler:
         handler = self._open()
-        handler.blocks[block.number], handler.queue = block.columns, queue
-        return _Kept(handler.run_rows, block.number, *piece, left_over, queue is not None)
+        handler.blocks[block.number] = block.columns
+        return handler
 
     def detach(self, number: int) -> None:
         if self._handler is not None:

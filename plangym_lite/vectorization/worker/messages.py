@@ -65,7 +65,9 @@ def dump_error(error: BaseException) -> bytes:
 
     What would end the parent (``SystemExit``, ``KeyboardInterrupt``) does not travel.
     """
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    raised = "".join(traceback.format_exception_only(type(error), error))
+    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    text = f"{raised}\n{trace}"
     try:
         payload = dump((error if isinstance(error, Exception) else None, text))
         pickle.loads(payload)

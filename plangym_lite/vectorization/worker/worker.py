@@ -18,12 +18,18 @@ from plangym_lite.system import interrupts_held
 from plangym_lite.transitions import BatchSpec
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.chunks import Piece
-from plangym_lite.vectorization.memory.layout import LeftOver
-from plangym_lite.vectorization.memory.queue import RowQueue
+from plangym_lite.vectorization.memory.queue import ChunkQueue
 from plangym_lite.vectorization.worker.channel import LateError
 
-__all__ = ["CLOSE_TIMEOUT", "Promise", "Worker", "close_all", "common_spec", "time_limit"]
+__all__ = [
+    "CLOSE_TIMEOUT",
+    "Promise",
+    "Worker",
+    "close_all",
+    "common_spec",
+    "known_to_all",
+    "time_limit",
+]
 
 CLOSE_TIMEOUT = 5.0
 
@@ -54,7 +60,8 @@ class Worker(ABC):
 
     spec: BatchSpec | None = None  # what a row looks like; None: not a PlanEnv
     deadline: float | None = None  # time.monotonic() at which whatever waits raises LateError
-    takes_pieces: bool = False  # whether run_rows may be given a queue
+    takes_chunks: bool = False  # whether it shares memory, and so can take chunks by itself
+    known: dict[int, Any] = {}  # by id: classes and functions it has by name
     rows_name: str = "step_batch"  # the call that running rows is part of, for messages
 
     @abstractmethod
@@ -66,13 +73,21 @@ class Worker(ABC):
         """The value of an attribute; for a method, a callable that calls it over there."""
 
     @abstractmethod
-    def run_rows(
-        self, block: Block, piece: Piece, left_over: LeftOver, queue: RowQueue | None = None
-    ) -> Promise:
-        """Run a piece of a block, results into the block; then those in ``queue``, while there are.
+    def run_rows(self, block: Block, start: int, stop: int) -> Promise:
+        """Run rows of a block, results into the block; promise the fields of a ``RowsResult``."""
 
-        The promise gives the fields of a ``RowsReply``.
+    def take_chunks(self, block: Block, queue: ChunkQueue, taker: int) -> Promise:
+        """Have it take chunks from ``queue``, until there are none; see ``run_rows``.
+
+        Args:
+            block: that the chunks are of.
+            taker: the row of the block's column ``at_work`` that is this worker's.
         """
+        raise NotImplementedError(f"{self!r} cannot take chunks by itself")
+
+    def is_up(self) -> bool:
+        """Whether it is past its start, without waiting for that: ready, or dead."""
+        return True
 
     @abstractmethod
     def detach(self, number: int) -> None:
@@ -146,6 +161,12 @@ def common_spec(workers: Sequence[Worker]) -> BatchSpec:
                 f"{worker.spec} instead of {spec}"
             )
     return spec
+
+
+def known_to_all(workers: Sequence[Worker]) -> dict[int, Any]:
+    """The classes and functions that all of the workers know by their names, by id."""
+    first, *others = {id(worker.known): worker.known for worker in workers}.values()
+    return {key: value for key, value in first.items() if all(key in each for each in others)}
 
 
 def unknown(kind: int) -> ProtocolError:

@@ -1,26 +1,26 @@
 """The benchmark measures what it says: both sides do their units, in turns."""
 
 import json
+import time
 from contextlib import ExitStack
 
 import numpy as np
 import pytest
 
-from plangym_lite.cli.bench import curves
 from plangym_lite.cli.bench.atari import act_only, raw_limit, raw_loop
 from plangym_lite.cli.bench.ours import ATARI, gather, open_env, rollouts, steps
-from plangym_lite.cli.bench.peers import async_vector_env
+from plangym_lite.cli.bench.references import async_vector_env
 from plangym_lite.cli.bench.rounds import Comparison, Work, compare, rate
 from plangym_lite.cli.bench.works import scaling_works, table
 from plangym_lite.cli.main import main
-from plangym_lite.testing import check_exact
 
 
 def test_ratios_are_medians_of_rounds():
-    found = Comparison([1.0, 2.0, 9.0], [2.0, 2.0, 2.0])
+    found = Comparison([1.0, 2.0, 9.0], [2.0, 2.0, 2.0], [3e-6, 1e-6, 2e-6])
     assert found.ratios == [0.5, 1.0, 4.5]
     assert found.ratio == 1.0
     assert found.spread == (0.75, 2.75)
+    assert found.cpu_us == 2.0
 
 
 def test_both_sides_take_turns():
@@ -36,11 +36,21 @@ def test_both_sides_take_turns():
     work = Work("work", "other", lambda stack: (contender("a", 4), contender("b", 2)))
     found = compare(work, rounds=4, seconds=0.0)
     assert "".join(turns) == "ab" + "ba" + "ab" + "ba" + "ab"  # the first pair does not count
-    assert len(found.ours) == len(found.reference) == 4
+    assert len(found.ours) == len(found.reference) == len(found.cpu) == 4
 
 
 def test_a_rate_is_units_by_seconds():
-    assert 50 < rate(lambda: __import__("time").sleep(0.01) or 1, 0.1) <= 100
+    speed, cpu = rate(lambda: time.sleep(0.01) or 1, 0.1)
+    assert 50 < speed <= 100
+    assert cpu < 0.005  # sleep takes none
+    end = time.process_time() + 0.02
+
+    def burn():
+        while time.process_time() < end:
+            pass
+        return 1
+
+    assert rate(burn, 0.0)[1] > 0.01
 
 
 @pytest.mark.parametrize("obs_type", ["ram", "rgb", "grayscale"])
@@ -73,21 +83,6 @@ def test_lines_of_the_table_have_names_of_their_own():
         assert len({(work.name, work.reference) for work in works}) == len(works)
 
 
-def test_the_engine_without_work_is_exact():
-    report = check_exact(lambda: curves.Ballast(state_bytes=100, obs_bytes=7), n_workers=1)
-    assert report.exact, report
-
-
-def test_curves_are_measured_and_drawn(tmp_path):
-    pytest.importorskip("matplotlib")
-    chosen = [curve for curve in curves.curves(1) if curve[1].startswith("CartPole, serial")]
-    found = [curves.measure(curve, 0.01) for curve in chosen]
-    assert len(found) == 1
-    assert all(speed > 0 for _, speed in found[0][2])
-    curves.plot(tmp_path / "curves.png", found)
-    assert (tmp_path / "curves.png").stat().st_size > 1000
-
-
 class TestCommand:
     def run(self, *args):
         return main(["bench", "--rounds", "1", "--seconds", "0.01", *args])
@@ -111,7 +106,3 @@ class TestCommand:
     def test_nothing_of_that_name(self, capsys):
         assert self.run("--only", "no such line") == 2
         assert "no such line" in capsys.readouterr().err
-
-    def test_peers(self, capsys):
-        assert self.run("--peers") == 0
-        assert "pip install" in capsys.readouterr().out

@@ -1,5 +1,8 @@
 """Batches stepped all at once: the same bits as one row after the other."""
 
+import contextlib
+import importlib
+from functools import partial
 from importlib.util import find_spec
 
 import gymnasium as gym
@@ -9,8 +12,9 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plangym_lite import InvalidStateError, make
-from plangym_lite.envs.batched.classic_kernels import CartPole, MountainCar, Pendulum
+from plangym_lite import InvalidStateError, PlanEnv, make
+from plangym_lite.envs.batched.classic_kernels import KERNELS, CartPole, MountainCar, Pendulum
+from plangym_lite.envs.batched.env import KernelEnv
 from plangym_lite.envs.batched.toy_kernels import numbers_of, random_of, words_of
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, generator_to_words
 from tests.same import assert_same, collect_states
@@ -39,26 +43,33 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*out of date")
 
 def one_by_one(env, call):
     """What ``call(env)`` returns without the kernel."""
-    kernel, env._kernel = env._kernel, None
+    env.run_batched = lambda rows, out: None
     try:
         return call(env)
     finally:
-        env._kernel = kernel
+        del env.run_batched
+
+
+def is_kernel_used(env, call):
+    """Whether ``call(env)``, made once before, runs without loading a state."""
+    loaded = []
+    env.load_state = lambda state: loaded.append(0) or type(env).load_state(env, state)
+    try:
+        call(env)
+    finally:
+        del env.load_state
+    return not loaded
 
 
 def assert_equal_batches(env, call):
-    kernel = env._kernel
-    together = call(env)
-    assert env._kernel is kernel is not None, "the kernel is not trusted"
-    loaded = []
-    env.load_state = lambda state: loaded.append(0) or type(env).load_state(env, state)
-    assert_same(together, call(env))
-    del env.load_state
-    assert not loaded, "the kernel was not used"
+    batch = call(env)
+    assert env.is_batched, "the kernel is not trusted"
+    assert is_kernel_used(env, call)
     expected = one_by_one(env, call)
-    assert_same(expected, together)
-    assert repr(expected.infos) == repr(together.infos)
-    assert expected.states.tobytes() == together.states.tobytes()
+    assert_same(expected, batch)
+    assert_same(batch, call(env))
+    assert repr(expected.infos) == repr(batch.infos)
+    assert expected.states.tobytes() == batch.states.tobytes()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -100,9 +111,10 @@ def test_random_states(envs, name, seed, dt, wide, double):
     env, draw = envs[name], np.random.default_rng(seed)
     env.step_batch([env.sample_action()] * N_ROWS)  # the kernel has been tried
     if name in CLASSIC:
-        scales, env._kernel.scales = env._kernel.scales, np.multiply(env._kernel.scales, wide)
-        states = env.random_states(draw, N_ROWS)
-        env._kernel.scales = scales
+        kind = KERNELS[type(env.gym_env.unwrapped).__name__]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kind, "scales", tuple(np.multiply(kind.scales, wide)))
+            states = env.random_states(draw, N_ROWS)
     else:
         states = env.random_states(draw, N_ROWS)
     env.action_space.seed(seed % 1000)
@@ -209,11 +221,13 @@ def test_states_that_are_given_stay_as_they_are():
         assert_same(np.array(states), given)
 
 
-def test_too_few_rows_go_one_by_one():
+def test_too_few_rows_go_one_by_one(monkeypatch):
+    stepped = []
+    monkeypatch.setattr(CartPole, "step", lambda *args: stepped.append(args))
     with make("CartPole-v1") as env:
         states, actions = collect_states(env, 7)
         env.step_batch(actions, states)
-        assert not env._trusted
+        assert not stepped
 
 
 def test_noise_goes_one_by_one():
@@ -248,8 +262,20 @@ def test_another_table_is_used():
         assert (env.step_batch(actions, states).rewards == 5).all()
 
 
-@pytest.mark.parametrize("fault", ["one bit", "an error"])
-def test_a_kernel_that_differs_is_not_trusted(monkeypatch, fault):
+@pytest.fixture
+def nothing_warned(monkeypatch):
+    """Warnings come once in a process: here once in a test."""
+    monkeypatch.setattr(KernelEnv, "_warned", set())
+
+
+WARNED = {
+    "one bit": r"infos|states: expected .* numbers differ",
+    "an error": "AttributeError: this version calls it something else",
+}
+
+
+@pytest.mark.parametrize("fault", WARNED)
+def test_a_kernel_that_differs_is_not_trusted(monkeypatch, fault, nothing_warned):
     real = CartPole.step
 
     def step(self, parts, actions):
@@ -262,11 +288,71 @@ def test_a_kernel_that_differs_is_not_trusted(monkeypatch, fault):
         states, actions = collect_states(env, 20)
         expected = one_by_one(env, lambda env: env.step_batch(actions, states))
         monkeypatch.setattr(CartPole, "step", step)
-        assert_same(expected, env.step_batch(actions, states))
-        assert env._kernel is None
+        with pytest.warns(RuntimeWarning, match=WARNED[fault]) as caught:
+            assert_same(expected, env.step_batch(actions, states))
+        assert not env.is_batched
+        assert "batches of gymnasium.envs.classic_control.cartpole" in str(caught[0].message)
+        assert "row by row, which is exact but slower" in str(caught[0].message)
+        assert len(caught) == 1
+        with make("CartPole-v1") as other:  # says so once in a process: warnings are errors here
+            assert_same(expected, other.step_batch(actions, states))
+            assert_same(expected, env.step_batch(actions, states))
+            assert not other.is_batched
 
 
-def test_a_kernel_is_trusted_for_the_dtype_that_was_compared(monkeypatch):
+GRAVITY = {  # of another version of Gymnasium
+    "CartPole-v1": "gymnasium.envs.classic_control.cartpole.CartPoleEnv",
+    "MountainCar-v0": "gymnasium.envs.classic_control.mountain_car.MountainCarEnv",
+}
+
+
+@pytest.mark.parametrize("name", GRAVITY)
+def test_a_gymnasium_that_changed_is_warned_about(monkeypatch, name, nothing_warned):
+    """The step of the class itself is another: rows are its own, one by one."""
+    module, _, kind = GRAVITY[name].rpartition(".")
+    base = getattr(importlib.import_module(module), kind)
+    real = base.step
+
+    def step(self, action):
+        gravity, self.gravity = self.gravity, self.gravity * 1.25
+        try:
+            return real(self, action)
+        finally:
+            self.gravity = gravity
+
+    monkeypatch.setattr(base, "step", step)
+    with make(name, frameskip=1) as env:
+        assert env.is_batched
+        states = [env.reset(seed=seed)[0] for seed in range(20)]
+        actions = [env.sample_action() for _ in states]
+        with pytest.warns(RuntimeWarning, match=r"row by row.*states: expected .* numbers differ"):
+            batch = env.step_batch(actions, states)
+        assert not env.is_batched
+        plain = base()
+        for row, (state, action) in enumerate(zip(states, actions, strict=True)):
+            env.set_state(state)
+            plain.state = env.gym_env.unwrapped.state
+            plain.steps_beyond_terminated = None
+            assert_same(plain.step(action)[0], batch.observs[row])
+
+
+def test_nothing_is_warned_about_here(nothing_warned):
+    """Every kernel is what the installed Gymnasium does."""
+    for name in NAMES:
+        with make(name) as env:
+            states, actions = collect_states(env, 20)
+            actions = np.array(actions)
+            kinds = (np.float32, np.float64) if actions.dtype.kind == "f" else (actions.dtype,)
+            for dtype in kinds:
+                env.step_batch(actions.astype(dtype), states)
+            assert env.is_batched
+
+
+def warned():
+    return pytest.warns(RuntimeWarning, match="with float64 actions")
+
+
+def test_a_kernel_is_trusted_for_the_dtype_that_was_compared(monkeypatch, nothing_warned):
     """One that is wrong for float64 alone is used for float32 alone."""
     real = Pendulum.step
 
@@ -274,19 +360,22 @@ def test_a_kernel_is_trusted_for_the_dtype_that_was_compared(monkeypatch):
         return real(self, parts, actions.astype(np.float32))
 
     with make("Pendulum-v1") as env, make("Pendulum-v1") as other:
-        other._kernel = None
+        other.use_kernel(None, [])
         states, actions = collect_states(env, 20)
         monkeypatch.setattr(Pendulum, "step", step)
         for dtype in (np.float32, np.float64, np.float32):
             given = np.array(actions).astype(dtype) * dtype(0.9)
-            assert_same(other.step_batch(given, states), env.step_batch(given, states))
-            assert env._trusted[np.dtype(dtype).char] is (dtype is np.float32)
-        assert env._kernel is not None
+            call = partial(PlanEnv.step_batch, actions=given, states=states)
+            expected = call(other)
+            with warned() if dtype is np.float64 else contextlib.nullcontext():
+                assert_same(expected, call(env))
+            assert is_kernel_used(env, call) is (dtype is np.float32)
+        assert env.is_batched
 
 
 def test_trying_a_kernel_moves_nothing():
     with make("FrozenLake-v1") as env, make("FrozenLake-v1") as quiet:
-        quiet._kernel = None
+        quiet.use_kernel(None, [])
         for each in (env, quiet):
             each.reset(seed=4)
             each.step_batch([1] * 20)

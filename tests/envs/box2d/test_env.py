@@ -9,7 +9,7 @@ import pytest
 from plangym_lite import InvalidStateError, make
 from plangym_lite.envs.box2d import attributes as box2d_attributes
 from plangym_lite.envs.box2d import env as box2d
-from plangym_lite.envs.box2d import world_snapshot as box2d_image
+from plangym_lite.envs.box2d import world_snapshot
 from plangym_lite.testing import ContractSuite, check_exact
 from tests.same import assert_same
 
@@ -199,7 +199,7 @@ def test_no_more_than_asked_for_is_kept():
             env.step_batch([1] * 9, states)
         live = env._replayed._live
         assert len(live) == 3
-        assert sum(len(stand.images) - 1 for stand in live) == len(env._replayed._taken) == 3
+        assert sum(len(env_.checkpoints) - 1 for env_ in live) == len(env._replayed._taken) == 3
     with pytest.raises(ValueError, match="n_live"):
         make("LunarLander-v3", n_live=0)
 
@@ -228,7 +228,7 @@ def test_clones_and_copies():
             assert clone.get_state() == copied.get_state() == env.get_state()
 
 
-# ---- images --------------------------------------------------------------------------------------
+# ---- snapshots -----------------------------------------------------------------------------------
 
 
 def record(env, actions):
@@ -247,7 +247,7 @@ def record(env, actions):
     ],
 )
 @pytest.mark.parametrize("seed", [0, 1])
-def test_an_image_is_the_world_as_it_was(name, options, length, seed):
+def test_a_snapshot_restores_the_world(name, options, length, seed):
     """Against a fresh world that has never been anywhere else; trees and chunks grow on the way."""
     fresh, env = (gym.make(name, disable_env_checker=True, **options) for _ in range(2))
     draw = np.random.default_rng(seed)
@@ -256,28 +256,28 @@ def test_an_image_is_the_world_as_it_was(name, options, length, seed):
         each.reset(seed=seed)
     actions = [env.action_space.sample() for _ in range(length)]
     expected = record(fresh, actions)
-    images = WorldSnapshots.of(env)
+    snapshots = WorldSnapshots.of(env)
     taken = []
     for action in actions:
-        taken.append(images.save())
+        taken.append(snapshots.save())
         env.step(action)
     for start in draw.integers(length, size=12):
-        images.load(taken[start])
+        snapshots.load(taken[start])
         record(env, [env.action_space.sample() for _ in range(draw.integers(8))])
-        images.load(taken[start])
+        snapshots.load(taken[start])
         assert record(env, actions[start : start + 20]) == expected[start : start + 20]
     fresh.close()
     env.close()
 
 
-def test_the_world_grows_and_images_from_before_stay_right():
+def test_the_world_grows_and_earlier_snapshots_stay_exact():
     with make("LunarLander-v3") as env:
         state = env.reset(seed=0)[0]
-        stand = env._replayed._live[-1]
-        before = stand.camera.save()
+        live = env._replayed._live[-1]
+        before = live.checkpointer.save()
         for number in range(60):
             env.step(number % 4)
-        after = stand.camera.save()
+        after = live.checkpointer.save()
         assert len(after.nodes) > len(before.nodes)
         assert len(after.chunks) > len(before.chunks)
         rows = env.step_batch([0, 1, 2, 3] * 5, [state] * 20, dt=60)
@@ -285,41 +285,41 @@ def test_the_world_grows_and_images_from_before_stay_right():
             assert_same(other.step_batch([0, 1, 2, 3] * 5, [state] * 20, dt=60), rows)
 
 
-def test_a_world_of_another_layout_has_no_images(monkeypatch):
-    monkeypatch.setattr(box2d_image, "GRAVITY", box2d_image.GRAVITY + 4)
+def test_a_world_of_another_layout_has_no_snapshots(monkeypatch):
+    monkeypatch.setattr(world_snapshot, "GRAVITY", world_snapshot.GRAVITY + 4)
     monkeypatch.setattr(box2d, "TRUSTED", {})
     with make("LunarLander-v3", n_live=2) as env:
         state = env.reset(seed=0)[0]
         steps = env.step_batch([1, 2, 3], [state] * 3)
-        assert not any(stand.images for stand in env._replayed._live)
+        assert not any(live.checkpoints for live in env._replayed._live)
         monkeypatch.undo()
         with make("LunarLander-v3") as other:
             assert_same(other.step_batch([1, 2, 3], [state] * 3), steps)
 
 
 @pytest.mark.parametrize("forgotten", ["prev_shaping", "np_random", "chunks"])
-def test_what_an_image_must_have(monkeypatch, forgotten):
-    """An image without a part of it is not trusted."""
+def test_what_a_snapshot_must_have(monkeypatch, forgotten):
+    """A snapshot without one of its parts is not trusted."""
     if forgotten == "prev_shaping":
         names = tuple(n for n in box2d_attributes.OF_ENVIRONMENTS if n != forgotten)
         monkeypatch.setattr(box2d_attributes, "OF_ENVIRONMENTS", names)
     elif forgotten == "np_random":
-        load = box2d_image.load_attributes
+        load = world_snapshot.load_attributes
 
         def forget(base, saved):
             numbers = base.np_random.bit_generator.state
             load(base, saved)
             base.np_random.bit_generator.state = numbers
 
-        monkeypatch.setattr(box2d_image, "load_attributes", forget)
+        monkeypatch.setattr(world_snapshot, "load_attributes", forget)
     else:
         load = WorldSnapshots.load
         monkeypatch.setattr(
-            WorldSnapshots, "load", lambda self, image: load(self, image._replace(chunks=[]))
+            WorldSnapshots, "load", lambda self, taken: load(self, taken._replace(chunks=[]))
         )
-        monkeypatch.setattr(box2d_image, "_free_all", lambda *chunk: None)
+        monkeypatch.setattr(world_snapshot, "_free_all", lambda *chunk: None)
     env = gym.make("LunarLander-v3", disable_env_checker=True)
-    assert not box2d_image.are_exact(env)
+    assert not world_snapshot.are_exact(env)
     env.close()
 
 

@@ -166,16 +166,16 @@ def test_trusted_is_what_was_verified(monkeypatch):
 
 
 @pytest.mark.parametrize("wrapper", [Counting, Deep, FrameStackObservation])
-def test_an_image_holds_the_layers(wrapper):
+def test_a_snapshot_holds_the_layers(wrapper):
     """Deeply, without what was born since."""
     arguments = {"stack_size": 2} if wrapper is FrameStackObservation else {}
     env = wrapper(gym.make(LANDER, disable_env_checker=True), **arguments)
     env.reset(seed=0)
-    images = WorldSnapshots.of(env)
-    before = images.save()
+    snapshots = WorldSnapshots.of(env)
+    before = snapshots.save()
     first = [env.step(2) for _ in range(3)]
     for _ in range(2):
-        images.load(before)
+        snapshots.load(before)
         assert_same(first, [env.step(2) for _ in range(3)])
     env.close()
 

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plangym_lite import InvalidStateError
+from plangym_lite.envs.generators import generator as generators
 from plangym_lite.envs.generators.generator import (
     GENERATOR_WORDS,
     GeneratorMemory,
     generator_to_words,
     words_to_generator,
 )
-from plangym_lite.pickled import generator as generators
 
 
 def drawn(generator):

@@ -87,3 +87,20 @@ def test_code_that_asks_the_shared_generators_is_seen():
     assert draws_globally([Drawing()])
     assert not draws_globally([gym.make("CartPole-v1").unwrapped])
     assert isinstance(OwnGlobals(Drawing()).numbers, GlobalNumbers)
+
+
+def test_numbers_that_begin_at_a_seed():
+    random.seed(3)
+    np.random.seed(3)
+    want = [random.random(), np.random.random(), random.random(), np.random.random()]
+    random.seed(3)
+    np.random.seed(3)
+    got, own = [random.random(), np.random.random()], []
+    for numbers in (GlobalNumbers(0), GlobalNumbers(0)):
+        for _ in range(2):
+            with numbers:
+                own.append((random.random(), np.random.random()))
+    assert own[:2] == own[2:]
+    assert own[0] == (random.Random(0).random(), np.random.RandomState(0).rand())
+    assert own[0] != own[1]  # entered again, they run on
+    assert [*got, random.random(), np.random.random()] == want

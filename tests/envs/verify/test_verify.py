@@ -1,4 +1,4 @@
-"""The ladder: a snapshot that was examined, else replay, else a refusal."""
+"""A snapshot that was verified, else replay, else a refusal."""
 
 import ctypes
 import random
@@ -10,7 +10,7 @@ import pytest
 from gymnasium import spaces
 
 from plangym_lite import NotCloneableError, PlangymEnv, make
-from plangym_lite.envs.verify import verify as certify
+from plangym_lite.envs.verify import verify
 from plangym_lite.testing import check_exact
 from tests.envs.gymnasium.test_env import STACK
 from tests.same import assert_same
@@ -148,12 +148,12 @@ class Fragile(Walk):
 
 @pytest.fixture(autouse=True)
 def _nothing_is_remembered():
-    certify.OUTCOMES.clear()
+    verify.OUTCOMES.clear()
     KEPT.clear()
 
 
 def mechanism(env):
-    return "snapshot" if env._replayed is None else "replay"
+    return env.state_method
 
 
 def test_a_clock_in_view_is_told():
@@ -186,7 +186,7 @@ class OnlyNoise(Walk):
 
 @pytest.mark.parametrize("kind", [OnlyNoise, GlobalThatStays])
 def test_what_nothing_shows_is_refused(kind):
-    for _ in range(2):  # examined, then remembered
+    for _ in range(2):  # verified, then remembered
         with pytest.raises(NotCloneableError, match=r"obs: .*certify=False"):
             make(kind)
 
@@ -201,7 +201,7 @@ def test_certify_false_lets_everything_through():
         assert not np.array_equal(first, env.step(1).obs)
 
 
-def test_what_is_not_understood_is_played_without_an_examination_too():
+def test_what_is_not_understood_is_played_without_a_verification_too():
     with make(InC, certify=False) as env:
         assert env.state_method == "replay"
 
@@ -221,47 +221,47 @@ def test_clone_seeds_false_does_not_go_with_replay():
         make(InC, clone_seeds=False)
 
 
-def test_the_exam_is_short_and_taken_once():
+def test_the_verification_is_short_and_done_once():
     Walk.built = Walk.stepped = 0
     make(Walk).close()
-    assert Walk.built == 3  # a plain one, one to be examined, and the user's
+    assert Walk.built == 3  # a plain one, one to be verified, and the user's
     assert Walk.stepped <= 120
     Walk.built = Walk.stepped = 0
     make(Walk).close()
     assert (Walk.built, Walk.stepped) == (1, 0)
 
 
-def test_options_are_examined_each():
+def test_options_are_verified_each():
     for options in ({}, {}, {"frameskip": 2}, {"wrappers": [(gym.wrappers.StickyAction, 0.5)]}):
         make(Walk, **options).close()
-    assert len(certify.OUTCOMES) == 2  # one environment step is like another
+    assert len(verify.OUTCOMES) == 2  # one environment step is like another
 
 
-def test_options_that_are_no_key_are_examined_each_time():
+def test_options_that_are_no_key_are_verified_each_time():
     class Big(Walk):
         def __init__(self, table=None):
             super().__init__()
             self.table = table
 
     make(Big, table=np.zeros(3)).close()
-    assert not certify.OUTCOMES
+    assert not verify.OUTCOMES
 
 
-def test_the_exam_leaves_no_trace():
+def test_the_verification_leaves_no_trace():
     """Wrappers that count, and generators that others use, are as without it."""
     random.seed(5)
     np.random.seed(5)
     expected = random.random(), np.random.random()
     random.seed(5)
     np.random.seed(5)
-    tapes = []
-    for _ in range(2):  # examined, then remembered
+    walks = []
+    for _ in range(2):  # verified, then remembered
         with make("CartPole-v1", wrappers=STACK) as env:
-            tapes.append([env.reset(seed=4)[1], *(env.step(k % 2) for k in range(20))])
+            walks.append([env.reset(seed=4)[1], *(env.step(k % 2) for k in range(20))])
     assert (random.random(), np.random.random()) == expected
-    for step in (step for tape in tapes for step in tape[1:]):
+    for step in (step for walk in walks for step in walk[1:]):
         step.info.pop("episode", None)
-    assert_same(*tapes)
+    assert_same(*walks)
 
 
 @pytest.mark.parametrize("kind", [Walk, InC])
@@ -275,7 +275,7 @@ def test_an_environment_that_raises_is_restored_all_the_same():
         assert mechanism(env) == "snapshot"
 
 
-def test_a_human_is_not_shown_the_exam():
+def test_a_human_is_not_shown_the_verification():
     drawn = []
 
     class Shown(InC):
@@ -304,7 +304,7 @@ def test_an_outcome_is_the_same_in_workers():
         )
 
 
-def test_subclasses_of_the_adapter_can_be_examined_too():
+def test_subclasses_of_the_adapter_can_be_verified_too():
     class Mine(PlangymEnv):
         pass
 

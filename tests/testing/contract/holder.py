@@ -8,14 +8,13 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from plangym_lite.core import PlanEnv
-from plangym_lite.engine import RUNNING
+from plangym_lite.simulator import RUNNING, SimulatorEnv
 
 SHORT = {"depths": (0, 5), "length": 12, "reach": 20}
 WIDE = spaces.Box(-1e9, 1e9, (2,), np.float64)
 
 
-class Holder(PlanEnv):
+class Holder(SimulatorEnv):
     """Saves the attributes of all layers as a pickle, but for those that have none."""
 
     STATE_IS_ARRAY = False
@@ -68,7 +67,7 @@ class Holder(PlanEnv):
             vars(layer).update(attributes)
 
     def touch(self):
-        """Restore what was saved, as an examination might."""
+        """Restore what was saved, as a verification might."""
         self.load_state(self.save_state())
         self._ended = RUNNING
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from plangym_lite import PlangymEnv, UnknownEnvironmentError, make
-from plangym_lite.engine import Engine
 from plangym_lite.envs.atari.emulator import Emulator
 from plangym_lite.envs.batched.classic_control import ClassicControl
 from plangym_lite.envs.generators.generator import GeneratorMemory
 from plangym_lite.envs.snapshot import snapshot
 from plangym_lite.envs.snapshot.snapshot import Snapshot
+from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.testing import ContractSuite, check_exact
-from plangym_lite.testing.contract.settling import NO_TWIN
+from plangym_lite.testing.contract.baseline import NO_TWIN
 from plangym_lite.testing.toy import LEFT, RIGHT, NestedToy, OpaqueToy, ToyEnv
 
 
@@ -176,7 +176,7 @@ class TestBrokenToys:
 
     @pytest.mark.parametrize("change", ["reward", "flags", "obs"])
     def test_terminals_that_do_not_absorb(self, monkeypatch, change):
-        transition = Engine._transition
+        transition = SimulatorEnv._transition
 
         def broken(self, action, dt):
             ended = self._ended
@@ -187,7 +187,7 @@ class TestBrokenToys:
                 self._ended = 3 - ended
             return (1.0 if ended and change == "reward" else reward), info
 
-        monkeypatch.setattr(Engine, "_transition", broken)
+        monkeypatch.setattr(SimulatorEnv, "_transition", broken)
         report = check_exact(slippery())
         assert report.difference.startswith("terminals")
 

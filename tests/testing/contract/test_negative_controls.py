@@ -20,7 +20,7 @@ from plangym_lite.envs.batched.toy_text import ToyText
 from plangym_lite.envs.gymnasium.replay import ReplayedEnv
 from plangym_lite.envs.mujoco import dm_control
 from plangym_lite.envs.snapshot import simulations, snapshot
-from plangym_lite.envs.verify import verify as certify
+from plangym_lite.envs.verify import verify
 from plangym_lite.testing import check_exact
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -40,7 +40,7 @@ def is_caught(make_env, monkeypatch, target, name, broken, *, exact_first=True, 
         report = check_exact(make_env, **walk)
         assert report.exact, report
     monkeypatch.setattr(target, name, broken(getattr(target, name)))
-    monkeypatch.setattr(certify, "OUTCOMES", OrderedDict())  # nothing is known of it
+    monkeypatch.setattr(verify, "OUTCOMES", OrderedDict())  # nothing is known of it
     report = check_exact(make_env, **walk)
     assert report.error is None, report  # it runs, and is wrong without a word
     return not report.exact
@@ -204,9 +204,9 @@ class TestSnapshot:
         """A snapshot without it is not certified, and states are seeds and actions instead."""
         broken = forgetting_attribute("obs_queue")
         monkeypatch.setattr(snapshot, "put_back", broken(snapshot.put_back))
-        monkeypatch.setattr(certify, "OUTCOMES", OrderedDict())
+        monkeypatch.setattr(verify, "OUTCOMES", OrderedDict())
         with PlangymEnv("FrozenLake-v1", **self.OPTIONS) as env:
-            assert env._replayed is not None
+            assert env.state_method == "replay"
 
 
 @needs("Box2D")

@@ -227,7 +227,7 @@ def test_interrupted_batch_leaves_its_block_alone(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pool[1], "run_rows", interrupt)
+        patch.setattr(pool[0], "take_chunks", interrupt)
         with pytest.raises(KeyboardInterrupt):
             pool.make_transitions([RIGHT] * 5, [state] * 5)
     assert block not in pool._pool.blocks

@@ -1,4 +1,4 @@
-"""Dealing: every row is run, each answer lands in its row, whoever dies on the way."""
+"""The dispatcher: every row is run, each answer lands in its row, whoever dies on the way."""
 
 import time
 from contextlib import contextmanager, suppress
@@ -11,56 +11,60 @@ from hypothesis import strategies as st
 
 from plangym_lite import WorkerDiedError
 from plangym_lite.transitions import BatchSpec, Rows
-from plangym_lite.vectorization.dispatch.dispatcher import ATTEMPTS, IN_HAND, Deal
+from plangym_lite.vectorization.dispatch.dispatcher import AHEAD, ATTEMPTS, Dispatcher
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.chunks import PIECES, pieces_of
+from plangym_lite.vectorization.memory.chunks import MOST_CHUNKS, chunks_of
 from plangym_lite.vectorization.memory.layout import Layout
-from plangym_lite.vectorization.memory.queue import RowQueue
 from plangym_lite.vectorization.worker.channel import LateError
 from tests.vectorization.helpers import ScriptedWorker
 
 SPEC = BatchSpec(spaces.Discrete(9), spaces.Discrete(9), (1,), np.dtype(np.float64))
 
 
-QUEUE = RowQueue()
+class Caller:
+    """Runs rows as the scripted workers do."""
+
+    def __init__(self, bad_rows=()):
+        self.bad_rows, self.ran = set(bad_rows), []
+
+    def make_transitions(self, rows, out):
+        numbers = range(rows.first, rows.first + len(rows.dts))
+        if bad := sorted(self.bad_rows & set(numbers)):
+            raise ValueError(f"row {bad[0]}")
+        out.states[:] = rows.states + 1
+        out.rewards[:] = rows.actions * 100 + rows.dts
+        self.ran += numbers
+        return [{"row": row} for row in numbers]
 
 
-class Batch:
-    """A batch of scripted rows, and what was gathered of it."""
+class Pool:
+    """A dispatcher of scripted workers, and the batches that it runs."""
 
-    def __init__(self, size, workers, blocking=False):
-        self.size, self.block = size, Block(Layout(SPEC, size))
-        self.gathered = np.zeros(size, int)
-        self.infos = [None] * size
+    def __init__(self, workers, in_turn=False):
+        replace = lambda index: workers[index].restart()  # noqa: E731
+        self.workers, self.dispatcher = workers, Dispatcher(workers, replace, in_turn)
+
+    def run(self, size, least=1, **options):
+        self.block = Block(Layout(SPEC, size))
         numbers = np.arange(size)
         rows = Rows(numbers % 9, numbers[:, None].astype(float), numbers + 1)
-        self.deal = Deal(
-            workers,
-            self.block,
-            rows,
-            replace=lambda index: workers[index].restart(),
-            collect=self.collect,
-            blocking=blocking,
-            queue=QUEUE,
-        )
-
-    def collect(self, start, stop, infos, odd):
-        self.gathered[start:stop] += 1
-        self.infos[start:stop] = infos
-
-    def check(self):
-        numbers, out = np.arange(self.size), self.block.columns.out
-        assert (self.gathered == 1).all()
-        assert QUEUE.take() is None
-        assert self.infos == [{"row": row} for row in range(self.size)]
+        self.block.columns.fill(rows)
+        chunks = chunks_of(size, len(self.workers), least)
+        results, error = self.dispatcher.run(self.block, rows, chunks, **options)
+        if error is not None:
+            raise error
+        out = self.block.columns.out
+        assert results.infos == [{"row": row} for row in range(size)]
         assert (out.states[:, 0] == numbers + 1).all()
         assert (out.rewards == numbers % 9 * 100 + numbers + 1).all()
 
 
 @contextmanager
-def scripted(*scripts):
+def pool_of(*scripts, in_turn=False):
     workers = [ScriptedWorker(**script) for script in scripts]
-    yield workers
+    pool = Pool(workers, in_turn)
+    yield pool
+    pool.dispatcher.close()
     for worker in workers:
         worker.close()
 
@@ -68,185 +72,167 @@ def scripted(*scripts):
 delays = st.lists(st.integers(0, 5), min_size=1, max_size=6)
 scripts = st.fixed_dictionaries(
     {"delays": delays},
-    optional={"deaths": st.sets(st.integers(0, 12), max_size=4), "appetite": st.integers(0, 9)},
+    optional={
+        "deaths": st.sets(st.integers(0, 12), max_size=4),
+        "takes": st.booleans(),
+        "appetite": st.integers(0, 9),
+        "refuses": st.sets(st.integers(0, 12), max_size=4),
+    },
 )
 
 
 @given(st.integers(1, 120), st.lists(scripts, min_size=1, max_size=5), st.booleans(), st.booleans())
-def test_every_row_is_run_whatever_dies_in_whatever_order(size, given_scripts, blocking, all_take):
-    if all_take:
-        given_scripts = [{"appetite": 2, **script} for script in given_scripts]
-    with scripted(*given_scripts) as workers:
-        batch = Batch(size, workers, blocking)
-        if sum(len(script.get("deaths", ())) for script in given_scripts) < ATTEMPTS:
-            batch.deal.run()
-            batch.check()
-        else:
+def test_every_row_is_run_whatever_dies_in_whatever_order(size, given_scripts, in_turn, by_caller):
+    if any(script.get("appetite") == 0 for script in given_scripts):
+        given_scripts = [*given_scripts, {"appetite": 1}]
+        in_turn = False
+    with pool_of(*given_scripts, in_turn=in_turn) as pool:
+        caller = Caller() if by_caller and not in_turn else None
+        for _ in range(3):
             with suppress(WorkerDiedError):  # three deaths over one row, by chance
-                batch.deal.run()
-                batch.check()
+                pool.run(size, caller=caller)
 
 
 @given(
     st.integers(1, 60),
-    st.lists(st.fixed_dictionaries({"delays": delays}), min_size=1),
-    st.integers(0, 5),
+    st.lists(st.fixed_dictionaries({"delays": delays, "takes": st.booleans()}), min_size=1),
+    st.booleans(),
     st.data(),
 )
-def test_error_of_the_first_row_after_all_have_answered(size, given_scripts, appetite, data):
-    given_scripts = [{"appetite": appetite, **script} for script in given_scripts]
+def test_error_of_the_first_row_after_all_were_reported(size, given_scripts, by_caller, data):
     bad = data.draw(st.sets(st.integers(0, size - 1), min_size=1, max_size=3))
-    with scripted(*({**script, "bad_rows": bad} for script in given_scripts)) as workers:
+    with pool_of(*({**script, "bad_rows": bad} for script in given_scripts)) as pool:
         with pytest.raises(ValueError, match=f"^row {min(bad)}$"):
-            Batch(size, workers).deal.run()
-        assert not any(worker.under_way for worker in workers)
-        good = Batch(size, workers)
-        for worker in workers:
+            pool.run(size, caller=Caller(bad) if by_caller else None)
+        for worker in pool.workers:
             worker.bad_rows = set()
-        good.deal.run()
-        good.check()
+        pool.run(size)
 
 
 @pytest.mark.parametrize("size", [1, 7, 40])
 @pytest.mark.parametrize("n_workers", [1, 3])
-@pytest.mark.parametrize("forgetful", [False, True])
-@pytest.mark.parametrize("appetite", [0, 1, 20])
+@pytest.mark.parametrize("takes", [True, False])
 @pytest.mark.parametrize("part", [0.5, 0.9])
-def test_row_that_kills_every_time(size, n_workers, forgetful, appetite, part):
+def test_row_that_kills_every_time(size, n_workers, takes, part):
     deadly = int(part * size)
-    script = {"deadly_rows": {deadly}, "forgetful": forgetful, "appetite": appetite}
-    with scripted(*[script] * n_workers) as workers:
+    with pool_of(*[{"deadly_rows": {deadly}, "takes": takes}] * n_workers) as pool:
         with pytest.raises(WorkerDiedError, match=f"row {deadly} ended its worker 3 times"):
-            Batch(size, workers).deal.run()
-        for worker in workers:
+            pool.run(size, least=4)
+        for worker in pool.workers:
             worker.deadly_rows = set()
-        good = Batch(size, workers)
-        good.deal.run()
-        good.check()
+        pool.run(size, least=4)
+        lives = sum(worker.life for worker in pool.workers)
+        assert lives == ATTEMPTS
 
 
 def test_worker_that_was_dead_before_the_batch():
-    with scripted({}, {}) as workers:
-        workers[1].dead = True
-        batch = Batch(30, workers)
-        batch.deal.run()
-        batch.check()
-        assert [worker.life for worker in workers] == [0, 1]
+    with pool_of({}, {}) as pool:
+        pool.workers[1].dead = True
+        pool.run(30)
+        assert [worker.life for worker in pool.workers] == [0, 1]
 
 
 def test_worker_that_dies_as_soon_as_it_is_replaced():
-    with scripted({}) as (worker,):
-        worker.restart = lambda: None
-        worker.dead = True
+    with pool_of({}) as pool:
+        pool.workers[0].restart = lambda: None
+        pool.workers[0].dead = True
         with pytest.raises(WorkerDiedError):
-            Batch(5, [worker]).deal.run()
+            pool.run(5)
 
 
-def test_dead_worker_is_replaced_once():
-    with scripted({"deaths": {0}}, {}) as workers:
-        batch = Batch(200, workers)
-        batch.deal.run()
-        batch.check()
-        assert [worker.life for worker in workers] == [1, 0]
+def test_what_a_dead_worker_had_taken_runs_again():
+    with pool_of({"deaths": {3}, "delays": (2,)}, {"delays": (9,)}) as pool:
+        pool.run(200, least=8)
+        first, second = pool.workers
+        assert [worker.life for worker in pool.workers] == [1, 0]
+        lost = {row for start, stop in first.ran[:3] for row in range(start, stop)}
+        again = [start for start, stop in first.ran[3:] + second.ran if stop - start == 1]
+        assert again  # the rows of the chunk that it died over, one by one
+        assert not lost & set(again)  # but not those that it had run before
+        assert pool.dispatcher.n_rerun == len(lost) + len(again)
 
 
-@pytest.mark.parametrize("blocking", [True, False])
+@pytest.mark.parametrize("in_turn", [True, False])
 @pytest.mark.parametrize("size", [3, 5, 12, 40, 300])
-def test_every_worker_gets_its_share(size, blocking):
-    with scripted(*[{"delays": (3,)}] * 3) as workers:
-        Batch(size, workers, blocking).deal.run()
-        first, *_ = pieces_of(size, 3, PIECES)
-        largest = first.stop - first.start
-        shares = [sum(stop - start for start, stop in worker.ran) for worker in workers]
-        assert min(shares) > 0
-        assert max(shares) - min(shares) <= largest
+def test_workers_that_cannot_take_get_their_share(size, in_turn):
+    with pool_of(*[{"delays": (3,), "takes": False}] * 3, in_turn=in_turn) as pool:
+        pool.run(size)
+        assert all(worker.most_under_way <= AHEAD for worker in pool.workers)
+        shares = [sum(stop - start for start, stop in worker.ran) for worker in pool.workers]
+        assert shares[0] == size if in_turn else min(shares) > 0
 
 
-def test_workers_hold_few_pieces_at_a_time():
-    with scripted({"delays": (3,)}, {"delays": (1, 9)}) as workers:
-        Batch(300, workers).deal.run()
-        assert all(worker.most_under_way <= IN_HAND for worker in workers)
+def test_one_question_a_worker():
+    with pool_of(*[{"delays": (3,)}] * 3) as pool:
+        pool.run(300)
+        assert [worker.asked for worker in pool.workers] == [1, 1, 1]
+        chunks = chunks_of(300, 3, 1)
+        assert sum(len(worker.ran) for worker in pool.workers) == len(chunks)
 
 
-def test_who_takes_pieces_is_dealt_one():
-    with scripted(*[{"appetite": 99, "delays": (3,)}] * 3) as workers:
-        batch = Batch(300, workers)
-        batch.deal.run()
-        batch.check()
-        assert [worker.given for worker in workers] == [1, 1, 1]
-        assert sum(len(worker.ran) for worker in workers) == len(
-            pieces_of(300, 3, PIECES, are_taken=True)
-        )
+def test_no_more_workers_are_rung_than_chunks_or_cores():
+    with pool_of({}, {}, {}, {}) as pool:
+        pool.run(2)
+        assert [worker.asked for worker in pool.workers] == [1, 1, 0, 0]
+        pool.run(100, most_rung=3, caller=Caller())
+        assert [worker.asked for worker in pool.workers] == [2, 2, 1, 0]
 
 
-def test_what_nobody_took_is_dealt():
-    with scripted({"appetite": 1}, {"appetite": 2, "delays": (1, 0, 2)}) as workers:
-        batch = Batch(300, workers)
-        batch.deal.run()
-        batch.check()
-        assert sum(worker.given for worker in workers) > len(workers)
+def test_who_took_nothing_is_not_waited_for():
+    with pool_of({"delays": (10**9,), "appetite": 0}, {}) as pool:
+        caller = Caller()
+        pool.run(40, caller=caller)
+        assert len(caller.ran) == 40
+        pool.run(40)  # the one that is slow to wake up may not be needed
+        assert pool.workers[0].ran == []
 
 
-def test_pieces_lost_with_who_took_them_are_dealt_again():
-    with scripted({"appetite": 3, "deaths": {0}}, {"appetite": 99, "delays": (9,)}) as workers:
-        batch = Batch(300, workers)
-        batch.deal.run()
-        batch.check()
-        assert [worker.life for worker in workers] == [1, 0]
-        taken = workers[0].ran[1:4]
-        assert all(stop - start > 1 for start, stop in taken)  # before the death
-        again = {start for worker in workers for start, stop in worker.ran if stop - start == 1}
-        assert {row for piece in taken for row in range(*piece)} <= again
+def test_an_answer_to_an_earlier_batch_may_hold_rows_of_this_one():
+    with pool_of({"delays": (60,)}) as pool:
+        (worker,) = pool.workers
+        pool.run(6, caller=Caller())
+        assert not worker.ran  # it has not woken up
+        pool.run(9)
+        assert sum(stop - start for start, stop in worker.ran) == 9
+        assert worker.asked <= AHEAD
 
 
-def test_no_piece_of_an_interrupted_batch_is_left():
-    with scripted({"appetite": 1}, {"appetite": 1, "delays": (10**9,)}) as workers:
-        batch = Batch(300, workers)
+def test_more_chunks_than_the_queue_takes_at_once():
+    with pool_of({"deaths": {0}}, {"delays": (1,)}) as pool:
+        pool.run(4 * MOST_CHUNKS, least=4 * MOST_CHUNKS)
+        assert max(stop - start for worker in pool.workers for start, stop in worker.ran) == 1
+
+
+def test_workers_take_turns():
+    with pool_of({}, {}, {}, in_turn=True) as pool:
+        for _ in range(7):
+            pool.run(20)
+        assert [worker.asked for worker in pool.workers] == [3, 2, 2]
+
+
+def test_nothing_of_an_interrupted_batch_is_left():
+    with pool_of({"appetite": 1, "delays": (2,)}, {"hangs": {1}}) as pool:
         with pytest.raises(LateError):
-            batch.deal.run(deadline=time.monotonic() + 0.05)
-        assert list(batch.deal.unfinished()) == [1]
-        assert QUEUE.take() is None
-        QUEUE.put(pieces_of(20, 2, PIECES))  # should an interrupt come in between
-        workers[1].restart()
-        batch = Batch(9, workers)
-        for worker in workers:
-            worker.delays = (0,)
-        batch.deal.run()
-        batch.check()
-
-
-def test_blocking_is_one_worker_after_another():
-    under_way = []
-    with scripted({"delays": (1,)}, {"delays": (2,)}) as workers:
-        batch = Batch(60, workers, blocking=True)
-        for worker in workers:
-            run_rows = worker.run_rows
-
-            def counting(*args, run_rows=run_rows):
-                under_way.append(sum(worker.under_way for worker in workers))
-                return run_rows(*args)
-
-            worker.run_rows = counting
-        batch.deal.run()
-        batch.check()
-    assert set(under_way) == {0}
+            pool.run(300, deadline=time.monotonic() + 0.05)
+        assert 1 in pool.dispatcher.interrupt()
+        pool.workers[1].restart()
+        pool.run(9)
+        assert pool.workers[0].appetite == 1
 
 
 def test_nothing_goes_on_past_the_deadline():
-    with scripted({}, {"delays": (10**9,)}) as workers:
+    with pool_of({"delays": (10**9,)}) as pool:
         with pytest.raises(LateError):
-            Batch(20, workers).deal.run(deadline=time.monotonic() + 0.05)
+            pool.run(20, deadline=time.monotonic() + 0.05)
+        pool.dispatcher.interrupt()
         with pytest.raises(LateError):
-            Batch(20, [workers[0]]).deal.run(deadline=time.monotonic() - 1)
+            pool.run(20, deadline=time.monotonic() - 1)
 
 
 def test_interrupt_is_raised_at_once():
-    with scripted({"delays": (0,)}, {"delays": (10**9,)}) as workers:
-        batch = Batch(20, workers)
-
-        def interrupted(*args):
+    class Interrupted(Caller):
+        def make_transitions(self, rows, out):
             raise KeyboardInterrupt
 
-        batch.collect = batch.deal._collect = interrupted
-        with pytest.raises(KeyboardInterrupt):
-            batch.deal.run()
+    with pool_of({"delays": (10**9,)}) as pool, pytest.raises(KeyboardInterrupt):
+        pool.run(20, caller=Interrupted())

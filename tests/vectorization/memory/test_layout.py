@@ -23,8 +23,9 @@ from plangym_lite.vectorization.memory.layout import (
     Layout,
     cut_columns,
     form_of,
-    odd_leaves,
-    put_odd_leaves,
+    heap_of,
+    pickled_leaves,
+    put_pickled_leaves,
 )
 from tests.same import assert_same
 
@@ -65,8 +66,8 @@ specs = st.builds(
 )
 
 
-def columns_of(spec, capacity, form=STEPS):
-    layout = Layout(spec, capacity, form)
+def columns_of(spec, capacity, form=STEPS, heap=0):
+    layout = Layout(spec, capacity, form, heap)
     memory = np.full(layout.nbytes, 0xAA, np.uint8)
     return layout, memory, layout.view(memory)
 
@@ -94,13 +95,16 @@ def test_fields_do_not_overlap(spec, capacity):
 
 @given(specs, st.integers(1, 20), st.data())
 def test_rows_in_come_out(spec, capacity, data):
-    _, _, columns = columns_of(spec, capacity)
     start = data.draw(st.integers(0, capacity - 1))
     stop = data.draw(st.integers(start + 1, capacity))
     actions, states = draw_rows(spec, capacity, data)
     dts = np.arange(1, capacity + 1)
-    left_over = columns.fill(start, stop, Rows(actions, states, dts))
-    rows = columns.rows_of(start, stop, left_over)
+    given = Rows(actions, states, dts)
+    heap = heap_of(spec, STEPS, given, {})
+    assert (heap is None) == (spec.state_shape is not None)
+    _, _, columns = columns_of(spec, capacity, STEPS, len(heap.data) if heap else 0)
+    columns.fill(given, heap)
+    rows = columns.rows_of(start, stop)
     assert rows.first == start
     assert_same(list(actions[start:stop]), list(rows.actions))
     assert_same(list(states[start:stop]), list(rows.states))
@@ -116,7 +120,7 @@ def draw_rows(spec, size, data):
 
 
 @given(specs, st.integers(1, 12), st.data())
-def test_results_written_by_pieces_are_collected_whole(spec, capacity, data):
+def test_results_written_by_chunks_are_collected_whole(spec, capacity, data):
     _, _, columns = columns_of(spec, capacity)
     samples = [spec.observation_space.sample() for _ in range(capacity)]
     middle = data.draw(st.integers(0, capacity))
@@ -127,7 +131,7 @@ def test_results_written_by_pieces_are_collected_whole(spec, capacity, data):
             write_row(out.observs, row, samples[start + row])
             if spec.state_shape is None:
                 out.states[row] = ("state", start + row)
-        put_odd_leaves(whole, start, stop, odd_leaves(out))
+        put_pickled_leaves(whole, start, stop, pickled_leaves(out))
     expected = Columns(None, map_leaves(list, whole.observs), *whole[2:])
     for row, sample in enumerate(samples):
         write_row(expected.observs, row, sample)
@@ -147,7 +151,7 @@ def test_states_of_another_length_are_refused():
     spec = BatchSpec(spaces.Discrete(2), spaces.Discrete(2), (3,), np.dtype(np.float64))
     _, _, columns = columns_of(spec, 4)
     with pytest.raises(ValueError, match="broadcast"):
-        columns.fill(0, 2, Rows(np.zeros(2, int), np.zeros((2, 5)), np.ones(2, int)))
+        columns.fill(Rows(np.zeros(2, int), np.zeros((2, 5)), np.ones(2, int)))
 
 
 @given(specs, st.integers(1, 5), st.integers(1, 4), st.sampled_from(["last", "all", None]))
@@ -184,12 +188,25 @@ def test_actions_keep_their_dtype(actions, nested):
     form = form_of(STEPS, space, actions)
     is_usual = (rows[0]["go"] if nested else rows[0]).dtype == np.float32
     assert form == (STEPS if is_usual else STEPS._replace(actions=PICKLED if nested else "<f8"))
-    layout = Layout(spec, len(rows), form)
-    columns = layout.view(np.zeros(layout.nbytes, np.uint8))
     given = Rows(actions, np.zeros((len(rows), 1)), np.ones(len(rows), np.int64))
-    left_over = columns.fill(0, len(rows), given)
-    assert (left_over[0] is None) == (is_usual or not nested)
-    assert_same(list(actions), list(columns.rows_of(0, len(rows), left_over).actions))
+    heap = heap_of(spec, form, given, {})
+    assert (heap is None) == (is_usual or not nested)
+    _, _, columns = columns_of(spec, len(rows), form, len(heap.data) if heap else 0)
+    columns.fill(given, heap)
+    assert_same(list(actions), list(columns.rows_of(0, len(rows)).actions))
+
+
+def test_an_object_of_many_rows_is_pickled_once():
+    spec = BatchSpec(spaces.Discrete(2), spaces.Discrete(2), None, None)
+    states = [("a", np.zeros(1000)), ("b",)]
+    rows = Rows(np.zeros(50, int), [states[row % 2] for row in range(50)], np.ones(50, int))
+    heap = heap_of(spec, STEPS, rows, {})
+    assert 8000 < len(heap.data) < 9000
+    _, _, columns = columns_of(spec, 50, STEPS, len(heap.data))
+    columns.fill(rows, heap)
+    found = columns.rows_of(7, 50).states
+    assert_same(rows.states[7:], found)
+    assert len({id(state) for state in found}) == 2
 
 
 def test_blocks_are_not_shared_by_forms():

@@ -155,9 +155,10 @@ def test_exit_codes_in_words(code, words):
 @forks_may_warn
 def test_fork_of_the_parent_leaves_the_workers_alone():
     with ParallelEnv(ToyEnv, n_workers=1) as env:
+        workers = env.batch_env._envs
         child = os.fork()
         if child == 0:
-            env.batch_env._envs.clear()  # the last reference to the worker
+            workers.clear()  # the last reference to the worker
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
         assert env.step_batch([RIGHT]).observs[0, 0] == 3

@@ -14,11 +14,11 @@ import pytest
 
 from plangym_lite import ClosedError, WorkerDiedError
 from plangym_lite.testing.toy import RIGHT, ToyEnv
-from plangym_lite.testing.workers.probe import SLEEPS, Probe, make_probe
 from plangym_lite.vectorization import ExternalProcess, ParallelEnv
 from plangym_lite.vectorization.worker.channel import Channel
 from tests.same import assert_same
 from tests.vectorization.helpers import is_running, wait_until
+from tests.vectorization.worker.probe import SLEEPS, Probe, make_probe
 
 
 def sleepy():
@@ -124,7 +124,7 @@ def test_interrupted_wait_for_the_start_can_be_repeated(monkeypatch):
     process.start(wait_to_start=False)
     state = ToyEnv().step(RIGHT, return_state=True).state
     for place in ("load", "Channel.await_message", "Channel.drop"):
-        module = "channel" if "." in place else "process"
+        module = "worker.channel" if "." in place else "process.process"
         with monkeypatch.context() as patch:
             patch.setattr(f"plangym_lite.vectorization.{module}.{place}", interrupt)
             with pytest.raises(KeyboardInterrupt):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from plangym_lite.testing.workers.remote_suite import RemoteWorkerSuite
 from plangym_lite.vectorization import ExternalProcess
+from tests.vectorization.worker.remote_suite import RemoteWorkerSuite
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

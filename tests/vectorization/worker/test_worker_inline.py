@@ -1,7 +1,7 @@
 """The workers' suite, on the worker without a process."""
 
-from plangym_lite.testing.workers.suite import WorkerSuite
 from plangym_lite.vectorization import InlineWorker
+from tests.vectorization.worker.suite import WorkerSuite
 
 
 class TestInline(WorkerSuite):

@@ -1,7 +1,7 @@
 """The workers' suite, on processes started by spawn."""
 
-from plangym_lite.testing.workers.remote_suite import RemoteWorkerSuite
 from plangym_lite.vectorization import ExternalProcess
+from tests.vectorization.worker.remote_suite import RemoteWorkerSuite
 
 
 class TestSpawn(RemoteWorkerSuite):

@@ -1,1 +1,0 @@
-"""``plangym-lite check``: whether an environment keeps the contract."""

@@ -1,0 +1,45 @@
+"""Nested values (arrays, dicts, lists, other objects): copies, elements of spaces, comparison.
+
+:mod:`.own` makes copies for the caller. :mod:`.compare` says where two values differ.
+:mod:`.answers` checks what an environment's ``step`` and ``reset`` return.
+"""
+
+from plangym_lite.nested.answers import as_info, as_reward, no_step, run_frames, split_reset
+from plangym_lite.nested.compare import (
+    NO_NOISE,
+    Difference,
+    Noise,
+    assert_same,
+    differences,
+    noise_between,
+)
+from plangym_lite.nested.own import (
+    ARRAY_SPACES,
+    ATOMS,
+    copy_element,
+    fit_element,
+    own_copy,
+    own_info,
+    row_of,
+)
+
+__all__ = [
+    "ARRAY_SPACES",
+    "ATOMS",
+    "NO_NOISE",
+    "Difference",
+    "Noise",
+    "as_info",
+    "as_reward",
+    "assert_same",
+    "copy_element",
+    "differences",
+    "fit_element",
+    "no_step",
+    "noise_between",
+    "own_copy",
+    "own_info",
+    "row_of",
+    "run_frames",
+    "split_reset",
+]

@@ -1,0 +1,1 @@
+"""``python -m tests.tools.survey``: is everything that is installed exact?"""

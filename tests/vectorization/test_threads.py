@@ -1,0 +1,134 @@
+"""Threads, forks and calls from inside: one call at a time, and a sentence for what cannot be."""
+
+import multiprocessing
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from plangym_lite import make
+from plangym_lite.errors import ForkedError, ReentrantCallError
+from plangym_lite.testing.toy import RIGHT, STAY, ToyEnv
+from plangym_lite.vectorization import ParallelEnv
+from tests.same import assert_same
+
+KINDS = {
+    "trusted": lambda: make("CartPole-v1"),
+    "atari": lambda: make("ALE/Pong-v5", obs_type="ram"),
+    "a toy": lambda: ToyEnv(slip=0.3),
+}
+
+
+def run_threads(*functions):
+    """Run functions in threads; raise what the first of them raised."""
+    errors = []
+
+    def guarded(function):
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(function,)) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(50)
+    if errors:
+        raise errors[0]
+    assert not any(thread.is_alive() for thread in threads)
+
+
+@pytest.mark.parametrize("n_workers", [None, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_threads_that_share_an_environment_get_their_own_rows(kind, n_workers):
+    env = ParallelEnv(KINDS[kind], n_workers=n_workers) if n_workers else KINDS[kind]()
+    state, *_ = env.reset(seed=0)
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        with KINDS[kind]() as mine:
+            mine.set_state(state)
+            for number in range(25):
+                size = int(rng.integers(1, 40))
+                rows = rng.integers(0, 2, size), [state] * size, 3
+                assert_same(mine.step_batch(*rows), env.step_batch(*rows))
+                if number % 5 == seed:
+                    assert_same(mine.step(1, state), env.step(1, state))
+                    env.set_state(state)
+
+    with env:
+        run_threads(lambda: work(0), lambda: work(1), lambda: work(2))
+
+
+def test_waiting_counts_for_the_timeout():
+    with ParallelEnv(ToyEnv, n_workers=1, sleep_at=STAY, sleep_for=0.6) as env:
+        state = env.get_state()
+        started = threading.Event()
+
+        def slow():
+            started.set()
+            env.step_batch([STAY] * 2, [state] * 2)
+
+        def quick():
+            started.wait()
+            time.sleep(0.1)
+            before = time.monotonic()
+            with pytest.raises(TimeoutError, match="another thread"):
+                env.step_batch([RIGHT], [state], timeout=0.2)
+            assert time.monotonic() - before < 0.5
+
+        run_threads(slow, quick)
+        assert env.step_batch([RIGHT], [state]).rewards.shape == (1,)
+
+
+class Recursive(ToyEnv):
+    """Calls the environment that it is in, from inside a step."""
+
+    of: "ParallelEnv | None" = None
+
+    def advance(self, action, n_frames):
+        if self.of is not None:
+            env, self.of = self.of, None
+            try:
+                env.step_batch([RIGHT])
+            finally:
+                self.of = env
+        return super().advance(action, n_frames)
+
+
+def test_a_call_from_inside_a_call_is_refused():
+    with ParallelEnv(Recursive, n_workers=1, use_caller=True) as env, ToyEnv() as other:
+        state = env.get_state()
+        env.plan_env.of = env
+        with pytest.raises(ReentrantCallError, match="from inside"):
+            env.step(RIGHT)
+        env.plan_env.of = other  # another environment may be called there
+        assert env.step(RIGHT).obs is not None
+        env.plan_env.of = None
+        assert env.step_batch([RIGHT] * 3, [state] * 3).rewards.shape == (3,)
+
+
+def _use(env, found):
+    try:
+        env.step_batch([RIGHT])
+    except Exception as error:
+        found.put((type(error).__name__, str(error)))
+    env.close()
+    os._exit(0)
+
+
+def test_a_forked_child_is_refused_and_may_close_it():
+    context = multiprocessing.get_context("fork")
+    with ParallelEnv(ToyEnv, n_workers=2) as env:
+        found = context.SimpleQueue()
+        child = context.Process(target=_use, args=(env, found))
+        child.start()
+        name, text = found.get()
+        child.join(30)
+        assert name == ForkedError.__name__
+        assert f"process {os.getpid()}" in text
+        assert [worker.is_alive() for worker in env.batch_env] == [True, True]
+        assert env.step_batch([RIGHT] * 4).rewards.shape == (4,)
