@@ -294,7 +294,7 @@ class Simulator:
             draws = self.draw(rows.size * -(-int(lengths.max()) // held)).reshape(rows.size, -1)
             ends = sorted(set(lengths[rows].tolist()))
             if (
-                self.env.is_batched
+                self.env.batch_spec.is_batched
             ):  # one batch then, and what is too much is not looked at
                 ends = ends[-1:]
             for last, length in zip([0, *ends], ends, strict=False):

@@ -55,10 +55,9 @@ def entry_of(answer: Callable[[], tuple[Any, Any, bool, bool, Any]]) -> Entry:
 
 def _seen(obs: Any, reward: Any, terminated: bool, truncated: bool, info: Any) -> Entry:
     info = {key: info[key] for key in info if key not in OUR_KEYS} if info else {}
-    number = attempt(lambda: 0.0 + float(np.asarray(reward).item()))[0]
     return {
         "obs": kept(obs),
-        "reward": "nan" if number != number else number,  # a nan is not equal to itself
+        "reward": attempt(lambda: 0.0 + float(np.asarray(reward).item()))[0],
         "terminated": bool(terminated),
         "truncated": bool(truncated),
         "info": kept(info),
