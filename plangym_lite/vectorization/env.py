@@ -1,4 +1,4 @@
-"""VectorizedEnv: batches run in workers, everything else in a local copy."""
+"""VectorizedEnv: runs batches in workers, everything else in a local copy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["VectorizedEnv"]
 class VectorizedEnv(HasSpecs, PlanEnv):
     """An environment whose batches are run by workers.
 
-    It holds the workers and a local copy, ``plan_env``, which runs what concerns one state.
+    It holds the workers and a local copy, ``plan_env``, which handles single states.
 
     Args:
         env_class: a ``SimulatorEnv`` class, or a callable that returns a ``SimulatorEnv``.
@@ -40,7 +40,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         n_workers: number of workers.
         blocking: use one worker at a time; the results are the same.
         shared_limit: bytes of shared memory for batches; the default is a quarter of the memory.
-        use_caller: whether this process runs rows, too; ``None``: only if the engine never ends
+        use_caller: whether this process also runs rows; ``None``: only if the engine never ends
             its process (``is_trusted``).
         engine_kwargs: passed to ``env_class``.
     """
@@ -85,7 +85,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     def build_engine(self) -> None:
         """Start the workers, then make the local copy, because its engine may be a singleton.
 
-        If states have to be examined, the local copy is made first; workers get its findings.
+        If states must be analysed, the local copy is made first, and workers get its findings.
         """
         kind: Any = self._env_recipe.target
         is_known = isinstance(kind, type) and issubclass(kind, SimulatorEnv) and not self.SINGLETON
@@ -124,7 +124,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
 
     @property
     def _local(self) -> SimulatorEnv:
-        """The local copy. The first access builds it and starts the workers."""
+        """The local copy; built, with the workers, at first access."""
         if self._phase != READY:
             self.setup()
         return self.plan_env
@@ -149,7 +149,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
 
     @one_at_a_time
     def outgrow(self, quiet: bool = False) -> None:
-        """Switch to states of unbounded size, here and in the workers."""
+        """Switch to states of unbounded size, locally and in the workers."""
         self._outgrow(quiet)
 
     def _outgrow(self, quiet: bool = False) -> None:
@@ -177,7 +177,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
             )
 
     def _worker_recipe(self) -> Recipe:
-        """The recipe for workers, which open no window."""
+        """The recipe for workers, without a window."""
         if (self._env_recipe.kwargs or {}).get("render_mode") == "human":
             return self._env_recipe.replace(render_mode="rgb_array")
         return self._env_recipe
@@ -223,7 +223,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
 
     @property
     def stats(self) -> Stats:
-        """Batches, rows, frames and seconds so far, and what was lost and done again."""
+        """Batches, rows, frames and seconds so far; replaced workers and repeated rows."""
         self._local  # noqa: B018  # built at the first access
         return self._batch_env.stats
 
@@ -294,13 +294,13 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         """Close the local copy, and the workers within ``timeout`` seconds. Idempotent."""
         self._close_timeout = check_timeout(timeout, bounded=True)
         if not self._calls.is_forked:
-            with suppress(TimeoutError):  # a call that never ends keeps nobody from closing
+            with suppress(TimeoutError):  # close even if a call never ends
                 self._calls.acquire(self._close_timeout)
                 self._calls.release()
         super().close()
 
     def close_engine(self) -> None:
-        if self._calls.is_forked:  # the workers are the other process's
+        if self._calls.is_forked:  # the workers belong to the parent
             return
         self._batch_env.close(self._close_timeout)
         self.plan_env.close()
@@ -309,7 +309,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
 
     @staticmethod
     def batch_step_data(actions: Any, states: Any, dt: Any, batch_size: int) -> tuple[Any, ...]:
-        """States, actions and ``dt`` of a batch, each an iterator over ``batch_size`` chunks."""
+        """States, actions and ``dt`` of a batch, each an iterator over ``batch_size`` entries."""
         size = len(actions)
         states = [None] * size if states is None else states
         dts = np.full(size, dt) if np.ndim(dt) == 0 else dt

@@ -18,8 +18,8 @@ class ParallelEnv(VectorizedEnv):
     """Steps batches in processes; see :class:`VectorizedEnv` for the other arguments.
 
     Args:
-        start_method: ``"fork"``, ``"forkserver"`` or ``"spawn"``; by default a process that has
-            threads is not forked.
+        start_method: ``"fork"``, ``"forkserver"`` or ``"spawn"``; the default does not
+            fork a process that has threads.
         start_serially: start one process after another, not concurrently.
         start_timeout: seconds in which a worker must have built its environment, also when it is
             restarted; ``None``: no limit.

@@ -1,1 +1,1 @@
-"""How the rows of a batch get to workers and back."""
+"""Sends the rows of a batch to workers and collects the results."""

@@ -1,7 +1,7 @@
-"""BatchEnv: split a batch among workers, gather it in order.
+"""BatchEnv: split a batch among workers, collect the results in order.
 
-The workers may be of any kind (:class:`.Worker`). With ``timeout=`` a call
-takes so many seconds at most: workers that have not answered by then are replaced.
+The workers may be of any kind (:class:`.Worker`). ``timeout=`` limits a call in
+seconds; workers that have not answered by then are replaced.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ from plangym_lite.vectorization.worker.worker import (
 __all__ = ["BatchEnv", "Stats"]
 
 RESTARTS = 3
-IMAGES_AT_ONCE = 64  # pictures that a worker draws for one message of draw_images
-PATIENCE = 0.5  # seconds that a worker may go on with an interrupted batch
+IMAGES_AT_ONCE = 64  # images per message of draw_images
+PATIENCE = 0.5  # seconds that a worker gets to finish an interrupted batch
 
 
 @dataclass
 class Stats:
-    """What the workers of an environment have done so far, with the caller's share."""
+    """Counts of what the workers and the caller have done so far."""
 
     batches: int = 0
     rows: int = 0
-    frames: int = 0  # in units of ``frameskip``; of rows that end early, those asked for
+    frames: int = 0  # in units of ``frameskip``; requested ones if a row ends early
     seconds: float = 0.0  # in calls that ran batches
     replacements: int = 0  # workers that died, or did not answer in time
-    rows_again: int = 0  # that ran once more after a death
+    rows_again: int = 0  # repeated after the death of a worker
 
 
 class BatchEnv:
@@ -67,9 +67,9 @@ class BatchEnv:
 
     Args:
         envs: the workers.
-        blocking: one worker after another; the answers are the same.
+        blocking: use one worker at a time; the results are the same.
         shared_limit: bytes of shared memory; see :class:`BlockPool`.
-        chunk_size: rows of a chunk at most; ``None``: see :class:`.ChunkSizes`.
+        chunk_size: maximum rows of a chunk; ``None``: see :class:`.ChunkSizes`.
     """
 
     def __init__(
@@ -83,17 +83,17 @@ class BatchEnv:
         if not self._envs:
             raise ValueError("a BatchEnv needs at least one worker")
         self._blocking = blocking
-        self._synced: Any = None  # the state that all workers were last put into
+        self._synced: Any = None  # the last state set in all workers
         self._closed = False
-        self._unfinished: dict[int, Promise] = {}  # what an interrupted batch left under way
+        self._unfinished: dict[int, Promise] = {}  # calls of an interrupted batch
         self._spec = common_spec(self._envs)
         self._sizes = ChunkSizes(self._spec.is_batched, chunk_size)
         self._dispatcher = Dispatcher(self._envs, self._replace, blocking)
         self._pool = BlockPool(self._spec, shared_limit)
         self._pool.on_drop = [worker.detach for worker in self._envs]
         self.stats = Stats()
-        self._caller: Any = None  # a PlanEnv of this process that runs rows too
-        self._most_rung: int | None = None  # workers for a batch; None: any number
+        self._caller: Any = None  # a PlanEnv of this process that also runs rows
+        self._most_rung: int | None = None  # maximum workers per batch; None: no limit
 
     def __len__(self) -> int:
         return len(self._envs)
@@ -112,12 +112,12 @@ class BatchEnv:
         return self._spec
 
     def use_caller(self, env: PlanEnv | None, only_computes: bool = False) -> None:
-        """Let this process take rows too.
+        """Let this process run rows too.
 
         Args:
-            env: the environment that runs them here; ``None``: none does.
-            only_computes: whether rows do nothing but compute: then no more workers are rung than
-                there are cores.
+            env: the local environment that runs them; ``None``: workers only.
+            only_computes: whether rows only compute (no waiting); then at most as many workers are
+                rung as there are cores.
         """
         if not self._blocking:
             self._caller = env
@@ -134,7 +134,7 @@ class BatchEnv:
         return_state: bool | None = None,
         timeout: float | None = None,
     ) -> StepBatch | TransitionBatch:
-        """``PlanEnv.step_batch`` on all workers; without a state: from the first one's."""
+        """``PlanEnv.step_batch`` on all workers; default state: the first worker's."""
         form = Form(states=states is not None if return_state is None else return_state)
         with self._limited("make_transitions", timeout):
             current = lambda: self._ask("get_state", {0: ()})[0]  # noqa: E731
@@ -156,13 +156,13 @@ class BatchEnv:
         if self._unfinished:
             self._clear_up()
         caller, most_rung = self._caller, self._most_rung
-        if caller is not None and deadline is not None:  # nothing could stop the caller's rows
+        if caller is not None and deadline is not None:  # the caller's own rows cannot be stopped
             caller, most_rung = None, None if most_rung is None else most_rung + 1
         n_workers = len(self._envs) if most_rung is None else min(len(self._envs), most_rung)
         kind, frames = self._sizes.kind_of(rows, form)
         chunks = self._sizes.cut(size, n_workers + (caller is not None), kind, frames)
         began = time.perf_counter()
-        if caller is not None and len(chunks) == 1:  # nothing to share out
+        if caller is not None and len(chunks) == 1:
             batch = caller.run_rows(rows, form)
             seconds = taken = time.perf_counter() - began
         else:
@@ -189,7 +189,7 @@ class BatchEnv:
         run = self._dispatcher.run
         try:
             results, error = run(block, rows, chunks, *how)
-        except BaseException:  # an interrupt, say: rows that nobody waits for may yet be written
+        except BaseException:  # such as an interrupt: workers may still write rows
             self._unfinished = self._dispatcher.interrupt()
             block.outstanding += self._unfinished.values()
             self._pool.discard(block)
@@ -202,7 +202,7 @@ class BatchEnv:
         return results.finish(spec, block, may_lease)
 
     def outgrow(self) -> None:
-        """States have no bound any more: blocks are laid out anew, without columns for them."""
+        """Switch to unbounded states: new blocks have no column for states."""
         self._ask("outgrow", dict.fromkeys(range(len(self)), (True,)))
         self._spec = replace(self._spec, state_shape=None, state_dtype=None)
         old, self._pool = self._pool, BlockPool(self._spec, self._pool.limit)
@@ -210,7 +210,7 @@ class BatchEnv:
         old.close()
 
     def draw_images(self, states: Any) -> np.ndarray:
-        """The pictures of checked states, at least one, ``[B, height, width, 3]``."""
+        """The images of validated states, at least one, ``[B, height, width, 3]``."""
         images, at_once = [], IMAGES_AT_ONCE * len(self)
         for first in range(0, len(states), at_once):
             part = states[first : first + at_once]
@@ -219,17 +219,17 @@ class BatchEnv:
         return np.concatenate(images)
 
     def _clear_up(self) -> None:
-        """After an interrupt: give the workers a moment to finish, then replace them."""
+        """After an interrupt: wait ``PATIENCE`` seconds, then replace the workers still busy."""
         while self._unfinished:
             index, promise = self._unfinished.popitem()
             try:
                 promise.result(timeout=PATIENCE)
-            except Exception:  # nobody asks for it any more
+            except Exception:  # the result is not needed
                 if not promise.done():
                     self._replace(index)
 
     def _limited(self, call: str, timeout: float | None) -> AbstractContextManager[None]:
-        """A context in which nothing takes longer than ``timeout`` seconds."""
+        """A context that ends waits after ``timeout`` seconds."""
         return time_limit(self._envs, timeout, call, self._replace_late)
 
     def _replace_late(self, index: int) -> None:
@@ -251,7 +251,7 @@ class BatchEnv:
         return_states: bool = True,
         timeout: float | None = None,
     ) -> tuple[Any, ...]:
-        """Reset the workers' environments, each to an episode of its own.
+        """Reset the workers' environments, each to its own episode.
 
         Returns:
             ``(states, observs, infos)``, or ``(observs, infos)`` without states.
@@ -269,19 +269,19 @@ class BatchEnv:
         return *states, batch.observs, batch.infos
 
     def seed(self, seeds: Sequence[int | None]) -> None:
-        """Seed the workers' next reset, each with a seed of its own."""
+        """Seed the workers' next reset, each with its own seed."""
         if len(seeds) != len(self):
             raise ValueError(f"{len(seeds)} seeds for {len(self)} workers: give one each")
         self._ask("seed", {index: (seed,) for index, seed in enumerate(seeds)})
 
     def render(self, mode: str = "rgb_array") -> np.ndarray:
-        """The pictures of all workers, ``[n, H, W, 3]`` uint8."""
+        """The images of all workers, ``[n, H, W, 3]`` uint8."""
         if mode != "rgb_array":
             raise NotImplementedError(f"only mode 'rgb_array' crosses the border, got {mode!r}")
         return np.stack(self._ask("render", dict.fromkeys(range(len(self)), ())))
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
-        """Close every worker, in ``timeout`` seconds together. May be called again."""
+        """Close all workers within ``timeout`` seconds in total. Idempotent."""
         check_timeout(timeout, bounded=True)
         if self._closed:
             return
@@ -309,7 +309,7 @@ class BatchEnv:
             return self._envs[index].call(name, *args)
 
     def _ask(self, name: str, args: dict[int, tuple[Any, ...]], wait: bool = True) -> list[Any]:
-        """Call workers, each with its arguments; where one died over it, ask the next one."""
+        """Call workers, each with its arguments; if one dies, ask the next one."""
         promises = {index: self._send(index, name, *given) for index, given in args.items()}
         answers = []
         for index, promise in promises.items() if wait else ():
@@ -320,12 +320,12 @@ class BatchEnv:
         return answers
 
     def _replace(self, index: int) -> None:
-        """Put a fresh worker where one died, in the state that all were put into."""
+        """Replace a dead worker, and put the new one into the last synced state."""
         self.stats.replacements += 1
         for attempt in range(1, RESTARTS + 1):
             try:
                 self._envs[index].replace(self._synced)
                 return self._envs[index].wait_start()
-            except WorkerDiedError:  # while starting
+            except WorkerDiedError:  # during the start
                 if attempt == RESTARTS:
                     raise

@@ -1,14 +1,14 @@
-"""Dispatcher: one batch on its way through those who take its chunks.
+"""Dispatcher: runs one batch on workers and on the caller.
 
 ::
 
     queue     all chunks of the batch, in the order of rows
-    takers    workers that were rung, and the caller: take a chunk, run it in place, take the next
-    RESULT    one a worker, when it finds the queue empty: the chunks that it ran, and their infos
+    takers    the workers that were rung, and the caller: take a chunk, run it in place, repeat
+    RESULT    one per worker, when the queue is empty: the chunks that it ran, and their infos
 
-The batch is done when all rows were reported. A worker that was rung and took nothing is not
-waited for. Since every row carries its state, rows that were lost with a worker run again.
-Workers that share no memory with this process (actors) are given chunks one by one instead.
+The batch is done when all rows are reported. A worker that was rung but took nothing is not
+waited for. Every row carries its state, so the rows lost with a worker run again.
+Workers without shared memory (actors) are sent chunks one by one instead.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from plangym_lite.vectorization.worker.worker import Promise, Worker
 
 __all__ = ["Dispatcher"]
 
-AHEAD = 2  # chunks that a worker is given that cannot take them: one at work, one to go on with
-ATTEMPTS = 3  # deaths over one row
-SPIN = 1e-3  # seconds to look for answers again and again, where that takes no core from workers
+AHEAD = 2  # chunks in flight to a worker without shared memory: one running, one next
+ATTEMPTS = 3  # worker deaths per row before it is an error
+SPIN = 1e-3  # seconds of polling for answers, if that takes no core from workers
 
 
 class InFlight(NamedTuple):
-    """What a worker was asked, and not answered yet."""
+    """A request that a worker has not answered yet."""
 
     promise: Promise
-    chunk: Chunk | None  # that it was given; None: it takes chunks by itself
+    chunk: Chunk | None  # the chunk sent; None: the worker takes chunks from the queue
 
 
 class Dispatcher:
@@ -49,8 +49,8 @@ class Dispatcher:
 
     Args:
         workers: see :class:`.Worker`.
-        replace: called with the index of a worker that died, to put a fresh one there.
-        in_turn: ring one worker a batch, each in its turn.
+        replace: called with the index of a dead worker, to replace it.
+        in_turn: ring one worker per batch, in turn.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class Dispatcher:
         self._all_take = all(self._takes)
         self._queue: ChunkQueue | LocalQueue | None = None
         self._in_flight: list[deque[InFlight]] = [deque() for _ in workers]
-        self.n_rerun = 0  # rows that ran again, after a death
-        self.seconds = 0.0  # that the rows of the last batch took, all takers together
+        self.n_rerun = 0  # rows repeated after the death of a worker
+        self.seconds = 0.0  # run time of the last batch, summed over takers
 
     def run(
         self,
@@ -75,20 +75,20 @@ class Dispatcher:
         most_rung: int | None = None,
         deadline: float | None = None,
     ) -> tuple[ResultCollector, BaseException | None]:
-        """Run all rows; return the results, and the error of the first row that failed, if any.
+        """Run all rows; return the results and, if rows failed, the error of the first one.
 
         Args:
-            block: filled with the batch.
+            block: the block that holds the batch.
             rows: the batch.
-            chunks: all of it, in order.
-            caller: an environment of this process, which takes chunks too.
-            most_rung: workers at most; ``None``: as many as there are chunks.
-            deadline: in the time of ``time.monotonic``.
+            chunks: the whole batch, in order.
+            caller: an environment of this process that also takes chunks.
+            most_rung: maximum number of workers; ``None``: as many as there are chunks.
+            deadline: a time of ``time.monotonic``.
 
         Raises:
-            LateError: it is later than ``deadline``.
+            LateError: ``deadline`` has passed.
             WorkerDiedError: a worker could not be replaced.
-            Whatever is raised, see ``interrupt``.
+            After any exception call ``interrupt``.
         """
         if self._queue is None or not self._queue.is_shared:
             self._queue = make_queue()
@@ -104,7 +104,7 @@ class Dispatcher:
         return batch.results, batch.error and batch.error[1]
 
     def interrupt(self) -> dict[int, Promise]:
-        """Give up a batch; return the workers that may be at work, each with its last promise."""
+        """Abort a batch; return the workers that may still run, each with its last promise."""
         if self._queue is not None:
             self._queue.clear()
             self._queue.close()
@@ -130,32 +130,32 @@ class Dispatcher:
         for index in indices:
             if len(batch.takers) < n_wanted and self._workers[index].is_up():
                 batch.takers.append(index)
-                if self._in_flight[index]:  # it had nothing to do in the batch before
+                if self._in_flight[index]:  # it took no chunk of the last batch
                     self._collect(batch, index, goes_on=False)
                 self._ring(batch, index, 1)
-        if not batch.takers:  # none is up: wait for one
+        if not batch.takers:  # no worker is ready: wait for one
             batch.takers = [*indices[:n_wanted]]
         takes_all = self._all_take and batch.is_shared
         if not takes_all or not any(self._in_flight):
-            for index in batch.takers:  # a second chunk, where chunks are given
+            for index in batch.takers:  # a second chunk, if chunks are sent
                 self._ring(batch, index)
 
     def _put(self, batch: _Batch) -> None:
-        """Put chunks into the queue, which is empty."""
+        """Put chunks into the empty queue."""
         some, batch.chunks = batch.chunks[:MOST_CHUNKS], batch.chunks[MOST_CHUNKS:]
         self._queue.put(batch.block.number, some)  # type: ignore[union-attr]
 
     def _ring(self, batch: _Batch, index: int, ahead: int = AHEAD) -> None:
-        """Have a worker take chunks, or give it some, so that it has ``ahead`` of them."""
+        """Let a worker take chunks, or send it chunks until ``ahead`` are in flight."""
         worker, sent = self._workers[index], self._in_flight[index]
         try:
             if self._takes[index] and batch.is_shared:
                 if len(sent) >= AHEAD:
-                    return  # it is slow to wake up, and will be rung again when it answers
+                    return  # not answered yet: it is rung again when it answers
                 promise = worker.take_chunks(batch.block, self._queue, index)  # type: ignore[arg-type]
                 sent.append(InFlight(promise, None))
                 return
-            ahead = 1 if batch.attempts else ahead  # so that a death is surely over that chunk
+            ahead = 1 if batch.attempts else ahead  # so that a death is due to that chunk
             while len(sent) < ahead and (token := self._queue.take()):  # type: ignore[union-attr]
                 chunk = Chunk(*token[1:])
                 sent.append(InFlight(worker.run_rows(batch.block, *chunk), chunk))
@@ -163,7 +163,7 @@ class Dispatcher:
             self._handle_death(batch, index, error)
 
     def _run_one(self, batch: _Batch, caller: Any) -> bool:
-        """Run the next chunk here; whether there was one."""
+        """Run the next chunk in this process; whether there was one."""
         token = self._queue.take()  # type: ignore[union-attr]
         if token is None:
             return False
@@ -182,7 +182,7 @@ class Dispatcher:
     # ---- answers ------------------------------------------------------------------------------
 
     def _wait(self, batch: _Batch, deadline: float | None, spin: float) -> None:
-        """Wait for an answer, and take what there is; with nobody at work, see what is lost."""
+        """Wait for an answer and collect all that came; if no worker runs, recover lost rows."""
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             raise LateError("rows are left to run")
@@ -190,7 +190,7 @@ class Dispatcher:
         if not busy:
             return self._recover(batch)
         workers = self._workers
-        # an answer may have been read already, while another one was waited for
+        # an answer may have been read during the wait for another one
         has_answer = lambda index: self._in_flight[index][0].promise.done()  # noqa: E731
         ready = [index for index in busy if workers[index].is_ready() or has_answer(index)]
         spin_until = time.perf_counter() + spin
@@ -206,7 +206,7 @@ class Dispatcher:
             self._collect(batch, index)
 
     def _collect(self, batch: _Batch, index: int, goes_on: bool = True) -> None:
-        """Take what a worker has answered; have it go on if there is more."""
+        """Collect the answer of a worker; ring it again if chunks remain."""
         sent, has_answered = self._in_flight[index], False
         while sent and sent[0].promise.done():
             has_answered = True
@@ -239,7 +239,7 @@ class Dispatcher:
                 self._queue.put(batch.block.number, [Chunk(*result.refused)])  # type: ignore[union-attr]
 
     def _fail(self, batch: _Batch, start: int, stop: int, error: BaseException) -> None:
-        """A chunk failed: what nobody has begun is left out, the rest is waited for."""
+        """Handle a failed chunk: clear the queue; chunks that have begun are waited for."""
         batch.n_left -= max(0, stop - start) + self._queue.clear()  # type: ignore[union-attr]
         batch.n_left -= sum(chunk.stop - chunk.start for chunk in batch.chunks)
         batch.chunks = []
@@ -249,7 +249,7 @@ class Dispatcher:
     # ---- deaths -------------------------------------------------------------------------------
 
     def _handle_death(self, batch: _Batch, index: int, error: WorkerDiedError) -> None:
-        """A worker died: put another there, and remember what it was at."""
+        """Replace a dead worker, and record the chunk that it was running."""
         sent = self._in_flight[index]
         at_work = batch.at_work(index, sent)
         sent.clear()
@@ -278,9 +278,9 @@ class Dispatcher:
             self._ring(batch, index)
 
     def _recover(self, batch: _Batch) -> None:
-        """Nobody is at work: run what is left in the queue, or was lost with a worker.
+        """With no worker running: run the rows that remain in the queue or were lost.
 
-        Rows that a worker may have died over run alone.
+        Rows that may have ended a worker run alone.
         """
         if batch.error is not None:
             batch.n_left = 0
@@ -295,33 +295,33 @@ class Dispatcher:
 
 
 class _Batch:
-    """One batch, while it runs."""
+    """The state of a running batch."""
 
     def __init__(self, block: Block, rows: Rows, chunks: Sequence[Chunk]) -> None:
         self.block = block
-        self.is_shared = True  # whether workers may take chunks by themselves
+        self.is_shared = True  # whether workers take chunks from the queue
         self.rows = rows
-        self.chunks = list(chunks)  # that are not in the queue yet
-        self.n_left = len(rows.dts)  # rows that nobody has reported
+        self.chunks = list(chunks)  # not in the queue yet
+        self.n_left = len(rows.dts)  # rows not reported yet
         self.results = ResultCollector(self.n_left)
         self.error: tuple[int, BaseException] | None = None  # of the first row that failed
         self.takers: list[int] = []
-        self.attempts: dict[int, int] = {}  # by row: deaths over it
+        self.attempts: dict[int, int] = {}  # by row: worker deaths
         self.idle_deaths = 0
 
     def at_work(self, index: int, sent: Sequence[InFlight]) -> Chunk | None:
-        """The chunk that a worker was at when it died."""
+        """The chunk that a worker was running when it died."""
         if sent and sent[0].chunk is not None:
             return sent[0].chunk
         start, stop = self.block.columns.at_work[index].tolist()
         return Chunk(start, stop) if stop > start else None
 
     def first_left(self) -> int:
-        """The first row that nobody has reported."""
+        """The first row that is not reported."""
         return next(row for row, info in enumerate(self.results.infos) if info is None)
 
     def lost_chunks(self) -> list[Chunk]:
-        """The rows that nobody has reported, those that deaths were over one by one."""
+        """The rows that are not reported; those that may have ended a worker one by one."""
         lost: list[Chunk] = []
         for row, info in enumerate(self.results.infos):
             if info is not None:

@@ -1,10 +1,9 @@
 """Arenas: anonymous files in memory, of which blocks are slices.
 
-An arena has no name that could be left behind, is not bound by the size of ``/dev/shm``, and
-vanishes with the last process that holds it. It is large and empty at first: the pages of a slice
-are reserved when it is taken, and given back to the system when nobody uses it any more. However
-many slices are in use, an arena costs a process two descriptors at most, because ``mmap`` keeps a
-duplicate of the file's (up to Python 3.12).
+An arena has no name in the file system, is not limited by the size of ``/dev/shm``, and is freed
+with the last process that holds it. Its pages are reserved when a slice is taken, and returned to
+the system when the slice is free. An arena costs a process at most two file descriptors, whatever
+the number of slices, because ``mmap`` keeps a duplicate (up to Python 3.12).
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ import numpy as np
 __all__ = ["Arena", "OrdinaryMemory", "make_arena", "next_number", "no_room"]
 
 next_number = itertools.count().__next__
-"""The next name of an arena or a block in messages."""
+"""The next number of an arena or a block."""
 
 
 class Arena:
-    """A file in memory and its mapping; pages of free slices are given back.
+    """A file in memory and its mapping; pages of free slices are returned to the system.
 
     Args:
         nbytes: its size.
         fd: the file; the arena closes it.
-        number: its name in messages; ``None`` gives the next.
+        number: its identifier in messages; ``None``: the next number.
 
     Raises:
         OSError: it cannot be mapped; the file is closed.
@@ -52,15 +51,15 @@ class Arena:
             self.close()
             raise
         self._pid = os.getpid()
-        self._free = [(0, nbytes)]  # starts and ends, in order; no two of them touch
+        self._free = [(0, nbytes)]  # starts and ends, in order, adjacent ones merged
 
     @property
     def is_empty(self) -> bool:
-        """Whether no slice of it is taken."""
+        """Whether no slice is taken."""
         return self._free == [(0, self.nbytes)]
 
     def take(self, nbytes: int) -> int | None:
-        """Take a slice whose pages are reserved; return its offset. ``None``: there is no room."""
+        """Take a slice and reserve its pages; return its offset, ``None``: no room."""
         size = _whole_pages(nbytes)
         fitting = [gap for gap in self._free if gap[1] - gap[0] >= size]
         if not fitting:
@@ -77,7 +76,7 @@ class Arena:
         return start
 
     def give_back(self, start: int, nbytes: int) -> None:
-        """A slice is free again."""
+        """Free a slice."""
         stop, free = start + _whole_pages(nbytes), self._free
         _give_back_pages(self.memory, self._pid, start, stop - start)
         index = bisect.bisect(free, (start, stop))
@@ -89,13 +88,13 @@ class Arena:
         free.insert(index, (start, stop))
 
     def give_back_after(self, lease: Any, start: int, nbytes: int) -> None:
-        """Give back the pages of a slice when ``lease`` is gone; it is not taken again."""
+        """Return the pages of a slice to the system when ``lease`` is freed; it is not reused."""
         pages = self.memory, self._pid, start, _whole_pages(nbytes)
         weakref.finalize(lease, _give_back_pages, *pages).atexit = False
 
 
 class OrdinaryMemory:
-    """In place of an arena, where none can be had: memory of this process alone."""
+    """Private memory of this process, used if no arena can be made."""
 
     is_shared = False
 
@@ -107,9 +106,9 @@ class OrdinaryMemory:
 
 
 def make_arena(needed: int, sizes: Sequence[int]) -> tuple[Arena, int] | None:
-    """A new arena of the first size that can be had, and a slice of ``needed`` bytes in it.
+    """A new arena of the first size that can be allocated, and a slice of ``needed`` bytes.
 
-    It is in memory, or else on disk. ``None``: memory, disk or file descriptors run short.
+    It is in memory or, failing that, on disk. ``None``: no memory, disk or file descriptors.
     """
     for make_file in (_memory_file, _disk_file):
         for size in map(_whole_pages, sizes):
@@ -125,7 +124,7 @@ def make_arena(needed: int, sizes: Sequence[int]) -> tuple[Arena, int] | None:
 
 
 def no_room(nbytes: int) -> MemoryError:
-    """The error where there is no memory for a batch."""
+    """The error if there is no memory for a batch."""
     return MemoryError(
         f"no room for {nbytes / 2**20:.0f} MB shared with the workers: "
         "use smaller batches, fewer images held at a time, or n_workers=None"
@@ -152,9 +151,9 @@ def _whole_pages(nbytes: int) -> int:
 
 
 def _give_back_pages(memory: mmap.mmap, pid: int, start: int, size: int) -> None:
-    """Make a hole in the file; where the system cannot, the pages go with the file.
+    """Punch a hole in the file; if unsupported, the pages are freed with the file.
 
-    A forked child has a copy of all this, and the pages are not its own.
+    Does nothing in a forked child: the pages belong to the parent.
     """
     if os.getpid() == pid:
         with suppress(AttributeError, OSError):

@@ -1,10 +1,10 @@
 """Blocks of shared memory, and the pool that recycles them.
 
 A block is a slice of an arena (:mod:`.arenas`), laid out as columns. Its pages are reserved when it
-is made: a machine without memory gives an error here, no bus error later.
+is made, so that missing memory is an error here, not a bus error later.
 
-A block whose arrays were handed out is leased until the last of them is gone: numpy keeps the
-block's buffer alive for every view, and the pool watches that buffer with a weak reference.
+A block whose arrays were returned is leased until the last of them is freed: every view keeps
+the block's buffer alive, and the pool holds a weak reference to that buffer.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ __all__ = ["Block", "BlockPool"]
 
 SPARE_BLOCKS = 4
 LIMIT_SHARE = 0.25
-ARENA_BYTES = 256 << 20  # of the first arena; each other one doubles what there is
-PADDING_BYTES = 64 << 10  # that rounding up the rows of a block may cost
-SAMPLE = 64  # rows of a layout from which the size of one row is told
+ARENA_BYTES = 256 << 20  # of the first arena; each further one doubles the total
+PADDING_BYTES = 64 << 10  # maximum cost of rounding up the rows of a block
+SAMPLE = 64  # rows of the layout from which the size of a row is computed
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +47,9 @@ class Block:
 
     Args:
         layout: how the block is laid out.
-        arena: that it is a slice of; ``None`` makes one of its size.
-        offset: where in the arena the slice begins.
-        number: its name in messages; ``None`` gives the next.
+        arena: the arena of its slice; ``None``: a new one of its size.
+        offset: start of the slice in the arena.
+        number: its identifier in messages; ``None``: the next number.
     """
 
     def __init__(
@@ -68,29 +68,29 @@ class Block:
         self.columns = layout.view(self._memory())
         self._lease: Callable[[], Any] | None = None
         self.on_free: Callable[[Any], None] | None = None  # called when a lease ends
-        self.outstanding: list[Any] = []  # promises of calls that write into the block
-        self.last_used = 0  # when the pool handed it out or got it back last
+        self.outstanding: list[Any] = []  # promises of calls that write to the block
+        self.last_used = 0  # batch number of its last use
 
     def lease(self) -> Any:
-        """The observations once more: the block is not free while any array of these is alive."""
+        """Views of the observations; the block is not free while any of them is alive."""
         memory = self._memory()
         self._lease = weakref.ref(memory.base, self.on_free)
         return self.layout.view_observs(memory)
 
     @property
     def is_free(self) -> bool:
-        """Whether no array of it is held and no call is writing into it."""
+        """Whether no view of it is alive and no call writes to it."""
         if self.outstanding:
             self.outstanding = [promise for promise in self.outstanding if not promise.done()]
         return not self.outstanding and (self._lease is None or self._lease() is None)
 
     @property
     def lease_key(self) -> int | None:
-        """Which lease it is that is held; ``None``: none."""
+        """The key of the current lease; ``None``: not leased."""
         return None if self._lease is None or self._lease() is None else id(self._lease)
 
     def retire(self) -> None:
-        """Give its pages back, now or when the last array of it is gone; it is not used again."""
+        """Free its pages, now or with the last view; the block is not used again."""
         lease = None if self._lease is None else self._lease()
         if not isinstance(self.arena, Arena):
             return
@@ -111,44 +111,43 @@ def _arena_for(nbytes: int) -> tuple[Arena, int]:
 
 
 class BlockPool:
-    """Hands out blocks for batches of one environment and takes them back.
+    """Provides and recycles the blocks for the batches of one environment.
 
     Args:
         spec: what a row looks like.
-        limit: bytes that blocks may take in all; the default is a quarter of the memory
-            that the machine has, or that its container may use.
-        rounds_up: whether blocks may have a few rows more than asked for, so that batches of
-            several sizes share them.
+        limit: maximum bytes of all blocks; the default is a quarter of the memory of the
+            machine or its container.
+        rounds_up: whether blocks may have more rows than requested, so that batches of
+            several sizes can share them.
     """
 
     def __init__(self, spec: BatchSpec, limit: float | None = None, rounds_up: bool = True) -> None:
         self._spec = spec
         self._rounds_up = rounds_up
         self._arenas: list[Arena] = []
-        self._idle: list[Block] = []  # that were free, or in use, when they were looked at last
-        self._held: dict[int, Block] = {}  # that were leased, by lease
-        self._ended: deque[Any] = deque()  # leases that ended
-        self._leaving: list[Block] = []  # dropped while they were not free
+        self._idle: list[Block] = []  # free or in use at the last check
+        self._held: dict[int, Block] = {}  # leased, by lease
+        self._ended: deque[Any] = deque()  # ended leases
+        self._leaving: list[Block] = []  # dropped while in use
         self._nbytes = 0  # of all blocks
         self._now = 0  # batches so far
         self._has_warned = False
-        self.on_drop: list[Callable[[int], None]] = []  # with the number of a block or an arena
-        with interrupts_held():  # a file that is being read would be left open
+        self.on_drop: list[Callable[[int], None]] = []  # called with the number of a block or arena
+        with interrupts_held():  # an interrupt would leave a file open
             self.limit = _available_memory() * LIMIT_SHARE if limit is None else limit
 
     @property
     def blocks(self) -> list[Block]:
-        """All blocks that it may hand out, now or later."""
+        """All blocks of the pool, free or in use."""
         return [*self._idle, *self._held.values()]
 
     def acquire(self, size: int, form: Form = STEPS, heap: int = 0) -> tuple[Block, bool]:
-        """A free block for ``size`` rows, and whether its images may be handed out as views.
+        """A free block for ``size`` rows, and whether its images may be returned as views.
 
-        ``heap`` bytes of it are for what is pickled.
+        ``heap`` bytes of it are for pickled inputs.
 
-        They may not when blocks in use leave no room for one more: then the block is wanted back
-        at once and images must be copied. Where no shared block can be had at all, the block is one
-        in ordinary memory.
+        If there is no room for one more block, images must be copied, so that this block is free
+        at once. If no shared block can be made, the block is in ordinary memory.
         """
         idle, ended = self._idle, self._ended
         self._now = now = self._now + 1
@@ -180,7 +179,7 @@ class BlockPool:
         return best, fitting > 1 or self._nbytes + best.layout.nbytes <= self.limit
 
     def discard(self, block: Block) -> None:
-        """Never hand out this block again."""
+        """Do not use this block again."""
         if block in self.blocks:
             self._drop(block)
 
@@ -195,7 +194,7 @@ class BlockPool:
         self._retire()
 
     def _set_aside(self, busy: list[Block]) -> None:
-        """Look no more at leased blocks until their leases end."""
+        """Move leased blocks out of the list until their leases end."""
         for block in busy:
             key = block.lease_key
             if key is not None:
@@ -203,10 +202,10 @@ class BlockPool:
                 self._held[key] = block
 
     def _drop_unwanted(self, oldest: Block) -> None:
-        """Drop a free block for which there was no use for as many batches as there are blocks.
+        """Drop a free block that was not used for as many batches as there are blocks.
 
-        A program that holds a number of batches, lets go of all and begins again uses each within
-        that time.
+        A program that repeatedly holds a number of batches and frees them all uses each block
+        within that time.
         """
         if self._now - oldest.last_used > len(self._idle) + len(self._held) + SPARE_BLOCKS:
             self._drop(oldest)
@@ -223,7 +222,7 @@ class BlockPool:
         while free and (len(free) >= SPARE_BLOCKS or not self._has_room(layout.nbytes)):
             self._drop(free.pop(0))
         roomy = self._has_room(2 * layout.nbytes) or not (self._idle or self._held)
-        with interrupts_held():  # half a block would never be closed
+        with interrupts_held():  # a half-made block would never be closed
             block = self._place(layout)
             if block is None:
                 for other in free:
@@ -241,7 +240,7 @@ class BlockPool:
         return Block(layout, OrdinaryMemory(layout.nbytes)), True
 
     def _place(self, layout: Layout) -> Block | None:
-        """A block in an arena that has room for it, or in a new one; ``None``: there is none."""
+        """A block in an arena with room for it, or in a new one; ``None``: no memory."""
         nbytes = layout.nbytes
         for arena in self._arenas:
             offset = arena.take(nbytes)
@@ -261,7 +260,7 @@ class BlockPool:
         return block
 
     def _capacity(self, size: int, form: Form) -> int:
-        """Rows to make room for: a few sizes, so that blocks are reused, if rows are small."""
+        """Rows of a new block, rounded up if rows are small, so that blocks are reused."""
         if not self._rounds_up:
             return size
         row = Layout(self._spec, SAMPLE, form).nbytes / SAMPLE
@@ -282,9 +281,9 @@ class BlockPool:
         self._sweep()
 
     def _sweep(self) -> None:
-        """Give back the slices of blocks that were dropped and are free by now."""
+        """Free the slices of dropped blocks that are no longer in use."""
         for block in [block for block in self._leaving if block.is_free]:
-            with interrupts_held():  # a slice that was given back twice would be taken twice
+            with interrupts_held():  # a slice must not be freed twice
                 self._leaving.remove(block)
                 block.retire()
                 self._nbytes -= block.layout.nbytes
@@ -298,7 +297,7 @@ class BlockPool:
             arena.close()
 
     def _retire(self) -> None:
-        """Let go of everything; what is held lives on, and its pages go with it."""
+        """Drop all blocks; leased ones are freed with their last view."""
         for block in [*self.blocks, *self._leaving]:
             block.retire()
         for arena in self._arenas:
@@ -308,7 +307,7 @@ class BlockPool:
 
 
 def _power_of_two(size: int) -> int:
-    """The least power of two that is not less than ``size``."""
+    """The least power of two that is at least ``size``."""
     return 1 << (size - 1).bit_length()
 
 
@@ -322,14 +321,14 @@ def _available_memory() -> float:
 
 
 def _group_limits(membership: Path, root: Path) -> Iterator[int]:
-    """The memory limits of the control groups that this process is in, and of those above them.
+    """The memory limits of the control groups of this process and of their parents.
 
     A line of ``membership`` is ``number:controllers:path``; without controllers it is version 2.
     """
     try:
         lines = membership.read_text().splitlines()
     except OSError:
-        return  # another system than Linux
+        return  # not Linux
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers not in ("", "memory"):

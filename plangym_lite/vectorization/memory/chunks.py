@@ -1,9 +1,9 @@
-"""Chunks of a batch: how many rows are worth being taken at once.
+"""Chunks: how a batch is cut.
 
-A chunk costs its taker about 10 us. So it holds at least 100 us of work, by a running estimate of
-the time of a frame; where many rows are stepped at once, which costs as much for one row as for a
-hundred, at least 1 ms. The first chunks are large and the last ones small, so that nobody
-waits long for the last of the others.
+Taking a chunk costs about 10 us. So a chunk holds at least 100 us of work, by a running estimate
+of the time of a frame; at least 1 ms if rows are stepped at once (``is_batched``), which costs as
+much for one row as for a hundred. The first chunks are large and the last ones small, so that all
+takers finish at about the same time.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from plangym_lite.transitions import Form, Rows
 
 __all__ = ["MOST_CHUNKS", "Chunk", "ChunkSizes", "chunks_of"]
 
-MOST_CHUNKS = 256  # of a batch: their tokens are written at once
+MOST_CHUNKS = 256  # per batch: their tokens are one write
 LEAST_SECONDS = 100e-6
 LEAST_SECONDS_BATCHED = 1e-3
-FIRST_SHARE = 0.75  # of the rows, in even parts, are the first chunks
-LATER_SHARE = 0.5  # of those left, the next ones
+FIRST_SHARE = 0.75  # of the rows, in even parts: the first chunks
+LATER_SHARE = 0.5  # of the remaining rows: the next ones
 FIRST_GUESS = 20e-6  # seconds for a frame
 LOWER, HIGHER = 0.5, 0.05
-"""Weight of a new measurement in the estimate: what takes longer was mostly disturbed."""
+"""Weight of a measurement below or above the estimate; longer ones were mostly disturbed."""
 
 
 class Chunk(NamedTuple):
@@ -38,7 +38,7 @@ def chunks_of(size: int, n_takers: int, least: int, largest: int | None = None) 
     """Cut ``size`` rows for ``n_takers``, in chunks of at least ``least`` rows where possible.
 
     Args:
-        largest: rows of a chunk at most; then all are about as large. ``None``: any number, and
+        largest: maximum rows of a chunk; then all have about that size. ``None``: no limit, and
             the chunks get smaller.
     """
     least = max(least, -(-size // MOST_CHUNKS))
@@ -48,7 +48,7 @@ def chunks_of(size: int, n_takers: int, least: int, largest: int | None = None) 
     start = 0
     while start < size:
         left = size - start
-        even = -(-left // n_takers)  # in the last round nobody shall have more than the others
+        even = -(-left // n_takers)  # the last round is split evenly
         rows = max(least, min(even, math.ceil(left * share / n_takers)))
         rows = min(rows, largest or size)
         for _ in range(n_takers):
@@ -61,35 +61,35 @@ def chunks_of(size: int, n_takers: int, least: int, largest: int | None = None) 
 
 
 class ChunkSizes:
-    """Learns how long rows take, for each kind of batch, and cuts batches accordingly.
+    """Estimates the time of a frame for each kind of batch, and cuts batches accordingly.
 
     Args:
         is_batched: whether many rows are stepped at once.
-        largest: rows of a chunk at most; ``None``: any number.
+        largest: maximum rows of a chunk; ``None``: no limit.
     """
 
     def __init__(self, is_batched: bool = False, largest: int | None = None) -> None:
         self._least = LEAST_SECONDS_BATCHED if is_batched else LEAST_SECONDS
         self._largest = largest
         self._is_batched = is_batched
-        self._seconds: dict[Any, float] = {}  # for a frame
+        self._seconds: dict[Any, float] = {}  # per frame, by kind
 
     def kind_of(self, rows: Rows, form: Form) -> tuple[Any, float]:
-        """The kind of a batch, and about how many frames a row of it has."""
+        """The kind of a batch, and its mean number of frames per row."""
         size, dts = len(rows.dts), rows.dts
         frames = (dts.item(0) + dts.item(-1)) / 2 * (form.steps or 1)
-        scale = size.bit_length() if self._is_batched else 0  # a row of many takes less
+        scale = size.bit_length() if self._is_batched else 0  # time per row falls with the size
         return (scale, form.steps is None, form.observs, form.states), frames
 
     def cut(self, size: int, n_takers: int, kind: Any, frames: float) -> list[Chunk]:
         """The chunks of a batch of ``size`` rows."""
         seconds = self._seconds.get(kind, FIRST_GUESS) * frames
-        # a power of two, so that a batch is not cut otherwise each time
+        # a power of two, so that equal batches are mostly cut alike
         least = 1 << max(0, math.ceil(math.log2(self._least / seconds)))
         return chunks_of(size, n_takers, least, self._largest)
 
     def learn(self, kind: Any, seconds: float, frames: float) -> None:
-        """So many frames of batches of that kind took so many seconds."""
+        """Update the estimate: ``frames`` of that kind took ``seconds``."""
         each = max(seconds / frames, 1e-9)
         known = self._seconds.get(kind)
         if known is not None:

@@ -1,14 +1,14 @@
-"""What a batch looks like in one block of memory: names, dtypes, shapes, offsets.
+"""The layout of a batch in a block of memory: names, dtypes, shapes, offsets.
 
 Each column holds one field for all rows, and starts on a cache line::
 
     chunk at work | actions | states in | dts | states out | observations | rewards | flags | heap
 
 Nested actions and observations have a column for each leaf. Inputs that are not arrays of a fixed
-shape (opaque states, text in actions, nested actions of a rollout) lie pickled in the heap, each
-distinct object once, and their column says where; outputs of that kind are pickled in the answers.
-Actions keep their dtype: where it is not that of the space, the form says so, and nested actions
-with such a leaf are pickled.
+shape (opaque states, text in actions, nested actions of a rollout) are pickled into the heap, each
+distinct object once, and a column holds their places; outputs of that kind are pickled in RESULT.
+Actions keep their dtype: the form holds it if it is not that of the space, and nested actions with
+such a leaf are pickled.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ __all__ = [
 ]
 
 MOST_TAKERS = 256
-"""Workers that can be told apart in the column that says which chunk each is at work on."""
+"""Rows of the column ``at_work``, which holds the chunk that each worker runs."""
 
 IMAGE_BYTES = 16 << 10
-"""Observations from this size on are images: handed out as views of shared memory."""
+"""Bytes from which observations are images: returned as views of shared memory."""
 
 CACHE_LINE = 64
 MOST_VIEWS = 64
@@ -68,10 +68,10 @@ class Heap(NamedTuple):
 
 
 class Layout:
-    """Where the columns of ``capacity`` rows of a batch of that ``form`` lie in a block.
+    """The places of the columns of ``capacity`` rows of a batch of that ``form`` in a block.
 
     Args:
-        heap: bytes for what is pickled.
+        heap: bytes for pickled inputs.
     """
 
     def __init__(self, spec: BatchSpec, capacity: int, form: Form = STEPS, heap: int = 0) -> None:
@@ -95,7 +95,7 @@ class Layout:
         self._terminateds = self._place(np.bool_)
         self._truncateds = self._place(np.bool_)
         self._lengths = self._place(np.int64) if steps else None
-        self._places = self._place(np.int64, 2, 2)  # in the heap: of the action, of the state
+        self._places = self._place(np.int64, 2, 2)  # in the heap, of the action and the state
         self._heap = self._field((heap,), np.uint8)
 
     def view(self, memory: np.ndarray) -> BatchColumns:
@@ -176,7 +176,7 @@ class BatchColumns:
     Args:
         at_work: [MOST_TAKERS, 2] int64, start and stop of the chunk that each worker runs.
         places: [B, 2, 2] int64, start and end in ``heap`` of each row's action and state.
-        heap: [.] uint8, what is pickled.
+        heap: [.] uint8, pickled inputs.
     """
 
     def __init__(
@@ -190,10 +190,10 @@ class BatchColumns:
         found: list[bool] = []
         map_leaves(lambda leaf: found.append(is_image(leaf)), out.observs)
         self.has_images = any(found)
-        self._views: dict[tuple[int, int], Columns] = {}  # of chunks, where all are arrays
+        self._views: dict[tuple[int, int], Columns] = {}  # by chunk, if all columns are arrays
 
     def fill(self, rows: Rows, heap: Heap | None = None) -> None:
-        """Write a batch, and what of it is pickled."""
+        """Write a batch and its pickled inputs."""
         size = len(rows.dts)
         self.rows.dts[:size] = rows.dts
         if isinstance(self.rows.actions, np.ndarray):
@@ -244,7 +244,7 @@ class BatchColumns:
 
 
 def has_action_column(space: Any, form: Form) -> bool:
-    """Whether actions of a batch have columns."""
+    """Whether the actions of a batch have columns."""
     if isinstance(space, ARRAY_SPACES):
         return True
     return form.steps is None and form.actions != PICKLED and has_only_arrays(space)
@@ -254,7 +254,7 @@ def heap_of(spec: BatchSpec, form: Form, rows: Rows, known: dict[int, Any]) -> H
     """The inputs of a batch that have no column; ``None``: all have one.
 
     Args:
-        known: classes and functions that all workers know by their names, by id.
+        known: classes and functions that all workers know by name, by id.
     """
     has_actions = has_action_column(spec.action_space, form)
     if has_actions and spec.state_shape is not None:
@@ -267,11 +267,11 @@ def heap_of(spec: BatchSpec, form: Form, rows: Rows, known: dict[int, Any]) -> H
 
 
 def form_of(form: Form, space: Any, actions: Any) -> Form:
-    """The form of a batch with these checked actions, whose dtypes may not be the space's."""
+    """The form of a batch with these validated actions; their dtypes may not be the space's."""
     if isinstance(actions, np.ndarray):
         return form if actions.dtype == space.dtype else form._replace(actions=actions.dtype.str)
     if form.steps is not None or not has_only_arrays(space):
-        return form  # they have no column anyway
+        return form  # they have no column
     if all(_has_dtypes(space, action) for action in actions):
         return form
     return form._replace(actions=PICKLED)
@@ -301,7 +301,7 @@ def has_only_arrays(space: Any) -> bool:
 
 
 def _nested_action(tree: Any, row: int) -> Any:
-    """One action of your own out of its columns."""
+    """A copy of one action from its columns."""
     return map_leaves(lambda leaf: leaf[row].copy(), tree)
 
 
@@ -313,13 +313,13 @@ def cut_columns(out: Columns, start: int, stop: int) -> Columns:
 
 
 def put_columns(target: Columns, source: Columns) -> None:
-    """Copy the arrays of some columns, those that are given, into others of the same layout."""
+    """Copy the arrays of ``source`` that are given to columns of the same layout."""
 
     def put(whole: Any, part: Any) -> None:
         if isinstance(whole, np.ndarray) and part is not None:
             whole[:] = part
 
-    for field in range(len(target) - 1):  # all but the form
+    for field in range(len(target) - 1):  # all except the form
         map_leaves(put, target[field], source[field])
 
 
@@ -333,6 +333,6 @@ def pickled_leaves(out: Columns) -> list[list[Any]]:
 
 
 def put_pickled_leaves(out: Columns, start: int, stop: int, found: list[list[Any]]) -> None:
-    """Put what ``pickled_leaves`` found for rows ``start`` to ``stop`` into the whole columns."""
+    """Put the result of ``pickled_leaves`` for rows ``start`` to ``stop`` into whole columns."""
     for whole, part in zip(pickled_leaves(out), found, strict=True):
         whole[start:stop] = part

@@ -1,7 +1,7 @@
 """The queue from which workers and the caller take the chunks of a batch.
 
-It is a pipe of tokens of fixed size. The kernel gives each token to one reader, so that nobody
-waits for anybody, and a reader that dies takes nothing with it but what it has read.
+It is a pipe of tokens of fixed size. The kernel gives each token to one reader, without a
+lock; a reader that dies loses only the tokens that it has read.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ TOKEN = struct.Struct("<III")  # the number of the block, start, stop
 class ChunkQueue:
     """Chunks of batches; each is taken by one reader.
 
-    A worker may be sent the descriptor, and take chunks by itself.
+    A worker that is sent the descriptor can take chunks.
 
     Args:
-        fd: the reading end of another process's queue; ``None`` makes a new queue.
+        fd: the reading end of another process's queue; ``None``: a new queue.
     """
 
     is_shared = True
@@ -43,12 +43,12 @@ class ChunkQueue:
         self._readable.register(self.fd, select.POLLIN)
 
     def put(self, block: int, chunks: Sequence[Chunk]) -> None:
-        """Put at most ``MOST_CHUNKS`` chunks of a block into an empty queue, all at once."""
+        """Put at most ``MOST_CHUNKS`` chunks of a block into an empty queue, in one write."""
         numbers = [number for chunk in chunks for number in (block, *chunk)]
         os.write(self._into, struct.pack(f"<{len(numbers)}I", *numbers))
 
     def take(self) -> tuple[int, int, int] | None:
-        """The next chunk as ``(block, start, stop)``; ``None``: there is none."""
+        """The next chunk as ``(block, start, stop)``; ``None`` if the queue is empty."""
         try:
             token = os.read(self.fd, TOKEN.size)
         except BlockingIOError:
@@ -56,11 +56,11 @@ class ChunkQueue:
         return TOKEN.unpack(token) if token else None
 
     def is_empty(self) -> bool:
-        """Whether there is nothing to take."""
+        """Whether the queue has no chunks."""
         return not self._readable.poll(0)
 
     def clear(self) -> int:
-        """Take everything out; return how many rows that were."""
+        """Remove all chunks; return their number of rows."""
         n_rows = 0
         while (token := self.take()) is not None:
             n_rows += token[2] - token[1]
@@ -68,7 +68,7 @@ class ChunkQueue:
 
 
 class LocalQueue:
-    """The same within this process, where descriptors run short."""
+    """The same queue within this process, for a lack of descriptors."""
 
     is_shared = False
 
@@ -99,7 +99,7 @@ class LocalQueue:
 
 
 def make_queue() -> ChunkQueue | LocalQueue:
-    """A new queue that can be shared, if there are descriptors for it."""
+    """A new queue; a local one if there are no descriptors."""
     try:
         return ChunkQueue()
     except OSError:
@@ -111,4 +111,4 @@ def _close(ends: list[int]) -> None:
         os.close(end)
 
 
-assert TOKEN.size * MOST_CHUNKS <= select.PIPE_BUF  # then one write is whole
+assert TOKEN.size * MOST_CHUNKS <= select.PIPE_BUF  # so that a write is atomic

@@ -1,4 +1,4 @@
-"""ResultCollector: the results of one batch, taken out of its block when all rows have run."""
+"""ResultCollector: collects the results of one batch."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ __all__ = ["ResultCollector", "take_columns"]
 
 
 class ResultCollector:
-    """Collects infos and pickled results chunk by chunk; the columns come at the end.
+    """Collects infos and pickled results chunk by chunk, the columns at the end.
 
     Args:
         size: rows of the batch.
     """
 
     def __init__(self, size: int) -> None:
-        self.infos: list[Any] = [None] * size  # None: nobody has reported the row
+        self.infos: list[Any] = [None] * size  # None: not reported yet
         self._pickled: list[tuple[int, int, list[list[Any]]]] = []
 
     def collect(
         self, chunks: Iterable[tuple[int, int]], infos: list[Any], pickled: list[list[Any]]
     ) -> int:
-        """Take the results of chunks, one after another; return how many rows they have."""
+        """Add the results of consecutive chunks; return their number of rows."""
         done = 0
         for start, stop in chunks:
             end = done + stop - start
@@ -45,9 +45,9 @@ class ResultCollector:
 
 
 def take_columns(block: Block, size: int, may_lease: bool) -> Columns:
-    """The first ``size`` rows in a block, to keep: copies, but for images, which are views of it.
+    """The first ``size`` rows of a block: copies, except images, which are views.
 
-    Where there is no room for views (``may_lease``), images are copied too.
+    Without ``may_lease`` images are copied too.
     """
 
     def take(leaf: Any) -> Any:

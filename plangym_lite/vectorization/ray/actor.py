@@ -1,9 +1,9 @@
-"""RemoteEnv: the actor, where an environment lives on a Ray cluster.
+"""RemoteEnv: the Ray actor that holds an environment.
 
-Errors of the environment travel as values, so that they arrive as themselves.
+Errors of the environment are returned as values, so that they keep their type.
 
-An actor's interpreter hashes words by a secret of its own: where results hang on the order of a set
-of words, start Ray and the program with the same ``PYTHONHASHSEED``.
+An actor has its own seed for hashes of strings: if results depend on the order of a set of
+strings, start Ray and the program with the same ``PYTHONHASHSEED``.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ INLINE_BYTES = 100 << 10
 """Ray sends smaller values in the message itself, and larger ones as objects."""
 
 PART_BYTES = (1 << 20) - 1
-"""Larger arrays Ray copies by six threads, which costs more than it gains."""
+"""Ray copies larger arrays with six threads, which costs more than it gains."""
 
 Chunk = tuple[tuple[Any, ...], tuple[Any, ...]]
-"""The fields of ``Rows`` and of ``Form``: plain tuples, which Ray packs in half the time."""
+"""The fields of ``Rows`` and ``Form``: Ray packs plain tuples in half the time."""
 
 
 @ray.remote
 class RemoteEnv:
-    """An actor with an environment of its own.
+    """An actor with its own environment.
 
-    Its methods can be used with Ray as in plangym, ``env.workers[0].get_state.remote()``; those
-    below ``close`` answer a :class:`RayWorker`.
+    Its methods can be used with Ray as in plangym, ``env.workers[0].get_state.remote()``; the
+    methods below ``close`` are for :class:`RayWorker`.
 
     Args:
-        env_callable: makes the environment, in ``setup``; ``bytes``: that of a parcel.
+        env_callable: makes the environment, in ``setup``; ``bytes``: a parcel of it.
     """
 
     def __init__(self, env_callable: Callable[[], Any] | bytes) -> None:
@@ -53,7 +53,7 @@ class RemoteEnv:
         self._scratch: dict[Form, tuple[int, BatchColumns]] = {}
 
     def setup(self) -> None:
-        """Make the environment, unless that was done."""
+        """Make the environment, once."""
         if self._handler is None:
             self._handler = RequestHandler(unpack(self._env_callable)())
 
@@ -85,7 +85,7 @@ class RemoteEnv:
             self._handler.env.close()
 
     def begin(self) -> tuple[bool, bytes]:
-        """``setup``; say what the environment is like and where it is."""
+        """``setup``; return the description and the place of the environment."""
 
         def begin() -> bytes:
             self.setup()
@@ -103,9 +103,9 @@ class RemoteEnv:
 
     @ray.method(num_returns=2)
     def run_rows(self, chunk: Chunk, base: Any = None) -> tuple[tuple[bool, Any], Any]:
-        """Run a chunk; ``base`` is the state of all its rows where the chunk has no states.
+        """Run a chunk; ``base`` is the state of all its rows if the chunk has no states.
 
-        Observations that are large come back beside the answer, cut into parts.
+        Large observations are returned beside the answer, in parts.
         """
         large: list[np.ndarray] = []
 
@@ -127,7 +127,7 @@ class RemoteEnv:
         return answer, large or None
 
     def _columns(self, size: int, form: Form) -> BatchColumns:
-        """Memory for the results of a chunk, the same as before if that was large enough."""
+        """Memory for the results of a chunk, reused if it is large enough."""
         capacity, columns = self._scratch.get(form, (0, None))
         if columns is None or capacity < size:
             layout = Layout(self._handler.env.batch_spec, size, form)
@@ -142,8 +142,8 @@ def _parts_of(column: np.ndarray) -> list[np.ndarray]:
 
 
 def _attempt(function: Callable[[], Any]) -> tuple[bool, Any]:
-    """Whether ``function`` returned, and what; or its error, so that it can travel."""
+    """``(True, result)`` of ``function``, or ``(False, pickled error)``."""
     try:
         return True, function()
-    except BaseException as error:  # sys.exit too: it is the environment's, not the actor's
+    except BaseException as error:  # also sys.exit of the environment
         return False, dump_error(error)

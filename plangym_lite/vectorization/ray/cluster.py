@@ -1,7 +1,7 @@
-"""Which Ray cluster the workers live on: one that runs, or a small one started for them.
+"""The Ray cluster of the workers: a running one, or a local one started for them.
 
-Whoever needs Ray holds a :class:`Connection`. The first one connects or starts, unless the program
-has called ``ray.init`` itself; the last one to close undoes exactly that.
+Each user of Ray holds a :class:`Connection`. The first connects to a cluster or starts one, unless
+the program has called ``ray.init``; closing the last one undoes exactly that.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from plangym_lite.vectorization.ray.actor import INLINE_BYTES
 __all__ = ["LOCAL_STORE", "Connection", "free_cores", "on_loopback"]
 
 LOCAL_STORE = 512 << 20
-"""Bytes of object store of a cluster started here: many times what is under way at once."""
+"""Bytes of object store of a cluster started here: many times the data in flight."""
 
 LOCAL_SETTINGS = {
     "max_direct_call_object_size": 1 << 20,
     "free_objects_period_milliseconds": 0,
 }
-"""Of a cluster started here. States of a chunk in the message itself cost half the time of an
-object; and what is freed at once is used again while its pages are warm, not a second later."""
+"""Of a cluster started here. States in the message itself cost half the time of an object, and
+memory that is freed at once is reused while its pages are in the cache."""
 
 CONSTANTS = 4
-ROOM_PATIENCE = 1.0  # seconds; what a dead worker held is free a moment after its death
+ROOM_PATIENCE = 1.0  # seconds until the resources of a dead worker are free
 _lock = threading.Lock()
 
 
 class _Session:
-    """What the first connection began."""
+    """The session that the first connection began."""
 
     def __init__(self) -> None:
         self.identity = _identity()
@@ -48,12 +48,12 @@ _session: _Session | None = None
 
 
 class Connection:
-    """This program's tie to a cluster, and the constants that it has put there.
+    """A connection to a cluster, and the constants stored there.
 
     Args:
-        ray_kwargs: arguments of ``ray.init``. ``address``, or else the variable ``RAY_ADDRESS``,
-            names a running cluster; without one, a local cluster is started, which only this
-            machine can reach. Not used where Ray is connected already.
+        ray_kwargs: arguments of ``ray.init``. ``address``, or the variable ``RAY_ADDRESS``, names a
+            running cluster; without it a local cluster is started, which only this machine
+            can reach. Not used if Ray is already connected.
     """
 
     def __init__(self, ray_kwargs: dict[str, Any] | None = None) -> None:
@@ -69,9 +69,9 @@ class Connection:
                 _session.users += 1
 
     def constant(self, value: Any) -> Any:
-        """What to send for bytes or an array that several workers or calls are sent.
+        """What to send for bytes or an array that several calls need.
 
-        Something large is put into the object store once, and a reference to it is sent.
+        Large values are put into the object store once, and a reference is sent.
         """
         if len(memoryview(value).cast("B")) <= INLINE_BYTES:
             return value
@@ -83,7 +83,7 @@ class Connection:
         return self._constants[key]
 
     def close(self) -> None:
-        """Let go; the last one shuts down what the first one began. May be called again."""
+        """Close; the last one shuts down what the first one began. Idempotent."""
         global _session
         with _lock:
             mine, self._mine = self._mine, None
@@ -99,7 +99,7 @@ class Connection:
 
 
 def free_cores(wanted: float) -> float:
-    """CPUs of the cluster that nobody has claimed; waits a moment until they are ``wanted``."""
+    """Free CPUs of the cluster; waits up to ``ROOM_PATIENCE`` seconds for ``wanted``."""
     wanted = min(wanted, ray.cluster_resources().get("CPU", 0.0))
     deadline = time.monotonic() + ROOM_PATIENCE
     while (free := ray.available_resources().get("CPU", 0.0)) < wanted:
@@ -111,10 +111,10 @@ def free_cores(wanted: float) -> float:
 
 @contextmanager
 def on_loopback() -> Iterator[None]:
-    """Have what Ray starts here listen on the loopback address only, not on every network.
+    """Let Ray processes started here listen on the loopback address only.
 
-    Ray does so by itself where it supports no clusters (``ENABLE_RAY_CLUSTER``); otherwise it
-    replaces even a node address of 127.0.0.1 by one that others can reach.
+    Ray does so by itself if clusters are disabled (``ENABLE_RAY_CLUSTER``); otherwise it replaces
+    even a node address of 127.0.0.1 by one that other machines can reach.
     """
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
@@ -125,7 +125,7 @@ def on_loopback() -> Iterator[None]:
 
 
 def _begin(ray_kwargs: dict[str, Any]) -> None:
-    """Connect to the cluster that was named, or start one."""
+    """Connect to the named cluster, or start one."""
     ray_kwargs = {"logging_level": logging.ERROR, **ray_kwargs}
     address = ray_kwargs.pop("address", None) or os.environ.get("RAY_ADDRESS") or "local"
     if address != "local":

@@ -2,15 +2,15 @@
 
 ::
 
-    DRIVER                                            NODE (one actor a worker)
+    DRIVER                                            NODE (one actor per worker)
     RayEnv         a local copy, and ...
       BatchEnv     fills a block, collects results
-        RayWorker ── run_rows(rows, base, form) ──────> RemoteEnv   one object a chunk
+        RayWorker ── run_rows(rows, base, form) ──────> RemoteEnv   one object per chunk
                   <── (columns, infos) ────────────────   SimulatorEnv.make_transitions
-        Block     the columns are copied in as they come
+        Block     the columns are copied in on arrival
 
-An actor has its next chunk before it has finished the one before. Ray itself repeats nothing: a
-lost actor is ``WorkerDiedError``, and its rows run again as those of any other worker do.
+An actor is sent its next chunk before it has finished the last one. Ray itself repeats nothing: a
+lost actor is a ``WorkerDiedError``, and its rows run again, as with any other worker.
 """
 
 from __future__ import annotations
@@ -32,23 +32,22 @@ from plangym_lite.vectorization.worker.worker import close_all
 __all__ = ["CHUNK_SIZE", "RayEnv", "RayWorker", "RemoteEnv"]
 
 CHUNK_SIZE = 128
-"""Rows of a chunk at most, unless told otherwise; ``docs/cluster.md`` says how it was measured."""
+"""Default maximum of rows per chunk; measured in ``docs/cluster.md``."""
 
 
 class RayEnv(VectorizedEnv):
     """Steps batches in actors of a Ray cluster; see :class:`VectorizedEnv` for other arguments.
 
     Args:
-        n_workers: how many actors; ``"auto"``: as many as the cluster has cores.
+        n_workers: number of actors; ``"auto"``: the number of cores of the cluster.
         ray_kwargs: see :class:`~plangym_lite.vectorization.ray.cluster.Connection`.
-        worker_options: of each actor, as ``ray.remote`` takes them: ``num_cpus``, ``resources``,
-            ``scheduling_strategy`` and the like. Without ``num_cpus`` actors claim a core each
-            while there are free ones, and then share them; with it, they wait for it.
-        chunk_size: rows of a chunk at most. Large ones cost fewer
-            messages, small ones keep all actors busy to the end of a batch and need less memory in
-            the object store.
-        start_timeout: seconds that finding places and building the environments may take;
-            ``None``: no limit, for clusters that grow.
+        worker_options: options of ``ray.remote`` for each actor: ``num_cpus``, ``resources``,
+            ``scheduling_strategy`` and others. Without ``num_cpus`` actors claim a core each
+            while cores are free, and share cores otherwise; with it, they wait for free cores.
+        chunk_size: maximum rows of a chunk. Large chunks need fewer messages; small ones keep
+            all actors busy to the end of a batch and need less memory in the object store.
+        start_timeout: seconds for placing actors and building environments; ``None``: no limit,
+            for clusters that grow.
 
     Raises:
         TimeoutError: not all workers started in time.
@@ -79,7 +78,7 @@ class RayEnv(VectorizedEnv):
 
     @property
     def workers(self) -> list[Any]:
-        """The actors, as Ray's handles on :class:`RemoteEnv`."""
+        """The actors, as Ray handles of :class:`RemoteEnv`."""
         return [worker.actor for worker in self.batch_env]
 
     def build_engine(self) -> None:

@@ -1,7 +1,7 @@
-"""RayWorker: the driver's handle on one actor.
+"""RayWorker: the driver's handle of one actor.
 
-What :class:`~plangym_lite.ExternalProcess` promises holds here too. What Ray
-raises of its own means that the actor, its node or an answer of it is lost: ``WorkerDiedError``.
+It behaves like :class:`~plangym_lite.ExternalProcess`. Errors of Ray itself mean that the actor,
+its node or an answer is lost: ``WorkerDiedError``.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class RayPromise(Promise):
     """The answer to one call of one actor.
 
     Args:
-        worker: who was asked.
-        name: for what.
-        future: of what the actor returns.
-        take: makes the answer of it, if it is no error.
+        worker: the worker of the actor.
+        name: of the call.
+        future: of the actor's return value.
+        take: converts that value, if it is not an error, to the answer.
     """
 
     def __init__(self, worker: Any, name: str, future: Any, take: Callable[[Any], Any]) -> None:
@@ -53,7 +53,7 @@ class RayPromise(Promise):
     def result(self, timeout: float | None = None) -> Any:
         if self._outcome is None:
             self._outcome = self._restore_current(timeout)
-            self._future = self._take = None  # type: ignore  # the answer's memory is Ray's
+            self._future = self._take = None  # type: ignore  # frees Ray's memory of the answer
         succeeded, value = self._outcome
         if succeeded:
             return value
@@ -66,9 +66,9 @@ class RayPromise(Promise):
             succeeded, value = self._future.result(timeout)
             if succeeded:
                 return True, self._take(value)
-        except concurrent.futures.TimeoutError:  # before Python 3.11 not the built-in one
+        except concurrent.futures.TimeoutError:  # not the built-in one before Python 3.11
             raise TimeoutError(f"no answer within {timeout} seconds") from None
-        except RayTaskError as error:  # outside of what _attempt sees: in pickling, say
+        except RayTaskError as error:  # raised outside _attempt, such as in pickling
             cause = error.cause if isinstance(error.cause, Exception) else RemoteError(str(error))
             cause.__cause__ = RemoteError(error.traceback_str)
             return False, cause
@@ -93,11 +93,11 @@ class RayWorker(EnvironmentWorker):
     """An environment in an actor of a Ray cluster.
 
     Args:
-        constructor: callable that returns the environment; it travels by value.
+        constructor: callable that returns the environment; pickled by value.
         start: start now and wait until the environment is ready; ``False``: see ``start``.
-        connection: the tie to the cluster; ``None``: one of its own.
-        options: of the actor, as ``RemoteEnv.options`` takes them.
-        start_timeout: seconds that finding a place and building the environment may take.
+        connection: connection to the cluster; ``None``: its own.
+        options: arguments of ``RemoteEnv.options`` for the actor.
+        start_timeout: seconds for placing the actor and building the environment.
     """
 
     def __init__(
@@ -117,11 +117,11 @@ class RayWorker(EnvironmentWorker):
         self._connection: Any = connection or self._own
         self.options = dict(options or {})
         self._start_timeout = start_timeout
-        self._bell, self._rope = socket.socketpair()  # rung by each answer that comes
+        self._bell, self._rope = socket.socketpair()  # one byte is written for each answer
         self._bell.setblocking(False)
         self._rope.setblocking(False)
         self.actor: Any = None
-        self.life = 0  # goes up whenever an actor is started or ended
+        self.life = 0  # increases when an actor is started or ended
         self.pid: int | None = None
         self.why_dead: str | None = None
         self._starting: Any = None
@@ -137,10 +137,9 @@ class RayWorker(EnvironmentWorker):
     # ---- life ---------------------------------------------------------------------------------
 
     def start(self, wait_to_start: bool = True, claims_core: bool | None = None) -> None:
-        """Start the actor; with ``wait_to_start=False`` see ``wait_start`` for the rest.
+        """Start the actor; with ``wait_to_start=False`` call ``wait_start`` later.
 
-        Unless the options say otherwise the actor claims a core of the cluster, or, when none is
-        free, shares those that others have claimed.
+        By default the actor claims a core of the cluster, or shares claimed cores if none is free.
         """
         if self._closed:
             raise ClosedError(CLOSED)
@@ -151,7 +150,7 @@ class RayWorker(EnvironmentWorker):
             claims_core = free_cores(1.0) >= 1.0 if claims_core is None else claims_core
             options["num_cpus"] = int(claims_core)
         recipe = self._connection.constant(self._recipe)
-        remote: Any = RemoteEnv  # which ray.remote has made something else of
+        remote: Any = RemoteEnv  # replaced by ray.remote
         self.actor = remote.options(**options, max_restarts=0).remote(recipe)
         self.life += 1
         self.spec, self.why_dead, self._farewell = None, None, None
@@ -210,7 +209,7 @@ class RayWorker(EnvironmentWorker):
             self._own.close()
 
     def _end(self) -> None:
-        """End the actor; who still waits for it is told so."""
+        """End the actor; its pending calls raise an error."""
         actor, self.actor = self.actor, None
         self.life += 1
         if actor is not None and ray.is_initialized():
@@ -261,7 +260,7 @@ class RayWorker(EnvironmentWorker):
         return self._promise("step_batch", answer, take)
 
     def detach(self, number: int) -> None:
-        """An actor knows no block."""
+        """Actors attach no blocks."""
 
     def _ask(self, name: str, method: Any, *args: Any, take: Callable[[Any], Any] = load) -> Any:
         return self._promise(name, method.remote(*args), take)
@@ -272,7 +271,7 @@ class RayWorker(EnvironmentWorker):
         return RayPromise(self, name, future, take)
 
     def _ring(self, future: Any) -> None:
-        """Say that an answer has come; in a thread of Ray's."""
+        """Signal that an answer has arrived; runs in a thread of Ray."""
         with suppress(OSError):
             self._rope.send(b"\0")
 
@@ -288,19 +287,19 @@ class RayWorker(EnvironmentWorker):
         return self.actor
 
     def died(self, name: str, error: RayError) -> str:
-        """The actor, or its answer to ``name``, is lost: remember why, for everyone who waits."""
+        """Record why the actor, or its answer to ``name``, is lost, for all pending calls."""
         if self.why_dead is None:
             who = f"worker actor {self.pid} on {self._node}" if self.pid else "a worker actor"
             self.why_dead = f"{who} died before it answered {name!r} ({_reason(error)})"
         return self.why_dead
 
     def error_of(self, why: str) -> Exception:
-        """What to raise for a call that will not be answered."""
+        """The error for a call that will not be answered."""
         return ClosedError(CLOSED) if self._closed else WorkerDiedError(why)
 
 
 def _all_the_same(states: Any) -> bool:
-    """Whether all rows of an array of states are the same bytes, and there are several."""
+    """Whether there are several states in an array, all with the same bytes."""
     if not isinstance(states, np.ndarray) or len(states) < 2 or states[0].size == 0:
         return False
     data = states.view(np.uint8)
@@ -308,7 +307,7 @@ def _all_the_same(states: Any) -> bool:
 
 
 def _reason(error: RayError) -> str:
-    """What Ray says of a death, without its advice."""
+    """Ray's reason for a death, without its advice."""
     text = " ".join(str(error).split())
     found = re.search(r"because (.*?)(?: Some common causes|$)", text)
     return (found.group(1) if found else text)[:400]

@@ -1,1 +1,1 @@
-"""A worker: a place where one environment lives, and how one talks with it."""
+"""A worker, which holds one environment, and the messages to it."""

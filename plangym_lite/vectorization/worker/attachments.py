@@ -1,6 +1,6 @@
-"""What a worker has been told of the memory that it shares with this process.
+"""Attachments: the shared memory and queue that a worker has attached.
 
-The descriptors of arenas and of the queue are sent along with the messages that name them first.
+The descriptors of arenas and of the queue are sent with the first message that names them.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from plangym_lite.vectorization.memory.queue import ChunkQueue
 __all__ = ["ATTACH", "DETACH", "QUEUE", "ROWS", "SENT_ROWS", "Attachments"]
 
 ATTACH, DETACH, QUEUE, SENT_ROWS = "@attach", "@detach", "@queue", "@rows"
-"""Names in a CALL that mean the worker itself, not its environment."""
+"""Names in a CALL that are for the worker itself, not its environment."""
 
 ROWS = struct.Struct("<cIIII")
-"""A CALL to run rows, not pickled: ``b"@"``, the number of the taker, then that of a block, and
-start and stop of its rows; or zeros there, for chunks from the queue, until it is empty."""
+"""A CALL to run rows, not pickled: ``b"@"``, the number of the taker, the number of a block, and
+start and stop of its rows; zeros in place of the last three: take chunks from the queue."""
 
 
 class Attachments:
-    """The arenas, blocks and queue that one worker knows."""
+    """The arenas, blocks and queue that one worker has attached."""
 
     def __init__(self) -> None:
         self._known: set[int] = set()  # the numbers of arenas and blocks
@@ -32,9 +32,9 @@ class Attachments:
     def missing(
         self, block: Block, queue: ChunkQueue | None
     ) -> Iterator[tuple[str, tuple[Any, ...], tuple[int, ...]]]:
-        """What it does not know of these two: name, arguments and descriptors of each message.
+        """The messages that attach what is missing: name, arguments, descriptors of each.
 
-        What was taken from this iterator counts as known when the next one is.
+        A message counts as sent when the next one is requested.
         """
         if queue is not None and queue is not self._queue:
             yield QUEUE, (), (queue.fd,)
@@ -48,13 +48,13 @@ class Attachments:
             self._known.update((arena.number, block.number))
 
     def detach(self, number: int) -> bool:
-        """The block or arena of that number is gone; whether the worker knew it."""
+        """Remove a freed block or arena; whether the worker had attached it."""
         knew = number in self._known
         self._known.discard(number)
         return knew
 
     def failed(self, name: str, args: tuple[Any, ...]) -> None:
-        """The worker could not take what such a message said: it is to be sent again."""
+        """The worker could not attach what this message named: send it again."""
         if name == QUEUE:
             self._queue = None
         else:

@@ -1,11 +1,11 @@
-"""Channel: one message in or out of a socket pair; spin a moment, then block.
+"""Channel: messages over a socket pair; a wait polls for a moment, then blocks.
 
-One reader and one writer hold each end. Sending never waits for the other side without reading
-what it says meanwhile: two ends that write large messages to each other both get through.
+Each end has one reader and one writer. While sending waits for room, it reads incoming data, so
+that two ends which send large messages to each other do not deadlock.
 
-An interrupt (Ctrl-C) may come at any time. While a message is half way in or out the channel counts
-as broken, so that an interrupted transfer is never taken for a message. A message that has arrived
-stays until it is dropped, so that an interrupt loses none.
+An interrupt (Ctrl-C) may come at any time. A channel whose transfer was interrupted counts as
+broken, so that a partial transfer is never read as a message. A received message stays until it is
+dropped, so that an interrupt loses none.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ __all__ = ["Channel", "ChannelClosedError", "LateError", "milliseconds"]
 
 CHUNK = 1 << 16
 MAX_FDS = 4
-LONGEST_POLL = 1e9  # milliseconds; who waits longer asks again
+LONGEST_POLL = 1e9  # milliseconds; longer waits poll again
 
 
 class ChannelClosedError(EOFError):
-    """The other end is gone, or a transfer was interrupted half way."""
+    """The other end is closed, or a transfer was interrupted."""
 
 
 class LateError(TimeoutError):
-    """A wait of ours took too long. What an environment raises is never this."""
+    """A wait of this library timed out. Environments never raise this."""
 
 
 class Channel:
@@ -47,8 +47,8 @@ class Channel:
         self._readable = select.poll()
         self._readable.register(sock, select.POLLIN)
         self._inbox = bytearray()
-        self._end = 0  # of the message that was peeked at
-        self._whole = True  # False while a transfer is under way, for ever if it was cut off
+        self._end = 0  # end of the message that ``peek`` returned
+        self._whole = True  # False during a transfer, and after an interrupted one
         self.fds: deque[int] = deque()
 
     def fileno(self) -> int:
@@ -56,16 +56,16 @@ class Channel:
         return self._sock.fileno()
 
     def close(self) -> None:
-        """Close this end; the other end sees it."""
+        """Close this end; the other end is notified."""
         self._sock.close()
         while self.fds:
             socket.close(self.fds.popleft())
 
     def take_fd(self) -> int:
-        """The next descriptor that came.
+        """The next descriptor received.
 
         Raises:
-            OSError: none did.
+            OSError: there is none.
         """
         if not self.fds:
             raise OSError("no descriptor came with the message: the worker has too many files open")
@@ -79,12 +79,12 @@ class Channel:
         fds: tuple[int, ...] = (),
         deadline: float | None = None,
     ) -> None:
-        """Send one message, and descriptors with it; wait for room until ``deadline``.
+        """Send one message with descriptors; wait for room until ``deadline``.
 
         Raises:
             ChannelClosedError: the other end is gone.
-            LateError: there was no room in time; what went out of the message is lost, and with it
-                the channel.
+            LateError: there was no room in time; if part of the message was sent, the channel is
+                broken.
         """
         self._begin()
         sent = 0
@@ -104,7 +104,7 @@ class Channel:
                     if self._wait(left, writing=True):
                         self._read()
                 except OSError as error:
-                    self._whole = True  # what the other end said before can still be read
+                    self._whole = True  # earlier messages of the other end can still be read
                     raise ChannelClosedError(str(error)) from error
         self._whole = True
 
@@ -120,12 +120,12 @@ class Channel:
         """The next message as ``(kind, request id, payload)``; it stays until ``drop``.
 
         Args:
-            timeout: seconds; ``None``: wait for ever.
-            spin: seconds to look again and again before blocking.
+            timeout: seconds; ``None``: no limit.
+            spin: seconds of polling before blocking.
 
         Raises:
             LateError: no message came in time; it can still be received later.
-            ChannelClosedError: the other end is gone and everything it said was received.
+            ChannelClosedError: the other end is closed and all its messages were received.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         spin_until = time.perf_counter() + spin if spin else 0.0
@@ -142,7 +142,7 @@ class Channel:
                 self._wait(left)
 
     def peek(self) -> tuple[int, int, bytes] | None:
-        """The next whole message of what was read so far; it stays until ``drop``."""
+        """The next complete message already read; it stays until ``drop``."""
         inbox = self._inbox
         if len(inbox) < HEADER.size:
             return None
@@ -154,11 +154,11 @@ class Channel:
             return kind, request, bytes(view[HEADER.size : self._end])
 
     def drop(self) -> None:
-        """The message that ``peek`` gave was handled."""
+        """Remove the message that ``peek`` returned."""
         del self._inbox[: self._end]
 
     def read_available(self) -> bool:
-        """Read without waiting; whether anything was there."""
+        """Read without waiting; whether there was data."""
         self._begin()
         found = self._read()
         self._whole = True
@@ -166,12 +166,12 @@ class Channel:
 
     @property
     def was_cut_off(self) -> bool:
-        """Whether a transfer was interrupted half way."""
+        """Whether a transfer was interrupted."""
         return not self._whole
 
     @property
     def has_unread(self) -> bool:
-        """Whether something was read that was not parsed yet."""
+        """Whether there is data that was read but not parsed."""
         return len(self._inbox) > 0
 
     def _read(self) -> bool:
@@ -202,12 +202,12 @@ class Channel:
         return any(event & ~select.POLLOUT for _, event in events)
 
     def _begin(self) -> None:
-        """A transfer begins; it ends with ``_whole = True``."""
+        """Begin a transfer; it ends with ``_whole = True``."""
         if not self._whole:
             raise ChannelClosedError("a transfer was interrupted half way")
         self._whole = False
 
 
 def milliseconds(timeout: float | None) -> float | None:
-    """Seconds to wait, in the form that ``poll`` takes."""
+    """Seconds as milliseconds for ``poll``."""
     return None if timeout is None else min(max(1.0, timeout * 1000), LONGEST_POLL)

@@ -1,4 +1,4 @@
-"""RequestHandler: the worker's side; it has the environment, blocks and the queue."""
+"""RequestHandler: the worker's side, with the environment, blocks and the queue."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ __all__ = ["RequestHandler", "RowsResult", "public", "run_chunk", "to_send"]
 
 
 class RowsResult(NamedTuple):
-    """What a worker says of the chunks that it ran."""
+    """What a worker reports about the chunks that it ran."""
 
     chunks: Sequence[tuple[int, int]]  # start and stop of each
-    infos: list[dict[str, Any]]  # of their rows, one chunk after another
+    infos: list[dict[str, Any]]  # of their rows, in the order of chunks
     pickled: list[list[Any]]  # outgoing columns that are lists, of the same rows
-    seconds: float = 0.0  # that the rows took
+    seconds: float = 0.0  # run time of the rows
     failure: tuple[int, int, bytes] | None = None  # the chunk that failed, and its error
-    refused: tuple[int, int] | None = None  # a chunk of a block that it does not know yet
+    refused: tuple[int, int] | None = None  # a chunk of a block not attached yet
 
 
 class RequestHandler:
-    """An environment, and the blocks and the queue that it knows."""
+    """An environment, with the attached blocks and queue."""
 
     def __init__(self, env: Any) -> None:
         self.env = env
-        self.blocks: dict[int, BatchColumns | Exception] = {}  # or why it could not be had
+        self.blocks: dict[int, BatchColumns | Exception] = {}  # or why it could not be attached
         self._arenas: dict[int, Arena] = {}
         self.queue: ChunkQueue | Exception | None = None  # likewise
 
@@ -53,7 +53,7 @@ class RequestHandler:
     ) -> Any:
         """Handle a CALL that is for the environment or for the handler itself.
 
-        ``take_fd`` gives the descriptor that comes with the call.
+        ``take_fd`` returns the descriptor sent with the call.
         """
         if name == ATTACH:
             return self._attach(take_fd, *args)
@@ -68,7 +68,7 @@ class RequestHandler:
         return self.call(name, args, kwargs)
 
     def _take_from(self, take_fd: Callable[[], int]) -> None:
-        """Take a queue; if that fails, whatever is to be taken from it fails."""
+        """Attach a queue; if that fails, taking chunks from it raises the error."""
         if isinstance(self.queue, ChunkQueue):
             self.queue.close()
         try:
@@ -87,7 +87,7 @@ class RequestHandler:
         is_new: bool,
         *layout: Any,
     ) -> None:
-        """Take a block, and its arena with it if that is new; if it fails, its next rows do."""
+        """Attach a block and, if new, its arena; if that fails, its next rows raise the error."""
         try:
             if is_new:
                 self._arenas[arena] = Arena(nbytes, take_fd(), arena)
@@ -99,14 +99,14 @@ class RequestHandler:
         self.blocks[number] = block.columns
 
     def _run_sent(self, rows: tuple[Any, ...], form: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Run rows that came in the message; results go back likewise."""
+        """Run rows sent in the message; return the results in the reply."""
         out = empty_columns(self.env.batch_spec, len(rows[2]), Form(*form))
         began = time.perf_counter()
         infos = self.env.make_transitions(Rows(*rows), out)
         return tuple(out[:-1]), to_send(infos), time.perf_counter() - began
 
     def run_rows(self, number: int, start: int, stop: int) -> RowsResult:
-        """Run rows of a known block."""
+        """Run rows of an attached block."""
         columns = self.blocks[number]
         if isinstance(columns, Exception):
             raise columns
@@ -115,10 +115,10 @@ class RequestHandler:
         return RowsResult([(start, stop)], *found, time.perf_counter() - began)
 
     def take_chunks(self, taker: int) -> RowsResult:
-        """Run chunks from the queue, until there are none.
+        """Run chunks from the queue until it is empty.
 
         Args:
-            taker: the row of ``at_work`` that says which chunk this worker runs.
+            taker: the row of ``at_work`` in which this worker notes its chunk.
         """
         chunks: list[tuple[int, int]] = []
         infos: list[dict[str, Any]] = []
@@ -130,7 +130,7 @@ class RequestHandler:
         while (token := queue.take()) is not None:
             number, *chunk = token
             columns = self.blocks.get(number)
-            if columns is None:  # its message comes after the one that is being handled
+            if columns is None:  # its message comes after this one
                 refused = tuple(chunk)
                 break
             try:
@@ -155,7 +155,7 @@ def run_chunk(
     """Run rows of a block; return their infos, and the outgoing columns that are lists.
 
     Args:
-        rows: the inputs, where they are objects of this process; ``None``: those in the block.
+        rows: the inputs as objects of this process; ``None``: those in the block.
     """
     rows = columns.rows_of(start, stop) if rows is None else rows
     out = columns.out_of(start, stop)
@@ -164,7 +164,7 @@ def run_chunk(
 
 
 def public(name: Any) -> str:
-    """A name that may cross the border."""
+    """Return ``name`` if it is public, else raise."""
     if not isinstance(name, str):
         raise TypeError(f"the name of a method or attribute must be a string, got {name!r}")
     if name.startswith("_"):
@@ -177,7 +177,7 @@ Infos = list[dict[str, Any]]
 
 
 def to_send(infos: Infos) -> Infos | _Columns:
-    """What to pickle in place of infos; unpickled it is infos again."""
+    """A compact value to pickle for infos; unpickling gives the infos."""
     if not infos or not any(isinstance(value, NUMBERS) for value in infos[0].values()):
         return infos
     names = list(infos[0])
@@ -196,12 +196,12 @@ class _Columns:
 
 
 def _packed(column: tuple[Any, ...]) -> Sequence[Any] | np.ndarray:
-    """A column as an array if it holds numpy's numbers, all of one type."""
+    """A column as an array if it holds numpy numbers of one type."""
     kinds = set(map(type, column))
     if len(kinds) > 1 or not issubclass(kinds.pop(), NUMBERS):
         return column
     array = np.array(column)
-    return array if array.dtype.kind in "biufc" else column  # durations differ in their units
+    return array if array.dtype.kind in "biufc" else column  # units of durations may differ
 
 
 def _rows(names: list[str], columns: list[Sequence[Any]]) -> Infos:

@@ -1,4 +1,4 @@
-"""InlineWorker: a worker in this process, which makes everything above it testable."""
+"""InlineWorker: a worker in this process, for tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["InlineWorker"]
 
 
 class _Kept(Promise):
-    """An answer that is already here."""
+    """An answer that is known."""
 
     def __init__(self, function: Callable[..., Any], *args: Any) -> None:
         self._value: Any = None
@@ -35,7 +35,7 @@ class _Kept(Promise):
 
 
 class InlineWorker(Worker):
-    """A worker without a process of its own.
+    """A worker without its own process.
 
     Args:
         constructor: called at once; returns the environment.

@@ -1,4 +1,4 @@
-"""The messages between a parent and its worker, and how one looks on the wire.
+"""The messages between a parent and its worker, and their format.
 
 ::
 
@@ -11,7 +11,7 @@
                       RESULT  value                     of the request with this id
                       EXCEPTION  (error, traceback)     of the request with this id
 
-A reply carries the id of its request, so that no reply can answer another one.
+A reply carries the id of its request, so that it cannot answer another one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from plangym_lite.recipe.parcel import dumps
 __all__ = ["HEADER", "Message", "dump", "dump_error", "frames", "load", "load_error"]
 
 HEADER = struct.Struct("<QBQ")
-LARGE = 1 << 20  # bytes of a payload that is worth sending without a copy
+LARGE = 1 << 20  # bytes from which a payload is sent without a copy
 
 
 class Message(IntEnum):
@@ -50,10 +50,10 @@ def frames(kind: int, request: int, payload: bytes) -> list[memoryview]:
 
 
 def dump(value: Any) -> bytes:
-    """Pickle a value; what pickle refuses (a lambda, a class of a notebook cell) by value."""
+    """Pickle a value; what pickle rejects (a lambda, a class of a notebook cell) by value."""
     try:
         return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    except Exception:  # whatever a foreign __reduce__ raises
+    except Exception:  # a __reduce__ may raise anything
         return dumps(value)
 
 
@@ -61,9 +61,9 @@ load = pickle.loads
 
 
 def dump_error(error: BaseException) -> bytes:
-    """An exception and its traceback; if it cannot travel, only the traceback.
+    """An exception and its traceback; if it cannot be pickled, only the traceback.
 
-    What would end the parent (``SystemExit``, ``KeyboardInterrupt``) does not travel.
+    ``SystemExit`` and ``KeyboardInterrupt``, which would end the parent, are not sent.
     """
     raised = "".join(traceback.format_exception_only(type(error), error))
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
@@ -71,16 +71,16 @@ def dump_error(error: BaseException) -> bytes:
     try:
         payload = dump((error if isinstance(error, Exception) else None, text))
         pickle.loads(payload)
-    except Exception:  # an exception whose constructor wants other arguments, say
+    except Exception:  # such as an exception whose constructor needs other arguments
         payload = pickle.dumps((None, text))
     return payload
 
 
 def load_error(payload: bytes) -> BaseException:
-    """The exception of ``dump_error``, its cause the other side's traceback."""
+    """The exception of ``dump_error``, with the worker's traceback as its cause."""
     try:
         error, text = pickle.loads(payload)
-    except Exception as failure:  # a class that this side cannot import
+    except Exception as failure:  # such as a class that cannot be imported here
         error, text = None, f"(the error could not be unpickled here: {failure!r})"
     if error is None:
         return RemoteError(text)

@@ -1,7 +1,7 @@
-"""Worker: a place where one environment lives, with one verb, ``call(name, ...) -> Promise``.
+"""Worker: holds one environment; its main method is ``call(name, ...) -> Promise``.
 
-``BatchEnv`` and the vector environments need of a worker what is listed here, whether it is a
-process, an actor on a cluster, or :class:`.InlineWorker`, which tests use instead of a process.
+``BatchEnv`` and the vector environments use this interface. A worker is a process, an actor on a
+cluster, or an :class:`.InlineWorker`, which tests use instead of a process.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ CLOSE_TIMEOUT = 5.0
 
 
 class Promise(ABC):
-    """The answer to one call. Dropping it is harmless; asking twice gives the same."""
+    """The answer to one call. It may be dropped, and read more than once."""
 
     @abstractmethod
     def done(self) -> bool:
-        """Whether the answer is here, without waiting."""
+        """Whether the answer has arrived; does not wait."""
 
     @abstractmethod
     def result(self, timeout: float | None = None) -> Any:
-        """Wait for the answer: return it, or raise what was raised.
+        """Wait for the answer; return it, or raise the error of the call.
 
         Raises:
-            TimeoutError: not within ``timeout`` seconds; ask again later.
+            TimeoutError: not within ``timeout`` seconds; may be called again.
             WorkerDiedError: the worker ended before it answered.
         """
 
@@ -55,13 +55,13 @@ class Promise(ABC):
 
 
 class Worker(ABC):
-    """A place where one environment lives."""
+    """Holds one environment."""
 
-    spec: BatchSpec | None = None  # what a row looks like; None: not a PlanEnv
-    deadline: float | None = None  # time.monotonic() at which whatever waits raises LateError
-    takes_chunks: bool = False  # whether it shares memory, and so can take chunks by itself
-    known: dict[int, Any] = {}  # by id: classes and functions it has by name
-    rows_name: str = "step_batch"  # the call that running rows is part of, for messages
+    spec: BatchSpec | None = None  # layout of a row; None: not a PlanEnv
+    deadline: float | None = None  # time.monotonic() at which waits raise LateError
+    takes_chunks: bool = False  # whether it takes chunks from the queue (shared memory)
+    known: dict[int, Any] = {}  # by id: classes and functions that it knows by name
+    rows_name: str = "step_batch"  # name of the call that runs rows, for messages
 
     @abstractmethod
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
@@ -69,49 +69,49 @@ class Worker(ABC):
 
     @abstractmethod
     def access(self, name: str) -> Any:
-        """The value of an attribute; for a method, a callable that calls it over there."""
+        """The value of an attribute; for a method, a callable that calls it in the worker."""
 
     @abstractmethod
     def run_rows(self, block: Block, start: int, stop: int) -> Promise:
-        """Run rows of a block, results into the block; promise the fields of a ``RowsResult``."""
+        """Run rows of a block, results into the block; answered by the fields of ``RowsResult``."""
 
     def take_chunks(self, block: Block, queue: ChunkQueue, taker: int) -> Promise:
-        """Have it take chunks from ``queue``, until there are none; see ``run_rows``.
+        """Run chunks from ``queue`` until it is empty; see ``run_rows``.
 
         Args:
-            block: that the chunks are of.
-            taker: the row of the block's column ``at_work`` that is this worker's.
+            block: the block of the chunks.
+            taker: this worker's row in the block's column ``at_work``.
         """
         raise NotImplementedError(f"{self!r} cannot take chunks by itself")
 
     def is_up(self) -> bool:
-        """Whether it is past its start, without waiting for that: ready, or dead."""
+        """Whether its start has ended: it is ready, or dead. Does not wait."""
         return True
 
     @abstractmethod
     def detach(self, number: int) -> None:
-        """The block of that number is gone."""
+        """Detach the block of that number."""
 
     @abstractmethod
     def restart(self) -> None:
-        """Replace whatever is left of the worker by a fresh one, unless it was closed."""
+        """Start a new worker in its place, unless it was closed."""
 
     def replace(self, state: Any = None) -> None:
-        """``restart`` into ``state``, without waiting for the environment where that can be."""
+        """``restart`` into ``state``; if possible without waiting for the environment."""
         self.restart()
         if state is not None:
             self.call("set_state", state)
 
     def owes_answers(self) -> bool:
-        """Whether it is at work."""
+        """Whether calls are unanswered."""
         return False
 
     @abstractmethod
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
-        """Close the environment and end, within ``timeout`` seconds. May be called again."""
+        """Close the environment and end, within ``timeout`` seconds. Idempotent."""
 
     def wait_start(self, timeout: float | None = None) -> None:  # noqa: B027
-        """Wait until the environment is ready, where that takes time."""
+        """Wait until the environment is ready."""
 
     def __enter__(self) -> Any:
         return self
@@ -120,19 +120,19 @@ class Worker(ABC):
         self.close()
 
     def request_close(self) -> None:  # noqa: B027
-        """Ask for the end without waiting for it, so that several workers end side by side."""
+        """Request the end without waiting, so that several workers end concurrently."""
 
     def fileno(self) -> int:
-        """A descriptor that is readable when an answer has come; -1: answers come at once."""
+        """A descriptor that is readable when an answer has arrived; -1: answers are immediate."""
         return -1
 
     def is_ready(self) -> bool:
-        """Whether an answer may be here without ``fileno`` being readable."""
+        """Whether an answer may have arrived although ``fileno`` is not readable."""
         return True
 
 
 def close_all(workers: Iterable[Worker], timeout: float = CLOSE_TIMEOUT) -> None:
-    """Close workers side by side: all of them have ``timeout`` seconds together."""
+    """Close workers concurrently, within ``timeout`` seconds in total."""
     workers = list(workers)
     deadline = time.monotonic() + timeout
     for worker in workers:
@@ -142,11 +142,11 @@ def close_all(workers: Iterable[Worker], timeout: float = CLOSE_TIMEOUT) -> None
 
 
 def common_spec(workers: Sequence[Worker]) -> BatchSpec:
-    """What a row looks like for all of the workers.
+    """The layout of a row, the same for all workers.
 
     Raises:
-        TypeError: there is a worker that has no such thing.
-        ValueError: it is not the same for all of them.
+        TypeError: the environment of a worker is not a ``PlanEnv``.
+        ValueError: the layouts differ.
     """
     for worker in workers:
         worker.wait_start()
@@ -163,13 +163,13 @@ def common_spec(workers: Sequence[Worker]) -> BatchSpec:
 
 
 def known_to_all(workers: Sequence[Worker]) -> dict[int, Any]:
-    """The classes and functions that all of the workers know by their names, by id."""
+    """The classes and functions that all workers know by name, by id."""
     first, *others = {id(worker.known): worker.known for worker in workers}.values()
     return {key: value for key, value in first.items() if all(key in each for each in others)}
 
 
 def unknown(kind: int) -> ProtocolError:
-    """The error for a message that the protocol does not have."""
+    """The error for a message of unknown kind."""
     return ProtocolError(f"message of unknown kind {kind}")
 
 
@@ -177,16 +177,16 @@ def unknown(kind: int) -> ProtocolError:
 def time_limit(
     workers: Sequence[Worker], timeout: float | None, call: str, replace: Callable[[int], None]
 ) -> Iterator[None]:
-    """Let a call take ``timeout`` seconds, waits of every kind included.
+    """Limit a call to ``timeout`` seconds, waits included.
 
     Args:
-        workers: those that it may wait for.
+        workers: the workers that it may wait for.
         timeout: ``None``: no limit.
         call: its name.
-        replace: called with the index of each worker that still owes answers then.
+        replace: after a timeout, called with the index of each worker with unanswered calls.
 
     Raises:
-        TimeoutError: it took longer.
+        TimeoutError: the call took longer.
     """
     timeout = check_timeout(timeout)
     if timeout is None:
