@@ -1,6 +1,6 @@
-"""Vector environments: many episodes side by side, in the dialects that others speak.
+"""Vector environments with the interfaces of Gymnasium and stable-baselines.
 
-They run on the same workers as batches do. An episode stays where its steps led.
+They use the same workers as batches. Each environment keeps its current state.
 """
 
 from plangym_lite.vector.gymnasium import SequentialVectorEnv, SubprocVectorEnv

@@ -1,7 +1,6 @@
-"""Calls: what is asked of the workers of a group, and what is under way.
+"""Calls: the calls to the workers of a group, at most one of them pending.
 
-Several may be asked for something at once. One call at a time may be begun and its result taken
-later.
+A call can be begun and its result taken later.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ __all__ = ["Calls", "LostPromise", "Pending"]
 
 
 class LostPromise(Promise):
-    """The answer of a worker that was dead before it was asked."""
+    """The answer of a worker that was dead before the call."""
 
     def __init__(self, error: WorkerDiedError) -> None:
         self._error = error
@@ -38,12 +37,12 @@ class LostPromise(Promise):
 
 
 class Pending(NamedTuple):
-    """A call that was begun."""
+    """A pending call."""
 
     name: str  # "step", "reset" or "call"
-    promises: dict[int, Promise]  # by the number of the environment; filled while it is begun
-    finish: Callable[[list[Any]], Any]  # makes the result of all answers
-    is_wanted: bool = False  # False: it was interrupted, and nobody will ask for its result
+    promises: dict[int, Promise]  # by the number of the environment
+    finish: Callable[[list[Any]], Any]  # makes the result from all answers
+    is_wanted: bool = False  # False: interrupted, its result is not needed
 
     @property
     def late(self) -> list[int]:
@@ -52,32 +51,32 @@ class Pending(NamedTuple):
 
 
 class Calls:
-    """Asks workers, and waits for them.
+    """Calls workers and waits for them.
 
     Args:
-        workers: the number of one is that of its environment.
+        workers: one per environment, in order.
     """
 
     def __init__(self, workers: Sequence[Worker]) -> None:
         self.workers = list(workers)
-        self.lost: dict[int, WorkerDiedError] = {}  # those that were found dead
+        self.lost: dict[int, WorkerDiedError] = {}  # dead workers
         self.is_closed = False
-        self.lock = threading.RLock()  # threads wait for each other's calls
+        self.lock = threading.RLock()  # one call at a time, for all threads
         self.pending: Pending | None = None
 
     def send(self, index: int, name: str, *args: Any) -> Promise:
-        """Call a method of one worker; if it is dead, the promise will say so."""
+        """Call a method of one worker; if it is dead, the promise raises the error."""
         try:
             return self.workers[index].call(name, *args)
         except WorkerDiedError as error:
             return LostPromise(error)
 
     def gather(self, promises: Mapping[int, Promise], timeout: float | None = None) -> list[Any]:
-        """All results; if there are errors, the first of them, once every reply was taken.
+        """All results; raises the first error after all replies have arrived.
 
         Args:
             promises: by the number of the environment.
-            timeout: seconds for all of them.
+            timeout: seconds in total.
 
         Raises:
             TimeoutError: an environment has not answered by then.
@@ -104,7 +103,7 @@ class Calls:
         return results
 
     def check_idle(self, call: str) -> None:
-        """Raise if something is under way or all was closed; wait for what was interrupted."""
+        """Raise if a call is pending or all is closed; wait for an interrupted call."""
         if self.is_closed:
             raise ClosedError("the environments were closed: make new ones")
         if self.pending is not None and not self.pending.is_wanted:
@@ -125,13 +124,13 @@ class Calls:
     ) -> None:
         """Begin a call; ``end(name)`` takes its result.
 
-        Interrupted on the way, it is not wanted any more, and those asked so far answer before the
-        next call.
+        If this is interrupted, the result is dropped, and the next call waits for the workers that
+        were called.
 
         Args:
-            name: what it is called in messages.
-            send: asks one worker.
-            finish: makes the result of the answers.
+            name: of the call, in messages.
+            send: sends the call to one worker.
+            finish: makes the result from the answers.
         """
         promises: dict[int, Promise] = {}
         self.pending = Pending(name, promises, finish)
@@ -140,13 +139,13 @@ class Calls:
         self.pending = self.pending._replace(is_wanted=True)
 
     def end(self, name: str, timeout: float | None = None) -> Any:
-        """The result of the call ``name`` under way.
+        """The result of the pending call ``name``.
 
         Raises:
-            NotSteppingError: there is none.
-            TimeoutError: not all answers within ``timeout`` seconds; ask again.
-            WorkerDiedError: a worker died; the others' answers are in.
-            Exception: what an environment raised; likewise.
+            NotSteppingError: no such call is pending.
+            TimeoutError: not all answers within ``timeout`` seconds; may be called again.
+            WorkerDiedError: a worker died; all other answers have arrived.
+            Exception: an error of an environment; all other answers have arrived.
         """
         with self.lock:
             return self._end(name, timeout)
@@ -169,15 +168,15 @@ class Calls:
         return pending.finish(answers) if len(answers) == len(self.workers) else None
 
     def abandon(self) -> None:
-        """Nobody will ask for the result of what is under way: the next call waits for it."""
+        """Drop the result of the pending call; the next call waits for its end."""
         if self.pending is not None:
             self.pending = self.pending._replace(is_wanted=False)
 
     def finish_pending(self, timeout: float | None = None) -> None:
-        """Let what is under way end; nobody wants its result.
+        """Wait for the end of the pending call and drop its result.
 
         Raises:
-            TimeoutError: it has not, within ``timeout`` seconds.
+            TimeoutError: it has not ended within ``timeout`` seconds.
         """
         pending = self.pending
         if pending is None:

@@ -1,4 +1,4 @@
-"""What callers give to vector environments (indices, seeds, masks), and their infos in columns."""
+"""Conversion of indices, seeds and masks for vector environments, and of infos to columns."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = [
 PLAIN_NUMBERS = (int, float, bool)
 
 Indices = int | slice | Iterable[int] | None
-"""Which workers: ``None`` for all, a number, a slice or several numbers."""
+"""Indices of environments: ``None`` for all, a number, a slice or several numbers."""
 
 Seeds = int | Sequence[int | None] | np.ndarray | None
-"""One for each environment, or the first of them; integers may be numpy's."""
+"""Seeds: one per environment, or the first of them; Python or numpy integers."""
 
 
 def chosen_numbers(indices: Indices, count: int) -> list[int]:
-    """``indices`` as numbers from 0 on, of ``count`` environments."""
+    """``indices`` as non-negative numbers, for ``count`` environments."""
     everyone = range(count)
     if indices is None:
         return list(everyone)
@@ -44,10 +44,10 @@ def chosen_numbers(indices: Indices, count: int) -> list[int]:
 
 
 def seeds_of(seeds: Seeds, count: int) -> list[int | None]:
-    """A list of seeds; an int ``s`` stands for ``s + i``, ``None`` for none.
+    """A list of seeds; an int ``s`` means ``s + i``, ``None`` no seeds.
 
     Raises:
-        TypeError: there is one that is no integer.
+        TypeError: a seed is not an integer.
     """
     if seeds is None:
         return [None] * count
@@ -70,10 +70,10 @@ def _integer(seed: Any) -> int:
 def reset_arguments(
     seed: Seeds, options: dict[str, Any] | None, count: int
 ) -> tuple[list[int | None], dict[str, Any] | None, np.ndarray | None]:
-    """A seed for each of ``count`` environments, the options, and which are to be reset.
+    """A seed per environment, the options, and the mask of environments to reset.
 
     Raises:
-        ValueError: not one seed for each, or a mask that fits no environments.
+        ValueError: the number of seeds or the mask does not fit ``count`` environments.
     """
     seeds = seeds_of(seed, count)
     if len(seeds) != count:
@@ -84,7 +84,7 @@ def reset_arguments(
 def _split_mask(
     options: dict[str, Any] | None, num_envs: int
 ) -> tuple[dict[str, Any] | None, np.ndarray | None]:
-    """The options without ``"reset_mask"``, and that."""
+    """The options without ``"reset_mask"``, and the mask."""
     if options is None or "reset_mask" not in options:
         return options, None
     mask, name = options["reset_mask"], "`options['reset_mask']`"
@@ -103,7 +103,7 @@ def _split_mask(
 
 
 def refuse_own(name: str) -> None:
-    """Raise for what would move an environment behind our back."""
+    """Raise if ``name`` is a method that must not be called by name."""
     if name in ("reset", "step", "close"):
         raise ValueError(
             f"Trying to call function `{name}` with `call`, use `{name}` directly instead."
@@ -111,9 +111,9 @@ def refuse_own(name: str) -> None:
 
 
 def columns_of_numbers(infos: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """What Gymnasium's ``_add_info`` makes of infos that all hold the same numbers, at once.
+    """The result of Gymnasium's ``_add_info`` for infos that all have the same numeric keys.
 
-    ``None`` if they do not.
+    ``None`` for other infos.
     """
     first, merged, everyone = infos[0], {}, np.ones(len(infos), bool)
     if any(info.keys() != first.keys() for info in infos):

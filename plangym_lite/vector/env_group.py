@@ -1,12 +1,11 @@
-"""EnvGroup: several workers, each with an environment of its own that stays where its steps led.
+"""EnvGroup: several workers, each with one environment that keeps its current state.
 
-Both dialects of vector environments, Gymnasium's and stable-baselines', are spoken by way of this
-class. Unlike a :class:`~plangym_lite.BatchEnv`, whose rows carry their state
-and can be run again anywhere, it never repeats a step: a worker that dies takes its episode with
-it. The others' answers are taken first, the error says which worker it was, and the next ``reset``
-or ``set_state`` puts a fresh worker in its place.
+The vector environments of Gymnasium and stable-baselines are built on it. The rows of a
+:class:`~plangym_lite.BatchEnv` carry their state and can run again; here no step is repeated, and
+the episode of a worker that dies is lost. The other answers are collected first, the error names
+the worker, and the next ``reset`` or ``set_state`` replaces it.
 
-One call is under way at a time: ``begin_step``, ``begin_reset`` or ``begin_call`` begins it, and
+At most one call is pending: ``begin_step``, ``begin_reset`` or ``begin_call`` begins it, and
 ``end`` takes its result.
 """
 
@@ -60,13 +59,13 @@ NO_STATE = ((0,), np.dtype(np.uint8))  # a row of a vector environment carries n
 
 
 class EnvGroup:
-    """Workers with one environment each, stepped side by side.
+    """Workers with one environment each, stepped concurrently.
 
     Args:
-        workers: what they make is a :class:`~plangym_lite.vector.worker_env.WorkerEnv`.
+        workers: each makes a :class:`~plangym_lite.vector.worker_env.WorkerEnv`.
         shared_limit: bytes of shared memory; see ``BlockPool``.
         mode: how far the observation spaces may differ.
-        name: the class that this is for, in messages.
+        name: the name of the vector environment, in messages.
     """
 
     def __init__(
@@ -98,7 +97,7 @@ class EnvGroup:
 
     @classmethod
     def of(cls, workers: Sequence[Worker], *args: Any) -> EnvGroup:
-        """The workers as one; if their environments do not fit each other, they are closed."""
+        """Make a group; if the environments do not fit each other, close the workers."""
         try:
             return cls(workers, *args)
         except BaseException:
@@ -108,14 +107,14 @@ class EnvGroup:
     # ---- calls ---------------------------------------------------------------------------------
 
     def ask(self, name: str, *args: Any, indices: Indices = None) -> list[Any]:
-        """Call a method of those asked, with the same arguments; results in that order."""
+        """Call a method of the chosen environments with the same arguments; results in order."""
         chosen = self.chosen(indices)
         return self.ask_each(name, [args] * len(chosen), chosen)
 
     def ask_each(self, name: str, args: Sequence[tuple[Any, ...]], indices: Indices) -> list[Any]:
-        """The same, each with arguments of its own."""
+        """The same with separate arguments for each."""
         chosen = self.chosen(indices)
-        if len(set(chosen)) < len(chosen):  # one after another
+        if len(set(chosen)) < len(chosen):  # repeated indices: one after another
             return [self.ask_each(name, [a], i)[0] for a, i in zip(args, chosen, strict=True)]
         with self.calls.lock:
             self.calls.check_idle(name)
@@ -124,28 +123,28 @@ class EnvGroup:
             return self.calls.gather(promises)
 
     def begin_call(self, name: str, args: Sequence[tuple[Any, ...]], pending: str = "call") -> None:
-        """Begin what ``ask_each`` does for all; ``end(pending)`` gives the results."""
+        """Begin ``ask_each`` for all; ``end(pending)`` returns the results."""
         with self.calls.lock:
             self.calls.check_idle(f"{pending}_async")
             send = self.calls.send
             self.calls.begin(pending, lambda index: send(index, name, *args[index]), list)
 
     def chosen(self, indices: Indices) -> list[int]:
-        """``None``, a number, a slice or several numbers as a list of numbers from 0 on."""
+        """``None``, a number, a slice or several numbers as a list of non-negative numbers."""
         return chosen_numbers(indices, len(self))
 
     # ---- steps --------------------------------------------------------------------------------
 
     def begin_step(self, actions: Any, result: Callable[[Any], Any] | None = None) -> None:
-        """Have every environment step; ``end("step")`` gives a ``StepBatch`` of arrays of yours.
+        """Step all environments; ``end("step")`` returns a ``StepBatch`` of arrays of yours.
 
         Args:
-            actions: one for each.
-            result: what to make of the ``StepBatch``.
+            actions: one per environment.
+            result: applied to the ``StepBatch``.
 
         Raises:
-            AlreadySteppingError: something is under way.
-            InvalidBatchError: not one valid action for each environment; nothing was run.
+            AlreadySteppingError: a call is pending.
+            InvalidBatchError: not one valid action per environment; nothing was run.
             WorkerDiedError: a worker was lost before; nothing was run.
         """
         with self.calls.lock:
@@ -183,7 +182,7 @@ class EnvGroup:
         try:
             self.calls.begin("step", send, finish)
         except BaseException:
-            self._pool.discard(block)  # somebody may yet write into it
+            self._pool.discard(block)  # workers may still write to it
             raise
 
     def _take_step(self, block: Block, may_lease: bool, answers: list[Any]) -> Any:
@@ -203,9 +202,9 @@ class EnvGroup:
         options: Sequence[dict[str, Any] | None],
         chosen: np.ndarray | None = None,
     ) -> None:
-        """Begin episodes, all or the ``chosen`` ones; ``end("reset")`` gives ``(observs, infos)``.
+        """Begin episodes, all or the ``chosen`` ones; ``end("reset")``: ``(observs, infos)``.
 
-        Workers that were lost are replaced.
+        Lost workers are replaced.
         """
         self.calls.check_idle("reset_async")
         mask = np.ones(len(self), bool) if chosen is None else chosen
@@ -238,9 +237,8 @@ class EnvGroup:
     ) -> tuple[Any, list[dict[str, Any]]]:
         """Begin episodes, all or the ``chosen`` ones; return ``(observs, infos)`` of all.
 
-        What is under way is ended first. Workers that were lost are replaced, and so are those
-        that do not answer within ``timeout`` seconds: what is under way has that long, and the
-        reset once more.
+        A pending call is ended first. Lost workers are replaced, and so are workers that do not
+        answer within ``timeout`` seconds, which apply to the pending call and again to the reset.
 
         Raises:
             TimeoutError: a reset took longer, or an environment that was not chosen hangs.
@@ -275,7 +273,7 @@ class EnvGroup:
             raise
 
     def _leave_hung(self, replaceable: Iterable[int]) -> list[int]:
-        """Replace those that have not answered; take the others' answers. Return which they were.
+        """Replace workers that have not answered, collect the other answers; return their indices.
 
         Raises:
             TimeoutError: one of them is not ``replaceable``.
@@ -301,7 +299,7 @@ class EnvGroup:
     def seed(self, seeds: Sequence[int | None]) -> list[list[int | None]]:
         """Give seeds to the environments in turn: number ``i`` gets ``seeds[i::n]``.
 
-        Each uses its own one after another and over again, one an episode.
+        Each uses its seeds in order, one per episode, and then again from the first.
         """
         if len(seeds) < len(self):
             raise ValueError(f"{len(seeds)} seeds for {len(self)} environments: give one each")
@@ -325,9 +323,9 @@ class EnvGroup:
         return column
 
     def set_state(self, states: Sequence[Any], indices: Indices = None) -> list[bool]:
-        """Put the environments asked for, all by default, into ``states``, one each.
+        """Set the states of the chosen environments, by default all.
 
-        Workers that were lost are replaced. Return which states are ends of episodes.
+        Lost workers are replaced. Returns which states are ends of episodes.
         """
         self.calls.check_idle("set_state")
         chosen = self.chosen(indices)
@@ -337,12 +335,12 @@ class EnvGroup:
             check_state(self.spec, state, f"the state of environment {index}")
         self.replace_lost(chosen)
         rows = [(state,) for state in states]
-        if self.spec.state_shape is None:  # only they know what a state looks like
+        if self.spec.state_shape is None:  # only the environments can check states
             self.ask_each("check_state", rows, chosen)
         return self.ask_each("set_state", rows, chosen)
 
     def replace_lost(self, indices: Iterable[int]) -> None:
-        """Put fresh workers where some died, with the seeds that they had."""
+        """Replace dead workers; the new ones get the same seeds."""
         for index in indices:
             if index in self.calls.lost:
                 self.workers[index].restart()
@@ -354,7 +352,7 @@ class EnvGroup:
             self.workers[index].call("keep_seeds", self._seeds[index]).result()
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
-        """Take the result of what is under way, then close all environments. May be repeated."""
+        """End the pending call, then close all environments. Idempotent."""
         if self.calls.is_closed:
             return
         with suppress(TimeoutError):

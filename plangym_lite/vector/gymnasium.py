@@ -1,7 +1,7 @@
-"""GroupVectorEnv: a Gymnasium vector environment whose environments live in our workers.
+"""GroupVectorEnv: a Gymnasium vector environment whose environments run in our workers.
 
-Observations that are images are views of recycled shared memory: written there by the worker, not
-copied again, and yours for as long as you hold them. Smaller ones are copies.
+Image observations are views of recycled shared memory, without a copy, and do not change as long
+as you hold them. Smaller observations are copies.
 """
 
 from __future__ import annotations
@@ -34,14 +34,13 @@ __all__ = ["GroupVectorEnv", "SequentialVectorEnv", "SubprocVectorEnv"]
 
 
 class GroupVectorEnv(VectorEnv):
-    """A ``gymnasium.vector.VectorEnv``; its subclasses say where the environments live.
+    """A ``gymnasium.vector.VectorEnv``; subclasses make the workers.
 
-    Beyond Gymnasium's interface: states, seeds for episodes to come, statistics of episodes.
+    In addition to Gymnasium's interface: states, seeds for later episodes, episode statistics.
 
     Args:
-        workers: one for each environment.
-        modes: when an episode that has ended is followed by the next, and how far observation
-            spaces may differ.
+        workers: one per environment.
+        modes: the autoreset mode, and how far observation spaces may differ.
         logging_prefix: log statistics of episodes under this name.
         shared_limit: bytes of shared memory.
     """
@@ -69,7 +68,7 @@ class GroupVectorEnv(VectorEnv):
 
     @property
     def workers(self) -> list[Worker]:
-        """The workers; those of processes have a ``pid``."""
+        """The workers; processes have a ``pid``."""
         return self.group.workers
 
     # ---- steps --------------------------------------------------------------------------------
@@ -77,8 +76,8 @@ class GroupVectorEnv(VectorEnv):
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step every environment; see :meth:`step_async` and :meth:`step_wait`.
 
-        Interrupted (Ctrl-C), the environments make this step all the same, and its result is lost:
-        the next call waits for it.
+        After an interrupt (Ctrl-C) the environments still make this step; its result is lost, and
+        the next call waits for its end.
         """
         with self.group.calls.lock:
             try:
@@ -93,8 +92,8 @@ class GroupVectorEnv(VectorEnv):
         """Begin a step with an element of ``action_space``, or a list of single actions.
 
         Raises:
-            AlreadySteppingError: a step, reset or call is under way.
-            InvalidBatchError: not one valid action for each environment; nothing was run.
+            AlreadySteppingError: a step, reset or call is pending.
+            InvalidBatchError: not one valid action per environment; nothing was run.
             WorkerDiedError: a worker was lost before, and ``reset`` was not called since.
         """
         if not self.group.takes_arrays:
@@ -104,13 +103,13 @@ class GroupVectorEnv(VectorEnv):
     def step_wait(
         self, timeout: float | None = None
     ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """``(observations, rewards, terminations, truncations, infos)`` of the step under way.
+        """``(observations, rewards, terminations, truncations, infos)`` of the pending step.
 
         Raises:
-            NotSteppingError: no step is under way.
-            TimeoutError: not within ``timeout`` seconds; the step goes on, and can be awaited.
-            WorkerDiedError: a worker died: which, how and during what. Nothing is run again.
-            Exception: what an environment raised; the others have made their step.
+            NotSteppingError: no step is pending.
+            TimeoutError: not within ``timeout`` seconds; may be called again.
+            WorkerDiedError: a worker died: which, how and in which call. Nothing is repeated.
+            Exception: an error of an environment; the others have made their step.
         """
         return self.group.calls.end("step", timeout)
 
@@ -141,15 +140,15 @@ class GroupVectorEnv(VectorEnv):
         options: dict[str, Any] | None = None,
         timeout: float | None = None,
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode in every environment, or where ``options["reset_mask"]`` says so.
+        """Begin an episode in every environment, or only where ``options["reset_mask"]`` is true.
 
-        What is under way is ended first, and workers that died are replaced.
+        A pending call is ended first, and dead workers are replaced.
 
         Args:
-            seed: an int for ``seed + i``, or one for each; ``None``: those of :meth:`seed`.
-            options: passed to the environments, but for ``"reset_mask"``, ``[n]`` bool.
-            timeout: seconds that an environment may take to end what is under way, and as many
-                again to reset. Its worker is replaced if it takes longer.
+            seed: an int for ``seed + i``, or one per environment; ``None``: those of :meth:`seed`.
+            options: passed to the environments, without ``"reset_mask"``, ``[n]`` bool.
+            timeout: seconds for the end of a pending call, and again for the reset. The worker
+                of an environment that takes longer is replaced.
 
         Raises:
             TimeoutError: a reset took longer, or an environment hangs that is not to be reset.
@@ -159,10 +158,10 @@ class GroupVectorEnv(VectorEnv):
         return self._began(answer, chosen)
 
     def reset_async(self, seed: Seeds = None, options: dict[str, Any] | None = None) -> None:
-        """Begin what :meth:`reset` does; :meth:`reset_wait` takes its result.
+        """Begin :meth:`reset`; :meth:`reset_wait` returns its result.
 
         Raises:
-            AlreadySteppingError: a step, reset or call is under way.
+            AlreadySteppingError: a step, reset or call is pending.
         """
         self.group.calls.check_idle("reset_async")
         seeds, options, self._chosen = reset_arguments(seed, options, self.num_envs)
@@ -172,8 +171,8 @@ class GroupVectorEnv(VectorEnv):
         """The result of :meth:`reset_async`.
 
         Raises:
-            NotSteppingError: no reset is under way.
-            TimeoutError: not within ``timeout`` seconds; it goes on, and can be awaited.
+            NotSteppingError: no reset is pending.
+            TimeoutError: not within ``timeout`` seconds; may be called again.
         """
         return self._began(self.group.calls.end("reset", timeout), self._chosen)
 
@@ -184,9 +183,9 @@ class GroupVectorEnv(VectorEnv):
         return observs, self._merge(infos)
 
     def seed(self, seeds: Seeds) -> list[list[int | None]]:
-        """Seeds for the episodes to come: environment ``i`` uses ``seeds[i::n]``, over and over.
+        """Set the seeds of later episodes: environment ``i`` uses ``seeds[i::n]`` repeatedly.
 
-        ``reset`` without a seed begins with the first of them; so does an int, ``seeds + i``.
+        ``reset`` without a seed begins with the first of them. An int means ``seeds + i``.
 
         Raises:
             ValueError: fewer seeds than environments.
@@ -204,12 +203,12 @@ class GroupVectorEnv(VectorEnv):
         return self.group.get_state()
 
     def set_state(self, states: Sequence[Any], indices: Indices = None) -> None:
-        """Put the environments asked for, by default all, into ``states``, one for each.
+        """Set the states of the chosen environments, by default all.
 
-        Workers that died are replaced. Seeds of episodes and statistics are not in the states.
+        Dead workers are replaced. Seeds of later episodes and statistics are not in the states.
 
         Raises:
-            InvalidStateError: not states of this environment; nothing was moved.
+            InvalidStateError: not states of this environment; no state was changed.
         """
         ended = self.group.set_state(states, indices)
         chosen = np.array(self.group.chosen(indices), int)
@@ -222,13 +221,13 @@ class GroupVectorEnv(VectorEnv):
         """Call a method of every environment, or read an attribute.
 
         Raises:
-            ValueError: ``name`` is ``"reset"``, ``"step"`` or ``"close"``: there are methods.
+            ValueError: ``name`` is ``"reset"``, ``"step"`` or ``"close"``: use the methods.
         """
         refuse_own(name)
         return tuple(self.group.ask("call", name, args, kwargs))
 
     def call_async(self, name: str, *args: Any, **kwargs: Any) -> None:
-        """Begin what :meth:`call` does; :meth:`call_wait` takes its result."""
+        """Begin :meth:`call`; :meth:`call_wait` returns its result."""
         refuse_own(name)
         self.group.begin_call("call", [(name, args, kwargs)] * self.num_envs)
 
@@ -245,7 +244,7 @@ class GroupVectorEnv(VectorEnv):
         return tuple(self.group.ask("find", name))
 
     def set_attr(self, name: str, values: Any) -> None:
-        """Set an attribute: a list or tuple has a value for each environment."""
+        """Set an attribute; a list or tuple has one value per environment."""
         if not isinstance(values, (list, tuple)):
             values = [values] * self.num_envs
         if len(values) != self.num_envs:
@@ -253,7 +252,7 @@ class GroupVectorEnv(VectorEnv):
         self.group.ask_each("set_env_attr", [(name, value) for value in values], None)
 
     def render(self) -> tuple[Any, ...]:
-        """The picture of every environment."""
+        """The image of every environment."""
         return self.call("render")
 
     @property
@@ -267,14 +266,14 @@ class GroupVectorEnv(VectorEnv):
         return self.get_attr("np_random")
 
     def get_actor_rewards(self) -> np.ndarray | None:
-        """What each actor earned in the last step, ``[sub_steps, n]`` float32."""
+        """Rewards of each actor in the last step, ``[sub_steps, n]`` float32."""
         rewards = self.group.ask("actor_rewards")
         if any(part is None for part in rewards):
             return None
         return np.stack(rewards, axis=1).astype(np.float32)
 
     def actor_id(self) -> list[Any] | None:
-        """Who acts next in every environment; ``None`` where environments have no actors."""
+        """The next actor of every environment; ``None`` where environments have no actors."""
         ids = self.group.ask("ask", "actor_id")
         return None if any(one is None for one in ids) else ids
 
@@ -283,7 +282,7 @@ class GroupVectorEnv(VectorEnv):
         return self._stacked("is_actor_done")
 
     def get_env_time(self) -> np.ndarray | None:
-        """The environments' clocks, ``[n]``; ``None`` where environments have none."""
+        """The environments' times, ``[n]``; ``None`` where environments have none."""
         return self._stacked("get_env_time")
 
     def _stacked(self, name: str) -> np.ndarray | None:
@@ -291,15 +290,15 @@ class GroupVectorEnv(VectorEnv):
         return None if any(value is None for value in values) else np.stack(values)
 
     def get_stats(self) -> dict[str, float]:
-        """Number, return and length of the episodes that ended since the last clearing."""
+        """Number, return and length of the episodes that ended since they were last cleared."""
         return self._statistics.summary()
 
     def clear_epoch_stats(self) -> dict[str, float]:
-        """Log the statistics under ``logging_prefix`` and begin anew; return them."""
+        """Log the statistics under ``logging_prefix`` and clear them; return them."""
         return self._statistics.clear()
 
     def close_extras(self, timeout: float = CLOSE_TIMEOUT, terminate: bool = False) -> None:
-        """Close every environment; with ``terminate=True`` without waiting for them."""
+        """Close every environment; with ``terminate=True`` without waiting."""
         if "group" not in vars(self):
             return
         call = self.group.calls.pending
@@ -316,22 +315,22 @@ class GroupVectorEnv(VectorEnv):
 
 
 class SubprocVectorEnv(GroupVectorEnv):
-    """A ``gymnasium.vector.VectorEnv`` whose environment ``i`` lives in process ``i``.
+    """A ``gymnasium.vector.VectorEnv`` whose environment ``i`` runs in process ``i``.
 
     Args:
-        env_factories: one callable for each environment, which returns a ``PlanEnv`` or a
+        env_factories: one callable per environment, which returns a ``PlanEnv`` or a
             Gymnasium environment (they may be lambdas), or ids or specs for ``gymnasium.make``.
         logging_prefix: log statistics of episodes under this name.
         start_method: one of multiprocessing's; the default never forks a process with threads.
-        autoreset_mode: when an episode that has ended is followed by the next.
-        observation_mode: ``"same"``: the observation spaces are equal; ``"different"``: of one
-            shape and dtype; or the batched and the single observation space.
-        start_serially: start one process after another, not side by side.
-        start_timeout: seconds that the environments may take to build; ``None``: no limit.
+        autoreset_mode: see ``gymnasium.vector.AutoresetMode``.
+        observation_mode: ``"same"``: equal observation spaces; ``"different"``: equal shapes and
+            dtypes; or a pair of the batched and the single observation space.
+        start_serially: start one process after another, not concurrently.
+        start_timeout: seconds for building the environments; ``None``: no limit.
         shared_limit: bytes of shared memory; the default is a quarter of the memory.
-        shared_memory: accepted for Gymnasium's sake, and so is ``copy``: what has a fixed size
-            crosses in shared memory, and observations are always yours.
-        env_fns: Gymnasium's name of ``env_factories``.
+        shared_memory: accepted for compatibility, like ``copy``: values of fixed size are always in
+            shared memory, and observations never change later.
+        env_fns: Gymnasium's name for ``env_factories``.
     """
 
     def __init__(
@@ -361,14 +360,14 @@ class SubprocVectorEnv(GroupVectorEnv):
 
 
 class SequentialVectorEnv(GroupVectorEnv):
-    """The same without processes, one environment after another; the answers are the same.
+    """The same without processes, one environment after another, with the same results.
 
     Args:
         env_factories: as for :class:`SubprocVectorEnv`.
-        logging_prefix: likewise.
-        autoreset_mode: likewise.
-        observation_mode: likewise.
-        copy: likewise, and so is ``env_fns``.
+        logging_prefix: as there.
+        autoreset_mode: as there.
+        observation_mode: as there.
+        copy: as there, like ``env_fns``.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What the environments of a vector environment must have in common, and its spaces."""
+"""The spaces of a vector environment, and checks that its environments fit each other."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def check_mode(mode: Any) -> None:
 def spec_in_common(
     specs: Sequence[BatchSpec], mode: ObservationMode = "same", name: str = "SubprocVectorEnv"
 ) -> BatchSpec:
-    """What a row looks like for all environments.
+    """The layout of a row, the same for all environments.
 
     Args:
-        specs: what it looks like for each.
+        specs: that of each environment.
         mode: how far observation spaces may differ.
-        name: the class, for messages.
+        name: of the vector environment, for messages.
 
     Raises:
-        SpacesDifferError: it is not the same for all of them.
+        SpacesDifferError: the layouts differ.
     """
     first = specs[0]
     single = mode[1] if isinstance(mode, tuple) else first.observation_space

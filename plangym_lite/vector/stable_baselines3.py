@@ -1,7 +1,7 @@
-"""SubprocVecEnv: the same group of workers in the dialect of stable-baselines and gym_os2r.
+"""SubprocVecEnv: the vector environment of stable-baselines and gym_os2r.
 
-A step gives four values, ``infos`` is a list, an episode that has ended is followed by the next at
-once, and its last observation is ``info["terminal_observation"]``.
+A step returns four values, ``infos`` is a list, and an ended episode is reset in the same step;
+its last observation is ``info["terminal_observation"]``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["SubprocVecEnv", "VecEnv", "accept", "tile_images"]
 
 
 def accept(vec_env: type) -> None:
-    """Have stable-baselines3 take ``vec_env`` and its subclasses as its ``VecEnv``."""
+    """Register ``vec_env`` and its subclasses as a ``VecEnv`` of stable-baselines3."""
     if importlib.util.find_spec("stable_baselines3") is None:
         return
     from stable_baselines3.common.vec_env import VecEnv
@@ -43,7 +43,7 @@ VecStep = tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]
 
 
 class VecEnv(ABC):
-    """What an environment of this dialect and every wrapper around it can do."""
+    """The interface of ``SubprocVecEnv`` and its wrappers."""
 
     num_envs: int
     observation_space: gym.Space
@@ -56,11 +56,11 @@ class VecEnv(ABC):
 
     @abstractmethod
     def step_async(self, actions: Any) -> None:
-        """Begin a step; ``step_wait`` takes its result."""
+        """Begin a step; ``step_wait`` returns its result."""
 
     @abstractmethod
     def step_wait(self) -> VecStep:
-        """``(observs, rewards, dones, infos)`` of the step under way."""
+        """``(observs, rewards, dones, infos)`` of the pending step."""
 
     def step(self, actions: Any) -> VecStep:
         """``step_async`` and ``step_wait``."""
@@ -69,10 +69,10 @@ class VecEnv(ABC):
 
     @abstractmethod
     def get_images(self) -> Sequence[Any]:
-        """One picture for each environment."""
+        """One image per environment."""
 
     def render(self, mode: str | None = None) -> np.ndarray:
-        """All pictures in one, side by side in a grid that is nearly square.
+        """All images in one, in a grid that is nearly square.
 
         Raises:
             NotImplementedError: a mode other than ``"rgb_array"``.
@@ -83,7 +83,7 @@ class VecEnv(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close every environment. May be called again."""
+        """Close every environment. Idempotent."""
 
     @property
     def unwrapped(self) -> VecEnv:
@@ -91,7 +91,7 @@ class VecEnv(ABC):
         return self
 
     def getattr_depth_check(self, name: str, already_found: bool) -> str | None:
-        """The layer that has ``name``, if another layer further out has it as well."""
+        """The layer that has ``name``, if an outer layer has it too."""
         if already_found and hasattr(self, name):
             return f"{type(self).__module__}.{type(self).__name__}"
         return None
@@ -104,14 +104,14 @@ class VecEnv(ABC):
 
 
 class SubprocVecEnv(VecEnv):
-    """Environment ``i`` lives in process ``i``; stable-baselines3 takes it as its ``VecEnv``.
+    """Environment ``i`` runs in process ``i``; a ``VecEnv`` for stable-baselines3.
 
     Args:
-        env_fns: one callable for each environment, which returns a ``PlanEnv`` or a Gymnasium
+        env_fns: one callable per environment, which returns a ``PlanEnv`` or a Gymnasium
             environment (they may be lambdas), or ids or specs for ``gymnasium.make``.
         start_method: one of multiprocessing's; the default never forks a process with threads.
-        start_serially: start one process after another, not side by side.
-        start_timeout: seconds that the environments may take to build; ``None``: no limit.
+        start_serially: start one process after another, not concurrently.
+        start_timeout: seconds for building the environments; ``None``: no limit.
         shared_limit: bytes of shared memory; the default is a quarter of the memory.
     """
 
@@ -151,8 +151,8 @@ class SubprocVecEnv(VecEnv):
         """Begin a step.
 
         Raises:
-            AlreadySteppingError: a step or question is under way.
-            InvalidBatchError: not one valid action for each environment; nothing was run.
+            AlreadySteppingError: a call is pending.
+            InvalidBatchError: not one valid action per environment; nothing was run.
             WorkerDiedError: a worker was lost before, and ``reset`` was not called since.
         """
         self.group.begin_step(actions, self._result_of)
@@ -160,8 +160,8 @@ class SubprocVecEnv(VecEnv):
     def step(self, actions: Any) -> VecStep:
         """``step_async`` and ``step_wait``.
 
-        Interrupted (Ctrl-C), the environments make this step all the same, and its result is lost:
-        the next call waits for it.
+        After an interrupt (Ctrl-C) the environments still make this step; its result is lost, and
+        the next call waits for its end.
         """
         with self.group.calls.lock:
             try:
@@ -172,17 +172,17 @@ class SubprocVecEnv(VecEnv):
                 raise
 
     def step_wait(self, timeout: float | None = None) -> VecStep:
-        """``(observs, rewards, dones, infos)`` of the step under way; arrays are yours.
+        """``(observs, rewards, dones, infos)`` of the pending step; arrays never change later.
 
-        Where an episode ended, the observation is the first of the next episode,
+        If an episode ended, the observation is the first of the next episode,
         ``infos[i]["terminal_observation"]`` the last of the old one, and ``reset_infos[i]`` the
-        info of ``reset``. ``infos[i]["TimeLimit.truncated"]``: whether it was only cut short.
+        info of ``reset``. ``infos[i]["TimeLimit.truncated"]``: truncated and not terminated.
 
         Raises:
-            NotSteppingError: no step is under way.
-            TimeoutError: not within ``timeout`` seconds; the step goes on, and can be awaited.
-            WorkerDiedError: a worker died: which, how and during what. Nothing is run again.
-            Exception: what an environment raised; the others have made their step.
+            NotSteppingError: no step is pending.
+            TimeoutError: not within ``timeout`` seconds; may be called again.
+            WorkerDiedError: a worker died: which, how and in which call. Nothing is repeated.
+            Exception: an error of an environment; the others have made their step.
         """
         return self.group.calls.end("step", timeout)
 
@@ -208,8 +208,8 @@ class SubprocVecEnv(VecEnv):
     def reset(self, timeout: float | None = None) -> Any:
         """Begin an episode in every environment; return the observations.
 
-        What is under way is ended first, and workers that died are replaced; so are those that do
-        not answer within ``timeout`` seconds, see :meth:`SubprocVectorEnv.reset`.
+        A pending call is ended first, and dead workers are replaced; so are workers that do not
+        answer within ``timeout`` seconds, see :meth:`SubprocVectorEnv.reset`.
         """
         answer = self.group.reset(self._next_seeds, self._next_options, timeout=timeout)
         observs, self.reset_infos = answer
@@ -218,7 +218,7 @@ class SubprocVecEnv(VecEnv):
         return observs
 
     def seed(self, seed: int | None = None) -> list[int]:
-        """Seed the next ``reset``: ``seed + i``; ``None`` draws a seed. Return what is used."""
+        """Seed the next ``reset``: ``seed + i``; ``None`` draws a seed. Returns the seeds."""
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0]) >> 1
         seeds = [int(seed) + index for index in range(self.num_envs)]
@@ -226,7 +226,7 @@ class SubprocVecEnv(VecEnv):
         return seeds
 
     def set_options(self, options: dict[str, Any] | Sequence[dict[str, Any]] | None = None) -> None:
-        """Options for the next ``reset``, for all environments or one for each."""
+        """Options for the next ``reset``, for all environments or one per environment."""
         if options is None or isinstance(options, dict):
             options = [options or {}] * self.num_envs
         if len(options) != self.num_envs:
@@ -244,25 +244,25 @@ class SubprocVecEnv(VecEnv):
         return self.group.get_state()
 
     def set_state(self, states: Sequence[Any], indices: Indices = None) -> None:
-        """Put the environments asked for, by default all, into ``states``, one for each.
+        """Set the states of the chosen environments, by default all.
 
-        Workers that died are replaced.
+        Dead workers are replaced.
 
         Raises:
-            InvalidStateError: not states of this environment; nothing was moved.
+            InvalidStateError: not states of this environment; no state was changed.
         """
         self.group.set_state(states, indices)
 
     def get_state_info(self, states: Sequence[Any], actions: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Rewards ``[n]`` and dones ``[n]`` of one action from one state for each environment.
+        """Rewards ``[n]`` and dones ``[n]`` of one action from one state per environment.
 
-        The environments stay where they are.
+        Current states do not change.
         """
         self.get_state_info_async(states, actions)
         return self.get_state_info_wait()
 
     def get_state_info_async(self, states: Sequence[Any], actions: Any) -> None:
-        """Begin what ``get_state_info`` does; ``get_state_info_wait`` takes the result."""
+        """Begin ``get_state_info``; ``get_state_info_wait`` returns the result."""
         actions = check_actions(self.action_space, actions)
         rows_in = check_states(self.group.spec, states)
         if len(rows_in) != self.num_envs or len(actions) != self.num_envs:
@@ -280,15 +280,15 @@ class SubprocVecEnv(VecEnv):
     # ---- everything else ----------------------------------------------------------------------
 
     def env_method(self, name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list:
-        """Call a method of the environments asked; results in the order asked."""
+        """Call a method of the chosen environments; results in the order of ``indices``."""
         return self.group.ask("call", name, args, kwargs, indices=indices)
 
     def get_attr(self, name: str, indices: Indices = None) -> list[Any]:
-        """An attribute of the environments asked, in the order asked."""
+        """An attribute of the chosen environments, in the order of ``indices``."""
         return self.group.ask("find", name, indices=indices)
 
     def set_attr(self, name: str, value: Any, indices: Indices = None) -> None:
-        """Set an attribute of the environments asked to one value."""
+        """Set an attribute of the chosen environments to one value."""
         self.group.ask("set_env_attr", name, value, indices=indices)
 
     def has_attr(self, name: str) -> bool:
@@ -296,19 +296,19 @@ class SubprocVecEnv(VecEnv):
         return all(self.group.ask("has", name))
 
     def env_is_wrapped(self, wrapper_class: type, indices: Indices = None) -> list[bool]:
-        """Whether the environments asked have a layer of that class."""
+        """Whether the chosen environments have a layer of that class."""
         return self.group.ask("is_wrapped", wrapper_class, indices=indices)
 
     def get_images(self) -> list[np.ndarray]:
         return self.env_method("render")
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
-        """Take the result of a step under way, then close every environment."""
+        """End a pending step, then close every environment."""
         self.group.close(timeout)
 
 
 def tile_images(images: Sequence[Any]) -> np.ndarray:
-    """``n`` pictures ``[H, W, C]`` as one, row by row in a grid nearly square, rest black."""
+    """``n`` images ``[H, W, C]`` as one, row by row in a nearly square grid, the rest black."""
     stack = np.stack(images)
     rows = math.ceil(math.sqrt(len(stack)))
     columns = math.ceil(len(stack) / rows)

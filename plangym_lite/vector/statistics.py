@@ -1,4 +1,4 @@
-"""EpisodeStatistics: what the episodes of a vector environment earned and how long they took."""
+"""EpisodeStatistics: returns and lengths of the episodes of a vector environment."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class EpisodeStatistics:
     """Sums rewards and steps of every environment, episode by episode.
 
     Args:
-        num_envs: how many environments.
-        prefix: goes in front of every name, as in ``"prefix/return_mean"``.
+        num_envs: number of environments.
+        prefix: of every name, as in ``"prefix/return_mean"``.
     """
 
     def __init__(self, num_envs: int, prefix: str | None = None) -> None:
@@ -27,13 +27,13 @@ class EpisodeStatistics:
         self._lengths: list[int] = []
 
     def begin(self, chosen: np.ndarray | None = None) -> None:
-        """Episodes begin, all or the chosen ones; those under way do not count."""
+        """Begin episodes, all or the chosen ones; unfinished episodes do not count."""
         where = slice(None) if chosen is None else chosen
         self._return_so_far[where] = 0.0
         self._length_so_far[where] = 0
 
     def add(self, rewards: np.ndarray, ended: np.ndarray, steps: np.ndarray | int = 1) -> None:
-        """Count one step of every environment; ``steps`` is 0 where one was only reset."""
+        """Count one step of every environment; ``steps`` is 0 for environments only reset."""
         self._return_so_far += rewards
         self._length_so_far += steps
         if True in ended.tolist():
@@ -53,7 +53,7 @@ class EpisodeStatistics:
         return {lead + name: value for name, value in found.items()}
 
     def clear(self) -> dict[str, float]:
-        """Log the summary, if there is a prefix, and forget the episodes that ended."""
+        """Log the summary, if there is a prefix, and clear it."""
         summary = self.summary()
         if self._prefix:
             logger.info(", ".join(f"{name}={value:g}" for name, value in summary.items()))

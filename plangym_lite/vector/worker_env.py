@@ -1,8 +1,7 @@
 """WorkerEnv: one environment of a vector environment, on the worker's side.
 
-It speaks the worker's own messages: a step of a vector environment is the worker's call to run
-rows, with one row, where this class takes the place of the environment. Unlike a row of a batch,
-the step starts where the one before ended.
+A step of a vector environment is a CALL to run one row, and this class takes the place of the
+``PlanEnv``. Unlike a row of a batch, the step starts from the current state.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row
 __all__ = ["Factory", "WorkerEnv", "worker_recipes"]
 
 Factory = Callable[[], Any] | str | EnvSpec
-"""Makes an environment; or, where all are such, the id or spec of one, for ``gymnasium.make``."""
+"""Makes an environment; or an id or spec for ``gymnasium.make`` (then all must be)."""
 
 
 def worker_recipes(factories: Iterable[Factory], mode: AutoresetMode) -> list[Recipe]:
-    """What each worker calls to make its :class:`WorkerEnv`.
+    """The recipe of the :class:`WorkerEnv` of each worker.
 
     Raises:
-        TypeError: a factory cannot be called, and they are not all ids or specs.
-        ValueError: there is none.
+        TypeError: a factory is not callable, and they are not all ids or specs.
+        ValueError: there are no factories.
     """
     factories = [factories] if isinstance(factories, str) else list(factories)
     if all(isinstance(factory, (str, EnvSpec)) for factory in factories):
@@ -60,12 +59,12 @@ def _make_worker_env(factory: Callable[[], Any], mode: AutoresetMode) -> WorkerE
 
 
 class WorkerEnv:
-    """One environment, a ``PlanEnv`` or a plain Gymnasium one, and when it starts anew.
+    """One environment, a ``PlanEnv`` or a plain Gymnasium one, with automatic resets.
 
     Args:
         env: the environment.
-        mode: when an episode that has ended is followed by the next.
-        factory: makes another one; how states of a plain environment are saved is found out on it.
+        mode: when an ended episode is reset.
+        factory: makes another environment, on which saving states of a plain one is verified.
     """
 
     def __init__(self, env: Any, mode: AutoresetMode, factory: Callable[[], Any]) -> None:
@@ -73,12 +72,12 @@ class WorkerEnv:
         self._mode = mode
         self._factory = factory
         self._plan_env: SimulatorEnv | None = env.unwrapped if isinstance(env, PlanEnv) else None
-        self._obs: Any = None  # the last one of a plain environment, as its space has it
-        self._raw_obs: Any = None  # and as it was given
+        self._obs: Any = None  # the last one of a plain environment, in the dtype of the space
+        self._raw_obs: Any = None  # the same as returned
         self._flags = (False, False)  # terminated, truncated, of a plain environment
-        self._states: Any = None  # of a plain environment, once they were asked for
-        self._so_far: PlainEpisode | None = None  # the episode, until then
-        self._attributes: list[str] = []  # those that were set
+        self._states: Any = None  # of a plain environment, once requested
+        self._so_far: PlainEpisode | None = None  # the episode until then
+        self._attributes: list[str] = []  # attributes that were set
         self._ended = False
         self._seeds: Sequence[int | None] = (None,)
         self._episode = 0
@@ -96,14 +95,14 @@ class WorkerEnv:
 
     @property
     def batch_spec(self) -> BatchSpec:
-        """The environment's; a plain environment has no states."""
+        """The environment's; without states for a plain environment."""
         if self._plan_env is not None:
             return self._plan_env.batch_spec
         return BatchSpec(self.env.observation_space, self.env.action_space, None, None)
 
     @property
     def gym_env(self) -> Any:
-        """The Gymnasium environment in it, or else the ``PlanEnv``."""
+        """The Gymnasium environment in it, or the ``PlanEnv``."""
         if self._plan_env is not None:
             return getattr(self._plan_env, "gym_env", self.env)
         return self.env if self._states is None else self._states.layers
@@ -117,7 +116,7 @@ class WorkerEnv:
     # ---- episodes -----------------------------------------------------------------------------
 
     def make_transitions(self, rows: Rows, out: Columns) -> list[dict[str, Any]]:
-        """Run the one row that is given from the current state of the environment."""
+        """Run the only row, from the current state."""
         self._last_rewards = None
         if not self._ended:
             return [self._step(rows.actions[0], out)]
@@ -147,7 +146,7 @@ class WorkerEnv:
         return {"final_info": info, "final_obs": last, **reset_info}
 
     def _step_plain(self, env: Any, action: Any, out: Columns) -> dict[str, Any]:
-        """Step an environment that is no ``PlanEnv``."""
+        """Step a plain environment."""
         if self._so_far is not None:
             self._so_far.add(action)
         answer = env.step(action)
@@ -180,18 +179,18 @@ class WorkerEnv:
         return self._obs, own_info(info)
 
     def reset(self, seed: int | None, options: dict[str, Any] | None, anew: bool) -> Any:
-        """Begin an episode; ``anew``: with the first of the seeds. Return ``(obs, info)``."""
+        """Begin an episode; ``anew``: from the first of the seeds. Returns ``(obs, info)``."""
         if anew:
             self._episode = 0
         self._last_rewards = None
         return self._begin_episode(seed, options)
 
     def keep_seeds(self, seeds: Sequence[int | None]) -> None:
-        """Seeds for the episodes to come, one after another and over again."""
+        """Set the seeds of later episodes, used in order and then again from the first."""
         self._seeds, self._episode = tuple(seeds), 0
 
     def _own_obs(self) -> Any:
-        """The current observation, to keep; that of a plain environment as it gave it."""
+        """A copy of the current observation; of a plain environment as returned."""
         if self._plan_env is None:
             return own_copy(self._raw_obs)
         return copy_element(self.observation_space, self._plan_env.observe())
@@ -214,7 +213,7 @@ class WorkerEnv:
             self._plain_states().check(state)
 
     def set_state(self, state: Any) -> bool:
-        """Put the environment into ``state``; whether that is the end of an episode."""
+        """Set the state; whether it is the end of an episode."""
         if self._plan_env is not None:
             self.env.set_state(state)
             self._ended = self._plan_env.has_ended
@@ -225,7 +224,7 @@ class WorkerEnv:
         return self._ended
 
     def state_info(self, state: Any, action: Any) -> tuple[float, bool]:
-        """Reward and end of a step from ``state``; the environment stays where it is."""
+        """Reward and end of a step from ``state``; the current state does not change."""
         if self._plan_env is not None:
             batch = self.env.step_batch([action], [state], return_state=False)
             return float(batch.rewards[0]), bool(batch.terminateds[0] or batch.truncateds[0])
@@ -239,7 +238,7 @@ class WorkerEnv:
             self.set_state(here)
 
     def _plain_states(self) -> Any:
-        """What saves and restores a plain environment; found out when it is first asked for."""
+        """The object that saves and restores a plain environment; made at first use."""
         if self._states is None:
             if self._so_far is None:
                 self._begin_episode(None, None)
@@ -254,15 +253,15 @@ class WorkerEnv:
     # ---- everything else ----------------------------------------------------------------------
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call a method of the environment; the value of what is no method."""
+        """Call a method of the environment, or return the value of an attribute."""
         found = self.find(name)
         return found(*args, **kwargs) if callable(found) else found
 
     def find(self, name: str) -> Any:
-        """An attribute of the environment or of what it wraps.
+        """An attribute of the environment or of a layer inside it.
 
         Raises:
-            AttributeError: there is none, or it is private.
+            AttributeError: it does not exist, or is private.
         """
         if name.startswith("_"):
             raise AttributeError(f"{name!r} is private: only public names cross the border")
@@ -292,7 +291,7 @@ class WorkerEnv:
         return self.gym_env
 
     def ask(self, name: str) -> Any:
-        """What a method without arguments says; ``None`` where the environment has none."""
+        """The result of a method without arguments; ``None`` if it does not exist."""
         try:
             found = self.find(name)
         except AttributeError:
@@ -300,11 +299,11 @@ class WorkerEnv:
         return found() if callable(found) else found
 
     def actor_rewards(self) -> Any:
-        """What each actor earned in the last step, even if the next episode has begun."""
+        """Rewards of each actor in the last step, also after an automatic reset."""
         return self.ask("get_actor_rewards") if self._last_rewards is None else self._last_rewards
 
     def is_wrapped(self, wrapper_class: type) -> bool:
-        """Whether one of the environment's layers is of that class."""
+        """Whether a layer of the environment is of that class."""
         layer = self.gym_env
         while layer is not None:
             if isinstance(layer, wrapper_class):

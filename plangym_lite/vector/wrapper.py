@@ -1,4 +1,4 @@
-"""VecEnvWrapper: a layer around a SubprocVecEnv; and what carries a closure by value."""
+"""VecEnvWrapper: a wrapper of a SubprocVecEnv; CloudpickleWrapper: pickling by value."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["CloudpickleWrapper", "VecEnvWrapper"]
 
 
 class VecEnvWrapper(VecEnv):
-    """Passes everything on to ``venv``; override what shall be different.
+    """Forwards everything to ``venv``; override methods to change them.
 
-    Attributes that the wrapper does not have are looked for further in. A name that several
-    layers further in have is refused: which of them is meant?
+    Attributes that the wrapper does not have are looked up in inner layers. A name that several
+    inner layers have is ambiguous and raises an error.
 
     Args:
         venv: the environment, or another wrapper.
-        observation_space: what observations look like from outside; ``None``: as inside.
-        action_space: what actions look like from outside; ``None``: as inside.
+        observation_space: the outer observation space; ``None``: that of ``venv``.
+        action_space: the outer action space; ``None``: that of ``venv``.
     """
 
     def __init__(
@@ -60,19 +60,19 @@ class VecEnvWrapper(VecEnv):
         return self.venv.get_state()
 
     def set_state(self, states: Sequence[Any], indices: Indices = None) -> None:
-        """Put the environments asked for into ``states``."""
+        """Set the states of the chosen environments."""
         self.venv.set_state(states, indices)
 
     def env_method(self, name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list:
-        """Call a method of the environments asked."""
+        """Call a method of the chosen environments."""
         return self.venv.env_method(name, *args, indices=indices, **kwargs)
 
     def get_attr(self, name: str, indices: Indices = None) -> list[Any]:
-        """An attribute of the environments asked."""
+        """An attribute of the chosen environments."""
         return self.venv.get_attr(name, indices)
 
     def set_attr(self, name: str, value: Any, indices: Indices = None) -> None:
-        """Set an attribute of the environments asked."""
+        """Set an attribute of the chosen environments."""
         self.venv.set_attr(name, value, indices)
 
     def has_attr(self, name: str) -> bool:
@@ -80,7 +80,7 @@ class VecEnvWrapper(VecEnv):
         return self.venv.has_attr(name)
 
     def env_is_wrapped(self, wrapper_class: type, indices: Indices = None) -> list[bool]:
-        """Whether the environments asked have a layer of that class."""
+        """Whether the chosen environments have a layer of that class."""
         return self.venv.env_is_wrapped(wrapper_class, indices)
 
     def close(self) -> None:
@@ -90,10 +90,10 @@ class VecEnvWrapper(VecEnv):
     def unwrapped(self) -> Any:
         return self.venv.unwrapped
 
-    # ---- attributes of the layers further in ----------------------------------------------------
+    # ---- attributes of inner layers -------------------------------------------------------------
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name == "venv":  # private, or a copy that is not whole yet
+        if name.startswith("_") or name == "venv":  # private, or an incomplete copy
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         return self.getattr_recursive(name)
 
@@ -101,7 +101,7 @@ class VecEnvWrapper(VecEnv):
         """The attribute of the only layer that has it.
 
         Raises:
-            AttributeError: no layer has it, or several: the message names them.
+            AttributeError: no layer has it, or several do; the message names them.
         """
         owners = [layer for layer in self._layers() if _has(layer, name)]
         if not owners:
@@ -137,7 +137,7 @@ def _name_of(layer: Any) -> str:
 
 
 class CloudpickleWrapper:
-    """Pickles what it holds, ``var``, by value: lambdas, closures, classes of a notebook cell."""
+    """Pickles its content, ``var``, by value: lambdas, closures, classes of a notebook cell."""
 
     def __init__(self, var: Any) -> None:
         self.var = var
