@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from plangym_lite.engine import add_note
 from plangym_lite.errors import (
     AlreadySteppingError,
     AnswerTimeoutError,
@@ -19,6 +18,7 @@ from plangym_lite.errors import (
     NotSteppingError,
     WorkerDiedError,
 )
+from plangym_lite.system import add_note
 from plangym_lite.vectorization.worker.worker import Promise, Worker
 
 __all__ = ["Calls", "LostPromise", "Pending"]

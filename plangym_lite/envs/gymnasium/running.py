@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from gymnasium.utils.env_checker import data_equivalence
 
-from plangym_lite.engine import RUNNING, TERMINATED, TRUNCATED
 from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.errors import InvalidStateError, NotCloneableError
 from plangym_lite.recipe.informed import informed
 from plangym_lite.recipe.plain import PlainEpisode
+from plangym_lite.simulator import RUNNING, TERMINATED, TRUNCATED
 
 __all__ = ["RunningStates"]
 
