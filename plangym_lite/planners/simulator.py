@@ -189,7 +189,7 @@ class Simulator:
         env.set_state(state)
         obs = env.observe()
         if not info and hasattr(env, "info"):
-            info = env.info()
+            info = env.info() or {}
         env.set_state(home)
         states = state[None] if isinstance(state, np.ndarray) else np.empty(1, object)
         states[0] = state
