@@ -16,6 +16,7 @@ from gymnasium import spaces
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.transitions import RolloutBatch, TransitionBatch, map_leaves
+from plangym_lite.validation import has_seeds
 
 __all__ = [
     "LegalFn",
@@ -101,9 +102,8 @@ class Simulator:
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}")
         self.env, self.rng, self.on_batch = env, rng, on_batch
-        self.resample, self.legal_actions = resample, legal_actions
-        self.calls = 0  # rows stepped
-        self.frames = 0  # simulator steps run
+        self.resample, self.legal_actions = resample and has_seeds(env), legal_actions
+        self.calls = self.frames = 0  # rows stepped; simulator steps run
         self.costs: Any = None  # of the last batch: [B, 2] calls and frames
         self.not_finite = 0  # rows whose reward was not finite
         self._least = np.inf  # of the finite returns so far
