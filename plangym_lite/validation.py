@@ -5,6 +5,7 @@ Everything is checked here, once, before anything is sent to a worker.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = [
     "check_timeout",
     "count_steps",
     "fill_states",
+    "has_seeds",
     "prepare_rows",
 ]
 
@@ -313,6 +315,19 @@ def check_saved(state: Any, env: Any) -> tuple[tuple[int, ...], np.dtype]:
 
 def _size(spec: BatchSpec) -> str:
     return ", ".join(str(length) for length in spec.state_shape or ())
+
+
+def has_seeds(env: Any) -> bool:
+    """Whether the rows of an environment's batches can be seeded.
+
+    Raises:
+        NotImplementedError: they cannot.
+    """
+    if "seeds" not in inspect.signature(env.step_batch).parameters:
+        raise NotImplementedError(
+            f"resample=True needs step_batch(..., seeds=), which {type(env).__name__} does not have"
+        )
+    return True
 
 
 def check_timeout(timeout: Any, name: str = "timeout", *, bounded: bool = False) -> Any:

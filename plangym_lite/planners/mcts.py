@@ -44,7 +44,7 @@ from plangym_lite.transitions import TransitionBatch
 __all__ = ["mcts"]
 
 SIMULATIONS = 100
-NOISY = 3  # exploration counts so much more where each visit draws anew
+NOISY = 3  # exploration counts so much more where returns are drawn, or won and lost
 WITHOUT_END = 10**9
 
 
@@ -92,7 +92,7 @@ def mcts(
             by the rewards of its own moves. Then what is won, lost or drawn is proven.
         exploration: weight of what was visited little; values are scaled to [0, 1] first, by the
             least and the greatest in the tree, so that the unit of reward does not matter. With
-            ``resample`` it counts three times as much, because returns are noisy then.
+            ``resample`` or two players it counts three times as much: returns are noisy then.
         value_fn: says what a leaf is worth, instead of random play.
         policy_fn: says which actions of a state to try first, and how much.
         legal_actions: the key of an info with the mask ``[A]`` of the legal actions, or a function
@@ -135,7 +135,9 @@ def mcts(
     if budget is not None and budget < cost:
         raise ValueError(f"budget {budget} is too small: a leaf costs up to {cost} calls")
     walks_each = num_simulations or budget or (SIMULATIONS if seconds is None else WITHOUT_END)
-    rules = Rules(max_depth, discount, exploration * (NOISY if resample else 1), rng)
+    rules = Rules(
+        max_depth, discount, exploration * (NOISY if resample or discount < 0 else 1), rng
+    )
     many, searches = is_many(env, state), []
     for at, before, known in zip(*as_lists(many, state, tree, info), strict=True):
         start = Start(at, min(walks_each, 2**16), archive, before, played or 1)

@@ -16,6 +16,7 @@ from gymnasium import spaces
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.transitions import RolloutBatch, TransitionBatch, map_leaves
+from plangym_lite.validation import has_seeds
 
 __all__ = [
     "LegalFn",
@@ -101,9 +102,8 @@ class Simulator:
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}")
         self.env, self.rng, self.on_batch = env, rng, on_batch
-        self.resample, self.legal_actions = resample, legal_actions
-        self.calls = 0  # rows stepped
-        self.frames = 0  # simulator steps run
+        self.resample, self.legal_actions = resample and has_seeds(env), legal_actions
+        self.calls = self.frames = 0  # rows stepped; simulator steps run
         self.costs: Any = None  # of the last batch: [B, 2] calls and frames
         self.not_finite = 0  # rows whose reward was not finite
         self._least = np.inf  # of the finite returns so far
@@ -157,14 +157,13 @@ class Simulator:
         out = self.env.rollout_batch(actions, states, return_observs=observs, **dice)
         self._count((-(-out.lengths // held)).tolist(), out.infos)
         rewards, steps = out.rewards, np.arange(out.rewards.shape[1])
-        if lengths is not None:
+        if lengths is not None and lengths.min() < len(steps):
             rewards = np.where(steps < lengths[:, None], rewards, 0.0)
-        bad = ~np.isfinite(rewards)
-        if bad.any():
+        if not isfinite(rewards.sum()):
+            bad = ~np.isfinite(rewards)
             wrong = bad.any(1)
             self.not_finite += int(wrong.sum())
             ends = np.where(wrong, bad.argmax(1) + 1, out.lengths)
-            rewards = np.where(wrong[:, None], -np.inf, rewards)
             out = out._replace(terminateds=out.terminateds | wrong, lengths=ends)
             returns = np.where(wrong, -np.inf, np.where(bad, 0.0, rewards) @ discount**steps)
         else:
@@ -175,11 +174,12 @@ class Simulator:
 
     def finite(self, returns: np.ndarray) -> np.ndarray:
         """Returns of whole rows: those that are not finite become the least that was seen."""
+        if isfinite(returns.sum()):
+            self._least = min(self._least, float(returns.min()))
+            return returns
         good = np.isfinite(returns)
         if good.any():
             self._least = min(self._least, float(returns[good].min()))
-        if good.all():
-            return returns
         return np.where(good, returns, self._least if np.isfinite(self._least) else 0.0)
 
     def look(self, state: Any, info: Any = None) -> tuple[Any, Any, list[dict[str, Any]]]:
@@ -189,9 +189,9 @@ class Simulator:
         env.set_state(state)
         obs = env.observe()
         if not info and hasattr(env, "info"):
-            info = env.info()
+            info = env.info() or {}
         env.set_state(home)
-        states = np.empty(1, object) if not isinstance(state, np.ndarray) else state[None]
+        states = state[None] if isinstance(state, np.ndarray) else np.empty(1, object)
         states[0] = state
         return map_leaves(lambda leaf: np.asarray(leaf)[None], obs), states, [info]
 

@@ -8,8 +8,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-__all__ = ["Nim", "TicTacToe", "best_cells", "solve"]
+__all__ = ["Chess", "Nim", "TicTacToe", "best_cells", "solve"]
 
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/- "
 LINES = [(0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6)]
 
 
@@ -77,3 +78,34 @@ class Nim(gym.Env):
 
     def _info(self):
         return {"action_mask": (np.arange(1, 6) <= self.heaps[:, None]).ravel().astype(np.int8)}
+
+
+class Chess(gym.Env):
+    """Chess from a position ``fen``: action ``64 * from + to``, pawns become queens."""
+
+    observation_space = spaces.Text(100, charset=LETTERS)
+    action_space = spaces.Discrete(4096)
+
+    def __init__(self, fen):
+        import chess
+
+        self.chess, self.fen = chess, fen
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.board = self.chess.Board(self.fen)
+        return self.board.fen(), self._info()
+
+    def step(self, action):
+        start, end = divmod(int(action), 64)
+        move = self.board.find_move(start, end)  # raises, if it is illegal
+        self.board.push(move)
+        won = self.board.is_checkmate()
+        over = won or self.board.is_game_over()
+        return self.board.fen(), float(won), over, False, self._info()
+
+    def _info(self):
+        mask = np.zeros(4096, np.int8)
+        for move in self.board.legal_moves:
+            mask[64 * move.from_square + move.to_square] = 1
+        return {"action_mask": mask}

@@ -12,7 +12,7 @@ from plangym_lite import make, planners
 from plangym_lite.planners import mcts
 from plangym_lite.planners.tree import ROOT, UNKNOWN
 
-from .games import Nim, TicTacToe, best_cells, solve
+from .games import Chess, Nim, TicTacToe, best_cells, solve
 
 DISCRETE = ("random_shooting", "mcts", "rollout_iw", "fractal", "go_explore")
 
@@ -90,13 +90,15 @@ def play_against(searching: int, seed: int, walks: int) -> float:
 
 @pytest.mark.parametrize("searching", [0, 1])
 def test_no_game_is_lost_from_the_empty_board(searching):
-    assert min(play_against(searching, seed, 300) for seed in range(5)) >= 0
+    assert min(play_against(searching, seed, 1000) for seed in range(3)) >= 0
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("tens", range(5))
 @pytest.mark.parametrize("searching", [0, 1])
-def test_no_game_of_100_is_lost(searching):
-    assert min(play_against(searching, seed, 500) for seed in range(50)) >= 0
+def test_no_game_of_100_is_lost(searching, tens):
+    seeds = range(10 * tens, 10 * tens + 10)
+    assert min(play_against(searching, seed, 1000) for seed in seeds) >= 0
 
 
 @pytest.mark.parametrize("legal", ["action_mask", empty])
@@ -140,3 +142,30 @@ def test_all_discrete_planners_take_legal_actions():
     for name in DISCRETE:
         known = inspect.signature(getattr(planners, name)).parameters
         assert {"legal_actions", "resample", "info"} <= set(known)
+
+
+@pytest.mark.parametrize(
+    ("fen", "move"),
+    [
+        ("kbK5/pp6/1P6/8/8/8/8/R7 w - - 0 1", "a1a6"),  # Morphy
+        ("7k/R7/8/6K1/8/8/8/8 w - - 0 1", "g5g6"),
+        ("6k1/8/8/8/8/8/1R6/R5K1 w - - 0 1", "b2b7"),
+    ],
+)
+def test_a_mate_in_two_is_found(fen, move):
+    chess = pytest.importorskip("chess")
+    env = make(Chess, fen=fen)
+    state, _, info = env.reset(seed=0)
+    output = mcts(
+        env,
+        state,
+        num_simulations=1000,
+        max_depth=3,
+        discount=-1.0,
+        legal_actions="action_mask",
+        info=info,
+        value_fn=lambda observs, states: np.zeros(len(states)),
+        rng=np.random.default_rng(0),
+    )
+    assert chess.Move(*divmod(output.action, 64)).uci() == move
+    assert output.value == 1.0
