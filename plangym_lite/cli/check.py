@@ -13,7 +13,7 @@ __all__ = ["add_parser", "check"]
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command with its options."""
+    """Add the command and its options."""
     parser = commands.add_parser("check", help="find out whether an environment is exact")
     parser.add_argument("name", metavar="NAME", help="an id, module:Id or module:Class")
     parser.set_defaults(run=lambda args: check(args.name))
@@ -27,7 +27,7 @@ def check(name: str) -> int:
 
     Raises:
         CommandError: there is no such class.
-        UnknownEnvironmentError: nothing has that name.
+        UnknownEnvironmentError: no environment has that name.
     """
     try:
         report = check_exact(partial(make_env, find_target(name), name), name=name)

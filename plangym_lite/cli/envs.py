@@ -1,4 +1,4 @@
-"""``plangym-lite envs``: what can be made, family by family, and what an extra would add."""
+"""``plangym-lite envs``: the available environments by family, and those an extra would add."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ __all__ = [
 
 @dataclass
 class Family:
-    """Environments of one kind."""
+    """A family of environments."""
 
     title: str
-    modules: tuple[str, ...]  # where their classes live: prefixes of module names
-    extra: str | None = None  # the extra of plangym-lite that serves them
-    needs: str | None = None  # the module that must be there to make them
-    draws_with: str | None = None  # the module that must be there to see them
+    modules: tuple[str, ...]  # prefixes of the modules of their classes
+    extra: str | None = None  # the extra of plangym-lite for them
+    needs: str | None = None  # the module required to make them
+    draws_with: str | None = None  # the module required to render them
     ids: list[str] = field(default_factory=list)
 
     @property
     def can_be_made(self) -> bool:
-        """Whether what they need is installed."""
+        """Whether the required module is installed."""
         return self.needs is None or find_spec(self.needs) is not None
 
 
@@ -57,7 +57,7 @@ FAMILIES = (
     Family("Other", ("",)),
 )
 STUBS = ("gymnasium.envs", "gymnasium.envs.registration")
-"""Where ids live that only raise an error when they are made."""
+"""Modules of ids that only raise an error when they are made."""
 
 
 def add_parser(commands: Any) -> None:
@@ -76,9 +76,9 @@ def envs() -> int:
 
 
 def installed_families() -> list[Family]:
-    """The families with all their ids; the tasks of dm_control under their own names."""
+    """The families with all ids; dm_control tasks under their own names."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about displays and versions: nothing is made here
+        warnings.simplefilter("ignore")  # about displays and versions
         families = sort_into_families(registered_specs())
         if find_spec("dm_control"):
             from plangym_lite.envs.mujoco.dm_control_tasks import TASKS, task_of
@@ -94,14 +94,14 @@ def installed_families() -> list[Family]:
 
 
 def registered_specs() -> list[Any]:
-    """Every spec that Gymnasium knows once the installed providers are imported."""
+    """All specs in Gymnasium's registry after importing the installed providers."""
     for provider in PROVIDERS:
         register_ids_of(provider)
     return list(gym.registry.values())
 
 
 def sort_into_families(specs: Iterable[Any]) -> list[Family]:
-    """The families with the ids of ``specs`` in them; of Atari only the ``ALE/*-v5``."""
+    """The families with the ids of ``specs``; of Atari only ``ALE/*-v5``."""
     families = [
         Family(kind.title, kind.modules, kind.extra, kind.needs, kind.draws_with)
         for kind in FAMILIES
@@ -119,7 +119,7 @@ def sort_into_families(specs: Iterable[Any]) -> list[Family]:
 
 
 def describe(family: Family) -> str:
-    """Title, count and ids; or what would have to be installed; empty if there is nothing."""
+    """Title, count and ids, or the extra to install; empty if there are none."""
     count, install = len(family.ids), f'pip install "plangym-lite[{family.extra}]"'
     if family.can_be_made:
         title = f"{family.title}: {count}"
@@ -128,7 +128,7 @@ def describe(family: Family) -> str:
     else:
         title = f"{family.title}: {install} adds {count or 'them'}"
     if family.extra is None and not (count and family.can_be_made):
-        return ""  # nobody's to add
+        return ""
     lines = textwrap.wrap("  ".join(family.ids), 96, break_on_hyphens=False, break_long_words=False)
     return "\n  ".join([title, *lines]) + "\n"
 

@@ -1,4 +1,4 @@
-"""``plangym-lite``: the console script. Each command is a file that adds its own options."""
+"""``plangym-lite``: the console script. Each command is a module that adds its own options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAILURE, INTERRUPTED, READER_GONE = 2, 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 2 if it cannot be carried out."""
+    """Run one command; return the exit code: 2 if it cannot be run."""
     args = build_parser().parse_args(argv)
     try:
         code = args.run(args)
@@ -33,13 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("plangym-lite: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read what is printed has gone, as in `envs | head`
+    except BrokenPipeError:  # the reader of stdout has ended, as in `envs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The commands, each with its options."""
+    """The parser with all commands."""
     parser = argparse.ArgumentParser(
         prog="plangym-lite",
         description="Step any simulator from any saved state, exactly, on every core you have.",

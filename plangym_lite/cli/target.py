@@ -1,4 +1,4 @@
-"""What the arguments of a command mean: a NAME, a number, where batches run."""
+"""Parsing of common arguments: NAME, numbers, ``--workers`` and ``--ray``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["CommandError", "at_least_one", "find_target", "make_env", "placement
 
 
 class CommandError(Exception):
-    """The command cannot be carried out as it was given: one clear line for the user."""
+    """The command cannot be run with these arguments; its message is one line for the user."""
 
 
 def at_least_one(text: str) -> int:
-    """A whole number above 0."""
+    """A positive integer."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
@@ -32,13 +32,13 @@ def at_least_one(text: str) -> int:
 
 
 def find_target(name: str) -> str | Callable[..., Any]:
-    """An environment's id as it is; the class or callable that ``module:Class`` names.
+    """An id unchanged, or the class or callable that ``module:Class`` names.
 
-    ``module:Id-v0`` is an id that the module registers when it is imported. The current directory
-    can be imported from.
+    ``module:Id-v0`` is an id that the module registers on import. Modules of the current directory
+    can be imported.
 
     Raises:
-        CommandError: there is no such module, or nothing of that name in it.
+        CommandError: no such module, or no such name in it.
     """
     module, _, attribute = name.partition(":")
     if not (attribute and module.replace(".", "").isidentifier()):
@@ -47,7 +47,7 @@ def find_target(name: str) -> str | Callable[..., Any]:
         sys.path.insert(0, os.getcwd())
     try:
         found = importlib.import_module(module)
-    except Exception as error:  # whatever a user's module does while it is imported
+    except Exception as error:  # the import may raise anything
         raise CommandError(f"{module} cannot be imported: {_line(error)}") from error
     if callable(getattr(found, attribute, None)):
         return getattr(found, attribute)
@@ -65,10 +65,10 @@ def _is_id(name: str) -> bool:
 
 
 def placement(workers: int | str | None, ray: bool) -> dict[str, Any]:
-    """Where batches run, as ``make`` takes it, for the options ``--workers`` and ``--ray``.
+    """The arguments of ``make`` for the options ``--workers`` and ``--ray``.
 
     Raises:
-        CommandError: the two do not go together, or Ray is not installed.
+        CommandError: the options do not fit each other, or Ray is not installed.
     """
     if ray and workers is None:
         raise CommandError("--ray needs workers: give --workers a number, or auto")
@@ -78,17 +78,17 @@ def placement(workers: int | str | None, ray: bool) -> dict[str, Any]:
 
 
 def make_env(target: str | Callable[..., Any], name: str, **kwargs: Any) -> PlanEnv:
-    """``plangym_lite.make(target, **kwargs)``, its failures as one line.
+    """``plangym_lite.make(target, **kwargs)``.
 
     Raises:
-        CommandError: it cannot be made.
-        PlangymError: the same, where plangym_lite itself says so.
+        CommandError: the environment raised an error.
+        PlangymError: plangym_lite raised an error.
     """
     try:
         return make(target, **kwargs)
     except PlangymError:
         raise
-    except Exception as error:  # whatever a foreign environment raises while it is made
+    except Exception as error:  # a foreign environment may raise anything
         raise CommandError(f"{name} cannot be made: {_line(error)}") from error
 
 

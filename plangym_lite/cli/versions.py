@@ -1,4 +1,4 @@
-"""The versions of what a result depends on."""
+"""The versions of the packages that a result depends on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Python, plangym_lite and the installed packages that it may run on."""
+    """The versions of Python, plangym_lite and installed packages that it uses."""
     import plangym_lite
 
     found = {"plangym_lite": plangym_lite.__version__, "python": platform.python_version()}

@@ -1,1 +1,1 @@
-"""``plangym-lite bench``: how fast it is, as ratios against references measured in the same run."""
+"""``plangym-lite bench``: speed as ratios to references measured in the same run."""

@@ -1,7 +1,7 @@
-"""The raw limit of Atari: as many processes as workers, doing nothing but what cannot be left out.
+"""The raw limit of Atari: one process per worker that does only the necessary emulator calls.
 
 Each restores a live state, acts, reads the screen or the memory into a given buffer, and clones the
-state. There is no communication but the word to go and the word that all is done.
+state. The only messages are start and end.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from plangym_lite.cli.bench.rounds import Contender
 __all__ = ["GAME", "act_only", "raw_limit", "raw_loop"]
 
 GAME = "ms_pacman"
-WARM_UP = 300  # frames of random play before the first state is kept: the game has begun
-LOOPS = 8  # passes over the states for one word to go
+WARM_UP = 300  # frames of random play before the first state
+LOOPS = 8  # passes over the states per start message
 
 
 def raw_loop(obs_type: str, frames: int, size: int, seed: int = 0) -> Contender:
@@ -52,7 +52,7 @@ def raw_loop(obs_type: str, frames: int, size: int, seed: int = 0) -> Contender:
 
 
 def act_loop(size: int, seed: int = 0) -> Contender:
-    """``size`` frames in this process, of one game after another."""
+    """``size`` frames in this process, in consecutive games."""
     ale, actions, rng = _console(seed)
     choices = [actions[index] for index in rng.integers(len(actions), size=size)]
 
@@ -69,7 +69,7 @@ def act_loop(size: int, seed: int = 0) -> Contender:
 def raw_limit(
     stack: ExitStack, obs_type: str, frames: int, size: int, n_processes: int
 ) -> Contender:
-    """``size`` states shared out among processes that run :func:`raw_loop`."""
+    """``size`` states, divided among processes that run :func:`raw_loop`."""
     share = max(1, size // n_processes)
     return _side_by_side(stack, raw_loop, (obs_type, frames, share), n_processes, share)
 

@@ -1,4 +1,4 @@
-"""``plangym-lite bench``: how fast it is on this machine, beside references of the same run."""
+"""``plangym-lite bench``: speed on this machine, compared with references of the same run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["BenchOptions", "add_options", "add_parser", "bench", "machine", "opt
 
 
 class BenchOptions(NamedTuple):
-    """How to measure."""
+    """The options of a measurement."""
 
     workers: list[int]  # one: the table; several: scaling
     rounds: int
@@ -31,7 +31,7 @@ class BenchOptions(NamedTuple):
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command with its options."""
+    """Add the command and its options."""
     parser = commands.add_parser("bench", help="measure how fast it is on this machine")
     add_options(parser)
     text = "measure workers on a Ray cluster beside processes"
@@ -40,7 +40,7 @@ def add_parser(commands: Any) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add how to measure."""
+    """Add the options of a measurement."""
     add = parser.add_argument
     add("--workers", type=_counts, metavar="N[,N...]", help="several: how it scales")
     add("--rounds", type=at_least_one, default=7, metavar="N", help="rounds, in turns (7)")
@@ -50,7 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def options_of(args: argparse.Namespace) -> BenchOptions:
-    """What was given."""
+    """The options of the command line."""
     counts = args.workers or [usable_cores()]
     return BenchOptions(counts, args.rounds, args.seconds, args.only, args.json)
 
@@ -61,10 +61,10 @@ def _counts(text: str) -> list[int]:
 
 
 def bench(options: BenchOptions, ray: bool = False) -> int:
-    """Measure the table, or how workers scale, or those of Ray; return the exit code.
+    """Measure the table, the scaling with workers, or Ray; return the exit code.
 
     Raises:
-        CommandError: no line is chosen.
+        CommandError: no line is selected.
     """
     from plangym_lite.cli.bench.works import ray_works, scaling_works, table  # imports ale_py
 
@@ -75,10 +75,10 @@ def bench(options: BenchOptions, ray: bool = False) -> int:
 
 
 def run(works: Sequence[Work], options: BenchOptions) -> int:
-    """Measure lines, print them, and write what was asked for; return the exit code.
+    """Measure and print lines, write the JSON; return the exit code.
 
     Raises:
-        CommandError: no line is chosen.
+        CommandError: no line is selected.
     """
     chosen = [work for work in works if options.only.lower() in describe(work).lower()]
     if not chosen:
@@ -103,7 +103,7 @@ def run(works: Sequence[Work], options: BenchOptions) -> int:
 
 
 def describe(work: Work) -> str:
-    """What ``--only`` is looked for in."""
+    """The text that ``--only`` is matched with."""
     return f"{work.name} | {work.reference}"
 
 
@@ -118,7 +118,7 @@ def line_of(work: Work, found: Comparison) -> str:
 
 
 def entry_of(work: Work, found: Comparison) -> dict[str, Any]:
-    """The same for ``--json``, with every round."""
+    """The entry for ``--json``, with every round."""
     return {
         "work": work.name,
         "reference": work.reference,
@@ -132,7 +132,7 @@ def entry_of(work: Work, found: Comparison) -> dict[str, Any]:
 
 
 def machine() -> str:
-    """What was measured on, in one line."""
+    """The machine, in one line."""
     packages = ", ".join(f"{name} {version}" for name, version in versions().items())
     return f"{usable_cores()} cores, {platform.machine()}, {packages}"
 

@@ -1,4 +1,4 @@
-"""Our side of the table."""
+"""The measured code of this library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from plangym_lite.core import PlanEnv
 __all__ = ["ATARI", "gather", "rollouts", "steps"]
 
 ATARI = "ALE/MsPacman-v5"
-WARM_UP = 60  # decisions of random play before the first state is kept
+WARM_UP = 60  # random actions before the first state
 
 
 def open_env(stack: ExitStack, name: Any, n_workers: int | None, **engine_kwargs: Any) -> PlanEnv:

@@ -17,7 +17,7 @@ __all__ = ["async_vector_env", "mujoco_rollout", "stepper"]
 
 
 def async_vector_env(stack: ExitStack, name: str, n_envs: int, **engine_kwargs: Any) -> Contender:
-    """Gymnasium's: a process for each environment, observations in shared memory."""
+    """Gymnasium's: one process per environment, observations in shared memory."""
     register_ids_of("ale_py")
     makers = [lambda: gym.make(name, **engine_kwargs)] * n_envs
     envs: Any = gym.vector.AsyncVectorEnv(makers)
@@ -27,7 +27,7 @@ def async_vector_env(stack: ExitStack, name: str, n_envs: int, **engine_kwargs: 
 
 
 def mujoco_rollout(stack: ExitStack, name: str, size: int, n_threads: int) -> Contender:
-    """MuJoCo's own batches: physics only, no observations, no contact forces, no infos."""
+    """MuJoCo's own batches: physics only; no observations, contact forces or infos."""
     mujoco: Any = importlib.import_module("mujoco")
     rollout: Any = importlib.import_module("mujoco.rollout")
     env = open_env(stack, name, None)
@@ -50,7 +50,7 @@ def mujoco_rollout(stack: ExitStack, name: str, size: int, n_threads: int) -> Co
 
 
 def stepper(envs: Any, actions: np.ndarray, units: int) -> Contender:
-    """Steps a vector environment with the same actions again and again."""
+    """Steps a vector environment repeatedly with the same actions."""
     repeats = max(1, 64 // units)
 
     def run() -> int:

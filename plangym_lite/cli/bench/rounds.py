@@ -1,4 +1,4 @@
-"""Two contenders, measured in turns, so that both meet the noise of a shared machine."""
+"""Two contenders measured in turns, so that both have the same noise of the machine."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from typing import NamedTuple
 __all__ = ["Comparison", "Contender", "Work", "compare", "rate"]
 
 Contender = Callable[[], int]
-"""Does some work and returns how many units of it."""
+"""Does some work and returns its number of units."""
 
 
 class Work(NamedTuple):
     """One line of the table."""
 
     name: str
-    reference: str  # what it is measured against
+    reference: str  # name of the reference
     make: Callable[[ExitStack], tuple[Contender, Contender]]  # ours and the reference
-    at_least: float | None = None  # the ratio to be reached
+    at_least: float | None = None  # required ratio
     aim: float | None = None
-    needs: str | None = None  # the package that the reference is of
+    needs: str | None = None  # the package of the reference
 
 
 class Comparison(NamedTuple):
-    """What several rounds gave, in units a second."""
+    """The results of several rounds, in units per second."""
 
     ours: list[float]
     reference: list[float]
-    cpu: list[float]  # seconds of this process's CPU time for a unit of ours
+    cpu: list[float]  # CPU seconds of this process per unit of ours
 
     @property
     def ratios(self) -> list[float]:
-        """Ours by the reference, a round each."""
+        """Ours divided by the reference, per round."""
         return [ours / other for ours, other in zip(self.ours, self.reference, strict=True)]
 
     @property
@@ -44,7 +44,7 @@ class Comparison(NamedTuple):
 
     @property
     def cpu_us(self) -> float:
-        """Microseconds of the caller's CPU time for a unit of ours, the median."""
+        """Median CPU time of the caller per unit of ours, in microseconds."""
         return statistics.median(self.cpu) * 1e6
 
     @property
@@ -57,7 +57,7 @@ class Comparison(NamedTuple):
 
 
 def rate(contender: Contender, seconds: float) -> tuple[float, float]:
-    """Units a second over at least ``seconds``, and this process's CPU time for a unit."""
+    """Units per second over at least ``seconds``, and CPU seconds of this process per unit."""
     done, start, cpu = 0, time.perf_counter(), time.process_time()
     while True:
         done += contender()
@@ -67,7 +67,7 @@ def rate(contender: Contender, seconds: float) -> tuple[float, float]:
 
 
 def compare(work: Work, rounds: int, seconds: float) -> Comparison:
-    """Measure both sides of ``work`` in turns, after a round that does not count."""
+    """Measure both contenders of ``work`` in turns, after a warm-up round."""
     with ExitStack() as stack:
         ours, reference = work.make(stack)
         for contender in (ours, reference):

@@ -1,4 +1,4 @@
-"""The lines of the table, with the ratios to be reached."""
+"""The lines of the table, with required ratios."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ def table(n: int) -> list[Work]:
 
 
 def scaling_works(counts: list[int]) -> list[Work]:
-    """Atari against the raw limit with each number of workers.
+    """Atari against the raw limit for each number of workers.
 
-    First 64 rows for each worker; then batches of which the caller itself runs nothing, so that its
-    CPU time is what the batch costs it.
+    First 64 rows per worker; then batches of which the caller runs no rows, so that its CPU time is
+    the overhead.
     """
     shared = [raw(obs, 1, 64 * n, n) for obs in ("ram", "rgb") for n in counts]
     return [*shared, *(by_workers(size, n) for n in counts for size in (32, 128, 1024))]
 
 
 def ray_works(counts: list[int]) -> list[Work]:
-    """Actors of a Ray cluster against processes, the same number of them."""
+    """Actors of a Ray cluster against the same number of processes."""
     return [against_processes(obs, n) for obs in ("ram", "rgb") for n in counts]
 
 
 def against_processes(obs: str, n: int) -> Work:
-    """Both on this machine, unless ``RAY_ADDRESS`` names a cluster."""
+    """Actors against processes; on this machine, unless ``RAY_ADDRESS`` names a cluster."""
 
     def make(stack: ExitStack) -> Any:
         ours = steps(stack, ATARI, 256, n, 4, obs_type=obs, ray=True)
@@ -73,7 +73,7 @@ def raw(obs: str, frames: int, size: int, n: int, at_least: Any = None, aim: Any
 
 
 def by_workers(size: int, n: int) -> Work:
-    """The same where the caller runs no rows."""
+    """The same with a caller that runs no rows."""
 
     def make(stack: ExitStack) -> Any:
         ours = steps(stack, ATARI, size, n, obs_type="ram", use_caller=False)
@@ -84,7 +84,7 @@ def by_workers(size: int, n: int) -> Work:
 
 
 def serial_atari() -> Work:
-    """No workers at all."""
+    """Without workers."""
 
     def make(stack: ExitStack) -> Any:
         return steps(stack, ATARI, 128, obs_type="ram"), raw_loop("ram", 1, 128)
@@ -102,7 +102,7 @@ def with_workers(name: str, size: int, n: int) -> Work:
 
 
 def rollouts_against_acting(n: int) -> Work:
-    """Frames a second of ``rollout_batch``; nothing can do more than act."""
+    """Frames per second of ``rollout_batch``, against ``act`` alone."""
 
     def make(stack: ExitStack) -> Any:
         return rollouts(stack, ATARI, 64, 20, n, dt=4), act_only(stack, n)
@@ -111,7 +111,7 @@ def rollouts_against_acting(n: int) -> Work:
 
 
 def against_async(n_envs: int, n: int) -> Work:
-    """Gymnasium's processes; clones nothing."""
+    """Against Gymnasium's processes, which clone no states."""
 
     def make(stack: ExitStack) -> Any:
         ours = steps(stack, ATARI, 16, n, obs_type="rgb")
@@ -121,7 +121,7 @@ def against_async(n_envs: int, n: int) -> Work:
 
 
 def against_mujoco(n: int) -> Work:
-    """Ours with observations and infos, theirs with physics only."""
+    """Ours with observations and infos, MuJoCo's with physics only."""
 
     def make(stack: ExitStack) -> Any:
         return steps(stack, CHEETAH, 256, n), mujoco_rollout(stack, CHEETAH, 256, n)
@@ -131,11 +131,11 @@ def against_mujoco(n: int) -> Work:
 
 
 def atari_line(obs: str, frames: int, size: int, n: int) -> str:
-    """What a line of Atari is called."""
+    """The name of a line of Atari."""
     held = "1 frame" if frames == 1 else f"{frames} frames"
     return f"Atari {obs}, {held}, batch {size}, {n} workers"
 
 
 def rollout_line(n: int) -> str:
-    """What the line of rollouts is called."""
+    """The name of the line of rollouts."""
     return f"rollout_batch, 64 rows x 20 actions x 4 frames, {n} workers"

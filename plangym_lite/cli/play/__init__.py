@@ -1,1 +1,1 @@
-"""``plangym-lite plan`` and ``compare``: planners that play."""
+"""``plangym-lite plan`` and ``compare``: play with planners."""

@@ -21,7 +21,7 @@ __all__ = ["CompareOptions", "add_parser", "compare", "table"]
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """What to play, and how."""
+    """The options of ``compare``."""
 
     names: list[str]
     planners: list[str]
@@ -34,19 +34,19 @@ class CompareOptions:
     json: Path | None = None
     planner_options: dict[str, Any] = field(
         default_factory=dict
-    )  # each for the planners that have it
+    )  # each for the planners that have this option
 
 
 @dataclass
 class Comparison:
-    """What was played, and what could not be."""
+    """Games played, and failures."""
 
     records: list[dict[str, Any]] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command with its options."""
+    """Add the command and its options."""
     parser = commands.add_parser("compare", help="several planners, several environments")
     add = parser.add_argument
     add("names", metavar="NAME", nargs="+", help="ids, module:Id-v0 or module:Class")
@@ -56,7 +56,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _planners(text: str) -> list[str]:
-    """Names of planners, with commas between them."""
+    """Comma-separated names of planners."""
     names = text.split(",")
     for name in names:
         if name not in PLANNERS:
@@ -66,11 +66,11 @@ def _planners(text: str) -> list[str]:
 
 
 def compare(options: CompareOptions) -> int:
-    """Play, print the table as far as it got, write the JSON; return the exit code.
+    """Play, print the table (also after an interrupt), write the JSON; return the exit code.
 
     Raises:
-        CommandError: something is wrong with the options; nothing was played.
-        UnknownEnvironmentError: nothing has one of the names.
+        CommandError: an option is invalid; nothing was played.
+        UnknownEnvironmentError: no environment has one of the names.
     """
     check_paths(options.json)
     for option in options.planner_options:
@@ -100,7 +100,7 @@ def _parameters_of(planner: str) -> Any:
 
 
 def play_cell(options: CompareOptions, name: str, planner: str, found: Comparison) -> None:
-    """All episodes of one planner on one environment."""
+    """Play all episodes of one planner on one environment."""
     planner_options = {
         option: value
         for option, value in options.planner_options.items()

@@ -1,6 +1,6 @@
-"""Playing: one episode by a planner, beside random play from the same start.
+"""Playing: one episode by a planner, and random play from the same state.
 
-States are values, so one environment plays both games::
+One environment plays both games::
 
     state        ──planner──> action ──env.step(action, state)──> state, reward, picture
     random_state ──────> random action ──env.step(...)──> random_state, reward
@@ -30,21 +30,21 @@ from plangym_lite.viz.film import Film
 __all__ = ["Game", "check_options_of", "open_environment", "play", "progress_bar"]
 
 OBS_TYPES = {"rollout_iw": "palette", "go_explore": "grayscale"}
-"""What planners are shown of an Atari game: pictures where they look, else its memory."""
+"""Default ``obs_type`` of planners on Atari: images or RAM."""
 
 
 @dataclass
 class Game:
-    """A game as far as it was played: what goes into the JSON."""
+    """A game so far: the record for the JSON."""
 
     seed: int = 0
     score: float = 0.0
-    random_score: float = 0.0  # of random play with as many steps
+    random_score: float = 0.0  # of random play with the same number of steps
     steps: int = 0
     simulator_calls: int = 0  # rows stepped by the planner
     frames: int = 0  # simulator steps run by the planner
     seconds: float = 0.0
-    ended: bool = False  # whether the episode was over
+    ended: bool = False  # whether the episode has ended
     rewards: list[float] = field(default_factory=list)  # of each step
     search: Any = None  # of the last decision; not in the JSON
 
@@ -61,16 +61,16 @@ def play(
     on_batch: OnBatch | None = None,
     on_step: Callable[[], Any] = lambda: None,
 ) -> None:
-    """Play both games step by step, keeping ``game`` up to date.
+    """Play both games step by step, and update ``game``.
 
     Args:
-        env: where.
+        env: the environment.
         planner: name of the planner.
-        game: what is known of the game; its ``seed`` decides all.
+        game: the record; its ``seed`` is the only source of randomness.
         planner_options: of the planner, by name.
-        steps: at most so many.
-        execute: how many actions of each plan are played before the next is made.
-        film: gets a picture of each step.
+        steps: maximum number of steps.
+        execute: number of actions of each plan that are played.
+        film: gets an image of each step.
         on_batch: called after every batch of the planner.
         on_step: called after every step.
     """
@@ -114,7 +114,7 @@ def play(
 
 @contextmanager
 def progress_bar(title: str, total: int, games: list[Game]) -> Iterator[tuple[Any, OnBatch]]:
-    """A bar of the steps, with the score of the last of ``games`` and frames per second."""
+    """A progress bar of steps, with the score of the last game and frames per second."""
     start = shown = time.perf_counter()
     with tqdm(total=total, desc=title, unit="step", mininterval=0.5, delay=0.2) as bar:
 
@@ -132,9 +132,9 @@ def progress_bar(title: str, total: int, games: list[Game]) -> Iterator[tuple[An
 def open_environment(
     name: str, planner: str, where: dict[str, Any], frameskip: int | None
 ) -> PlanEnv:
-    """The environment; an Atari game shows the planner its memory where it needs no pictures.
+    """The environment; Atari with RAM observations if the planner needs no images.
 
-    ``where`` is what :func:`~plangym_lite.cli.target.placement` gives.
+    ``where`` is the result of :func:`~plangym_lite.cli.target.placement`.
     """
     target = find_target(name)
     kwargs = dict(where)

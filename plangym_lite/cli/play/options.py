@@ -1,4 +1,4 @@
-"""The options that ``plan`` and ``compare`` share: what is played, where, and the planners'."""
+"""The options that ``plan`` and ``compare`` share, and those of planners."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ OPTIONS: dict[str, tuple[type, str]] = {
 
 
 def flag_of(option: str) -> str:
-    """What an option is called on the command line."""
+    """The name of an option on the command line."""
     return "--simulations" if option == "num_simulations" else "--" + option.replace("_", "-")
 
 
@@ -71,7 +71,7 @@ def add_common(parser: argparse.ArgumentParser, episodes: int) -> None:
 
 
 def options_of(args: argparse.Namespace) -> dict[str, Any]:
-    """What was given, by name; the options of planners that were given in ``planner_options``."""
+    """The given options by name; those of planners in ``planner_options``."""
     given = {key: value for key, value in vars(args).items() if key not in OPTIONS and key != "run"}
     planner_options = {name: getattr(args, name) for name in OPTIONS}
     chosen = {name: value for name, value in planner_options.items() if value is not None}

@@ -1,6 +1,6 @@
-"""``plangym-lite plan NAME``: play a game by planning, beside random play from the same start.
+"""``plangym-lite plan NAME``: play by planning, and at random from the same state.
 
-Ctrl-C and SIGTERM end the game early; what was played so far is written all the same.
+Ctrl-C and SIGTERM end the game early; the steps so far are written.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ __all__ = ["PlanOptions", "add_parser", "as_record", "check_paths", "interruptib
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What to play, and how."""
+    """The options of ``plan``."""
 
     name: str
     planner: str = "mcts"
     episodes: int = 1
     steps: int = 100
-    execute: int = 1  # actions of each plan
+    execute: int = 1  # actions played of each plan
     workers: int | str | None = None
     ray: bool = False
     seed: int = 0
@@ -53,7 +53,7 @@ class PlanOptions:
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command with its options."""
+    """Add the command and its options."""
     parser = commands.add_parser("plan", help="play a game by planning")
     add = parser.add_argument
     add("name", metavar="NAME", help="an id such as ALE/MsPacman-v5, module:Id-v0 or module:Class")
@@ -67,11 +67,11 @@ def add_parser(commands: Any) -> None:
 
 
 def plan(options: PlanOptions) -> int:
-    """Play, report, write the films, the plot and the JSON; return the exit code.
+    """Play, report, write films, plot and JSON; return the exit code.
 
     Raises:
-        CommandError: something is wrong with the options; nothing was played.
-        UnknownEnvironmentError: nothing has that name.
+        CommandError: an option is invalid; nothing was played.
+        UnknownEnvironmentError: no environment has that name.
     """
     check_options_of(options.planner, options.planner_options)
     check_paths(options.gif, options.mp4, options.json, options.plot)
@@ -89,11 +89,11 @@ def plan(options: PlanOptions) -> int:
         try:
             play_all(env, options, games, film)
         except KeyboardInterrupt:
-            games = games or [Game(options.seed)]  # what was played is reported
+            games = games or [Game(options.seed)]  # report the games so far
         except (TypeError, ValueError) as error:
             if any(game.simulator_calls for game in games):
                 raise
-            raise CommandError(str(error)) from error  # the planner refuses, before any batch
+            raise CommandError(str(error)) from error  # raised before the first batch
         report(env, options, games, bool(signals))
         write_files(options, games, film)
     return 128 + signals[0] if signals else 0
@@ -138,7 +138,7 @@ def as_record(games: list[Game]) -> dict[str, Any]:
 
 
 def report(env: PlanEnv, options: PlanOptions, games: list[Game], interrupted: bool) -> None:
-    """Print the outcome and write the JSON."""
+    """Print the results and write the JSON."""
     record = as_record(games)
     how = "interrupted after" if interrupted else "in"
     scores = f"{record['score']:g} points"
@@ -159,7 +159,7 @@ def report(env: PlanEnv, options: PlanOptions, games: list[Game], interrupted: b
 
 
 def write_files(options: PlanOptions, games: list[Game], film: Film | None) -> None:
-    """Write the pictures that were asked for."""
+    """Write the requested films and plot."""
     for kind, path in (("GIF", options.gif), ("MP4", options.mp4)):
         if path is not None and film is not None and film.pictures:
             film.write(path)
@@ -172,7 +172,7 @@ def write_files(options: PlanOptions, games: list[Game], film: Film | None) -> N
 
 
 def check_paths(*paths: Path | None) -> None:
-    """Raise unless the files can be written later."""
+    """Raise unless the files can be written."""
     for path in paths:
         if path is not None and path.is_dir():
             raise CommandError(f"{path} cannot be written: it is a folder")
@@ -181,7 +181,7 @@ def check_paths(*paths: Path | None) -> None:
 
 
 def find_matplotlib() -> None:
-    """Raise unless plots can be drawn."""
+    """Raise unless matplotlib is installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -191,16 +191,16 @@ def find_matplotlib() -> None:
 
 
 def check_images(env: PlanEnv) -> None:
-    """Raise unless the environment draws."""
+    """Raise unless the environment renders images."""
     try:
         env.get_image()
-    except Exception as error:  # whatever a foreign renderer raises
+    except Exception as error:  # a renderer may raise anything
         raise CommandError(f"--gif: {env.name} draws no image ({error})") from error
 
 
 @contextmanager
 def interruptible() -> Iterator[list[int]]:
-    """The first SIGINT or SIGTERM is a ``KeyboardInterrupt`` and is listed; others wait in vain."""
+    """Turn the first SIGINT or SIGTERM into ``KeyboardInterrupt``, and list it; ignore others."""
     caught: list[int] = []
 
     def interrupt(number: int, frame: Any) -> None:

@@ -1,4 +1,4 @@
-"""Plots: the score over time, and what the last search looked like. Needs matplotlib."""
+"""Plots of the score over time and of the last search. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["plot_games"]
 
 
 def plot_games(games: list[Game], title: str, path: Path) -> None:
-    """Write one picture: on the left the scores, on the right the last search."""
+    """Write a figure: the scores on the left, the last search on the right."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 4), layout="constrained")
@@ -31,7 +31,7 @@ def plot_games(games: list[Game], title: str, path: Path) -> None:
 
 
 def draw_search(search: Any, axes: Any) -> None:
-    """The last search: its tree, its places, or its returns."""
+    """Draw the last search: its tree, its places, or its returns."""
     axes.set_title(f"the last search: {search.simulator_calls} simulator calls")
     if isinstance(search, Tree):
         rows = np.arange(1, search.size)
@@ -48,7 +48,7 @@ def draw_search(search: Any, axes: Any) -> None:
 
 
 def draw_links(axes: Any, x: np.ndarray, y: np.ndarray, parents: np.ndarray, rows: Any) -> None:
-    """Dots, and a line from each to its parent."""
+    """Draw dots, and a line from each to its parent."""
     from matplotlib.collections import LineCollection
 
     ends = np.stack([np.stack([x[rows], y[rows]], -1), np.stack([x, y], -1)[parents[rows]]], 1)
