@@ -1,4 +1,4 @@
-"""Shipped suites: the contract that every environment and every worker keeps."""
+"""Test suites that are part of the package: the exactness contract, toy environments."""
 
 from plangym_lite.testing.contract.contract import ContractSuite, Report, check_exact
 

@@ -1,16 +1,15 @@
-"""Toys: four tiny environments in pure Python, to test with and to copy from.
+"""Toys: four small environments in pure Python, for tests and as examples.
 
-:class:`ToyEnv` is the worked example of an adapter: it writes the hooks of
-:class:`~plangym_lite.simulator.SimulatorEnv` and nothing else. You walk along a corridor::
+:class:`ToyEnv` is an example of an adapter: it has only the hooks of
+:class:`~plangym_lite.simulator.SimulatorEnv`. The agent walks along a corridor::
 
     cell        0     1     2     3    ...   size - 1
               coin                           treasure
     reward     0.3  -0.01 -0.01 -0.01          1.0        both ends are terminal
 
-The coin is near and the treasure is far, so a planner that looks too short a way ahead takes the
-coin. ``best_return`` is what the right plan earns. :class:`OpaqueToy` has states that are not
-arrays, :class:`NestedToy` nested observations and actions, :class:`ContinuousToy` actions that are
-numbers.
+A planner whose horizon is too short takes the coin. ``best_return`` is the return of the best plan.
+:class:`OpaqueToy` has states that are not arrays, :class:`NestedToy` nested observations and
+actions, :class:`ContinuousToy` continuous actions.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ TILE = 8  # pixels
 
 
 class ToyError(Exception):
-    """Raised by :class:`ToyEnv` where ``fail_at`` says so."""
+    """Raised by :class:`ToyEnv` for the action ``fail_at``."""
 
 
 class ToyEnv(SimulatorEnv):
@@ -43,19 +42,19 @@ class ToyEnv(SimulatorEnv):
 
     Args:
         name: a label.
-        frameskip: moves for each unit of ``dt``.
+        frameskip: moves per unit of ``dt``.
         autoreset: see :class:`~plangym_lite.simulator.SimulatorEnv`.
         delay_setup: build at first use.
         return_image: put the image in ``info["rgb"]``.
         size: number of cells, at least 4.
-        slip: probability of moving the other way; above 0 the first cell is random too.
-        time_limit: an episode is truncated after so many moves.
+        slip: probability of moving the other way; above 0 the first cell is also random.
+        time_limit: number of moves after which an episode is truncated.
         fail_at: this action raises :class:`ToyError`.
         sleep_at: this action takes ``sleep_for`` seconds.
         sleep_for: see ``sleep_at``.
         exit_at: this action ends the process, like a crash of the simulator.
-        trouble_once: path of a file; the three troubles above happen only while it does not
-            exist, and make it: the second time, all goes well.
+        trouble_once: path of a file; the three faults above happen only if it does not exist, and
+            create it, so that they happen once.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class ToyEnv(SimulatorEnv):
 
     @property
     def best_return(self) -> float:
-        """What the best plan earns from cell 2 with ``slip=0`` and one move a step."""
+        """The return of the best plan from cell 2 with ``slip=0`` and one move per step."""
         steps = self.size - 1 - START
         return TREASURE + STEP_COST * (steps - 1)
 
@@ -145,7 +144,7 @@ class ToyEnv(SimulatorEnv):
     # ---- the simulator ------------------------------------------------------------------------
 
     def _decode(self, action: Any) -> tuple[int, int]:
-        """``LEFT``, ``STAY`` or ``RIGHT``, and how many cells to the right that means."""
+        """``LEFT``, ``STAY`` or ``RIGHT``, and the number of cells to the right."""
         return int(action), int(action) - 1
 
     def _move(self, way: int) -> float:
@@ -158,7 +157,7 @@ class ToyEnv(SimulatorEnv):
         return TREASURE if self._cell == self.size - 1 else STEP_COST
 
     def _draw(self) -> float:
-        """A number in [0, 1) of a small generator whose whole state is one integer."""
+        """A number in [0, 1) from a generator whose state is one integer."""
         self._random = (self._random * 1664525 + 1013904223) % 2**32
         return self._random / 2**32
 
@@ -178,7 +177,7 @@ class ToyEnv(SimulatorEnv):
 
 
 class OpaqueToy(ToyEnv):
-    """A toy whose states are tuples: opaque picklable values."""
+    """A toy whose states are tuples, opaque picklable values."""
 
     STATE_IS_ARRAY = False
 

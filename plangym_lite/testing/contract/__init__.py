@@ -1,4 +1,4 @@
-"""The contract that every environment keeps, as an executable suite."""
+"""The exactness contract as an executable test suite."""
 
 from plangym_lite.testing.contract.contract import ContractSuite, Report, check_exact
 

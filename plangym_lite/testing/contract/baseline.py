@@ -1,4 +1,4 @@
-"""What everything is compared with, and what is noise: told by plain runs, or by our own."""
+"""The baseline of the comparisons, and what is noise: from plain runs, or from our own."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from plangym_lite.testing.contract.walking import Entry, Route, Walk, compare_en
 
 __all__ = ["NO_TWIN", "Begun", "Verdict", "by_itself", "by_plain_runs"]
 
-ELSEWHERE = (3, 11)  # moves that lead to another position of another seed
-PROBED = 40  # moves that are looked at from there
+ELSEWHERE = (3, 11)  # moves to another position, with another seed
+PROBED = 40  # moves compared from there
 NO_TWIN = "no plain twin: compared with itself"
 OWN_RESETS = "unseeded resets begin episodes of their own here: compared with itself after them"
 UNSEEDED = "the seed does not decide what happens: compared only with its own saving"
@@ -24,7 +24,7 @@ CANNOT = "cannot be shown"
 
 
 class Begun(NamedTuple):
-    """What the first environment gave."""
+    """The results of the first environment."""
 
     walk: Walk
     route: Route
@@ -34,18 +34,18 @@ class Begun(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What there is to compare with."""
+    """The baseline."""
 
     recording: list[Entry]
     noise: Noise
     notes: list[str]
     repeatable: bool = True
-    unshown: str | None = None  # why nothing can be said
-    wrong: str | None = None  # what is wrong besides
+    unshown: str | None = None  # why exactness cannot be shown
+    wrong: str | None = None  # another difference
 
 
 def by_itself(make_env: Callable[[], PlanEnv], first: Begun) -> Verdict:
-    """Another environment of ours, which is never saved, tells what the seed decides."""
+    """The baseline from a second environment of ours that is never saved."""
     recording, moves = first.walk.recording, first.walk.moves
     with GlobalNumbers(NUMBERS), make_env() as env:
         again = follow(env, first.route.seed, moves, Keeper())
@@ -60,7 +60,7 @@ def by_itself(make_env: Callable[[], PlanEnv], first: Begun) -> Verdict:
 
 
 def by_plain_runs(first: Begun) -> Verdict:
-    """Two plain runs of the moves, and what they say."""
+    """The baseline from two plain runs of the moves."""
     assert first.twin is not None
     plain, again = _plain_part(first.twin, first)
     noise = _noise_of(plain.entries, again.entries)
@@ -81,7 +81,7 @@ def by_plain_runs(first: Begun) -> Verdict:
 
 
 def _unshown(first: Begun, plain: PlainRun, again: PlainRun, noise: Noise) -> str | None:
-    """Why two plain runs leave nothing to compare with, if they do."""
+    """Why two plain runs give no baseline; ``None`` if they do."""
     names = noise.names()
     undecided = [name for name in names if not name.startswith(("obs", "info"))]
     if undecided or len(plain.entries) != len(again.entries):
@@ -96,13 +96,13 @@ def _unshown(first: Begun, plain: PlainRun, again: PlainRun, noise: Noise) -> st
 
 
 def _plain_part(twin: Twin, first: Begun) -> tuple[PlainRun, PlainRun]:
-    """Two plain runs of as much of the walk as they can tell.
+    """Two plain runs of the part of the walk that they can reproduce.
 
-    Where states are played, every episode is played in a new environment, and an unseeded reset
-    begins one whose seed follows from the last: such a walk has seeded resets, and an unseeded one
-    at the end, before which plain runs stop. Some engines carry traces from one episode into
-    the next, so that plain Gymnasium itself gives two answers: of an environment that goes on, and
-    of one built anew below its wrappers for each episode. Ours must give one of them, all along.
+    If states are replayed, every episode runs in a new environment, and the seed of an unseeded
+    reset follows from the last one: such a walk has seeded resets, and one unseeded reset at the
+    end, before which plain runs stop. Some engines carry data from one episode into the next, so
+    that plain Gymnasium has two results: with one environment for all episodes, and with one
+    rebuilt below its wrappers for each. Ours must equal one of them for the whole walk.
     """
     moves, seed = first.walk.moves, first.route.seed
     if not first.route.seeded:
@@ -121,7 +121,7 @@ def _plain_part(twin: Twin, first: Begun) -> tuple[PlainRun, PlainRun]:
 
 
 def _merged(plain: Entry, own: Entry, sees: bool) -> Entry:
-    """A plain entry, with what plangym_lite adds to infos."""
+    """A plain entry, with the keys that plangym_lite adds to infos."""
     info = {**(own.info or {}), **(plain.info or {})}
     return plain._replace(info=info, obs=plain.obs if sees else own.obs)
 
@@ -132,7 +132,7 @@ def _deviations(plain: list[Entry], own: list[Entry], noise: Noise) -> Iterator[
 
 
 def _is_shown(first: Begun, plain: PlainRun, noise: Noise) -> bool:
-    """Whether what is not noise tells a state from others: of another seed, at other moves."""
+    """Whether values without noise differ between states of other seeds and moves."""
     moves, seed, twin = first.walk.moves, first.route.seed, first.twin
     assert twin is not None
     steps = [move for move in moves if not move.reset]
@@ -152,7 +152,7 @@ def _wrong_spaces(plain: PlainRun, own: tuple[Any, Any]) -> str | None:
 
 
 def _noise_of(recording: list[Entry], again: list[Entry]) -> Noise:
-    """The places at which two recordings of one seed differ."""
+    """The places where two recordings of one seed differ."""
     return noise_between(
         (getattr(one, field), getattr(other, field), field)
         for one, other in zip(recording, again, strict=False)

@@ -1,4 +1,4 @@
-"""The checks of the exactness contract, one method each; :mod:`.contract` says what they mean."""
+"""The checks of the exactness contract, one method each; see :mod:`.contract`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ WANDERING = 50
 
 
 class Contract:
-    """The checks, one method each; each raises :class:`Difference` where it finds one.
+    """The checks, one method each; each raises :class:`Difference` if it finds one.
 
     Args:
         make_env: makes a new environment.
-        options: what the walk is made of.
-        n_workers: check batches in so many processes too.
-        timeout: seconds that another process may take.
+        options: the parameters of the walk.
+        n_workers: also check batches with this number of processes.
+        timeout: seconds for another process.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class Contract:
     # ---- the reference ------------------------------------------------------------------------
 
     def begin(self) -> PlanEnv:
-        """Make the first environment, which the reference begins with.
+        """Make the first environment, for the reference.
 
         Raises:
-            Exception: whatever ``make_env`` raises.
+            Exception: of ``make_env``.
         """
         numbers = GlobalNumbers(NUMBERS)
         with numbers:
@@ -73,7 +73,7 @@ class Contract:
 
     @cached_property
     def reference(self) -> Reference:
-        """The walk that everything is compared with."""
+        """The reference walk."""
         first, self._first = self._first, None
         reference = make_reference(self.make_env, self.options, first)
         self.notes += reference.notes
@@ -84,7 +84,7 @@ class Contract:
 
     @contextmanager
     def _made(self, check: str) -> Iterator[tuple[PlanEnv, Keeper]]:
-        """A new environment; what it gives must not change until after it is closed."""
+        """A new environment; its results must not change until it is closed."""
         keeper = Keeper()
         with self.make_env() as env:
             yield env, keeper
@@ -98,7 +98,7 @@ class Contract:
             raise Difference(f"{check}: {difference}") from None
 
     def _restored(self, env: PlanEnv, keeper: Keeper, depth: int, check: str) -> None:
-        """Restore the walk's state at ``depth`` in ``env`` and make the walk's next moves."""
+        """Restore the walk's state at ``depth`` in ``env`` and check the next moves."""
         self.judge.at = f"{check}, depth {depth}"
         stretch = self.reference.stretch(depth)
         env.set_state(stretch.state)
@@ -109,7 +109,7 @@ class Contract:
     # ---- the checks ---------------------------------------------------------------------------
 
     def as_plain_gymnasium(self) -> None:
-        """The first environment that is made gives what a plain one gives, from the seed on."""
+        """The first environment equals a plain one, from the seed on."""
         self.judge.at = "the first walk"
         reference = self.reference
         if reference.unshown is not None:
@@ -121,14 +121,14 @@ class Contract:
             raise Difference(reference.wrong)
 
     def saving_changes_nothing(self) -> None:
-        """A walk with states saved and images drawn is the walk without."""
+        """A walk with saved states and rendered images equals the walk without."""
         self.judge.at = "the first walk"
         reference = self.reference
         self.judge.at = "saving on the way, from the seed"
         self.judge.same_recording(reference.recording, reference.saved)
 
     def restoring_at_once_changes_nothing(self) -> None:
-        """``set_state(get_state())`` on the way is a no-op."""
+        """``set_state(get_state())`` during the walk changes nothing."""
         reference = self.reference
         stops, moves, check = reference.depths, reference.moves, "set_state(get_state())"
         with GlobalNumbers(NUMBERS), self._made(check) as (env, keeper):
@@ -157,7 +157,7 @@ class Contract:
                 self._restored(env, keeper, depth, check)
 
     def fresh_object(self) -> None:
-        """New environments restore states: right away, and after playing something else."""
+        """New environments restore states, at once and after other moves."""
         *others, last = self.reference.depths
         with self._made("fresh object") as (env, keeper):
             self._restored(env, keeper, last, "fresh object")
@@ -181,16 +181,16 @@ class Contract:
             self.judge.same_recording(self.reference.expected(depth), recording)
 
     def through_step_batch(self) -> None:
-        """Each recorded state and action gives the next entry, in any order; nothing moves.
+        """Each recorded state and action gives the next entry, in any order.
 
-        Rows chained from the states of rows, and rollouts, give the same.
+        Rows from returned states and rollouts give the same; the current state does not change.
         """
         self.judge.at, _ = "step_batch", self.reference
         with self._made("step_batch") as (env, keeper):
             self.judge.batches(env, keeper, "step_batch")
 
     def through_workers(self) -> None:
-        """The same through processes, where ``n_workers`` asks for them."""
+        """The same with processes, if ``n_workers`` is given."""
         if self.n_workers is None:
             return
         try:
@@ -207,7 +207,7 @@ class Contract:
         self._nothing_changed(keeper, f"{check}, once it is closed")
 
     def terminals_absorb(self) -> None:
-        """From an ended state nothing moves: reward 0, same state, flags and observation."""
+        """A step from an ended state: reward 0, same state, flags and observation."""
         self.judge.at, _ = "terminals", self.reference
         with self._made("terminals") as (env, keeper):
             self.judge.absorbed(env, keeper, "terminals")

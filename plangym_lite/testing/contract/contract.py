@@ -1,45 +1,45 @@
-"""The exactness contract: what "exact" means, as checks that run on any environment.
+"""The exactness contract: checks of exactness for any environment.
 
 To test your own environment, inherit :class:`ContractSuite` in a pytest file and override
-``make_env``; or ask :func:`check_exact`, which says where the environment first differs.
+``make_env``, or call :func:`check_exact`, which reports the first difference.
 
 The reference is **plain Gymnasium**: an environment of the same id, class or callable with the same
-seed and the same actions, built and driven without any class of plangym_lite. All that a new
-environment of ours gives must be what it gives: observations (those of the outermost layer),
-rewards, flags, and every key of its infos; ours may have more. So must all that follows from
-restored states, and every row of batches and rollouts. The walk goes through an end of an episode,
-where there is one within reach, and through unseeded resets; some moves take ``dt=2``, and some
-actions are float64, as Python's numbers are.
+seed and the same actions, built and driven without any class of plangym_lite. A new
+environment of ours must give equal observations (those of the outermost layer), rewards, flags, and
+values of all keys of its infos; ours may have more keys. The same holds for the moves after
+restored states, and for every row of batches and rollouts. The walk includes an end of an episode,
+if there is one within ``reach``, and unseeded resets; some moves have ``dt=2``, and some actions
+are float64, like Python floats.
 
-Where the plain environment comes from: ``plain=`` of :func:`check_exact` and ``make_plain`` of
-:class:`ContractSuite`; else the environment is asked for its ``make_plain()``. Tasks of dm_control
-are driven by dm_control itself. An adapter that has no such twin is compared with itself, and a
-note says so: then the reference is a *fresh* environment that plays the walk without ever saving,
-so that a broken pair of ``get_state`` and ``set_state`` cannot agree with it.
+The plain environment is made by ``plain=`` of :func:`check_exact` or ``make_plain`` of
+:class:`ContractSuite`, or else by the environment's ``make_plain()``. Tasks of dm_control are run by
+dm_control itself. An adapter without a plain twin is compared with itself, and a note says so: then
+the reference is a *fresh* environment that makes the walk and never saves, so that a broken pair of
+``get_state`` and ``set_state`` cannot agree with it.
 
-Every run of a plain environment is recorded as values and the environment closed before the next
-one is built. Python's and numpy's global generators are seeded alike for each run of the walk, and
-are the caller's again afterwards.
+Every run of a plain environment is recorded as values, and the environment is closed before the
+next one is built. The global generators of Python and numpy get the same seeds for each run of the
+walk, and are restored afterwards.
 
-Every check restores a state of the walk somewhere else, makes the walk's next moves, and compares
-observations, rewards, flags, infos, states and images bit for bit. Observations, infos and states
-are held on to as they came: at the end of a check none of them may have changed.
+Every check restores a state of the walk elsewhere, makes the next moves of the walk, and compares
+observations, rewards, flags, infos, states and images bit for bit. Returned observations, infos and
+states are kept: none of them may have changed at the end of a check.
 
-What is not compared with plain Gymnasium, or not at all, and why:
+Not compared with plain Gymnasium, or not at all:
 
-- *States* are compared, with our own, by their bytes where an adapter lays them out as arrays of
-  its own. States of the generic snapshot are pickles, whose bytes also hold clocks and the sharing
-  of objects; and opaque values know no equality: those are compared by what follows from them.
-- *Images* are compared with our own: drawing leaves traces in some engines.
+- *States* are compared with our own, by their bytes, if the adapter defines them as arrays. States
+  of the generic snapshot are pickles, whose bytes also depend on clocks and on shared references,
+  and opaque values may define no equality: those are compared by the moves that follow.
+- *Images* are compared with our own, because rendering changes some engines.
 - *Noise*: where two plain runs differ, that place of the observation or the info (one element of
   an array, not the array) is left out; ``Report.notes`` names it. If they differ in rewards or
-  flags, or if nothing else tells one state from another, exactness cannot be shown, and the
-  report says that instead of "exact".
-- *Unseeded resets* of environments whose states are played (``"replay"``) begin an episode whose
+  flags, or if nothing else distinguishes states, exactness cannot be shown, and the report says
+  that instead of "exact".
+- *Unseeded resets* of environments whose states are replayed (``"replay"``) begin an episode whose
   seed follows from the last one. Their walk has seeded resets, which are compared with plain
   Gymnasium, and an unseeded one at the end, after which they are compared with themselves.
-- An observation whose dtype is not that of its space is compared in the dtype of the space, where
-  that changes no value but by rounding.
+- An observation whose dtype is not that of its space is compared in the dtype of the space, if
+  that only rounds values.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ __all__ = ["ContractSuite", "Report", "check_exact"]
 
 @dataclass
 class Report:
-    """The outcome of :func:`check_exact`."""
+    """The result of :func:`check_exact`."""
 
     name: str
     exact: bool = True
-    difference: str | None = None  # where it first differs
-    checks: int = 0  # comparisons that held
+    difference: str | None = None  # the first difference
+    checks: int = 0  # successful comparisons
     state_bytes: int | None = None
     pictures: bool = False  # whether images were compared
     notes: list[str] = field(default_factory=list)
@@ -96,28 +96,28 @@ def check_exact(
     plain: Callable[[], Any] | None = None,
     wide_actions: bool = True,
 ) -> Report:
-    """Run the whole contract on the environments that ``make_env`` makes.
+    """Run all checks on the environments that ``make_env`` makes.
 
     Args:
         make_env: makes a new environment; cloudpickle must be able to carry it.
         name: for the report; the environment's own name if left out.
         seed: of the walk.
-        depths: after how many moves states are saved.
-        length: number of moves that follow each.
-        reach: how many moves to play in search of an end of an episode.
-        n_workers: check batches in so many processes too.
-        timeout: seconds that another process may take.
-        plain: makes the plain environment to compare with: a ``gymnasium.Env``, or a pair of one
-            and how many of its steps are one unit of ``dt`` (``frameskip`` unless given).
+        depths: numbers of moves after which states are saved.
+        length: number of moves after each.
+        reach: maximum number of moves to find an end of an episode.
+        n_workers: also check batches with this number of processes.
+        timeout: seconds for another process.
+        plain: makes the plain environment: a ``gymnasium.Env``, or a pair of one and its number of
+            steps per unit of ``dt`` (``frameskip`` unless given).
             ``None``: the environment's own ``make_plain()``.
         wide_actions: let some actions of a float32 ``Box`` be float64.
 
     Raises:
-        Exception: whatever ``make_env`` itself raises. Later errors are in the report.
+        Exception: of the first ``make_env``. Later errors are in the report.
     """
     options = Options(seed, tuple(sorted(depths)), length, reach, wide_actions, plain)
     contract = Contract(make_env, options, n_workers=n_workers, timeout=timeout)
-    with GlobalNumbers(NUMBERS + 1):  # the caller's stay where they are; and not those of the walk
+    with GlobalNumbers(NUMBERS + 1):  # restores the caller's; not the walk's seed
         first = contract.begin()
         return _report(contract, name or first.name)
 
@@ -141,7 +141,7 @@ def _report(contract: Contract, name: str) -> Report:
 
 
 def _size_of(state: Any) -> int:
-    """Bytes of a state: of its array, or of its pickle."""
+    """Bytes of a state: its array, or its pickle."""
     return state.nbytes if isinstance(state, np.ndarray) else len(pickle.dumps(state))
 
 
@@ -154,8 +154,8 @@ class ContractSuite:
             def make_env(self):
                 return plangym_lite.make("MyEnv-v0")
 
-    ``make_env`` runs again for each environment that is needed, also in another process. The
-    class attributes are the arguments of :func:`check_exact`.
+    ``make_env`` is called for each environment, also in another process. The class attributes are
+    the arguments of :func:`check_exact`.
     """
 
     seed: ClassVar[int] = 0
@@ -173,7 +173,7 @@ class ContractSuite:
     def make_plain(self) -> Any:
         """A new plain environment to compare with, as ``plain`` of :func:`check_exact`.
 
-        Override this where the environment's own ``make_plain()`` is not the one.
+        Override this to replace the environment's own ``make_plain()``.
         """
         raise NotImplementedError(f"{type(self).__name__} does not override make_plain")
 

@@ -1,4 +1,4 @@
-"""Judging recordings and batches by the reference: what the checks of the contract share."""
+"""Comparison of recordings and batches with the reference, shared by the checks."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from plangym_lite.testing.contract.walking import Entry, Move, draw_actions, pla
 
 __all__ = ["Judge"]
 
-STEPS = 5  # actions of a row of a rollout
-SHORT = 2  # rows of rollouts that end early
+STEPS = 5  # actions per row of a rollout
+SHORT = 2  # number of rollout rows that end early
 
 
 class Judge:
-    """Compares what an environment gives with the reference, which is set before it is asked."""
+    """Compares an environment with the reference, which must be set first."""
 
     def __init__(self, seed: int, length: int) -> None:
         self.seed, self.length = seed, length
         self.reference: Reference | None = None
         self.checks = 0
-        self.at = "the first walk"  # what is being checked, for messages
+        self.at = "the first walk"  # the current check, for messages
 
     def same_recording(self, expected: list[Entry], got: list[Entry]) -> None:
         """Compare two recordings; raise the first difference."""
@@ -46,7 +46,7 @@ class Judge:
     # ---- batches ------------------------------------------------------------------------------
 
     def batches(self, env: PlanEnv, keeper: Keeper, check: str) -> None:
-        """Rows in order and shuffled, rows from rows, rollouts; what was current stays."""
+        """Rows in order and shuffled, rows from returned states, rollouts; current states stay."""
         reference = self._reference
         moves, saved = reference.moves, reference.saved
         order = np.random.default_rng(self.seed)
@@ -88,7 +88,7 @@ class Judge:
         return after
 
     def _rollouts(self, env: PlanEnv, keeper: Keeper, rows: list[int]) -> None:
-        """A row of a rollout gives what the moves give one after another, up to an end."""
+        """A row of a rollout equals single moves, up to an end."""
         reference, draw = self._reference, draw_actions(env, self.seed)
         self.at += ", rollout_batch"
         lengths = {number: len(self._run_from(number)) for number in rows}
@@ -107,7 +107,7 @@ class Judge:
             self._same_rollouts(env, out, keeper, runs)
 
     def _run_from(self, number: int) -> list[int]:
-        """Moves alike from ``number`` on: ``STEPS`` of them, or up to an end; or none."""
+        """``STEPS`` similar moves from ``number`` on, or fewer up to an end; or none."""
         moves, saved, run = self._reference.moves, self._reference.saved, []
         for k in range(number, min(number + STEPS, len(moves))):
             if moves[k].reset or _kind(moves[k]) != _kind(moves[number]):
@@ -152,13 +152,13 @@ class Judge:
     # ---- ends ---------------------------------------------------------------------------------
 
     def ends(self) -> list[int]:
-        """Entries at which episodes have ended: the first and the last few."""
+        """Entries at ends of episodes: the first and the last few."""
         entries = enumerate(self._reference.recording)
         ends = [number for number, entry in entries if entry.terminated or entry.truncated]
         return [*dict.fromkeys(ends[:3] + ends[-3:])]
 
     def absorbed(self, env: PlanEnv, keeper: Keeper, check: str) -> None:
-        """From an ended state nothing moves: reward 0, same state, flags and observation."""
+        """A step from an ended state: reward 0, same state, flags and observation."""
         self.at = check
         reference, ends = self._reference, self.ends()
         if not ends:
@@ -180,7 +180,7 @@ class Judge:
 
 
 def _entries_of(env: PlanEnv, out: Any, keeper: Keeper, where: str) -> list[Entry]:
-    """The rows of a batch; it is held on to."""
+    """The rows of a batch, which is kept."""
     keeper.keep(where, "obs", out.observs)
     keeper.keep(where, "info", out.infos)
     keeper.sum(where, "state", out.states)
@@ -198,12 +198,12 @@ def _entries_of(env: PlanEnv, out: Any, keeper: Keeper, where: str) -> list[Entr
 
 
 def _kind(move: Move) -> Any:
-    """What the actions of one batch must have in common: their dtype, where they are arrays."""
+    """What the actions of one batch must share: the dtype of arrays."""
     return move.action.dtype if isinstance(move.action, np.ndarray) else None
 
 
 def _alike(moves: list[Move], rows: list[int]) -> list[list[int]]:
-    """The rows in lists whose actions have one dtype."""
+    """The rows, grouped by the dtype of their actions."""
     kinds = list(dict.fromkeys(str(_kind(moves[row])) for row in rows))
     return [[row for row in rows if str(_kind(moves[row])) == kind] for kind in kinds]
 
@@ -213,5 +213,5 @@ def _like(action: Any, other: Any) -> Any:
 
 
 def _step_of(space: Any, observs: Any, row: int, step: int) -> Any:
-    """One observation out of the ``[B, T, ...]`` observations of a rollout."""
+    """One of the ``[B, T, ...]`` observations of a rollout."""
     return row_of(space, row_of(space, observs, row), step)

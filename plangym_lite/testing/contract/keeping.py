@@ -1,4 +1,4 @@
-"""Holding on to what an environment answers, to see that it does not change afterwards."""
+"""Keeps results of an environment, to check that they do not change later."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from plangym_lite.nested import Difference, differences
 __all__ = ["NUMBERS", "Keeper", "copy_of"]
 
 NUMBERS = 0
-"""The seed of the generators that all of Python shares, for each run of the walk."""
+"""The seed of the global generators for each run of the walk."""
 
 LARGE = 1 << 16  # bytes
 ATOMS = (int, float, complex, str, bytes, bool, type(None), np.generic)
@@ -25,8 +25,8 @@ def copy_of(
 ) -> Any:
     """A copy that shares no array, list or dict with ``value``, at any depth.
 
-    What cannot be copied is the thing itself. So are large arrays if there is a list for them.
-    ``memo`` has the copies of the dicts and lists that the value is in.
+    Objects that cannot be copied are returned as they are. So are large arrays, which are added to
+    the list ``large`` if it is given. ``memo`` has the copies of the enclosing dicts and lists.
     """
     if isinstance(value, ATOMS):
         return value
@@ -36,7 +36,7 @@ def copy_of(
         large.append(value)
         return value
     memo = {} if memo is None else memo
-    if id(value) in memo:  # a value may hold itself
+    if id(value) in memo:  # a value may contain itself
         return memo[id(value)]
     if type(value) is dict:
         made = memo[id(value)] = {}
@@ -57,9 +57,9 @@ def copy_of(
 
 
 class Keeper:
-    """Holds what came back by reference, and beside it a copy of the moment when it came.
+    """Keeps returned values, with a copy made on arrival.
 
-    Of states and of large arrays it is a checksum.
+    For states and large arrays the copy is a checksum.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Keeper:
         self._summed: list[tuple[str, str, Any, int]] = []
 
     def keep(self, where: str, what: str, value: Any) -> Any:
-        """Hold ``value``, an ``"obs"`` or an ``"info"``; return the copy."""
+        """Keep ``value``, an ``"obs"`` or an ``"info"``; return the copy."""
         if isinstance(value, ATOMS):
             return value
         large: list[np.ndarray] = []
@@ -79,16 +79,16 @@ class Keeper:
         return kept
 
     def sum(self, where: str, what: str, value: Any) -> None:
-        """Hold an array or a state, of which only a checksum is kept."""
+        """Keep an array or a state with a checksum."""
         checksum = _checksum(value)
         if checksum is not None:
             self._summed.append((where, what, value, checksum))
 
     def check(self) -> None:
-        """Raise :class:`Difference` if anything that is held has changed."""
+        """Raise :class:`Difference` if a kept value has changed."""
         for where, what, value, kept in self._held:
             for path, text in differences(kept, value, what):
-                # what does not even equal its own copy tells nothing
+                # a value that differs from its own copy shows nothing
                 if path not in dict(differences(copy_of(value), value, what)):
                     raise Difference(f"a held {what} changed: {where}: {path}: {text}")
         for where, what, value, checksum in self._summed:
@@ -97,7 +97,7 @@ class Keeper:
 
 
 def _checksum(value: Any) -> int | None:
-    """A number that changes with the value; ``None``: nothing can be told of it."""
+    """A checksum of the value; ``None`` if it has none."""
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
     try:

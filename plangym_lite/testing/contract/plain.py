@@ -1,7 +1,7 @@
-"""Plain runs: what an environment gives where no class of plangym_lite has touched it.
+"""Plain runs: the results of an environment without any class of plangym_lite.
 
-A plain environment is built, driven and closed, and what it gave is kept as values, before the next
-environment is built: some close what others of their kind draw with.
+A plain environment is built, run and closed, and its results are copied, before the next one is
+built, because some close a display that others use.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ PICTURES = ("rgb", "grayscale")
 
 
 class Twin(NamedTuple):
-    """How the plain environment beside a ``PlanEnv`` is made and looked at."""
+    """How the plain twin of a ``PlanEnv`` is made and observed."""
 
     make: Callable[[], Any]  # it has ``reset(seed=...)``, ``step`` and ``close``
-    frames: int = 1  # its steps for each unit of ``dt``
-    sees: str = "obs"  # or "rgb", "grayscale": its pictures; or "": nothing to be compared
+    frames: int = 1  # its steps per unit of ``dt``
+    sees: str = "obs"  # or "rgb", "grayscale": its images; or "": not compared
 
 
 class PlainRun(NamedTuple):
-    """What a plain environment gave, as values."""
+    """The results of a plain environment, as values."""
 
     entries: list[Entry]
-    error: str | None = None  # why there are fewer of them than the moves ask for
+    error: str | None = None  # why there are fewer entries than moves
     spaces: tuple[Any, Any] | None = None  # of observations and of actions
 
 
-# ---- where it comes from ------------------------------------------------------------------------
+# ---- making it ---------------------------------------------------------------------------------
 
 
 def twin_of(env: Any, plain: Callable[[], Any] | None = None) -> Twin | None:
-    """The twin of ``env``, a ``PlanEnv``; ``None`` where it has none.
+    """The twin of ``env``, a ``PlanEnv``; ``None`` if it has none.
 
     Args:
-        env: it is asked for ``make_plain()``, which returns a new plain environment, or a pair of
-            one and the number of its steps for each unit of ``dt`` (``frameskip`` unless given).
-        plain: to be used instead of ``make_plain``.
+        env: its ``make_plain()`` returns a new plain environment, or a pair of one and its number
+            of steps per unit of ``dt`` (``frameskip`` unless given).
+        plain: used instead of ``make_plain``.
     """
     env = env.unwrapped
     make, sees = plain or getattr(env, "make_plain", None), _what_it_sees(env)
@@ -66,9 +66,9 @@ def twin_of(env: Any, plain: Callable[[], Any] | None = None) -> Twin | None:
 
 
 def _twin_of_lives(env: Any) -> Twin | None:
-    """The twin of a game whose episodes end with a life: it is looked at frame by frame."""
+    """The twin of a game whose episodes end with a life, observed frame by frame."""
     if getattr(env, "_frame_range", None):
-        return None  # one step of Gymnasium's is any number of frames
+        return None  # a step of Gymnasium may have any number of frames
     whole = env._recipe.replace(episodic_life=False, frameskip=1, delay_setup=True)()
     return Twin(lambda: LifeEpisodes(whole.make_plain()), env.frameskip)
 
@@ -88,7 +88,7 @@ class LifeEpisodes(gym.Wrapper):
 
 
 def _frames_of(env: Any) -> int:
-    """Plain steps for each unit of ``dt``; Gymnasium's Atari ids skip frames in their steps."""
+    """Plain steps per unit of ``dt``; Gymnasium's Atari ids skip frames in their steps."""
     skips = any(
         kind.__module__.startswith("plangym_lite.envs.atari.env") for kind in type(env).__mro__
     )
@@ -96,9 +96,9 @@ def _frames_of(env: Any) -> int:
 
 
 def _what_it_sees(env: Any) -> str:
-    """Pictures, where an environment that has no pixels itself was asked for them.
+    """Images, if they were requested of an environment without pixel observations.
 
-    MuJoCo's are drawn from the state alone, which Gymnasium's are not (its camera remembers).
+    MuJoCo images depend on the state only; those of Gymnasium do not (its camera has a state).
     """
     asked = getattr(env, "obs_type", None)
     if asked not in PICTURES or getattr(env, "DEFAULT_OBS_TYPE", "coords") != "coords":
@@ -108,7 +108,7 @@ def _what_it_sees(env: Any) -> str:
     return "" if has_camera else asked
 
 
-# ---- driving it ---------------------------------------------------------------------------------
+# ---- running it ---------------------------------------------------------------------------------
 
 
 def record(
@@ -124,16 +124,16 @@ def record(
 
     Args:
         twin: what to build.
-        moves: those of the walk.
+        moves: the moves of the walk.
         seed: of the first reset.
-        before: moves between that reset and the walk, which are not recorded.
+        before: moves between that reset and the walk, not recorded.
         rebuilding: build a new environment below the wrappers for each seeded reset.
-        until: stop after so many moves.
+        until: stop after this number of moves.
     """
     entries: list[Entry] = []
     error = found = None
     with GlobalNumbers(NUMBERS), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it has been heard of them
+        warnings.simplefilter("ignore")  # the first environment has warned
         driver = _Driver(twin)
         try:
             found = driver.spaces()
@@ -156,7 +156,7 @@ def record(
 
 
 class _Driver:
-    """One plain environment, and the next one where it is rebuilt."""
+    """A plain environment, which may be rebuilt."""
 
     def __init__(self, twin: Twin) -> None:
         self._twin = twin
@@ -170,7 +170,7 @@ class _Driver:
         self.ended = False
 
     def rebuild(self) -> None:
-        """Close what is at the bottom, and build another below the wrappers, which go on."""
+        """Close the base environment, and build another below the same wrappers."""
         layers = [self._env]
         while isinstance(layers[-1], gym.Wrapper):
             layers.append(layers[-1].env)
@@ -183,11 +183,11 @@ class _Driver:
         self._frames = frames
 
     def close(self) -> None:
-        with contextlib.suppress(Exception):  # what it gave is what counts
+        with contextlib.suppress(Exception):  # errors of close do not matter
             self._env.close()
 
     def spaces(self) -> tuple[Any, Any]:
-        """The spaces of observations and of actions, ``None`` where there is none to compare."""
+        """The spaces of observations and of actions, ``None`` if not compared."""
         seen = getattr(self._env, "observation_space", None) if self._twin.sees == "obs" else None
         return seen, getattr(self._env, "action_space", None)
 
@@ -201,7 +201,7 @@ class _Driver:
         for _ in range(move.dt * self._frames):
             obs, reward, terminated, truncated, info = self._env.step(copy_of(move.action))
             total, self.ended = total + _number(reward), bool(terminated or truncated)
-            picture = self._picture()  # of every frame: drawing leaves traces in some
+            picture = self._picture()  # of every frame: rendering changes some engines
             if self.ended:
                 break
         seen = self._seen(obs, picture)
@@ -223,7 +223,7 @@ def _number(reward: Any) -> float:
 
 
 def _in_space(space: Any, obs: Any) -> Any:
-    """An observation in the dtypes of its space, where that changes no value but by rounding."""
+    """An observation in the dtypes of its space, if that only rounds values."""
     if isinstance(space, spaces.Dict) and isinstance(obs, dict):
         return {key: _in_space(part, obs[key]) for key, part in space.spaces.items()}
     if isinstance(space, spaces.Tuple) and isinstance(obs, (tuple, list)):
@@ -243,15 +243,15 @@ def _in_space(space: Any, obs: Any) -> Any:
 
 
 class SuiteTask:
-    """A task of the DeepMind Control Suite, driven as its own package drives it.
+    """A task of the DeepMind Control Suite, run by its own package.
 
-    Observations are the task's, raveled one after another, [N] float64. An episode whose last
-    discount is 0 has terminated; any other end is a truncation. ``info`` holds the discount.
+    Observations are those of the task, flattened and concatenated, [N] float64. An episode whose
+    last discount is 0 has terminated; other ends are truncations. ``info`` holds the discount.
 
     Args:
-        domain, task: the names of the suite.
+        domain, task: names in the suite.
         limited: whether episodes end at the suite's time limit.
-        load_kwargs: for ``suite.load``.
+        load_kwargs: arguments of ``suite.load``.
     """
 
     def __init__(self, domain: str, task: str, limited: bool, load_kwargs: dict[str, Any]) -> None:
@@ -261,7 +261,7 @@ class SuiteTask:
         self._env: Any = suite.load(domain, task, **load_kwargs)
         if not limited:
             self._env._step_limit = float("inf")
-        # some tasks ask for OpenGL contexts at each reset, and draw nothing with them
+        # some tasks need OpenGL contexts at each reset without rendering
         self._env.physics._make_rendering_contexts = lambda: None
 
     def reset(self, seed: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The reference of the exactness contract: a walk of plain Gymnasium, or one that nobody saved on.
+"""The reference of the exactness contract: a walk of plain Gymnasium, or one without saving.
 
 ::
 
@@ -6,8 +6,8 @@
     plain environments   the same moves, twice ──> ``plain``; where the two differ is noise
     second environment   the same moves, saves ──> ``saved``
 
-``recording``, which everything is compared with, is the plain one, and our own beyond it: the infos
-that plangym_lite adds, and what no plain run tells (:mod:`.baseline` says what).
+``recording`` is the plain one, completed by our own: the keys that plangym_lite adds to infos, and
+what plain runs cannot reproduce (see :mod:`.baseline`).
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from plangym_lite.testing.contract.walking import (
 
 __all__ = ["Options", "Reference", "make_reference"]
 
-IMAGES = (0, 1)  # images compared after a restore: at once, and after one move
+IMAGES = (0, 1)  # moves after a restore at which images are compared
 
 
 class Options(NamedTuple):
-    """What the walk is made of: see :func:`plangym_lite.testing.contract.contract.check_exact`."""
+    """Parameters of the walk: see :func:`plangym_lite.testing.contract.contract.check_exact`."""
 
     seed: int = 0
     depths: tuple[int, ...] = (0, 5, 30)
@@ -48,28 +48,28 @@ class Options(NamedTuple):
     plain: Callable[[], Any] | None = None
 
     def route(self, seeded: bool) -> Route:
-        """The walk's."""
+        """The route of the walk."""
         far = max(self.depths) + self.length
         return Route(self.seed, far, far + self.reach, self.length, seeded, self.wide_actions)
 
 
 @dataclass
 class Reference:
-    """A walk through an end of an episode and through resets."""
+    """A walk that includes an end of an episode and resets."""
 
     moves: list[Move]
-    recording: list[Entry]  # len(moves) + 1 entries: what all others are compared with
+    recording: list[Entry]  # len(moves) + 1 entries: the reference
     own: list[Entry]  # of the first environment, never saved
     saved: list[Entry]  # of the second one, with states, and images at the depths
     depths: list[int]
     length: int
-    repeatable: bool  # whether the seed decides what happens
+    repeatable: bool  # whether equal seeds give equal walks
     compares_states: bool
     draws_images: bool
-    noise: Noise  # what the seed does not decide
+    noise: Noise  # places that differ for equal seeds
     notes: list[str]
-    unshown: str | None = None  # why nothing can be said
-    wrong: str | None = None  # what is wrong besides
+    unshown: str | None = None  # why exactness cannot be shown
+    wrong: str | None = None  # another difference
 
     def stretch(self, depth: int) -> Stretch:
         """The moves after ``depth``, from the state there."""
@@ -78,15 +78,15 @@ class Reference:
         return Stretch(self.saved[depth].state, moves, images, self.compares_states)
 
     def expected(self, depth: int, stop: int | None = None) -> list[Entry]:
-        """What follows ``depth``: the states and images of one walk, the rest of the other."""
+        """Entries after ``depth``: states and images of ``saved``, the rest of ``recording``."""
         cut = slice(depth, (depth + self.length if stop is None else stop) + 1)
         pairs = zip(self.recording[cut], self.saved[cut], strict=True)
         entries = [one._replace(state=two.state, image=two.image) for one, two in pairs]
-        # a restored state tells its observation; what led to it is gone
+        # a restored state has an observation, but no reward
         return [Entry(entries[0].obs, state=entries[0].state, image=entries[0].image), *entries[1:]]
 
     def compare(self, expected: Entry, got: Entry) -> Iterator[tuple[str, str]]:
-        """Where two entries differ in what states can decide."""
+        """The differences of two entries in values that a state determines."""
         if not self.compares_states:
             expected = expected._replace(state=None)
         yield from compare_entries(expected, got, self.noise)
@@ -97,10 +97,10 @@ def make_reference(
     options: Options,
     first: tuple[PlanEnv, GlobalNumbers] | None = None,
 ) -> Reference:
-    """Play the walk: in an environment that is never saved, in plain ones, in one that is saved.
+    """Make the walk in an environment that is never saved, in plain ones, and in one that is saved.
 
     ``options.depths`` are numbers of moves; more are added, just before the resets at the end.
-    ``first`` is an environment that was just made, with the numbers it was made with.
+    ``first`` is a new environment, with the global generators from before it was made.
     """
     begun = _explore_first(make_env, options, first)
     walk = begun.walk
@@ -150,14 +150,14 @@ def _explore_first(
         route = options.route(twin is not None and is_played(env))
         walk = explore(env, route, keeper)
         found = env.observation_space, env.action_space
-        draws_images = _draws_images(env)  # after the walk: before a reset nothing may be asked
+        draws_images = _draws_images(env)  # after the walk: no calls before a reset
         keeper.check()
     keeper.check()
     return Begun(walk, route, twin, found, draws_images)
 
 
 def is_played(env: Any) -> bool:
-    """Whether states are reached by playing: then unseeded resets begin episodes of their own."""
+    """Whether states are replayed; then unseeded resets begin separate episodes."""
     env = env.unwrapped
     played = getattr(env, "_replayed", None) is not None
     return played or getattr(env, "state_method", None) == "replay"
@@ -166,6 +166,6 @@ def is_played(env: Any) -> bool:
 def _draws_images(env: PlanEnv) -> bool:
     try:
         env.get_image()
-    except Exception:  # no renderer, no display, no such method: each engine has its own error
+    except Exception:  # no renderer, display or method: errors depend on the engine
         return False
     return True

@@ -1,7 +1,7 @@
-"""Walks: the moves that the contract makes, and what an environment answers to them.
+"""Walks: the moves of the contract, and the results of an environment.
 
-A *recording* is a list of entries: entry 0 is what is seen before the first move, entry ``k`` what
-follows move ``k - 1``. Two environments agree if their recordings of the same moves are equal.
+A *recording* is a list of entries: entry 0 is before the first move, entry ``k`` follows move
+``k - 1``. Two environments agree if their recordings of the same moves are equal.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ __all__ = [
     "wander",
 ]
 
-FEW = 10  # moves after the last reset, where it is compared only with itself
-WIDE_EVERY = 10  # so many moves with float32 actions, then so many with float64
-FAR = 1e30  # where a Box has no bound
-TWICE_EVERY, TWICE_AT = 8, 6  # moves that take dt=2
+FEW = 10  # moves after the last reset, compared with our own only
+WIDE_EVERY = 10  # alternate this number of moves with float32 and float64 actions
+FAR = 1e30  # in place of missing bounds of a Box
+TWICE_EVERY, TWICE_AT = 8, 6  # every 8th move has dt=2
 
 
 class Move(NamedTuple):
-    """A step, or a reset, unseeded unless there is a seed."""
+    """A step, or a reset with or without a seed."""
 
     action: Any = None
     reset: bool = False
@@ -55,47 +55,47 @@ class Move(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What is seen after a move."""
+    """The results of a move."""
 
     obs: Any
     reward: float = 0.0
     terminated: bool = False
     truncated: bool = False
-    info: dict[str, Any] | None = None  # None: nothing to compare
+    info: dict[str, Any] | None = None  # None: not compared
     state: Any = None  # None: not saved
-    image: Any = None  # None: not drawn
+    image: Any = None  # None: not rendered
 
 
 class Route(NamedTuple):
-    """How a walk is made up."""
+    """The parameters of a walk."""
 
     seed: int
-    at_least: int  # moves; then on to the next end of an episode,
-    at_most: int  # at most to this move
-    tail: int  # moves after the reset there
-    seeded: bool = False  # give seeds to resets, but for one more at the end
-    wide: bool = True  # let some actions be float64, where a Box of float32 takes them
+    at_least: int  # moves, then on to the next end of an episode,
+    at_most: int  # but not beyond this move
+    tail: int  # moves after the reset at that end
+    seeded: bool = False  # seed all resets except one more at the end
+    wide: bool = True  # use some float64 actions in a Box of float32
 
 
 class Walk(NamedTuple):
-    """Moves and what they gave."""
+    """Moves and their results."""
 
     moves: list[Move]
     recording: list[Entry]
-    resets: list[int]  # moves that are resets whether an episode ended there or not
+    resets: list[int]  # resets that do not depend on an end of an episode
 
 
 class Stretch(NamedTuple):
-    """A part of a walk: a state and the moves that come next."""
+    """A part of a walk: a state and the moves after it."""
 
     state: Any
     moves: list[Move]
-    images: frozenset[int] = frozenset()  # entries whose image is drawn
-    saving: bool = False  # whether states are saved on the way
+    images: frozenset[int] = frozenset()  # entries with an image
+    saving: bool = False  # whether states are saved during the moves
 
 
 def draw_actions(env: PlanEnv, seed: int) -> Callable[[], Any]:
-    """A source of seeded random actions that leaves the environment's own alone."""
+    """Seeded random actions, without the generator of the environment's space."""
     space = copy.deepcopy(env.action_space)
     space.seed(seed)
     return space.sample
@@ -104,7 +104,7 @@ def draw_actions(env: PlanEnv, seed: int) -> Callable[[], Any]:
 def compare_entries(
     expected: Entry, got: Entry, noise: Noise = NO_NOISE
 ) -> Iterator[tuple[str, str]]:
-    """Where two entries differ; what either of them does not hold is not compared."""
+    """The differences of two entries; a missing value is not compared."""
     for field in Entry._fields:
         one, other = getattr(expected, field), getattr(got, field)
         if one is not None and other is not None:
@@ -119,10 +119,10 @@ def explore(
     images: frozenset[int] = frozenset(),
     saving: bool = False,
 ) -> Walk:
-    """Reset to the route's seed and play at random: the reference, if nothing is saved or drawn.
+    """Reset to the route's seed, make random moves; the reference if nothing is saved or drawn.
 
-    The walk makes ``at_least`` moves and then goes on to the next end of an episode, at most to
-    move ``at_most``; there it resets, and makes ``tail`` moves more.
+    The walk makes ``at_least`` moves and continues to the next end of an episode, at most to move
+    ``at_most``; then it resets and makes ``tail`` more moves.
     """
     draw = draw_actions(env, route.seed)
     obs, info = env.reset(return_state=False, seed=route.seed)
@@ -155,7 +155,7 @@ def _step_number(number: int, space: Any, action: Any, wide: bool) -> Move:
 
 
 def _widened(space: Any, action: Any) -> Any:
-    """An action of a float32 Box as float64: a bit further inside, where no float32 is."""
+    """An action of a float32 Box as a float64 further inside that no float32 equals."""
     if not isinstance(space, spaces.Box) or space.dtype != np.float32:
         return action
     low, high = (
@@ -176,7 +176,7 @@ def follow(
     images: frozenset[int] = frozenset(),
     saving: bool = False,
 ) -> list[Entry]:
-    """Reset to ``seed`` and make the moves; return the recording, states and images in it."""
+    """Reset to ``seed`` and make the moves; return the recording with states and images."""
     obs, info = env.reset(return_state=False, seed=seed)
     recording = [_complete(env, Entry(obs, info=info), keeper, 0, (0 in images, saving))]
     for number, move in enumerate(moves, 1):
@@ -193,7 +193,7 @@ def play(
     images: frozenset[int] = frozenset(),
     saving: bool = False,
 ) -> list[Entry]:
-    """Make the moves from the current state; return the recording, states and images in it."""
+    """Make the moves from the current state; return the recording with states and images."""
     recording = [_complete(env, Entry(env.observe()), keeper, 0, (0 in images, saving))]
     for number, move in enumerate(moves, 1):
         entry = _answer(env, move)
@@ -204,7 +204,7 @@ def play(
 def _complete(
     env: PlanEnv, entry: Entry, keeper: Keeper, number: int, wanted: tuple[bool, bool]
 ) -> Entry:
-    """The entry with its image and its state; what came is kept, and copies of it go on."""
+    """The entry with image and state, as copies; the returned values are kept."""
     where = f"step {number}"
     entry = entry._replace(
         obs=keeper.keep(where, "obs", entry.obs), info=keeper.keep(where, "info", entry.info)
@@ -225,13 +225,13 @@ def _answer(env: PlanEnv, move: Move) -> Entry:
 
 
 def step_entry(env: PlanEnv, action: Any, state: Any = None, dt: int = 1) -> Entry:
-    """Step once, from ``state`` if one is given."""
+    """Step once, from ``state`` if given."""
     step: Any = env.step(copy_of(action), state, dt, return_state=False)
     return Entry(*step)
 
 
 def wander(env: PlanEnv, seed: int, steps: int) -> None:
-    """Play something else: a seeded reset, ``steps`` random steps, a reset on the way."""
+    """Make other moves: a seeded reset, ``steps`` random steps, a reset in between."""
     draw = draw_actions(env, seed)
     env.reset(return_state=False, seed=seed)
     for number in range(steps):
@@ -256,7 +256,7 @@ walking.serve_stretches(sys.stdin.buffer, answers)
 def play_elsewhere(
     make_env: Callable[[], PlanEnv], stretches: list[Stretch], timeout: float
 ) -> list[list[Entry]]:
-    """Play each stretch in a new process, in an environment made there; return the recordings."""
+    """Make the moves of each stretch in a new process and environment; return the recordings."""
     payload = pickle.dumps(sys.path) + cloudpickle.dumps((make_env, stretches))
     environ = {**os.environ, "PYTHONWARNINGS": "ignore"}
     try:
@@ -277,7 +277,7 @@ def play_elsewhere(
 
 
 def serve_stretches(questions: Any, answers: Any) -> None:
-    """The other process: play what comes in, send the recordings back."""
+    """Run the other process: receive stretches, send recordings."""
     make_env, stretches = pickle.load(questions)
     recordings, keeper = [], Keeper()
     with make_env() as env:
