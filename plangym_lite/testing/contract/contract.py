@@ -12,10 +12,10 @@ if there is one within ``reach``, and unseeded resets; some moves have ``dt=2``,
 are float64, like Python floats.
 
 The plain environment is made by ``plain=`` of :func:`check_exact` or ``make_plain`` of
-:class:`ContractSuite`, or else by the environment's ``make_plain()``. Tasks of dm_control are run by
-dm_control itself. An adapter without a plain twin is compared with itself, and a note says so: then
-the reference is a *fresh* environment that makes the walk and never saves, so that a broken pair of
-``get_state`` and ``set_state`` cannot agree with it.
+:class:`ContractSuite`, else by the environment's ``make_plain()``. dm_control itself runs its tasks.
+An adapter without a plain twin is compared with itself, and a note says so: then the reference is a
+*fresh* environment that makes the walk and never saves, so that a broken pair of ``get_state`` and
+``set_state`` cannot agree with it.
 
 Every run of a plain environment is recorded as values, and the environment is closed before the
 next one is built. The global generators of Python and numpy get the same seeds for each run of the
