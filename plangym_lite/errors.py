@@ -6,24 +6,24 @@
     ├── UnknownEnvironmentError (ValueError)   no environment has that name
     ├── NotCloneableError                      this environment's state cannot be saved exactly
     ├── InvalidStateError (ValueError)         not a state of this environment
-    │   └── StateOutgrownError                 it needs more bytes than an array of states has
+    │   └── StateOutgrownError                 it needs more bytes than the state array has
     ├── InvalidBatchError (TypeError, ValueError)  lengths, shapes or dtypes of a batch do not fit
-    ├── SpacesDifferError (RuntimeError, ValueError)  environments that do not fit each other
+    ├── SpacesDifferError (RuntimeError, ValueError)  spaces or states of environments differ
     ├── InvalidStepError (TypeError, ValueError)  a step or reset returned invalid values
-    ├── ForkedError (RuntimeError)             its workers are another process's
-    ├── ReentrantCallError (RuntimeError)      it was called from inside a call of it
+    ├── ForkedError (RuntimeError)             its workers belong to the parent process
+    ├── ReentrantCallError (RuntimeError)      it was called from inside one of its calls
     ├── ClosedError (RuntimeError)             it was closed before this call
-    ├── AlreadySteppingError (RuntimeError)    a call was begun and its result not yet taken
-    ├── NotSteppingError (RuntimeError)        no call was begun whose result could be taken
-    ├── AnswerTimeoutError (TimeoutError)      environments have not answered in time; ask again
+    ├── AlreadySteppingError (RuntimeError)    a call is pending: take its result first
+    ├── NotSteppingError (RuntimeError)        no call is pending
+    ├── AnswerTimeoutError (TimeoutError)      environments have not answered in time
     └── WorkerError (RuntimeError)
         ├── WorkerDiedError                    the worker's process has ended
-        ├── ProtocolError                      a bug of ours: a message of unknown type
-        └── RemoteError                        an error of the child that cannot be pickled
+        ├── ProtocolError                      a bug: a message of unknown kind
+        └── RemoteError                        an error of a worker that cannot be pickled
 
-An error that the environment itself raises arrives as itself; its ``__cause__`` is a
-:class:`RemoteError` that prints the child's traceback. A wait that takes too long ends in the
-built-in :class:`TimeoutError`. ``ClosedError``, ``AlreadySteppingError`` and ``NotSteppingError``
+An error that the environment raises keeps its type; its ``__cause__`` is a :class:`RemoteError`
+with the worker's traceback. A wait that takes too long raises the built-in
+:class:`TimeoutError`. ``ClosedError``, ``AlreadySteppingError`` and ``NotSteppingError``
 are also ``ClosedEnvironmentError``, ``AlreadyPendingCallError`` and ``NoAsyncCallError`` of
 :mod:`gymnasium.error`, and ``AnswerTimeoutError`` is ``multiprocessing.TimeoutError``, as there.
 """
@@ -81,19 +81,19 @@ class InvalidBatchError(PlangymError, TypeError, ValueError):
 
 
 class SpacesDifferError(PlangymError, RuntimeError, ValueError):
-    """Environments that shall be stepped side by side have different spaces or states."""
+    """The environments of a vector environment have different spaces or states."""
 
 
 class InvalidStepError(PlangymError, TypeError, ValueError):
-    """The environment's ``step`` or ``reset`` returned what Gymnasium does not allow."""
+    """The environment's ``step`` or ``reset`` returned values that Gymnasium does not allow."""
 
 
 class ForkedError(PlangymError, RuntimeError):
-    """The workers belong to another process, of which this one was forked."""
+    """The workers belong to the process that this one was forked from."""
 
 
 class ReentrantCallError(PlangymError, RuntimeError):
-    """An environment was called from inside a call of it."""
+    """An environment was called from inside one of its calls."""
 
 
 class ClosedError(PlangymError, RuntimeError, gymnasium_error.ClosedEnvironmentError):
@@ -101,7 +101,7 @@ class ClosedError(PlangymError, RuntimeError, gymnasium_error.ClosedEnvironmentE
 
 
 class AlreadySteppingError(PlangymError, RuntimeError, gymnasium_error.AlreadyPendingCallError):
-    """A step, reset or call is under way: take its result first; ``name`` says which it is."""
+    """A step, reset or call, ``name``, is pending: take its result first."""
 
     def __init__(self, message: str = "", name: str = "step") -> None:
         RuntimeError.__init__(self, message)
@@ -109,7 +109,7 @@ class AlreadySteppingError(PlangymError, RuntimeError, gymnasium_error.AlreadyPe
 
 
 class NotSteppingError(PlangymError, RuntimeError, gymnasium_error.NoAsyncCallError):
-    """No step, reset or call, ``name``, is under way: begin one first."""
+    """No step, reset or call, ``name``, is pending: begin one first."""
 
     def __init__(self, message: str = "", name: str = "step") -> None:
         RuntimeError.__init__(self, message)
@@ -117,7 +117,7 @@ class NotSteppingError(PlangymError, RuntimeError, gymnasium_error.NoAsyncCallEr
 
 
 class AnswerTimeoutError(PlangymError, multiprocessing.TimeoutError, TimeoutError):
-    """Environments of a vector environment have not answered in time; they go on."""
+    """Environments of a vector environment have not answered in time; the call is still pending."""
 
 
 class WorkerError(PlangymError, RuntimeError):
@@ -133,10 +133,9 @@ class ProtocolError(WorkerError):
 
 
 class RemoteError(WorkerError):
-    """What was raised in another process, and its traceback there.
+    """The text and traceback of an error raised in another process.
 
-    It is the ``__cause__`` of an error raised in another process. It is raised itself if the
-    original error cannot be pickled.
+    It is the ``__cause__`` of that error here, or is raised in its place if that cannot be pickled.
     """
 
     def __str__(self) -> str:

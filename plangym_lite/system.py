@@ -1,4 +1,4 @@
-"""Usable cores, deferring Ctrl-C, and what older Pythons lack."""
+"""Usable cores, deferred Ctrl-C, call locks, and functions missing in older Pythons."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def usable_cores() -> int:
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Defer Ctrl-C, so that a start is not left half done and no child prints a traceback.
+    """Defer Ctrl-C, so that a start is not interrupted and no child prints a traceback.
 
-    A child inherits the signal mask, which protects it until it ignores SIGINT.
+    A child inherits the signal mask, and later ignores SIGINT.
     """
     before, put_off = signal.getsignal(signal.SIGINT), []
     is_main = threading.current_thread() is threading.main_thread()
@@ -44,13 +44,13 @@ def interrupts_held() -> Iterator[None]:
 
 
 def add_note(error: BaseException, note: str) -> None:
-    """``error.add_note(note)``, where Python has it (3.11)."""
+    """``error.add_note(note)``, if Python has it (3.11)."""
     if hasattr(error, "add_note"):
         error.add_note(note)
 
 
 def one_at_a_time(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Let threads call a method one at a time: they wait for ``_calls`` of its object."""
+    """Let threads call a method one at a time, by the lock ``_calls`` of its object."""
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -61,11 +61,10 @@ def one_at_a_time(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class CallLock:
-    """Lets one call at a time into an environment that has workers.
+    """Allows one call at a time of an environment with workers.
 
-    Threads wait for each other. A process that was forked is refused before it waits: the workers
-    answer to the process that started them. So is a call from inside a call, made by the
-    environment's own code.
+    Threads wait for each other. A call in a forked child raises before it waits: the workers belong
+    to the parent. A call from inside a call, made by the environment's own code, raises too.
 
     Args:
         what: the environment, for messages.
@@ -78,11 +77,11 @@ class CallLock:
 
     @property
     def is_forked(self) -> bool:
-        """Whether this is another process than the one that made it."""
+        """Whether this process was forked from the one that made the lock."""
         return os.getpid() != self._pid
 
     def acquire(self, timeout: float | None = None) -> None:
-        """Begin a call; wait for those of other threads first.
+        """Begin a call; wait for calls of other threads first.
 
         Raises:
             ForkedError: this process was forked.

@@ -1,18 +1,18 @@
-"""Console: what an Atari console of ale-py is made of, byte by byte.
+"""Console: the byte layout of the states of an Atari console of ale-py.
 
-What ale-py calls a state is 7.7 KB, of which 6.7 KB are the text of a random generator that only a
-console reset ever reads. The other kilobyte is the *core*: ale-py restores it unchanged, several
-times quicker than the whole.
+A state of ale-py is 7.7 KB, of which 6.7 KB are the text of a random generator that is only used by
+a console reset. The other kilobyte is the *core*: ale-py restores it several times faster than the
+whole.
 
-One thing is in no state of ale-py (0.12.1): whether the picture chip was stopped half way through a
-frame. Where it was, the next frame runs differently. The processor's registers, which are in the
-core, tell: it did not come to the frame's end. ``_put`` sets that right.
+States of ale-py (0.12.1) do not contain whether the video chip was stopped within a frame, after
+which the next frame runs differently. It follows from the processor's registers, which are in the
+core: they have not reached the end of the frame. ``_put`` restores it.
 
-And one thing is rounded in them: the fraction of a tick in the music clock of Pitfall II's
-cartridge. So that a game that was saved runs on as one that was not, ``frame`` rounds it each time.
+States round the fraction of a tick in the music clock of Pitfall II's cartridge. ``frame`` rounds
+it after every frame, so that saving has no effect.
 
-Sticky actions are on in ale-py, for some games act, and so draw, while they are reset. Outside
-resets its generator is kept where no action sticks (``CALM_TEXT``).
+Sticky actions are on in ale-py, because some games act, and so draw, during a reset. Outside resets
+its generator is kept in a state in which no action sticks (``CALM_TEXT``).
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ from plangym_lite.errors import InvalidStateError
 
 __all__ = ["Console"]
 
-OUTER_LENGTH = slice(24, 28)  # where ale-py writes the length of what follows
+OUTER_LENGTH = slice(24, 28)  # length of the rest
 PARTIAL_FRAME_GAMES = frozenset({"qbert", "tetris", "tic_tac_toe_3d"})
-"""Games that sometimes stop half way through a frame. Whether they have is not in ale-py's states
-(0.12.1), but in the registers of the processor, which are: it did not come to the frame's end."""
+"""Games that sometimes stop within a frame, which states of ale-py (0.12.1) do not contain; it
+follows from the processor's registers, which have not reached the end of the frame."""
 FRAMES_TO_TRY = 10
 PROCESSOR = b"M6502Low"
 END_OF_FRAME_AT = len(PROCESSOR) + 52  # from there
 MUSIC_CARTRIDGE = b"CartridgeDPC"
 END = 8  # bytes of an ale-py state after its generators: the limits of the paddles
 RANDOM_MODE_GAMES = frozenset({"adventure"})
-"""Games whose resets draw from the generator of sticky actions even if there are none, except in
-mode 0."""
+"""Games whose resets draw from the generator of sticky actions even without sticky actions, except
+in mode 0."""
 
 ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
 
@@ -58,7 +58,7 @@ class Console:
     """A console with a game in it.
 
     Args:
-        ale: the interface, game loaded, with its sticky actions as they shall be.
+        ale: the interface with a loaded game and the wanted sticky actions.
         game: the game's name in snake case.
 
     ``frame(action, strength)`` runs one frame and returns its reward.
@@ -69,12 +69,12 @@ class Console:
         self.sticky = ale.getFloat("repeat_action_probability")
         draws_anyway = game in RANDOM_MODE_GAMES and ale.cloneState().getCurrentMode() != 0
         self.has_generator = bool(self.sticky) or draws_anyway
-        self._calm = 0  # frames in which no action will stick
+        self._calm = 0  # remaining frames in which no action sticks
         self._act: Callable[..., int] = self._calm_act if self.sticky else ale.act
         self._may_be_partial = game in PARTIAL_FRAME_GAMES
-        self._donors: dict[bool, bytes] = {}  # cores from which one frame ends partial, or does not
-        self._core: bytes | None = None  # the core of here, where it is known
-        self._draws = 0  # of the generator that resets read
+        self._donors: dict[bool, bytes] = {}  # cores from which a frame ends partial, or does not
+        self._core: bytes | None = None  # the current core, if known
+        self._draws = 0  # draws of the generator of resets
         self._take_apart(ale.cloneState().serialize())
         self._reload_generators()
         self._rounds = MUSIC_CARTRIDGE in self.core()
@@ -107,7 +107,7 @@ class Console:
         self.game_hash = data[32:64]
 
     def core(self) -> bytes:
-        """The console's state, without the generator's text, as ale-py can restore it."""
+        """The console's state without the generator's text, restorable by ale-py."""
         if self._core is None:
             self._core = self._clone_core()
         return self._core
@@ -119,7 +119,7 @@ class Console:
         return b"".join((data[:24], self._outer, data[28:at], b"\0\0\0\0", data[rest:]))
 
     def _with_texts(self, core: bytes, text: bytes, actions: bytes = b"") -> bytes:
-        """``core`` with the generator of resets and, if given, that of sticky actions."""
+        """``core`` with the generator of resets and, if given, of sticky actions."""
         at, rest = self._text_at, core[self._text_at + 4 :]
         if actions:
             length = struct.pack("<I", len(actions))
@@ -131,15 +131,15 @@ class Console:
     def _restore(self, data: bytes) -> None:
         self.ale.restoreState(ale_py.ALEState(data))
 
-    # ---- half-drawn frames --------------------------------------------------------------------
+    # ---- partial frames -----------------------------------------------------------------------
 
     def _is_partial(self, core: bytes) -> bool:
         return not core[self._end_of_frame_at] & 1
 
     def _put(self, core: bytes, before: bytes | None = None) -> None:
-        """Restore ``core`` and, where the game may stop inside a frame, whether it has.
+        """Restore ``core`` and, for games that may stop within a frame, whether it has.
 
-        ``before`` is an earlier core of the same game, if one is known.
+        ``before`` is an earlier core of the same game, if known.
         """
         partial = self._is_partial(core)
         if partial or self._may_be_partial:
@@ -150,13 +150,13 @@ class Console:
         self._core = core
 
     def _stop_in_frame(self, partial: bool, core: bytes, before: bytes | None) -> None:
-        """Run any frame that ends in the middle (``partial``), or any that does not."""
+        """Run a frame that ends partial, or one that does not."""
         for start in (self._donors.get(partial), core, before):
             if start is not None:
                 self._restore(start)
                 if self._run_until(partial, start):
                     return
-        self.ale.reset_game()  # a reset of Q*bert ends in the middle
+        self.ale.reset_game()  # a reset of Q*bert ends partial
         self._calm = 0
         start = self._clone_core()
         if self._is_partial(start) != partial and not self._run_until(partial, start):
@@ -177,18 +177,18 @@ class Console:
     # ---- the generators -----------------------------------------------------------------------
 
     def _reload_generators(self) -> None:
-        """Learn both generators from a console whose game was just loaded, and quiet one."""
+        """Read both generators from a console with a newly loaded game; set the calm one."""
         data = self.ale.cloneState(include_rng=True).serialize()
         texts = MT_TEXT.findall(data[:-END])
         self._first_text, self._first_draws = texts[0], int(texts[0].split()[-1])
         self._draws = self._first_draws
         self.mt = generator_from(texts[-1])
         flag = len(data) - END - len(texts[-1]) - 8
-        self._included = data[flag : flag + 4]  # the mark of a second generator
+        self._included = data[flag : flag + 4]  # the flag of a second generator
         self._quiet()
 
     def _quiet(self) -> None:
-        """Leave generators behind that cost little, and by which no action sticks."""
+        """Set generators with short texts, with which no action sticks."""
         actions = CALM_TEXT if self.sticky else b""
         self._restore(self._with_texts(self.core(), ZERO_TEXT, actions))
         self._calm = CALM_FRAMES
@@ -201,9 +201,9 @@ class Console:
     def _reset_from(
         self, core: bytes, draws: int, generator: np.random.MT19937 | None = None
     ) -> np.ndarray:
-        """Reset the console from ``core``; return what it drew of ``generator``.
+        """Reset the console from ``core``; return the numbers drawn from ``generator``.
 
-        ``generator`` is that of sticky actions; ``None``, of a reset that does not draw from it.
+        ``generator`` is that of sticky actions; ``None`` for a reset that does not draw from it.
         """
         self._put(core)
         actions = generator_text(generator) if generator is not None else b""

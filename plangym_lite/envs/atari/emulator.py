@@ -1,16 +1,16 @@
-"""Emulator: one Atari console, saved and restored exactly, picture included.
+"""Emulator: one Atari console, saved and restored exactly, including its image.
 
 ::
 
     header, with the last actions | core | past: the core before them | sticky generator
 
-- The core is the console's state without the text of the generator that only resets read; that one
-  is kept as the number of draws it has made, and put back before every reset.
-- The picture is not in ale-py's state. Where one is asked for right after a restore, the last
-  actions are run again from the past: nothing is paid for it before that.
-- Sticky actions: frames run with none, and this class draws them from the very sequence that
-  the console would have used, so that the action being repeated and the generator are in the state.
-  Resets run with the console's own, and the sequence goes on where they leave it.
+- The core is the console's state without the text of the generator of resets, which is saved as its
+  number of draws, and restored before every reset.
+- The image is not in ale-py's state. If it is read right after a restore, the last actions are run
+  again from the past; otherwise it costs nothing.
+- Sticky actions: frames run without them, and this class draws from the sequence that the console
+  would use, so that the repeated action and the generator are in the state. Resets run with those
+  of the console, and the sequence continues after them.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ __all__ = ["Emulator"]
 
 HEADER = struct.Struct("<IBBBBI")  # tag, ended, number of pasts, sticky action, unused, draws
 LONG_PICTURE_GAMES = frozenset({"qbert", "tetris", "video_checkers", "yars_revenge"})
-"""Games whose first pictures after a restore still show what was there before."""
+"""Games whose first images after a restore still show parts of the image before it."""
 LONG_RESET_GAMES = frozenset({"amidar", "koolaid", "trondead"})
-"""Games of which that is true only in the first frames after a reset."""
+"""Games with such images only in the first frames after a reset."""
 NO_PICTURE_GAMES = frozenset({"tic_tac_toe_3d"})
-"""Games that leave their picture alone for as long as they think: no state can tell it."""
-ENOUGH_FRAMES = 5  # after which nothing of what was there before is seen
-STICKY = struct.Struct("<If")  # place in the sticky generator, paddle strength that sticks
-LONGEST_HOLD = 8  # frames of one action, run singly, that are brought back together
+"""Games that do not draw while they compute a move: the image does not follow from the state."""
+ENOUGH_FRAMES = 5  # after which nothing of the old image remains
+STICKY = struct.Struct("<If")  # position in the sticky generator, paddle strength that sticks
+LONGEST_HOLD = 8  # maximum single frames of one action that are rerun as one run
 
 
 class Emulator(Console):
     """A console with a game in it.
 
     Args:
-        ale: the interface, game loaded, with its sticky actions as they shall be.
+        ale: the interface with a loaded game and the wanted sticky actions.
         game: the game's name in snake case.
-        pictures: whether pictures will be read on every step.
+        pictures: whether images are read in every step.
     """
 
     def __init__(self, ale: ale_py.ALEInterface, game: str, pictures: bool = False) -> None:
@@ -56,14 +56,14 @@ class Emulator(Console):
         self._depth = ENOUGH_FRAMES if game in LONG_PICTURE_GAMES | LONG_RESET_GAMES else 1
         self._always_replays = pictures and game in LONG_PICTURE_GAMES
         self._replays_resets = pictures and game in LONG_RESET_GAMES
-        self.last_action, self.last_strength = 0, 1.0  # what sticks
+        self.last_action, self.last_strength = 0, 1.0  # repeated by sticky actions
         self._pasts: list[Past] = []  # oldest first, at most _depth
-        self._trail: list[tuple[Held, ...]] = []  # what was run since, without looking back
+        self._trail: list[tuple[Held, ...]] = []  # the actions run since the last past
         self._behind = 0  # frames since the last past
-        self._held: tuple[int, float] | None = None  # action and strength that may be held on
+        self._held: tuple[int, float] | None = None  # action and strength of the current run
         self._loaded: bytes | None = None  # the state just restored, until something runs
         self._origin = b""  # the state restored last
-        self._picture_is_old = False  # whether the screen shows what was before the restore
+        self._picture_is_old = False  # whether the screen is that before the restore
         self._core_at = HEADER.size + self._depth * PAST.size
         self._pasts_at = self._core_at + self.core_size
         self._sticky_at = self._pasts_at + self._depth * self.core_size
@@ -72,7 +72,7 @@ class Emulator(Console):
         self._tag = zlib.crc32(repr(options).encode())
 
     def reset(self, reload: Any = None) -> None:
-        """Reset the console, after loading the game anew by ``reload()`` if that is given."""
+        """Reset the console, after reloading the game by ``reload()`` if given."""
         if reload is not None:
             reload()
             self.reload()
@@ -80,17 +80,17 @@ class Emulator(Console):
         core, draws = self.core(), self._draws
         drawn = self._reset_from(core, draws, self.mt if self.has_generator else None)
         self._pasts = [Past.of(core, BEFORE_RESET, draws, drawn=len(drawn))]
-        self.last_action, self.last_strength = 0, 1.0  # as ale-py's, whatever it did
+        self.last_action, self.last_strength = 0, 1.0  # as in ale-py
         self._loaded, self._picture_is_old = None, False
         self._trail = []
 
     def reload(self) -> None:
-        """Learn what there is to know of a game that was just loaded anew."""
+        """Initialize after the game was reloaded."""
         self.invalidate()
         self._reload_generators()
 
     def invalidate(self, pasts: bool = False) -> None:
-        """The console was moved by somebody else; with ``pasts``, to another moment."""
+        """Handle changes to the console from outside; with ``pasts``, to another time."""
         self._core = self._loaded = self._held = None
         self._calm = 0
         if pasts:
@@ -108,9 +108,9 @@ class Emulator(Console):
     ) -> tuple[int, int]:
         """Hold ``action`` for up to ``n_frames`` frames; return ``(reward, frames run)``.
 
-        Stops when the game is over, or when fewer than ``stop_below_lives`` lives are left. With
-        ``rerun`` nobody is expected to save the state before the next run: should somebody, up to
-        so many frames, and the ``n_frames``, are run once more.
+        Stops when the game is over, or when fewer than ``stop_below_lives`` lives are left.
+        ``rerun``: the state will probably not be saved before the next run; if it is, up to
+        ``rerun`` frames and the ``n_frames`` are run again.
         """
         before = None if self._behind < rerun and self._can_look_back() else self.core()
         self._held = None
@@ -152,14 +152,14 @@ class Emulator(Console):
         return total, frames
 
     def skip_draws(self, n_frames: int) -> None:
-        """Draw for frames that are not run: as ale-py does for those after the game is over."""
+        """Draw for frames that are not run, as ale-py does after the game is over."""
         if self.has_generator and n_frames:
             self.mt.random_raw(2 * n_frames, output=False)
 
     def act(self, action: Any, strength: float = 1.0) -> int:
         """Run one frame as ale-py does, nothing once the game is over; return the reward.
 
-        Frames of one action, one after another, are brought back as one run.
+        Consecutive frames of one action are rerun as one run.
         """
         if self.ale.game_over():
             self.skip_draws(1)
@@ -189,7 +189,7 @@ class Emulator(Console):
         return reward
 
     def _can_look_back(self) -> bool:
-        """Whether the moment before the next run could be found again from an earlier one."""
+        """Whether the core before the next run can be recomputed from an earlier one."""
         if self._core is not None or self._depth > 1 or self._rounds or not self._pasts:
             return False
         return self._pasts[0].entry[0] == AT_STATE
@@ -205,13 +205,13 @@ class Emulator(Console):
         self._pasts, self._trail = [*kept, Past.of(core, AT_STATE, 0, *actions)], []
 
     def _look_back(self) -> None:
-        """Find the moment before the last run, by running what came before it once more."""
+        """Recompute the core before the last run, by running the actions before it again."""
         here, past = self.core(), self._pasts[0]
         self._put(past.core)
         for actions in (past.read()[2], *self._trail[:-1]):
             self._run_again(actions)
         before, last = self._clone_core(), self._trail[-1]
-        self._run_again(last)  # brings the picture back
+        self._run_again(last)  # restores the image
         self._restore(here)
         self._core = here
         self._remember(before, *last)
@@ -274,7 +274,7 @@ class Emulator(Console):
         return Past(state[core : core + self.core_size], state[head : head + PAST.size])
 
     def _seen(self) -> list[Past]:
-        """The moments whose frames the picture shows."""
+        """The pasts whose frames are visible in the image."""
         first = max(len(self._pasts) - 1, 0)
         while first and sum(past.n_frames for past in self._pasts[first:]) < ENOUGH_FRAMES:
             first -= 1
@@ -284,7 +284,7 @@ class Emulator(Console):
         return any(past.entry[0] == BEFORE_RESET for past in self._seen())
 
     def refresh_picture(self) -> None:
-        """After a restore: bring the picture back by running the last actions again."""
+        """After a restore: recompute the image by running the last actions again."""
         if not self._picture_is_old:
             return
         core, draws = self.core(), self._draws
@@ -292,11 +292,11 @@ class Emulator(Console):
             kind, reset_draws, actions = past.read()
             if kind == BEFORE_RESET:
                 before = None
-                if past.drawn:  # then nothing was drawn since: games like that have one past
+                if past.drawn:  # no draws after the reset: such games have one past
                     before = rewind(self._put_origin(np.random.MT19937(0)), past.drawn)
                 self._reset_from(past.core, reset_draws, before)
             elif index == 0:
                 self._put(past.core)
             self._run_again(actions)
         self._core, self._draws, self._picture_is_old = core, draws, False
-        self._restore(core)  # does not touch the picture
+        self._restore(core)  # does not change the image

@@ -1,4 +1,4 @@
-"""The Mersenne Twister of ale-py: as text, drawn from until a place is met, and run backwards."""
+"""The Mersenne Twister of ale-py: conversion from and to text, drawing up to a state, rewinding."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ __all__ = [
 MT_WORDS = 624
 MT_TEXT = re.compile(rb"(?:\d+ ){%d}\d+" % MT_WORDS)
 ZERO_TEXT = b"0 " * MT_WORDS + b"0"
-"""A generator that is quicker to write out than one of ten-digit numbers."""
+"""A generator whose text is short, which is faster than one of ten-digit numbers."""
 CALM_TEXT = b"%d " % 0x12DD9BB3 * MT_WORDS + b"0"
-"""A generator whose next ``MT_WORDS`` numbers are the largest: with it no action sticks."""
+"""A generator whose next ``MT_WORDS`` numbers are the largest, so that no action sticks."""
 CALM_FRAMES = MT_WORDS // 2  # ale-py draws for two players in each frame
-MOST_BLOCKS = 1 << 16  # to draw before a place counts as one that is never met
+MOST_BLOCKS = 1 << 16  # maximum to draw before the state counts as unreachable
 MIDDLE = 397
 FACTOR = np.uint32(0x9908B0DF)
 UPPER, LOWER = np.uint32(0x80000000), np.uint32(0x7FFFFFFF)
 
 
 def generator_text(generator: np.random.MT19937) -> bytes:
-    """``generator`` as ale-py writes it."""
+    """``generator`` in the text format of ale-py."""
     state = generator.state["state"]
     return b" ".join(b"%d" % word for word in (*state["key"].tolist(), state["pos"]))
 
 
 def generator_from(text: bytes) -> np.random.MT19937:
-    """The generator that ale-py wrote as ``text``."""
+    """The generator of a text of ale-py."""
     words = [int(word) for word in text.split()]
     return put_generator(np.random.MT19937(0), np.array(words[:MT_WORDS]), words[MT_WORDS])
 
@@ -50,14 +50,14 @@ def generator_from(text: bytes) -> np.random.MT19937:
 def put_generator(
     generator: np.random.MT19937, key: np.ndarray, position: int
 ) -> np.random.MT19937:
-    """Put ``generator`` where its key and position say; return it."""
+    """Set the key and position of ``generator``; return it."""
     state: Any = {"key": key.astype(np.uint32), "pos": position}
     generator.state = {"bit_generator": "MT19937", "state": state}
     return generator
 
 
 def draw_until(generator: np.random.MT19937, text: bytes) -> np.ndarray:
-    """Draw from ``generator`` until it is the one of ``text``; return what was drawn."""
+    """Draw from ``generator`` until its state is that of ``text``; return the numbers."""
     target = generator_from(text).state["state"]
     n_draws = (target["pos"] - generator.state["state"]["pos"]) % MT_WORDS
     drawn = [generator.random_raw(n_draws)]
@@ -69,7 +69,7 @@ def draw_until(generator: np.random.MT19937, text: bytes) -> np.ndarray:
 
 
 def rewind(generator: np.random.MT19937, n_draws: int) -> np.random.MT19937:
-    """Take back the last ``n_draws`` draws of ``generator``; return it."""
+    """Rewind ``generator`` by ``n_draws`` draws; return it."""
     state = generator.state["state"]
     key, position = state["key"].copy(), state["pos"] - n_draws
     while position < 0:
@@ -78,7 +78,7 @@ def rewind(generator: np.random.MT19937, n_draws: int) -> np.random.MT19937:
 
 
 def _block_before(new: np.ndarray) -> np.ndarray:
-    """The ``MT_WORDS`` words from which the twister made ``new``."""
+    """The ``MT_WORDS`` words before ``new``."""
     old, split = np.zeros_like(new), MT_WORDS - MIDDLE
     late = _untwist(new[split:] ^ new[:MIDDLE])  # upper bit of one word, the rest of the next
     old[split:] = late & UPPER
