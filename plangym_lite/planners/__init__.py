@@ -1,15 +1,15 @@
-"""Reference planners. They know :class:`~plangym_lite.core.PlanEnv` and nothing else.
+"""Reference planners, which use only :class:`~plangym_lite.core.PlanEnv`.
 
 Each is a function ``planner(env, state, *, ..., rng) -> PlanOutput``: options are keyword-only, the
-same generator gives the same plan with any number of workers, and the environment's own current
-state stays where it is::
+same generator gives the same plan with any number of workers, and the environment's current
+state does not change::
 
     random_shooting   any actions        many random sequences, the best of them
     mcts              discrete           UCT, or PUCT with a network
-    rollout_iw        discrete           go where something is new
-    fractal           any actions        walkers that clone each other
-    go_explore        any actions        an archive of places, and random steps from them
-    cem, mppi         bounded numbers    sequences around the best so far
+    rollout_iw        discrete           rollouts that continue where states are novel
+    fractal           any actions        walkers that are replaced by copies of better ones
+    go_explore        any actions        an archive of cells, and random steps from them
+    cem, mppi         bounded ``Box``    sequences around the best so far
 """
 
 from plangym_lite.planners.cem import cem

@@ -1,9 +1,9 @@
-"""Cross-entropy method: draw sequences, keep the best tenth, draw around those again.
+"""Cross-entropy method: draw sequences, fit the distribution to the best tenth, repeat.
 
 For continuous actions. In each iteration all sequences are one ``rollout_batch``::
 
-    draw     the mean, and others from a normal distribution for each step, within the bounds
-    play     from the state, all sequences together
+    draw     the mean, and samples of a normal distribution for each step, within the bounds
+    play     all sequences from the state
     fit      mean and deviation of the next iteration to the best of them
 """
 
@@ -38,25 +38,25 @@ def cem(
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
 ) -> PlanOutput:
-    """Plan one decision from ``state``; the environment's own current state stays put.
+    """Plan one decision from ``state``; the environment's current state does not change.
 
     Args:
         env: an environment whose actions are a bounded ``Box``.
-        state: where to plan from.
-        budget: simulator calls at most: ``budget // (iterations * horizon)`` sequences are
-            played in each iteration.
+        state: the state to plan from.
+        budget: maximum simulator calls: ``budget // (iterations * horizon)`` sequences per
+            iteration.
         horizon: length of a sequence, in units of ``dt``.
-        iterations: how often the distribution is fitted.
-        elites: the share of the sequences that it is fitted to; two at least.
-        std: standard deviation to begin with, as a share of half the range of an action.
+        iterations: number of fits.
+        elites: the share of the sequences that are fitted, at least two.
+        std: initial standard deviation, as a share of half the range of an action.
         discount: per unit of ``dt``, between 0 and 1.
-        value_fn: what the last states are worth; nothing, if left out.
-        resample: draw what the environment draws anew in each row; the 8 best sequences are
+        value_fn: values of the last states; default 0.
+        resample: seed the environment anew in each row; the 8 best sequences are
             played again with the same 16 seeds, and the best mean wins.
-        before: ``search`` of the decision before: its mean, ``played`` steps on, is the first mean.
-        played: how many actions were played since that decision; 1, if left out.
+        before: ``search`` of the last decision: the first mean is its mean, ``played`` steps on.
+        played: number of actions played since that decision; default 1.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
-        rng: the one source of randomness.
+        rng: the only source of randomness.
 
     Returns:
         The plan: the best sequence that was played; ``value`` is its return, ``search`` is

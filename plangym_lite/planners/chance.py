@@ -1,7 +1,7 @@
-"""Chance: whether an environment draws, plans tried with other dice, a tree that draws anew.
+"""Chance: whether an environment draws, plans evaluated with other seeds, a tree with new draws.
 
-A state holds its generators, so a planner that steps from it sees what *will* be drawn. With
-``resample`` each row is seeded anew instead (``step_batch(..., seeds=)``), from ``rng``.
+A state holds its generators, so a planner that steps from it knows the future draws. With
+``resample`` each row gets a new seed (``step_batch(..., seeds=)``), from ``rng``.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ __all__ = [
     "worst_if_not_finite",
 ]
 
-PLANS, SEEDS = 8, 16  # that are tried at the end, each plan with the same seeds
-PROBES = 4  # random actions; each with two seeds, each of them for two times
+PLANS, SEEDS = 8, 16  # plans evaluated at the end, each with the same seeds
+PROBES = 4  # random actions, each with two seeds and two durations
 
 
 def draws(simulator: Simulator, state: Any) -> bool:
-    """Whether the environment draws from its generators, as far as 16 rows tell (counted).
+    """Whether the environment draws from its generators, judged by 16 rows (counted).
 
-    Random actions from ``state``, each for 1 and for 4 units of ``dt``, each with two seeds: what
-    happens depends on the seed, or what the seed puts into the state depends on how long it ran.
+    Random actions from ``state``, each for 1 and 4 units of ``dt`` and with two seeds: results
+    depend on the seed, or the bytes of the seed in the state change with the duration.
     """
     simulator.resample, before = True, simulator.resample
     actions = simulator.draw(PROBES)
@@ -58,14 +58,14 @@ def draws(simulator: Simulator, state: Any) -> bool:
     if not isinstance(state, np.ndarray):
         return False
     saved = np.ascontiguousarray(out.states).view(np.uint8).reshape(PROBES, 2, 2, -1)
-    by_seed = (saved[:, 0] != saved[:, 1]).all((0, 1))  # bytes that are the seed's alone
+    by_seed = (saved[:, 0] != saved[:, 1]).all((0, 1))  # bytes that depend on the seed only
     ended = (out.terminateds | out.truncateds).reshape(PROBES, 4).any(1)
     moved = (saved[:, :, 0] != saved[:, :, 1])[~ended]
     return bool((moved & by_seed).any())
 
 
 def outcomes(out: Any) -> list[bytes]:
-    """``[B]`` names of what happened: equal ones for equal observations, rewards and flags."""
+    """``[B]`` keys of outcomes: equal for equal observations, rewards and flags."""
     leaves: list[Any] = []
     map_leaves(leaves.append, out.observs)
     numbers = np.stack([out.rewards, out.terminateds, out.truncateds], 1)
@@ -80,10 +80,10 @@ def outcomes(out: Any) -> list[bytes]:
 
 
 def reserve(budget: int, length: int) -> int:
-    """How many calls of ``budget`` are kept for :func:`mean_best`, plans being ``length`` long.
+    """The number of calls of ``budget`` for :func:`mean_best`, for plans of ``length``.
 
     Raises:
-        ValueError: they are too few.
+        ValueError: ``budget`` is too small.
     """
     if budget < 2 * SEEDS:
         raise ValueError(f"budget must be at least {2 * SEEDS} with resample, got {budget}")
@@ -100,9 +100,9 @@ def mean_best(
     calls: int | None = None,
     held: int = 1,
 ) -> tuple[list[Any], float]:
-    """Play the first plans, each with the same 16 seeds: the one with the best mean, that mean.
+    """Play the first 8 plans with the same 16 seeds; return the one with the best mean, and it.
 
-    ``calls``: so many at most. Longer plans are cut, and fewer than 8 are played.
+    ``calls``: maximum number; to stay within it plans are cut, and fewer than 8 played.
     """
     seeds = simulator.rng.integers(2**31, size=SEEDS).tolist()
     left = PLANS * SEEDS * max(map(len, plans)) if calls is None else calls
@@ -123,7 +123,7 @@ def mean_best(
 
 
 def is_continuous(space: spaces.Space) -> bool:
-    """Whether observations of ``space`` have numbers with fractions."""
+    """Whether observations of ``space`` have real numbers."""
     if isinstance(space, spaces.Dict):
         return any(is_continuous(part) for part in space.spaces.values())
     if isinstance(space, spaces.Tuple):
@@ -132,19 +132,19 @@ def is_continuous(space: spaces.Space) -> bool:
 
 
 class ChanceWalks(Walks):
-    """A tree in which each visit of an action draws anew.
+    """A tree in which each visit of an action draws again.
 
-    Below a node lie its actions, below an action its outcomes; both have rows here, in the table
-    only the outcomes. A walk goes on from the state that it has drawn itself, outcomes that look
-    alike are one. Where observations are continuous an action has at most the square root of its
-    visits of them: then a walk goes on from one that it has, the likelier the more often seen.
+    The children of a node are its actions, the children of an action its outcomes; both have rows
+    here, in the table only the outcomes. A walk continues from the state that it has drawn; equal
+    outcomes are one child. With continuous observations the number of outcomes of an action is at
+    most the square root of its visits; then a walk continues from an existing one, drawn by visits.
     """
 
     def __init__(self, n_actions: int, start: Start, rules: Rules, space: spaces.Space) -> None:
         super().__init__(n_actions, start._replace(before=None), rules)
         self._widens = is_continuous(space)  # of the observations
-        self._found: dict[tuple[int, bytes], int] = {}  # outcomes by action and name
-        self._bounds = np.inf, -np.inf  # of the returns of single walks, not of means
+        self._found: dict[tuple[int, bytes], int] = {}  # outcomes by action and key
+        self._bounds = np.inf, -np.inf  # of the returns of single walks
         self.seen = [1]  # how often each outcome was drawn
         self.is_outcome = [True]
 
@@ -159,7 +159,7 @@ class ChanceWalks(Walks):
             self.span = high - self.low or 1.0
 
     def choose(self, node: int) -> int | None:
-        """The row of the next action of ``node``; ``None``: all are on their way."""
+        """The row of the next action of ``node``; ``None``: all are pending."""
         if self.ended[node] or self.depths[node] >= self.max_depth:
             return None
         path = self.walk(node, self.depths[node] + 1)
@@ -170,9 +170,9 @@ class ChanceWalks(Walks):
         return path[1]
 
     def arrive(self, action: int, name: bytes, reward: float, ended: bool) -> tuple[int, bool]:
-        """The outcome of ``action`` that was drawn; whether it is the very one, or stands for it.
+        """The outcome of ``action`` for a draw, and whether it is that draw or an existing one.
 
-        A new one has no state yet.
+        A new outcome has no state yet.
         """
         key = action, b"" if ended and self._widens else name
         node, is_it = self._found.get(key), True
@@ -200,7 +200,7 @@ class ChanceWalks(Walks):
             self.children[self.parents[node]].append(node)
 
     def carry(self, steps: list[tuple[int, int, float]], value: float) -> None:
-        """Average what one walk earned, ``(action, outcome, reward)`` for each step, from below."""
+        """Back up the return of a walk, ``(action, outcome, reward)`` for each step."""
         for action, outcome, reward in reversed(steps):
             self._average(outcome, value)
             self.returns[outcome] = self.rewards[outcome] + self.discount * self.values[outcome]
@@ -238,11 +238,11 @@ class ChanceWalks(Walks):
 
 
 def walk_anew(judge: Any, jobs: list[Any]) -> None:
-    """Walks in trees that draw anew: all go on side by side, one ``step_batch`` for each step.
+    """Walk trees with new draws: all walks concurrently, one ``step_batch`` per step.
 
     Args:
         judge: the ``Judge`` of mcts.
-        jobs: its jobs, from the roots.
+        jobs: its jobs, at the roots.
     """
     for job in jobs:
         job.state = job.search.walks.states[ROOT]
@@ -252,7 +252,7 @@ def walk_anew(judge: Any, jobs: list[Any]) -> None:
             action = job.search.walks.choose(job.path[-1])
             if action is not None:
                 moves.append((job, action))
-            elif job.steps:  # too deep, or all below is on its way
+            elif job.steps:  # at maximum depth, or all below is pending
                 finish(job, job.search.walks.values[job.path[-1]])
         if not moves:
             return
@@ -260,7 +260,7 @@ def walk_anew(judge: Any, jobs: list[Any]) -> None:
 
 
 def step_anew(judge: Any, moves: list[tuple[Any, int]]) -> list[Any]:
-    """One step of each walk; return those that go on."""
+    """One step of each walk; return the walks that continue."""
     jobs = [job for job, _ in moves]
     actions = [judge.first + job.search.walks.actions[action] for job, action in moves]
     states: Any = [job.state for job in jobs]
@@ -294,13 +294,13 @@ def step_anew(judge: Any, moves: list[tuple[Any, int]]) -> list[Any]:
 
 
 def by_tree(jobs: list[Any], rows: list[int]) -> list[tuple[Any, list[int]]]:
-    """The trees of some rows, each with its own."""
+    """The trees of rows, each with its rows."""
     groups = groupby(rows, lambda row: id(jobs[row].search))
     return [(jobs[part[0]].search.walks, part) for _, group in groups if (part := list(group))]
 
 
 def finish(job: Any, value: float) -> None:
-    """Carry up a walk that drew anew."""
+    """Back up a finished walk."""
     job.search.walks.carry(job.steps, value)
     job.search.finished += 1
 
@@ -322,14 +322,14 @@ def take(out: TransitionBatch, rows: list[int]) -> TransitionBatch:
 
 
 def charge(jobs: list[Any], calls: Any, frames: Any) -> None:
-    """Count what rows have cost for the tree of each."""
+    """Count the cost of rows for their trees."""
     for job, n_calls, n_frames in zip(jobs, calls, frames, strict=True):
         job.search.calls += int(n_calls)
         job.search.frames += int(n_frames)
 
 
 def worst_if_not_finite(rewards: np.ndarray, after: Any, low: float) -> np.ndarray:
-    """Rewards, of rows that went wrong as low as the least return seen."""
+    """Rewards; those that are not finite become the least return seen."""
     good = np.isfinite(rewards)
     if good.all():
         return rewards

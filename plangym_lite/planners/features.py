@@ -1,6 +1,6 @@
-"""Features: what is true of an observation, as a set of numbers, for planners that seek novelty.
+"""Features of observations, as sets of numbers, for novelty search.
 
-``B`` denotes the number of rows. A feature is a whole number below ``Features.size``.
+``B`` denotes the number of rows. A feature is an integer below ``Features.size``.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ __all__ = ["Features", "Look", "Note", "basic_features", "features_of", "flatten
 TILES = 14, 16  # an Atari screen of 210 by 160 is cut into tiles of 15 by 10 pixels
 COLOURS = 256
 BINS = 256
-DEATHS = 10  # a life lost counts as so many lost points
+DEATHS = 10  # lost points for a lost life
 
 
 class Features(NamedTuple):
-    """A set of features, and how an observation is looked at."""
+    """A set of features, and how they are computed."""
 
     size: int
     of: Callable[[Any], list[np.ndarray]]
-    """``of(observs [B, ...])``: for each row the features that are true, each once."""
+    """``of(observs [B, ...])``: for each row its features, without duplicates."""
 
 
 def features_of(space: spaces.Space, kind: str | Features = "auto") -> Features:
@@ -43,11 +43,11 @@ def features_of(space: spaces.Space, kind: str | Features = "auto") -> Features:
     Args:
         space: the observation space.
         kind: ``"basic"``: see :func:`basic_features`; ``"values"``: see :func:`value_features`;
-            ``"auto"``: the first for pictures, the second otherwise; or features of your own.
+            ``"auto"``: the first for images, the second otherwise; or your own ``Features``.
 
     Raises:
-        TypeError: these observations have no such features.
-        ValueError: there is no such kind.
+        TypeError: not defined for these observations.
+        ValueError: unknown ``kind``.
     """
     if isinstance(kind, Features):
         return kind
@@ -61,10 +61,10 @@ def features_of(space: spaces.Space, kind: str | Features = "auto") -> Features:
 
 
 def basic_features(shape: tuple[int, ...]) -> Features:
-    """BASIC (Bellemare et al., 2013): which colours are seen in each of 14 by 16 tiles.
+    """BASIC (Bellemare et al., 2013): which colours occur in each of 14 by 16 tiles.
 
-    ``shape`` is that of a picture: ``[height, width]``, or with 3 colours, which are then brought
-    down to 256. On Atari ``obs_type="palette"`` gives the console's own 128 colours.
+    ``shape`` is that of an image: ``[height, width]``, or with 3 colour channels, which are then
+    quantized to 256 colours. On Atari ``obs_type="palette"`` gives the console's own 128 colours.
     """
     height, width = shape[:2]
     if height < TILES[0] or width < TILES[1]:
@@ -80,7 +80,7 @@ def basic_features(shape: tuple[int, ...]) -> Features:
             red, green, blue = np.moveaxis(picture, -1, 0)
             picture = (red & 0xE0) | (green >> 3 & 0x1C) | blue >> 6
         picture = picture.reshape(height, width)
-        # A pixel like the one above it or to its left, in the same tile, tells nothing new.
+        # A pixel equal to the one above or to its left in the same tile adds nothing.
         new, new_across = np.empty((2, height, width), bool)
         new[:] = starts_down
         new[1:] |= picture[1:] != picture[:-1]
@@ -95,11 +95,11 @@ def basic_features(shape: tuple[int, ...]) -> Features:
 
 
 def value_features(space: spaces.Space) -> Features:
-    """Which value each entry of the observation has: of a console's memory, each of its bytes.
+    """The value of each entry of the observation, such as each byte of RAM.
 
-    Whole numbers of at most 256 values are taken as they are; other numbers fall into 256 bins
-    between the bounds of their entry, or of their arc tangent where it has no bounds. A text falls
-    into one of 256.
+    Integers with at most 256 values are used directly; other numbers are divided into 256 bins
+    between the bounds of their entry, or by their arc tangent if it has no bounds. A text has one
+    of 256 values.
     """
     if isinstance(space, spaces.Discrete):
         start = int(space.start)
@@ -136,17 +136,17 @@ def value_features(space: spaces.Space) -> Features:
 
 
 def is_text(space: spaces.Space) -> bool:
-    """Whether the observations are strings, as those of ``Text`` or MiniGrid's missions."""
+    """Whether the observations are strings, as in ``Text`` or MiniGrid's missions."""
     return space.dtype is not None and space.dtype.kind == "U"
 
 
 def flatten(space: spaces.Space, observs: Any) -> np.ndarray:
     """``[B, F]`` a batch of observations as rows of numbers.
 
-    A discrete one is 1 in its place; a text is one number, another for another text.
+    Discrete values are one-hot; a text is one number, a hash.
 
     Raises:
-        TypeError: they have no fixed number of numbers.
+        TypeError: observations of variable size.
     """
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
         keys: list[Any] = list(space) if isinstance(space, spaces.Dict) else [*range(len(space))]
@@ -179,17 +179,17 @@ def _nested_features(space: spaces.Dict | spaces.Tuple) -> Features:
 
 
 class Note(NamedTuple):
-    """What is known of a node besides its row."""
+    """Data of a node besides its row."""
 
     features: np.ndarray
-    weights: np.ndarray | None  # [A] how likely a walk takes each action; None: equally
+    weights: np.ndarray | None  # [A] probability of each action; None: equal
     legal: np.ndarray | None = None  # [A] the legal actions; None: all
-    felt: float = 0.0  # the reward of the step that led here, as risk aversion feels it
+    felt: float = 0.0  # the reward of the step to here, with risk aversion
     terminated: bool = False
 
 
 class Look(NamedTuple):
-    """How new nodes are looked at."""
+    """How new nodes are evaluated."""
 
     simulator: Simulator
     features: Features
@@ -230,7 +230,7 @@ class Look(NamedTuple):
 
 
 def feel(out: TransitionBatch, risk_aversion: float) -> list[float]:
-    """The rewards of a batch, as risk aversion feels them."""
+    """The rewards of a batch, with risk aversion."""
     if risk_aversion == 1:
         return out.rewards.tolist()
     deaths = np.array([info.get("lost_life", False) for info in out.infos])

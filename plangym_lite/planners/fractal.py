@@ -1,14 +1,14 @@
-"""Fractal Monte Carlo: walkers that clone those who are better off (Hernandez and Duran, 2018).
+"""Fractal Monte Carlo: walkers that clone better ones (Hernandez and Duran, 2018).
 
 ::
 
     perturb  every walker takes a random action, all in one batch
-    compare  virtual reward = reward so far x distance to another walker, both made comparable
-    clone    a walker goes where another one is, the likelier the greater that one's virtual
-             reward; one whose episode is over always does
+    compare  virtual reward = reward so far x distance to another walker, both normalized
+    clone    a walker becomes a copy of another one, with a probability that increases with that
+             one's virtual reward; a walker whose episode has ended always does
 
-The walkers spread over what can be reached, more of them where the reward is greater. What most
-of them did first is what to do now. ``N`` denotes the number of walkers.
+The walkers spread over reachable states, with more of them where rewards are greater. The plan is
+the first action of most walkers. ``N`` denotes the number of walkers.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Swarm:
         self.actions: list[Any] = []
         """For each step ``N`` actions."""
         self.origins: list[np.ndarray] = []
-        """For each step ``[N]``: where each walker went on from after cloning."""
+        """For each step ``[N]``: where each walker continued after cloning."""
         self.lengths: list[np.ndarray] = []
         """For each step ``[N]``: for how long each action was held."""
         self.simulator_calls = 0
@@ -76,24 +76,24 @@ def fractal(
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
 ) -> PlanOutput:
-    """Plan one decision from ``state``; the environment's own current state stays put.
+    """Plan one decision from ``state``; the environment's current state does not change.
 
     Args:
         env: any environment.
-        state: where to plan from.
-        budget: simulator calls at most: ``budget // walkers`` steps are looked ahead.
-        walkers: how many there are, two at least.
-        rollout_dt: for how many units of ``dt`` each action is held.
+        state: the state to plan from.
+        budget: maximum simulator calls: the horizon is ``budget // walkers`` steps.
+        walkers: number of walkers, at least two.
+        rollout_dt: units of ``dt`` for which each action is held.
         discount: of a reward one step later, between 0 and 1.
         reward_weight: exponent of the reward in the virtual reward.
         distance_weight: exponent of the distance between observations.
-        legal_actions: of a discrete space: the key of an info with the mask ``[A]``, or a function
+        legal_actions: for a discrete space: the key of an info with the mask ``[A]``, or a function
             of observations, states and infos; then each action is held for one unit.
-        resample: draw what the environment draws anew in each row; the 8 best paths are played
+        resample: seed the environment anew in each row; the 8 best paths are played
             again with the same 16 seeds, and the best mean wins.
-        info: that came with ``state``, where the environment does not restore it.
+        info: the info of ``state``, if the environment does not restore it.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
-        rng: the one source of randomness.
+        rng: the only source of randomness.
 
     Returns:
         The plan: the first action that most walkers descend from, and the path of the best of
@@ -184,7 +184,7 @@ def distances_to_others(observs: np.ndarray, rng: np.random.Generator) -> np.nda
 
 
 def relative(values: np.ndarray) -> np.ndarray:
-    """Values above 0 that can be compared with others: 1 for the mean, whatever the unit."""
+    """Positive values, normalized: 1 for the mean."""
     spread = values.std()
     if spread < 1e-12:
         return np.ones(len(values))
@@ -195,7 +195,7 @@ def relative(values: np.ndarray) -> np.ndarray:
 def clone(
     virtual_rewards: np.ndarray, finished: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """``[N]`` where each walker goes on from: its own place or that of a living one."""
+    """``[N]`` the walker that each continues from: itself, or one that has not ended."""
     walkers, living = np.arange(len(finished)), np.flatnonzero(~finished)
     others = living[rng.integers(living.size, size=len(finished))]
     gains = virtual_rewards[others] / np.maximum(virtual_rewards, 1e-12) - 1
@@ -209,7 +209,7 @@ def decide(
     finish: tuple[float, int, int],
     all_finished: bool,
 ) -> PlanOutput:
-    """What most walkers did first; or the end of an episode, where that is better."""
+    """The first action of most walkers; or the path to an end of an episode, if better."""
     firsts = swarm.actions[0]
     groups = swarm.roots
     if isinstance(space, spaces.Discrete):

@@ -1,14 +1,14 @@
-"""Go-Explore, phase 1: remember where you were, go back there, explore from there.
+"""Go-Explore, phase 1: keep visited states, return to them, explore from there.
 
 After Ecoffet et al. (2021)::
 
-    select   cells of the archive, those chosen seldom more often
-    return   to their states: nothing is lost on the way, they are restored
+    select   cells of the archive, rarely chosen ones more often
+    return   to their states, which are restored
     explore  by random actions, each repeated more often than not; every cell that is new, or
              reached with a better score or in fewer steps, enters the archive
 
-A cell is all states whose observations look alike: ``cell_fn`` says which. For any action space.
-The rows of all selected cells are stepped together.
+A cell is a set of states with similar observations, defined by ``cell_fn``. For any action space.
+The rows of all selected cells are one batch.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from plangym_lite.states.archive import StateArchive
 __all__ = ["CellFn", "Cells", "go_explore"]
 
 CellFn = Callable[[Any], list[Hashable]]
-"""``cell_fn(observs [B, ...])``: for each row the name of its cell."""
-SHAPE = 11, 8  # to which a picture is brought down, and the number of shades, as published
+"""``cell_fn(observs [B, ...])``: for each row the key of its cell."""
+SHAPE = 11, 8  # pixels of reduced images, and the number of shades, as published
 SHADES = 8
-BINS = 32  # in which the entries of other observations fall
+BINS = 32  # for entries of other observations
 
 
 class Cells:
-    """The archive: places where the search has been, and for each cell the best of them."""
+    """The archive: visited places, and the best place of each cell."""
 
     def __init__(self, state: Any, budget: int, archive: StateArchive | None) -> None:
         self.states = room_for(budget + 1, state, archive)
@@ -65,7 +65,7 @@ class Cells:
         self.terminated = [False]
         """For each place whether it terminated there."""
         self.worths = [-np.inf]
-        """For each place the return, and what ``value_fn`` says of it, discounted."""
+        """For each place the return plus its discounted value by ``value_fn``."""
         self.legal: list[Any] = [None]
         """For each place ``[A]`` the legal actions; ``None``: all."""
         self.best: dict[Hashable, int] = {}
@@ -76,7 +76,7 @@ class Cells:
         self.frames = 0
 
     def add(self, parent: int, action: Any, gain: float, ended: bool, terminated: bool) -> int:
-        """Remember a place, its state apart; ``gain`` is the return on the way there."""
+        """Add a place without its state; ``gain`` is the return of its path."""
         self.parents.append(parent)
         self.actions.append(action)
         self.returns.append(gain)
@@ -86,11 +86,11 @@ class Cells:
         return len(self.parents) - 1
 
     def rank(self, place: int) -> tuple[float, int]:
-        """Which place of a cell is better: the greater score, then the fewer steps."""
+        """The order of places of a cell: greater score, then fewer steps."""
         return self.returns[place], -self.depths[place]
 
     def offer(self, cell: Hashable, place: int) -> None:
-        """Let ``place`` stand for its cell, if it is the first or the best."""
+        """Make ``place`` the place of its cell, if it is the first or the best."""
         if cell not in self.best or self.rank(place) > self.rank(self.best[cell]):
             self.best[cell], self.chosen[cell] = place, 0
 
@@ -132,38 +132,38 @@ def go_explore(
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
 ) -> PlanOutput:
-    """Plan from ``state``; the environment's own current state stays put.
+    """Plan from ``state``; the environment's current state does not change.
 
     Args:
         env: any environment.
-        state: where to plan from.
-        budget: simulator calls at most.
-        batch_size: cells that are explored from together.
+        state: the state to plan from.
+        budget: maximum simulator calls.
+        batch_size: number of cells explored in one batch.
         explore_steps: random steps from each.
-        repeat: probability of repeating the action before.
+        repeat: probability of repeating the last action.
         discount: of a reward one step later, between 0 and 1.
-        cell_fn: which cell an observation belongs to; ``None``: pictures are brought down to 11
-            by 8 pixels of 8 shades, other numbers to 32 bins.
-        value_fn: what the places at the ends of paths are worth; nothing, if left out.
-        legal_actions: of a discrete space: the key of an info with the mask ``[A]``, or a function
+        cell_fn: the cell of an observation; ``None``: images are reduced to 11 by 8 pixels of 8
+            shades, other numbers to 32 bins.
+        value_fn: values of the places at the ends of paths; default 0.
+        legal_actions: for a discrete space: the key of an info with the mask ``[A]``, or a function
             of observations, states and infos.
-        resample: draw what the environment draws anew in each row; the 8 best paths are played
+        resample: seed the environment anew in each row; the 8 best paths are played
             again with the same 16 seeds, and the best mean wins.
-        info: that came with ``state``, where the environment does not restore it.
-        archive: where the states are kept, in little memory; ``None``: in an array.
+        info: the info of ``state``, if the environment does not restore it.
+        archive: stores the states in little memory; ``None``: an array.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
-        rng: the one source of randomness.
+        rng: the only source of randomness.
 
     Returns:
-        The plan: the way to the place with the greatest return, of equal ones to the farthest
-        (if nothing was earned) or nearest. Where every step costs, a way that has terminated gives
-        way only to one that has earned more and is at least as long, or more than 0.
+        The plan: the path to the place with the greatest return, of equal ones to the farthest
+        (if there was no reward) or nearest. A path that terminated with a negative return is only
+        replaced by one with a greater return that is at least as long or above 0.
         ``action_weights`` is 1 for the chosen action of a discrete space, ``search`` are the
         :class:`Cells`.
 
     Raises:
         ValueError: an option is out of range.
-        TypeError: ``rng`` is not a generator, or no cells are known for the observations.
+        TypeError: ``rng`` is not a generator, or the observations need a ``cell_fn``.
     """
     counts = {"budget": budget, "batch_size": batch_size, "explore_steps": explore_steps}
     check_options(discount, counts)
@@ -207,7 +207,7 @@ def go_explore(
 
 
 def farthest_or_nearest(cells: Cells) -> int:
-    """The place to go to."""
+    """The place with the greatest return; see ``go_explore`` for equal ones."""
     top = max(cells.worths[1:])
     best = [place for place, worth in enumerate(cells.worths) if place and worth == top]
     end = (min if top > 0 else max)(best, key=lambda place: cells.depths[place])
@@ -230,7 +230,7 @@ def explore(
     discount: float,
     value_fn: ValueFn | None,
 ) -> tuple[list[int], list[Any]]:
-    """One step from each place; return where it led and by what, without ended episodes."""
+    """One step from each place; return the new places and actions, without ended episodes."""
     out = simulator.step(actions, cells.states[places])
     size = len(cells.parents)
     cells.states[size : size + len(places)] = out.states
@@ -266,7 +266,7 @@ def cells_of(space: spaces.Space) -> CellFn:
 
 
 def shrink(picture: np.ndarray) -> bytes:
-    """A picture brought down to so few pixels and shades that like ones become the same."""
+    """An image reduced to few pixels and shades, so that similar images are equal."""
     grey = picture if picture.ndim == 2 else picture.mean(-1)
     down = np.arange(SHAPE[0]) * grey.shape[0] // SHAPE[0]
     across = np.arange(SHAPE[1]) * grey.shape[1] // SHAPE[1]

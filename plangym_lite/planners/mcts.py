@@ -2,15 +2,15 @@
 
 ::
 
-    select   walk down from the root, by value and curiosity, to an action not tried yet
-    expand   one ``step_batch`` for all leaves of the batch; random play (or ``value_fn``) says
-             what they are worth
-    backward carry the values up to the root
+    select   walk down from the root, by value and exploration bonus, to an untried action
+    expand   one ``step_batch`` for all leaves of the batch; random rollouts (or ``value_fn``)
+             estimate their values
+    backward back up the values to the root
 
-While a batch is being gathered, the simulations on their way count as losses (virtual loss), so
-that the next one goes elsewhere. Networks plug in as ``value_fn`` and ``policy_fn``; with the
-latter an action is tried the earlier the more promising it is (PUCT). The size of a batch does
-not depend on the number of workers: the same generator gives the same plan with any number.
+While a batch is selected, pending simulations count as losses (virtual loss), so that the next
+one takes another path. Networks are given as ``value_fn`` and ``policy_fn``; with the latter,
+actions with higher priors are tried earlier (PUCT). The size of a batch does not depend on the
+number of workers: the same generator gives the same plan with any number.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from plangym_lite.transitions import TransitionBatch
 __all__ = ["mcts"]
 
 SIMULATIONS = 100
-NOISY = 3  # exploration counts so much more where returns are drawn, or won and lost
+NOISY = 3  # factor on exploration with ``resample`` or two players
 WITHOUT_END = 10**9
 
 
@@ -74,44 +74,44 @@ def mcts(
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
 ) -> Any:
-    """Plan one decision from ``state``; the environment's own current state stays put.
+    """Plan one decision from ``state``; the environment's current state does not change.
 
     Args:
         env: an environment with discrete actions.
         state: where to plan from; or ``R`` of them, ``[R, S]`` or a list: then a tree is grown from
             each, the leaves of all in one batch, and a list of ``R`` plans comes back.
-        num_simulations: walks down each tree; 100, if nothing else is given.
-        budget: simulator calls at most, for each tree. Walks to where an episode has ended cost
-            none: after ``budget`` walks it is over anyway.
-        seconds: of real time: no batch begins after that. The plan then depends on the machine.
-        max_depth: how many steps ahead a simulation looks, in the tree and by random play.
-        batch_size: leaves of a tree that are expanded together; fewer while it is still narrow.
-        rollout_dt: for how many steps random play holds an action; 1 with ``legal_actions`` or two
+        num_simulations: walks down each tree; 100, if no limit is given.
+        budget: maximum simulator calls per tree, and the default of ``num_simulations``, because
+            walks to ended episodes cost no calls.
+        seconds: of real time, after which no batch begins. The plan then depends on the machine.
+        max_depth: horizon in steps, in the tree and by random play.
+        batch_size: leaves of a tree that are expanded in one batch; fewer in a small tree.
+        rollout_dt: steps for which random play holds an action; 1 with ``legal_actions`` or two
             players.
-        discount: of a reward one step later, between 0 and 1; -1: two players in turn, each paid
-            by the rewards of its own moves. Then what is won, lost or drawn is proven.
-        exploration: weight of what was visited little; values are scaled to [0, 1] first, by the
-            least and the greatest in the tree, so that the unit of reward does not matter. With
+        discount: of a reward one step later, between 0 and 1; -1: two players in turn, each
+            with the rewards of its own moves; wins, losses and draws are proven.
+        exploration: weight of the exploration bonus; values are scaled to [0, 1] by the least and
+            the greatest in the tree, so that the unit of reward does not matter. With
             ``resample`` or two players it counts three times as much: returns are noisy then.
-        value_fn: says what a leaf is worth, instead of random play.
-        policy_fn: says which actions of a state to try first, and how much.
+        value_fn: values of leaves, instead of random play.
+        policy_fn: priors of the actions.
         legal_actions: the key of an info with the mask ``[A]`` of the legal actions, or a function
-            of observations, states and infos. Others are never stepped.
-        resample: draw what the environment draws anew at each visit of an action, from ``rng``.
-            ``False``: the plan knows what will be drawn. No tree is kept then.
+            of observations, states and infos. Illegal actions are never stepped.
+        resample: seed the environment anew at each visit of an action, from ``rng``; no tree is
+            kept then. ``False``: the plan knows the future draws.
         root_noise: share of Dirichlet noise in the priors of the root, with ``policy_fn``; drawn
             once for each search.
         root_alpha: concentration of that noise.
-        temperature: above 0 the action is drawn, by ``visits ** (1 / temperature)``; the rest of
+        temperature: if above 0 the action is drawn by ``visits ** (1 / temperature)``; the rest of
             the plan is the most visited path below it.
-        tree: ``search`` of the decision before: what it knows of ``state`` is kept. ``R`` of them
+        tree: ``search`` of the last decision; the subtree of ``state`` is kept. ``R`` of them
             for ``R`` states.
-        played: how many actions were played since that decision; 1, if left out.
-        info: that came with ``state``: for the legal actions of the root, where the environment
-            does not restore it with the state. ``R`` of them for ``R`` states.
-        archive: where a new tree keeps its states, in little memory; ``None``: in an array.
+        played: number of actions played since that decision; default 1.
+        info: the info of ``state``, for the legal actions of the root, if the environment does not
+            restore it with the state. ``R`` of them for ``R`` states.
+        archive: stores the states of a new tree in little memory; ``None``: an array.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
-        rng: the one source of randomness.
+        rng: the only source of randomness.
 
     Returns:
         The plan: the most visited action, and the most visited path below it; ``value`` is the
@@ -159,7 +159,7 @@ def mcts(
 
 
 def check_root(noise: float, alpha: float, temperature: float, policy_fn: Any) -> None:
-    """Raise ``ValueError`` where an option of the root is out of range."""
+    """Raise ``ValueError`` if an option of the root is out of range."""
     if not (0.0 <= noise <= 1.0 and alpha > 0.0 and temperature >= 0.0):
         raise ValueError("root_noise must be in [0, 1], root_alpha above 0, temperature at least 0")
     if noise and policy_fn is None:
@@ -174,7 +174,7 @@ def new_walks(env: PlanEnv, n_actions: int, start: Start, rules: Rules, resample
 
 
 class Search:
-    """One tree, and what it has cost."""
+    """One tree and its cost."""
 
     def __init__(self, walks: Walks, judge: Judge, info: Any) -> None:
         self.walks, self.finished, self.calls, self.frames = walks, 0, 0, 0
@@ -224,7 +224,7 @@ class Search:
 def best_action(tree: Tree, node: int, discount: float) -> tuple[int, np.ndarray]:
     """The action to take, and ``[A]`` how much each is preferred.
 
-    The most visited one, of equals the better; in a game what is proven comes first.
+    The most visited one, of equal ones the better; in a game proven values come first.
     """
     visits, values = tree.action_visits(node), tree.action_values(node, discount)
     best = int(np.lexsort((values, visits))[-1])
@@ -245,7 +245,7 @@ def best_action(tree: Tree, node: int, discount: float) -> tuple[int, np.ndarray
 
 @dataclass(eq=False)
 class Job:
-    """A walk that is under way; ``steps`` and ``state`` only where it draws anew."""
+    """A pending walk; ``steps`` and ``state`` only with ``resample``."""
 
     search: Search
     path: list[int]
@@ -255,7 +255,7 @@ class Job:
 
 @dataclass(eq=False)
 class Judge:
-    """Steps to new leaves and says what they are worth."""
+    """Steps to new leaves and estimates their values."""
 
     simulator: Simulator
     max_depth: int
@@ -269,10 +269,10 @@ class Judge:
         self.first, self.n_actions = int(space.start), int(space.n)
         self.needs_look = self.simulator.legal_actions is not None or self.policy_fn is not None
         plays = -(-(self.max_depth - 1) // self.held)
-        self.cost = 1 if self.value_fn is not None else 1 + plays  # of a leaf, at most
+        self.cost = 1 if self.value_fn is not None else 1 + plays  # maximum, of a leaf
 
     def expand(self, jobs: list[Job]) -> None:
-        """Step to the new leaves of all trees in one batch, and carry up what they are worth."""
+        """Step to the new leaves of all trees in one batch, and back up their values."""
         new = [job for job in jobs if not job.search.walks.visits[job.path[-1]]]
         values: dict[int, float] = {}
         if new:
@@ -301,7 +301,7 @@ class Judge:
             job.search.finished += 1
 
     def evaluate(self, jobs: list[Job], out: TransitionBatch) -> np.ndarray:
-        """``[B]`` what the leaves of ``jobs`` are worth; enter what is known of them."""
+        """``[B]`` the values of the leaves of ``jobs``; enter priors and legal actions."""
         masks = self.simulator.legal(out.observs, out.states, out.infos)
         self.judge(jobs, out, masks)
         if self.value_fn is not None:
@@ -336,14 +336,14 @@ class Judge:
 
 
 class Looked(NamedTuple):
-    """One state that was looked at."""
+    """One evaluated state."""
 
     observs: Any
     states: Any
 
 
 def by_tree(jobs: list[Job]) -> list[tuple[Search, list[Job]]]:
-    """Jobs by their trees, in order."""
+    """Jobs grouped by tree, in order."""
     groups = (list(group) for _, group in groupby(jobs, lambda job: id(job.search)))
     return [(group[0].search, group) for group in groups]
 

@@ -5,8 +5,8 @@
     jax    select leaves ──action, embedding──┐        ┌──reward, discount, observs──> evaluate
     numpy                              ordered callback: env.step_batch, one row for each tree
 
-mctx searches ``B`` trees side by side and asks for one step of each: that is one ``step_batch`` of
-``B`` rows, which the workers of a vectorized environment share. An embedding is a state as bytes
+mctx searches ``B`` trees concurrently and requests one step of each: one ``step_batch`` of ``B``
+rows, which the workers of a vectorized environment share. An embedding is a state as bytes
 (jax would round float64 numbers), or its handle in a :class:`~plangym_lite.StateArchive`,
 which takes 4 bytes a node instead of the whole state.
 
@@ -39,7 +39,7 @@ Evaluate = Callable[[Any, Any], tuple[Any, Any]]
 
 
 class SimulatorModel:
-    """An environment as mctx takes a model: ``root`` and ``recurrent_fn``.
+    """An environment as a model for mctx: ``root`` and ``recurrent_fn``.
 
     ::
 
@@ -55,18 +55,19 @@ class SimulatorModel:
     Below the root an illegal action is not stepped: it earns ``illegal`` and ends there.
 
     Args:
-        env: an environment with discrete actions, whose states are arrays; it is not moved.
-        discount: of a reward one step later, -1 for two players in turn; mctx is told 0 where the
-            episode ends.
-        dt: for how long each action is held.
-        evaluate: a network; ``None``: all actions are alike.
-        value_fn: without a network: what states are worth, in numpy, as for the other planners; it
-            must not call jax. ``None``: nothing.
-        archive: keeps the states; ``None``: they lie in mctx's own tree.
+        env: an environment with discrete actions, whose states are arrays; its current state does
+            not change.
+        discount: of a reward one step later, -1 for two players in turn; 0 at the end of an
+            episode.
+        dt: units for which each action is held.
+        evaluate: a network; ``None``: equal priors.
+        value_fn: without a network: values of states, in numpy, as for the other planners; it must
+            not call jax. ``None``: 0.
+        archive: stores the states; ``None``: they are in mctx's tree.
         legal_actions: the key of an info with the mask ``[A]`` of the legal actions, or a function
             of observations, states and infos.
         illegal: the reward of an illegal action.
-        resample: draw what the environment draws anew in each step, from mctx's keys.
+        resample: seed the environment anew in each step, from the keys of mctx.
 
     Raises:
         TypeError: the actions are not discrete, or states are not arrays.
@@ -100,7 +101,7 @@ class SimulatorModel:
         self.evaluate, self.value_fn, self.archive = evaluate, value_fn, archive
         self.illegal, self.resample = illegal, resample
         self.n_actions = int(env.action_space.n)
-        rng = np.random.default_rng(0)  # draws nothing: the seeds are mctx's
+        rng = np.random.default_rng(0)  # not used: the seeds are from mctx
         self._simulator = Simulator(env, rng, resample=resample, legal_actions=legal_actions)
         self._masks: dict[int, np.ndarray] = {}  # of states in the archive
         self._first = int(env.action_space.start)
@@ -110,14 +111,14 @@ class SimulatorModel:
     def root(
         self, params: Any, states: np.ndarray, observs: Any = None, infos: Any = None
     ) -> mctx.RootFnOutput:
-        """Where ``B`` searches begin.
+        """The roots of ``B`` searches.
 
         Args:
             params: of the network; ``()`` without one.
             states: ``[B, S]``.
-            observs: ``[B, ...]`` of these states: only a network needs them.
-            infos: of these states, for their legal actions, where the environment does not restore
-                the info with a state.
+            observs: ``[B, ...]`` of these states, for a network.
+            infos: of these states, for legal actions, if the environment does not restore the info
+                with a state.
 
         Raises:
             InvalidStateError: they are not states of the environment.
@@ -135,7 +136,7 @@ class SimulatorModel:
         return mctx.RootFnOutput(prior_logits=logits, value=values, embedding=embedding)
 
     def invalid_actions(self, states: np.ndarray, infos: Any = None) -> np.ndarray:
-        """``[B, A]`` which actions are illegal, as the policies of mctx take it."""
+        """``[B, A]`` which actions are illegal, for the policies of mctx."""
         if self._simulator.legal_actions is None:
             return np.zeros((len(states), self.n_actions), bool)
         known = [None] * len(states) if infos is None else infos
@@ -145,7 +146,7 @@ class SimulatorModel:
     def recurrent_fn(
         self, params: Any, rng_key: Any, action: Any, embedding: Any
     ) -> tuple[mctx.RecurrentFnOutput, Any]:
-        """One step of every row, as mctx asks for it."""
+        """One step of every row, the function that mctx calls."""
         size = len(action)
         numbers = jax.ShapeDtypeStruct((size,), jnp.float32)
         after = jax.ShapeDtypeStruct(embedding.shape, embedding.dtype)
@@ -160,7 +161,7 @@ class SimulatorModel:
         return output, embedding
 
     def states_of(self, embeddings: Any) -> np.ndarray:
-        """``[B, S]`` the states behind embeddings of a finished search."""
+        """``[B, S]`` the states of embeddings of a finished search."""
         found = np.asarray(embeddings)
         if self.archive is not None:
             return self.archive.get(found)
@@ -248,7 +249,7 @@ def _put(rows: np.ndarray, column: Any, leaf: Any) -> Any:
 
 
 def _for_jax(leaf: Any) -> Any:
-    """An observation in numbers that jax has: unless it is told otherwise, float64 is float32."""
+    """An observation in dtypes of jax, which by default has float32 in place of float64."""
     if isinstance(leaf, list):
         raise TypeError("a network cannot take observations that are not arrays of numbers")
     return leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype), copy=False)

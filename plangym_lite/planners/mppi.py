@@ -1,9 +1,9 @@
-"""Model predictive path integral control: the mean of all sequences, the good ones weighing more.
+"""Model predictive path integral control: the mean of sequences, weighted by return.
 
 For continuous actions (Williams et al., 2017). In each iteration all sequences are one
 ``rollout_batch``; a sequence whose return is ``temperature`` standard deviations below the best
-weighs ``1 / e`` of it. A mean of good sequences need not be good: it is played at last, and where a
-sequence was better, that one is the plan.
+has ``1 / e`` of its weight. The mean of good sequences may be bad: it is played at the end, and if
+a sequence was better, that one is the plan.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ def mppi(
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
 ) -> PlanOutput:
-    """Plan one decision from ``state``; the environment's own current state stays put.
+    """Plan one decision from ``state``; the environment's current state does not change.
 
     Args:
         env: an environment whose actions are a bounded ``Box``.
-        state: where to plan from.
-        budget: simulator calls at most: one sequence is played at last, and equally many of the
-            others in each iteration.
+        state: the state to plan from.
+        budget: maximum simulator calls: one sequence at the end, the others divided equally among
+            the iterations.
         horizon: length of a sequence, in units of ``dt``.
-        iterations: how often the mean is moved.
-        temperature: how far below the best a sequence still counts, in standard deviations of
-            the returns.
+        iterations: number of updates of the mean.
+        temperature: difference in return that reduces a weight to ``1 / e``, in standard
+            deviations of the returns.
         std: standard deviation of the noise, as a share of half the range of an action.
         discount: per unit of ``dt``, between 0 and 1.
-        value_fn: what the last states are worth; nothing, if left out.
-        resample: draw what the environment draws anew in each row; the 8 best sequences are
+        value_fn: values of the last states; default 0.
+        resample: seed the environment anew in each row; the 8 best sequences are
             played again with the same 16 seeds, and the best mean wins.
-        before: ``search`` of the decision before: its mean, ``played`` steps on, is the first mean.
-        played: how many actions were played since that decision; 1, if left out.
+        before: ``search`` of the last decision: the first mean is its mean, ``played`` steps on.
+        played: number of actions played since that decision; default 1.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
-        rng: the one source of randomness.
+        rng: the only source of randomness.
 
     Returns:
         The plan: the mean, or the best sequence that was played; ``value`` is its return,

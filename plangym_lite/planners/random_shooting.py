@@ -1,6 +1,6 @@
 """Random shooting: play many random sequences from one state, keep the best.
 
-The simplest planner there is, for any action space. ``N`` denotes the number of sequences.
+The simplest planner, for any action space. ``N`` denotes the number of sequences.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Shots", "random_shooting"]
 
 
 class Shots(NamedTuple):
-    """The sequences that were played, and what they cost."""
+    """The sequences that were played, and their cost."""
 
     actions: list[list[Any]]  # of each sequence, until the episode ended
     returns: np.ndarray  # [N] discounted return, the value of the last state included
@@ -52,25 +52,25 @@ def random_shooting(
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
 ) -> PlanOutput:
-    """Plan one decision from ``state``; the environment's own current state stays put.
+    """Plan one decision from ``state``; the environment's current state does not change.
 
     Args:
         env: any environment; all sequences are one ``rollout_batch``.
-        state: where to plan from.
+        state: the state to plan from.
         num_simulations: number of sequences.
-        budget: simulator calls at most, instead of ``num_simulations``: each sequence costs a
-            call for each random action, until its episode ends.
+        budget: maximum simulator calls, instead of ``num_simulations``: each sequence costs one
+            call per random action, until its episode ends.
         max_depth: length of a sequence in units of ``dt``.
-        rollout_dt: for how many units each random action is held.
+        rollout_dt: units for which each random action is held.
         discount: per unit of ``dt``, between 0 and 1.
-        value_fn: what the last states are worth; nothing, if left out.
-        legal_actions: of a discrete space: the key of an info with the mask ``[A]``, or a function
+        value_fn: values of the last states; default 0.
+        legal_actions: for a discrete space: the key of an info with the mask ``[A]``, or a function
             of observations, states and infos; then each action is held for one unit.
-        resample: draw what the environment draws anew in each row; the 8 best sequences are
+        resample: seed the environment anew in each row; the 8 best sequences are
             played again with the same 16 seeds, and the best mean wins.
-        info: that came with ``state``, where the environment does not restore it.
+        info: the info of ``state``, if the environment does not restore it.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
-        rng: the one source of randomness: equal generators give equal plans.
+        rng: the only source of randomness: equal generators give equal plans.
 
     Returns:
         The plan: the best sequence; ``action_weights`` is 1 for the chosen action of a discrete
@@ -145,7 +145,7 @@ def shoot_legally(
     discount: float,
     value_fn: ValueFn | None,
 ) -> tuple[list[list[Any]], np.ndarray, np.ndarray]:
-    """The same, each action drawn from those that are legal where the sequence is."""
+    """The same, each action drawn from the legal actions of the current state."""
     plans: list[list[Any]] = [[] for _ in range(size)]
     returns, lengths, rows = np.zeros(size), np.zeros(size, int), np.arange(size)
     states: Any = [state] * size

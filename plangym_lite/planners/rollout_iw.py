@@ -1,19 +1,18 @@
-"""Rollout IW(1): go where something is new (Bandres, Bonet and Geffner, AAAI 2018).
+"""Rollout IW(1): novelty-based rollouts (Bandres, Bonet and Geffner, AAAI 2018).
 
 ::
 
-    walk     from the root, by random actions whose branches are not worked off yet
-    look     a node reached for the first time must make some feature true at a smaller depth
-             than any node before; a node reached again must hold such a record still
-    prune    where that fails, or the episode ends, or it gets too deep, the branch is worked off;
-             so is a node all of whose children are
+    walk     from the root, by random actions whose branches are not solved yet
+    look     a node reached for the first time must have some feature at a smaller depth than
+             all earlier nodes; a node reached again must still hold such a record
+    prune    if that fails, or the episode ends, or at maximum depth, the branch is solved;
+             so is a node whose children are all solved
 
 The value of a node is that of the best branch below it: of branches with equal return the longest,
-for it has been survived the longest. The search ends when the whole tree is
-worked off or the simulator calls are spent. What the decision before knew of the subtree is kept:
-walking where it has been costs nothing.
+in which the agent survives longest. The search ends when the whole tree is solved or the simulator
+calls are used up. The subtree of the last decision is kept: walks in it cost nothing.
 
-``batch_size`` walks go on side by side and are stepped together; 1 is the algorithm as published.
+``batch_size`` walks run concurrently, one batch per step; 1 is the algorithm as published.
 The same generator gives the same plan with any number of workers.
 """
 
@@ -46,7 +45,7 @@ from plangym_lite.states.archive import StateArchive
 __all__ = ["rollout_iw"]
 
 NEVER = np.iinfo(np.int16).max
-NOTHING = -10_000  # the key of branches that earned nothing: less than any power of two
+NOTHING = -10_000  # the key of branches without reward: less than any power of two
 
 
 def rollout_iw(
@@ -71,39 +70,39 @@ def rollout_iw(
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
 ) -> PlanOutput:
-    """Plan one decision from ``state``; the environment's own current state stays put.
+    """Plan one decision from ``state``; the environment's current state does not change.
 
     Args:
         env: an environment with discrete actions.
-        state: where to plan from.
-        budget: simulator calls for this decision; fewer where the tree is worked off before.
-        max_depth: how many steps ahead a walk goes.
-        batch_size: walks that go on side by side.
+        state: the state to plan from.
+        budget: maximum simulator calls for this decision.
+        max_depth: maximum depth of a walk in steps.
+        batch_size: number of concurrent walks.
         discount: of a reward one step later, between 0 and 1.
         features: see :func:`~plangym_lite.planners.features.features_of`.
         risk_aversion: factor on negative rewards, which changes choices, not ``value``; 1: none.
-            If it is greater than 1, a life lost (``info["lost_life"]``) counts as ten lost points.
+            If it is greater than 1, a lost life (``info["lost_life"]``) counts as ten lost points.
             50,000 is the published choice.
-        subtables: whether novelty is judged among branches with equally much reward only: by the
-            power of two of their sums.
-        value_fn: says what the end of a branch is worth; nothing, if left out.
-        policy_fn: says how likely a walk takes each action; equally, if left out.
+        subtables: whether there is a novelty table for each power of two of the reward since the
+            root.
+        value_fn: values of the ends of branches; default 0.
+        policy_fn: probabilities of the actions of walks; default equal.
         legal_actions: the key of an info with the mask ``[A]`` of the legal actions, or a function
             of observations, states and infos.
-        resample: draw what the environment draws anew in each row; the 8 best branches are played
+        resample: seed the environment anew in each row; the 8 best branches are played
             again with the same 16 seeds, and the best mean wins. No tree is kept then.
-        tree: ``search`` of the decision before: what it knows of ``state`` is kept.
-        played: how many actions were played since that decision; 1, if left out.
-        info: that came with ``state``, where the environment does not restore it.
-        archive: where a new tree keeps its states, in little memory; ``None``: in an array.
+        tree: ``search`` of the last decision; the subtree of ``state`` is kept.
+        played: number of actions played since that decision; default 1.
+        info: the info of ``state``, if the environment does not restore it.
+        archive: stores the states of a new tree in little memory; ``None``: an array.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
-        rng: the one source of randomness.
+        rng: the only source of randomness.
 
     Returns:
-        The plan: the best branch, one of them where several are as good; where every step costs, a
-        branch that has terminated gives way only to one that has earned more and is at least as
-        long, or more than 0. ``value`` is its return, without risk aversion; ``action_weights`` are
-        equal among the best actions; ``search`` is the :class:`Tree`.
+        The plan: the best branch, a random one of equals. A branch that terminated with a negative
+        return is only replaced by one with a greater return that is at least as long or above 0.
+        ``value`` is its return, without risk aversion; ``action_weights`` are equal among the best
+        actions; ``search`` is the :class:`Tree`.
 
     Raises:
         TypeError: the actions are not discrete, the observations have no features, or ``rng``
@@ -145,16 +144,16 @@ def rollout_iw(
 
 
 class Lookahead(Growth):
-    """The walks of one decision, and what they found new.
+    """The walks of one decision, and the novelty tables.
 
     Args:
         n_actions: ``A``.
         start: where the tree begins.
-        n_features: how many features there are.
+        n_features: number of features.
         max_depth: of a walk.
         discount: of a reward one step later.
         subtables: whether novelty is judged among branches of similar reward.
-        rng: decides which way they go.
+        rng: for the actions of walks.
     """
 
     def __init__(
@@ -173,17 +172,17 @@ class Lookahead(Growth):
         self.discount, self.subtables = discount, subtables
         size = len(self.parents)
         self.children: list[list[int]] = [[] for _ in range(size)]
-        self.felt = [0.0] * size  # rewards, as risk aversion feels them
-        self.gains = [0.0] * size  # of them, discounted, from the root to here
-        self.solved = [False] * size  # nodes whose branches are worked off
+        self.felt = [0.0] * size  # rewards, with risk aversion
+        self.gains = [0.0] * size  # their discounted sum from the root
+        self.solved = [False] * size  # whether all branches are solved
         self._ways = [list(range(n_actions)) for _ in range(size)]  # actions a walk may take
-        self._left = [n_actions] * size  # branches that are not worked off
-        self._tables: list[Any] = [None] * size  # of the nodes walked to in this decision
-        self._held = [0] * size  # a feature that each of them held a record of
-        self._sums = [0.0] * size  # rewards felt from the root to here
+        self._left = [n_actions] * size  # number of unsolved branches
+        self._tables: list[Any] = [None] * size  # of the nodes visited in this decision
+        self._held = [0] * size  # a feature of which the node held a record
+        self._sums = [0.0] * size  # sum of ``felt`` from the root
         self._records: dict[int, np.ndarray] = {}  # for each sum: least depth of each feature
-        self._fronts: list[int] = []  # where the walks stand that go on
-        self._least = np.inf  # of the returns so far
+        self._fronts: list[int] = []  # current nodes of the active walks
+        self._least = np.inf  # least return so far
         for node in range(size):
             if self.notes[node] is not None:
                 self.know(node, self.notes[node])
@@ -191,7 +190,7 @@ class Lookahead(Growth):
                 self._hang(node)
 
     def know(self, node: int, note: Note) -> None:
-        """Enter what is known of a node besides its row."""
+        """Enter the data of a node besides its row."""
         self.notes[node] = note
         if note.legal is not None:
             self._ways[node] = np.flatnonzero(note.legal).tolist()
@@ -231,11 +230,11 @@ class Lookahead(Growth):
         return node
 
     def begin(self) -> None:
-        """Look at the root."""
+        """Enter the root."""
         self._is_novel(ROOT)
 
     def walk(self, n_walks: int) -> list[int]:
-        """Let each walk go on to an action not tried, or to its end; return the new rows."""
+        """Continue each walk to an untried action, or to its end; return the new rows."""
         leaves = []
         fronts, self._fronts = self._fronts, []
         for node in [*fronts, *[ROOT] * (n_walks - len(fronts))][:n_walks]:
@@ -251,7 +250,7 @@ class Lookahead(Growth):
         return leaves
 
     def see(self, leaf: int, value: float) -> None:
-        """A new node: count it above it, carry the best branch up as far as it changes anything."""
+        """Enter a new node: update visits and best branches above it."""
         self.values[leaf] = value
         insort(self._ways[self.parents[leaf]], self.actions[leaf])
         visits, parents, values, heights = self.visits, self.parents, self.values, self.heights
@@ -281,25 +280,25 @@ class Lookahead(Growth):
         return best, top, high
 
     def arrive(self, leaves: list[int]) -> None:
-        """Look at the new nodes: the walks that found something new go on from there."""
+        """Check the novelty of new nodes; walks continue from novel ones."""
         self._fronts = [leaf for leaf in leaves if self._is_open(leaf)]
 
     def _pick(self, node: int) -> int:
-        """An action whose branch is neither worked off nor on its way."""
+        """An action whose branch is neither solved nor pending."""
         ways, weights = self._ways[node], self.notes[node].weights
         if weights is not None and weights[ways].any():
             return int(self.rng.choice(ways, p=weights[ways] / weights[ways].sum()))
         return ways[self.rng.integers(len(ways))] if len(ways) > 1 else ways[0]
 
     def _is_open(self, node: int) -> bool:
-        """Whether a walk goes on from here; if not, the branch is worked off."""
+        """Whether a walk continues from here; if not, the branch is solved."""
         if self.ended[node] or self.depths[node] >= self.max_depth or not self._is_novel(node):
             self._close(node)
         return not self.solved[node]
 
     def _is_novel(self, node: int) -> bool:
         depth, records = self.depths[node], self._tables[node]
-        if records is not None:  # it was walked to before: does it hold a record still?
+        if records is not None:  # visited before: does it still hold a record?
             if records[self._held[node]] == depth:
                 return True
             features = self.notes[node].features
@@ -317,14 +316,14 @@ class Lookahead(Growth):
         return True
 
     def _table(self, reward: float) -> np.ndarray:
-        """``[F]`` the least depth of each feature, where so much was earned on the way."""
+        """``[F]`` the least depth of each feature, in the table of that reward."""
         key = frexp(reward)[1] if self.subtables and reward > 0 else NOTHING
         if key not in self._records:
             self._records[key] = np.full(self.n_features, NEVER, np.int16)
         return self._records[key]
 
     def _close(self, node: int) -> None:
-        """Mark a branch as worked off, and those above it that are so by that."""
+        """Mark a branch as solved, and nodes above it whose branches are then all solved."""
         while not self.solved[node]:
             self.solved[node] = True
             parent = self.parents[node]
@@ -337,7 +336,7 @@ class Lookahead(Growth):
             node = parent
 
     def best_path(self) -> tuple[list[int], np.ndarray]:
-        """The nodes of the best branch, of branches equally good and long any; ``[A]`` weights."""
+        """The nodes of the best branch, a random one of equals, and ``[A]`` weights."""
         node, path, weights = ROOT, list[int](), np.zeros(self.n_actions)
         while self.children[node]:
             best, _, _ = self.best_branches(node)
@@ -355,13 +354,13 @@ class Lookahead(Growth):
         return path, weights
 
     def best_paths(self) -> list[list[int]]:
-        """The paths to the ends that are worth most."""
+        """The paths to the ends with the greatest values."""
         ends, gains = self._ends()
         order = sorted(ends, key=lambda end: (-gains[end], -self.depths[end]))
         return [self.way_to(end) for end in order[:PLANS]]
 
     def _ends(self) -> tuple[list[int], dict[int, float]]:
-        """The nodes with nothing below, and what the way there and they are worth."""
+        """The leaves, and the return and value of their paths."""
         ends = [node for node in range(1, len(self.parents)) if not self.children[node]]
         gains = {
             end: self.gains[end] + self.discount ** self.depths[end] * self.values[end]
@@ -370,6 +369,6 @@ class Lookahead(Growth):
         return ends, gains
 
     def value_of(self, path: list[int]) -> float:
-        """What a path earns, and what its end is worth."""
+        """The return of a path, plus the value of its end."""
         earned = [self.discount**k * self.rewards[node] for k, node in enumerate(path)]
         return float(sum(earned) + self.discount ** len(path) * self.values[path[-1]])

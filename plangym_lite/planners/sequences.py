@@ -14,18 +14,18 @@ from plangym_lite.core import PlanEnv
 
 __all__ = ["ActionBox", "Scored", "Sequences", "merge", "score"]
 
-KEPT = 8  # of the best sequences
+KEPT = 8  # number of best sequences
 
 
 class Sequences(NamedTuple):
-    """The sequences of the last iteration, and what the search cost."""
+    """The sequences of the last iteration, and the cost of the search."""
 
     mean: np.ndarray
     """``[T, ...]`` the mean of the distribution."""
     std: np.ndarray
-    """``[T, ...]`` its standard deviation, each entry on its own."""
+    """``[T, ...]`` its standard deviation, per entry."""
     actions: np.ndarray
-    """``[B, T, ...]`` the sequences that were tried last."""
+    """``[B, T, ...]`` the sequences of the last iteration."""
     returns: np.ndarray
     """``[B]`` their discounted returns."""
     simulator_calls: int
@@ -52,15 +52,15 @@ def score(actions: np.ndarray, returns: np.ndarray, lengths: np.ndarray) -> list
 
 
 def merge(one: list[Scored], other: list[Scored]) -> list[Scored]:
-    """The best of both, of equals those of the first."""
+    """The best of both; of equal ones those of the first."""
     return sorted(one + other, key=lambda sequence: -sequence.value)[:KEPT]
 
 
 class ActionBox:
-    """The actions of a ``Box``: where they lie and how far they reach.
+    """The bounds and range of the actions of a ``Box``.
 
     Raises:
-        TypeError: the actions are not numbers within bounds.
+        TypeError: not a bounded ``Box``.
     """
 
     def __init__(self, env: PlanEnv, planner: str) -> None:
@@ -80,7 +80,7 @@ class ActionBox:
         self.centre, self.reach = (high + low) / 2, (high - low) / 2
 
     def begin(self, horizon: int, before: Sequences | None, played: int) -> np.ndarray:
-        """``[T, ...]`` the mean to begin with: that of the decision before, ``played`` steps on."""
+        """``[T, ...]`` the first mean: that of the last decision, ``played`` steps on."""
         mean = np.broadcast_to(self.centre, (horizon, *self.centre.shape)).copy()
         if before is not None:
             rest = before.mean[played : horizon + played]

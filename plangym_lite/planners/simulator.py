@@ -1,4 +1,4 @@
-"""What all planners share: rows stepped and counted, actions drawn, and what they return.
+"""The shared parts of planners: counted steps, random actions, and the output.
 
 ``B`` denotes the number of rows, ``S`` the length of a state.
 """
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class PlanOutput(NamedTuple):
-    """One decision, and what it rests on.
+    """One decision and its search.
 
     ``A`` denotes the number of actions of a discrete space, ``L`` the length of the plan.
     """
@@ -45,29 +45,29 @@ class PlanOutput(NamedTuple):
     actions: list[Any]
     """The ``L`` best actions found, in order, each for one unit of ``dt``; ``L`` is at least 1."""
     value: float
-    """The discounted return that replaying ``actions`` earns, and ``value_fn`` of where that ends.
+    """The discounted return of replaying ``actions``, plus ``value_fn`` of the last state.
 
-    With ``resample`` its mean over draws; of ``mcts`` the mean return of ``action``.
+    With ``resample`` its mean over draws; for ``mcts`` the mean return of ``action``.
     """
     action_weights: np.ndarray | None
     """``[A]`` how much each action is preferred, sum 1; ``None`` where actions are not discrete."""
     search: Any
-    """What was searched; it has at least ``simulator_calls`` (rows) and ``frames``."""
+    """The search, with at least ``simulator_calls`` (rows) and ``frames``."""
     knew_the_dice: bool = True
     """Whether steps used the state's own generators (``resample=False``), so that the plan knows
-    what will be drawn; that matters only where :func:`~plangym_lite.planners.chance.draws`."""
+    the future draws; relevant only if :func:`~plangym_lite.planners.chance.draws`."""
     not_finite: int = 0
-    """Rows whose reward was not finite: they count as ended there, with the least return seen."""
+    """Rows whose reward was not finite: they end there, with the least return seen."""
 
 
 OnBatch = Callable[[int, int], None]
-"""``on_batch(rows, frames)`` is called after every batch, with what that batch has run."""
+"""``on_batch(rows, frames)`` is called after every batch, with its counts."""
 
 ValueFn = Callable[[Any, np.ndarray], np.ndarray]
 """``value_fn(observs [B, ...], states [B, S]) -> [B]``: the discounted return from each state."""
 
 PolicyFn = Callable[[Any, np.ndarray], np.ndarray]
-"""``policy_fn(observs [B, ...], states [B, S]) -> [B, A]``: how promising each action is."""
+"""``policy_fn(observs [B, ...], states [B, S]) -> [B, A]``: the prior of each action."""
 
 
 LegalFn = Callable[[Any, np.ndarray, list[dict[str, Any]]], np.ndarray]
@@ -75,16 +75,16 @@ LegalFn = Callable[[Any, np.ndarray, list[dict[str, Any]]], np.ndarray]
 
 
 class Simulator:
-    """One environment as a planner uses it: every row counted, every draw from ``rng``.
+    """An environment for a planner: counts all rows, draws from ``rng``.
 
-    A row whose reward is not finite has ended there, with ``-inf``; ``not_finite`` counts them.
+    A row whose reward is not finite ends there, with ``-inf``; ``not_finite`` counts them.
 
     Args:
-        env: the environment; its own current state stays where it is.
-        rng: the one source of randomness.
+        env: the environment; its current state does not change.
+        rng: the only source of randomness.
         on_batch: hook for progress.
-        resample: draw what the simulator draws anew in each row, from ``rng``.
-        legal_actions: the key of an info with a mask ``[A]``, or a function; ``None``: all are.
+        resample: seed each row anew, from ``rng``.
+        legal_actions: the key of an info with a mask ``[A]``, or a function; ``None``: all actions.
 
     Raises:
         TypeError: ``rng`` is not a ``numpy.random.Generator``.
@@ -142,15 +142,15 @@ class Simulator:
             actions: ``[B, T, ...]``, for one unit of ``dt`` each.
             states: where each row starts.
             discount: of a reward one unit later.
-            value_fn: what the last states are worth.
-            lengths: ``[B]``: rewards after so many actions do not count.
-            held: so many actions in a row are the same, and one call.
+            value_fn: values of the last states.
+            lengths: ``[B]``: rewards after this number of actions do not count.
+            held: number of consecutive equal actions, which are one call.
             seeds: of the rows, with ``resample``; ``None``: drawn.
-            observs: ``"last"``: the last observations are wanted without ``value_fn`` too.
+            observs: ``"last"``: return the last observations also without ``value_fn``.
 
         Returns:
-            ``[B]`` the discounted returns, all finite, and the batch, of which a row ends with a
-            reward that is not finite.
+            ``[B]`` the discounted returns, all finite, and the batch; a row of it ends at a reward
+            that is not finite.
         """
         observs = observs if value_fn is None else "last"
         dice = self._dice(len(actions), seeds)
@@ -173,7 +173,7 @@ class Simulator:
         return self.finite(returns), out
 
     def finite(self, returns: np.ndarray) -> np.ndarray:
-        """Returns of whole rows: those that are not finite become the least that was seen."""
+        """Returns of rows; those that are not finite become the least return seen."""
         if isfinite(returns.sum()):
             self._least = min(self._least, float(returns.min()))
             return returns
@@ -183,7 +183,7 @@ class Simulator:
         return np.where(good, returns, self._least if np.isfinite(self._least) else 0.0)
 
     def look(self, state: Any, info: Any = None) -> tuple[Any, Any, list[dict[str, Any]]]:
-        """``[1, ...]`` the observation of ``state``, the state, and its info if it is known."""
+        """``[1, ...]`` the observation of ``state``, the state, and its info if known."""
         env, info = self.env, dict(info or {})
         home = env.get_state()
         env.set_state(state)
@@ -196,7 +196,7 @@ class Simulator:
         return map_leaves(lambda leaf: np.asarray(leaf)[None], obs), states, [info]
 
     def legal(self, observs: Any, states: Any, infos: list[dict[str, Any]]) -> np.ndarray | None:
-        """``[B, A]`` which actions are legal; ``None``: all. After an end it does not matter.
+        """``[B, A]`` which actions are legal; ``None``: all. Undefined after an end.
 
         Raises:
             ValueError: an info has no mask, or the masks have another shape.
@@ -224,7 +224,7 @@ class Simulator:
         """``[size, A]`` the legal actions of a root, ``size`` times; ``None``: all.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there are none.
         """
         if self.legal_actions is None:
             return None
@@ -253,9 +253,9 @@ class Simulator:
             self.on_batch(rows, total)
 
     def draw(self, size: int, masks: np.ndarray | None = None) -> Any:
-        """``[B]`` random actions of any space; the environment's own generator is not touched.
+        """``[B]`` random actions of any space; does not use the environment's generator.
 
-        ``masks``: ``[B, A]`` of the legal ones.
+        ``masks``: ``[B, A]`` of the legal actions.
         """
         space = self.env.action_space
         if isinstance(space, spaces.Discrete):
@@ -280,10 +280,10 @@ class Simulator:
 
         Args:
             states: ``[B, S]`` or ``[B]`` of objects; where each row starts.
-            lengths: ``[B]`` actions to play, 0 or more; less if the episode ends.
-            held: so many in a row are the same, if there are no masks.
+            lengths: ``[B]`` number of actions, 0 or more; less if the episode ends.
+            held: number of consecutive equal actions, without masks.
             discount: of a reward one action later.
-            masks: ``[B, A]`` of the legal ones; then each is drawn from those of its state.
+            masks: ``[B, A]`` of the legal actions; then only legal actions are drawn.
 
         Returns:
             ``[B]`` float64; and calls and frames of each row.
@@ -295,7 +295,7 @@ class Simulator:
             ends = sorted(set(lengths[rows].tolist()))
             if (
                 self.env.batch_spec.is_batched
-            ):  # one batch then, and what is too much is not looked at
+            ):  # one batch; surplus steps are ignored
                 ends = ends[-1:]
             for last, length in zip([0, *ends], ends, strict=False):
                 part = (lengths[rows] > last) & (lengths[rows] <= length)
@@ -317,10 +317,10 @@ class Simulator:
 
 
 def values_after(out: TransitionBatch | RolloutBatch, value_fn: ValueFn) -> np.ndarray:
-    """``[B]`` what ``value_fn`` says of the states reached; 0 where the episode is over.
+    """``[B]`` the values of the last states by ``value_fn``; 0 if the episode has ended.
 
     Raises:
-        ValueError: it does not say one number for each row.
+        ValueError: ``value_fn`` does not return one number per row.
     """
     values = np.asarray(value_fn(out.observs, out.states), float)
     if values.shape != out.terminateds.shape:
@@ -331,10 +331,10 @@ def values_after(out: TransitionBatch | RolloutBatch, value_fn: ValueFn) -> np.n
 def policies_at(
     observs: Any, states: np.ndarray, policy_fn: PolicyFn, n_actions: int
 ) -> np.ndarray:
-    """``[B, A]`` what ``policy_fn`` says of the states, scaled to sum 1.
+    """``[B, A]`` the result of ``policy_fn``, scaled to sum 1.
 
     Raises:
-        ValueError: it does not say a number of at least 0 for each action, one of them above 0.
+        ValueError: it is not one number of at least 0 per action, with a positive sum.
     """
     weights = np.asarray(policy_fn(observs, states), float)
     if weights.shape != (len(states), n_actions):
@@ -348,7 +348,7 @@ def policies_at(
 
 
 def one_hot(space: spaces.Space, action: Any) -> np.ndarray | None:
-    """``[A]`` 1 for an action of a discrete space; ``None`` for other spaces."""
+    """``[A]`` one-hot action of a discrete space; ``None`` for other spaces."""
     if not isinstance(space, spaces.Discrete):
         return None
     weights = np.zeros(int(space.n))
@@ -363,10 +363,10 @@ def goal_first(
     depths: Sequence[int],
     terminated: Sequence[bool],
 ) -> int:
-    """The path to take, where the one that earned most is ``chosen``.
+    """The path to take, if ``chosen`` has the greatest return.
 
-    Where every step costs, the best path that ended by ``terminated`` gives way only to one that
-    has earned more than it and is at least as long, or more than it and more than 0.
+    If the best terminated path has a negative return, it is only replaced by one with a greater
+    return that is at least as long or above 0.
     """
     goals = [path for path in paths if terminated[path]]
     if not goals or terminated[chosen]:

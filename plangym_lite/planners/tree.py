@@ -1,8 +1,8 @@
-"""Tree: a finished search as a table of arrays; Growth: a search that is going on, in plain lists.
+"""Tree: a finished search as a table of arrays; Growth: a running search, in lists.
 
-``N`` denotes the number of nodes, ``A`` the number of actions. Row 0 is the root. Lists, for numpy
-on arrays of four numbers costs twenty times as much as Python on lists of four; the table is made
-once, at the end.
+``N`` denotes the number of nodes, ``A`` the number of actions. Row 0 is the root. A running
+search uses lists, because numpy on arrays of four numbers is twenty times slower than Python on
+lists of four; the table is made once, at the end.
 """
 
 from __future__ import annotations
@@ -23,41 +23,41 @@ UNKNOWN = -1
 
 @dataclass(eq=False, repr=False)
 class Tree:
-    """A search tree, and what it cost."""
+    """A search tree and its cost."""
 
     states: np.ndarray | StateColumn
-    """``[N, S]`` the state of each node, room for more behind them; ``[N]`` of objects where states
-    are opaque."""
+    """``[N, S]`` the state of each node, with spare rows at the end; ``[N]`` objects if states are
+    opaque."""
     children: np.ndarray
-    """``[N, A]`` rows of the children; ``UNKNOWN`` where an action was not tried."""
+    """``[N, A]`` rows of the children; ``UNKNOWN`` for untried actions."""
     parents: np.ndarray
     """``[N]`` row of the parent; ``UNKNOWN`` for the root."""
     actions: np.ndarray
-    """``[N]`` index of the action that led here."""
+    """``[N]`` index of the action from the parent."""
     depths: np.ndarray
     """``[N]`` steps from the root."""
     rewards: np.ndarray
-    """``[N]`` reward of the step that led here."""
+    """``[N]`` reward of the step from the parent."""
     ended: np.ndarray
-    """``[N]`` whether the episode is over here."""
+    """``[N]`` whether the episode has ended."""
     visits: np.ndarray
     """``[N]`` simulations that went through the node."""
     values: np.ndarray
-    """``[N]`` mean discounted return from the node on."""
+    """``[N]`` mean discounted return from the node."""
     heights: np.ndarray
-    """``[N]`` steps of the best branch below the node; 0 where a planner does not count them."""
+    """``[N]`` steps of the best branch below the node; 0 if a planner does not count them."""
     notes: list[Any]
-    """For each node what else a planner knows of it; ``None`` where nothing."""
+    """For each node further data of a planner, or ``None``."""
     simulator_calls: int = 0
     """Rows stepped by the simulator for this search, rollouts included."""
     frames: int = 0
     """Simulator steps run for this search."""
     proven: np.ndarray | None = None
-    """``[N]`` exact values of two players' positions, nan where unknown; ``None``: of no game."""
+    """``[N]`` exact values of two players' positions, nan if unknown; ``None``: not a game."""
     drawn: tuple[np.ndarray, np.ndarray] | None = None
-    """Where each visit drew anew: ``[N, A]`` visits and mean returns of each action. Then
-    ``children`` are the outcomes seen most often, ``visits`` say how often, and ``parents`` lists
-    the others too."""
+    """With ``resample``: ``[N, A]`` visits and mean returns of each action. Then ``children`` are
+    the most frequent outcomes, ``visits`` their counts, and ``parents`` has the other outcomes
+    too."""
 
     def __repr__(self) -> str:
         return f"Tree(size={self.size}, visits={self.visits[ROOT]}, frames={self.frames})"
@@ -90,7 +90,7 @@ class Tree:
         return bool(known == state)
 
     def find(self, state: Any, depth: int) -> int | None:
-        """The node ``depth`` steps from the root whose state is ``state``, if it can go on."""
+        """The node ``depth`` steps from the root whose state is ``state``, if it has not ended."""
         for node in np.flatnonzero((self.depths == depth) & ~self.ended).tolist():
             if self.is_at(node, state):
                 return node
@@ -105,13 +105,13 @@ class Tree:
 
 
 class Start(NamedTuple):
-    """Where a tree begins."""
+    """The root of a tree."""
 
     state: Any
-    room: int  # for so many nodes more there is room at first
-    archive: StateArchive | None = None  # where the states are kept; None: in an array
-    before: Tree | None = None  # a search that may know the state: what it knows is kept
-    played: int = 1  # how many actions were played since its root
+    room: int  # initial number of spare rows
+    archive: StateArchive | None = None  # stores the states; None: an array
+    before: Tree | None = None  # an earlier search whose subtree of the state is kept
+    played: int = 1  # number of actions played since its root
 
 
 class Growth:
@@ -154,7 +154,7 @@ class Growth:
         self.depths = (before.depths[rows] - before.depths[top]).tolist()
 
     def add(self, parent: int, action: int) -> int:
-        """A new node below ``parent``; what the simulator says of it is entered later."""
+        """A new node below ``parent``; ``enter`` adds the results of the simulator."""
         self.parents.append(parent)
         self.actions.append(action)
         self.depths.append(self.depths[parent] + 1)
@@ -167,7 +167,7 @@ class Growth:
         return len(self.parents) - 1
 
     def way_to(self, node: int) -> list[int]:
-        """The nodes on the way from the root, which is not among them, to ``node``."""
+        """The nodes from the root, exclusive, to ``node``."""
         path = []
         while node != ROOT:
             path.append(node)
@@ -179,7 +179,7 @@ class Growth:
         return self.states[[self.parents[node] for node in nodes]]
 
     def enter(self, nodes: list[int], states: Any, rewards: list[float], ended: list[bool]) -> None:
-        """Enter what the simulator said of new nodes."""
+        """Enter the simulator's results for new nodes."""
         while max(nodes) >= len(self.states):
             self.states = more_room(self.states)
         self.states[nodes if len(nodes) > 1 else slice(nodes[0], nodes[0] + 1)] = states

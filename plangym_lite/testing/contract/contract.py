@@ -12,7 +12,7 @@ if there is one within ``reach``, and unseeded resets; some moves have ``dt=2``,
 are float64, like Python floats.
 
 The plain environment is made by ``plain=`` of :func:`check_exact` or ``make_plain`` of
-:class:`ContractSuite`, else by the environment's ``make_plain()``. dm_control itself runs its tasks.
+:class:`ContractSuite`, else by the environment's ``make_plain()``. dm_control runs its own tasks.
 An adapter without a plain twin is compared with itself, and a note says so: then the reference is a
 *fresh* environment that makes the walk and never saves, so that a broken pair of ``get_state`` and
 ``set_state`` cannot agree with it.
