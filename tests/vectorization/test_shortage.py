@@ -91,7 +91,9 @@ def test_vector_env_in_ordinary_memory(monkeypatch, toy):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 9])
 def test_vector_env_reserves_rows_for_its_own_size(n):
-    group = EnvGroup([InlineWorker(lambda: WorkerEnv(ToyEnv(), AutoresetMode.NEXT_STEP))] * n)
+    group = EnvGroup(
+        [InlineWorker(lambda: WorkerEnv(ToyEnv(), AutoresetMode.NEXT_STEP, ToyEnv))] * n
+    )
     group.reset([1] * n, [None] * n)
     group.begin_step([RIGHT] * n)
     group.end_step()

@@ -130,6 +130,8 @@ class Dispatcher:
         for index in indices:
             if len(batch.takers) < n_wanted and self._workers[index].is_up():
                 batch.takers.append(index)
+                if self._in_flight[index]:  # it had nothing to do in the batch before
+                    self._collect(batch, index, goes_on=False)
                 self._ring(batch, index, 1)
         if not batch.takers:  # none is up: wait for one
             batch.takers = [*indices[:n_wanted]]
@@ -203,7 +205,7 @@ class Dispatcher:
         for index in ready:
             self._collect(batch, index)
 
-    def _collect(self, batch: _Batch, index: int) -> None:
+    def _collect(self, batch: _Batch, index: int, goes_on: bool = True) -> None:
         """Take what a worker has answered; have it go on if there is more."""
         sent, has_answered = self._in_flight[index], False
         while sent and sent[0].promise.done():
@@ -219,8 +221,9 @@ class Dispatcher:
                 continue
             sent.popleft()
             self._take(batch, result)
-        goes_on = has_answered and batch.n_left > 0 and batch.error is None
-        if goes_on and not self._queue.is_empty():  # type: ignore[union-attr]
+        if not (goes_on and has_answered and batch.n_left > 0 and batch.error is None):
+            return
+        if not self._queue.is_empty():  # type: ignore[union-attr]
             self._ring(batch, index)
 
     def _take(self, batch: _Batch, result: RowsResult) -> None:

@@ -321,8 +321,8 @@ class ExternalProcess(EnvironmentWorker):
             TimeoutError: none came within ``timeout`` seconds.
         """
         channel = self._channel
-        if channel is None or self.why_dead is not None:
-            return
+        if channel is None or self.why_dead is not None or self._ready is None:
+            return  # the first message of a child is for wait_start
         message, gone = None, False
         try:
             if wait:
