@@ -35,7 +35,7 @@ __all__ = ["Block", "BlockPool"]
 
 SPARE_BLOCKS = 4
 LIMIT_SHARE = 0.25
-ARENA_BYTES = 256 << 20  # of the first arena; each other one doubles what there is
+ARENA_BYTES = 128 << 20  # of the first arena; each other one doubles what there is
 PADDING_BYTES = 64 << 10  # that rounding up the rows of a block may cost
 SAMPLE = 64  # rows of a layout from which the size of one row is told
 
