@@ -26,11 +26,13 @@ NAME = "plangym_lite worker"
 NUMBER = struct.Struct("<q")
 """What the server says of a worker: its process id, or minus an ``errno``; then its exit code."""
 
-CODE = (
-    "import marshal, sys; orders = marshal.loads(open({0}, 'rb').read()); "
-    "sys.path[:] = orders['path']; from plangym_lite.vectorization.process import boot; "
-    "boot.{1}(orders, {2})"
-)
+CODE = """import marshal, sys
+with open({0}, "rb") as file:
+    orders = marshal.loads(file.read())
+sys.path[:] = orders["path"]
+from plangym_lite.vectorization.process import boot
+boot.{1}(orders, {2})
+"""
 """Until ``sys.path`` is set only what is built in is imported: a file of the user's may have the
 name of a module of Python's."""
 
