@@ -24,6 +24,7 @@ from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.envs.gymnasium.providers import spec_of
 from plangym_lite.envs.gymnasium.stack import hand_over, take_over, takes
 from plangym_lite.errors import UnknownEnvironmentError
+from plangym_lite.recipe.plain import PlainEpisode, provide_states
 from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.system import usable_cores
 
@@ -300,3 +301,13 @@ def _announced() -> Any:
 
 def _key(engine: type) -> str:
     return f"{engine.__module__}:{engine.__qualname__}"
+
+
+def _states_of(factory: Callable[[], Any], env: Any, episode: PlainEpisode | None) -> Any:
+    """What saves a plain environment that runs in a worker: by the adapter that ``make`` uses."""
+    from plangym_lite.envs.gymnasium.running import RunningStates
+
+    return RunningStates(_adapter_of(type(env.unwrapped)), factory, env, episode)
+
+
+provide_states(_states_of)

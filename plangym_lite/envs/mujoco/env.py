@@ -49,6 +49,7 @@ class MujocoEnv(KernelEnv):
 
     STATES_NAME: ClassVar[str] = "MujocoEnv"
     LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
+    _probed: Any = None  # what ``_probe`` found, here or in another environment of the recipe
 
     # ---- building -----------------------------------------------------------------------------
 
@@ -67,7 +68,8 @@ class MujocoEnv(KernelEnv):
             self.use_kernel(None, [])
             return
         self._generator = GeneratorMemory(GENERATOR.start)
-        attributes, fields = self._probe()
+        self._probed = self._probed or self._probe()
+        attributes, fields = self._probed
         label = f"{type(base).__module__}.{type(base).__qualname__}"
         self._tag = model_tag(base.model, label, fields)
         self._memory = SimulationMemory(base.model, base.data, fields)

@@ -22,6 +22,7 @@ from plangym_lite.vectorization.worker.attachments import ROWS
 from plangym_lite.vectorization.worker.channel import Channel, ChannelClosedError
 from plangym_lite.vectorization.worker.handler import RequestHandler, to_send
 from plangym_lite.vectorization.worker.messages import Message, dump, dump_error, load
+from plangym_lite.vectorization.worker.plain import hosted
 from plangym_lite.vectorization.worker.worker import unknown
 
 __all__ = ["Ready", "main", "quieten", "ready_of"]
@@ -89,7 +90,7 @@ def _build(channel: Channel, constructor: Any, cwd: str | None) -> RequestHandle
     try:
         if cwd is not None:
             os.chdir(cwd)
-        env = unpack(constructor)()
+        env = hosted(unpack(constructor))
         ready = dump(ready_of(env))
     except BaseException as error:
         channel.send(Message.EXCEPTION, 0, dump_error(error))

@@ -1,0 +1,218 @@
+"""RunningStates: the states of a plain environment that goes on being stepped as it is.
+
+The adapter that ``make`` would use saves and restores it. Where an adapter needs nothing changed in
+what Gymnasium builds, it works on the running environment itself. Where it does (Atari, Box2D, and
+what is played again from its seed), the episode so far is repeated in an environment that the
+adapter has built, and that one takes its place.
+"""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium.utils.env_checker import data_equivalence
+
+from plangym_lite.envs.gymnasium.env import PlangymEnv
+from plangym_lite.errors import InvalidStateError, NotCloneableError
+from plangym_lite.recipe.informed import informed
+from plangym_lite.recipe.plain import PlainEpisode
+from plangym_lite.simulator import RUNNING, TERMINATED, TRUNCATED
+
+__all__ = ["RunningStates"]
+
+TAG_BYTES = 4
+
+
+class RunningStates:
+    """Saves and restores one environment.
+
+    Args:
+        adapter: the class that ``make`` would use.
+        factory: makes another such environment.
+        env: the environment, wherever it is.
+        episode: how it got there.
+
+    Raises:
+        NotCloneableError: its state cannot be saved exactly, or the episode not be repeated.
+    """
+
+    def __init__(
+        self,
+        adapter: type,
+        factory: Callable[[], Any],
+        env: Any,
+        episode: PlainEpisode | None,
+    ) -> None:
+        if not issubclass(adapter, PlangymEnv):
+            raise NotCloneableError(
+                f"{adapter.__name__} steps {type(env.unwrapped).__name__} itself: let the factory "
+                "return plangym_lite.make(...) of it"
+            )
+        verified = adapter(factory, **_options_of(adapter))
+        if verified._changes_stack or verified._replayed is not None or verified._owns_globals:
+            try:
+                _repeat(verified, episode)
+            except BaseException:
+                verified.close()
+                raise
+            self._adapter: Any = verified
+            env.close()
+        else:
+            self._adapter = _adopted(verified, factory, env)
+            verified.close()
+        self._has_tag = self._adapter._snapshot is not None and not self._adapter._saves_itself
+
+    @property
+    def env(self) -> Any:
+        """What is stepped from now on: it may be another one than before."""
+        return self._adapter._gym_env
+
+    @property
+    def layers(self) -> Any:
+        """The environment that holds the attributes."""
+        return self._adapter.gym_env
+
+    def save(self, obs: Any, terminated: bool, truncated: bool) -> Any:
+        """The state, where the last step gave ``obs`` and these flags."""
+        adapter = self._adapter
+        adapter._obs = copy.deepcopy(obs)
+        adapter._ended = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
+        state = adapter.get_state()
+        return self._tag() + state if self._has_tag else state
+
+    def check(self, state: Any) -> None:
+        """Raise ``InvalidStateError`` unless it looks like a state of this environment."""
+        if not self._has_tag:
+            return self._check_array(state)
+        if not isinstance(state, bytes) or state[:TAG_BYTES] != self._tag():
+            raise InvalidStateError(f"not a state of {self._adapter!r}: {type(state).__name__}")
+
+    def _check_array(self, state: Any) -> None:
+        spec = self._adapter.batch_spec
+        if spec.state_shape is None:
+            return
+        found = getattr(state, "shape", None), getattr(state, "dtype", None)
+        if found != (spec.state_shape, spec.state_dtype):
+            raise InvalidStateError(
+                f"a state of {self._adapter!r} is an array of shape {spec.state_shape} and dtype "
+                f"{spec.state_dtype}, got shape {found[0]} and dtype {found[1]}"
+            )
+
+    def load(self, state: Any) -> tuple[Any, bool, bool]:
+        """Restore a state; return its observation and flags.
+
+        Raises:
+            InvalidStateError: it is no state of this environment.
+        """
+        self.check(state)
+        self._adapter.set_state(state[TAG_BYTES:] if self._has_tag else state)
+        ended = self._adapter._ended
+        return self._adapter.observe(), bool(ended & TERMINATED), bool(ended & TRUNCATED)
+
+    def run(self, name: str, actions: Any, states: Any, *args: Any) -> Any:
+        """``step_batch`` or ``rollout_batch`` of the adapter; the environment stays where it is."""
+        if self._has_tag and states is not None:
+            for state in states:
+                if state is not None:
+                    self.check(state)
+            states = [state and state[TAG_BYTES:] for state in states]
+        try:
+            batch = getattr(self._adapter, name)(actions, states, *args)
+        finally:
+            self._adapter._restore_current()
+        if self._has_tag and getattr(batch, "states", None) is not None:
+            tag, tagged = self._tag(), batch.states.copy()
+            tagged[:] = [tag + state for state in batch.states]
+            batch = batch._replace(states=tagged)
+        return batch
+
+    def close(self) -> None:
+        """Close the environment."""
+        self._adapter.close()
+
+    def _tag(self) -> bytes:
+        """What a snapshot refers to by number must be the same when it is restored."""
+        names = [f"{type(each).__module__}.{type(each).__qualname__}" for each in self._anchors]
+        return zlib.crc32("\n".join(names).encode()).to_bytes(TAG_BYTES, "little")
+
+    @property
+    def _anchors(self) -> list[Any]:
+        return self._adapter._snapshot._anchors
+
+
+def _options_of(adapter: type[PlangymEnv]) -> dict[str, Any]:
+    """Nothing is drawn that the factory does not ask for, but where pictures are observations."""
+    return {"render_mode": None} if adapter.DEFAULT_OBS_TYPE == "coords" else {}
+
+
+def _adopted(verified: Any, factory: Callable[[], Any], env: Any) -> Any:
+    """An adapter around the running environment, which stays where it is."""
+    adapter = type(verified)(factory, delay_setup=True, **_options_of(type(verified)))
+    adapter._findings = verified.findings()
+    adapter._probed = getattr(verified, "_probed", None)
+    adapter._adopt(env)
+    if not adapter._is_plain:
+        verdict = adapter._findings
+        with informed(verdict):
+            adapter.take_verdict(verdict._replace(capacity=None))
+        if not _same_constants(verified._snapshot, adapter._snapshot):
+            adapter.take_verdict(verdict._replace(capacity=None, constants=()))
+        adapter._is_discovered = True
+    adapter.OBS_IS_ARRAY = verified.OBS_IS_ARRAY
+    adapter._ended, adapter._has_begun, adapter._phase = RUNNING, True, verified._phase
+    return adapter
+
+
+def _same_constants(one: Any, other: Any) -> bool:
+    """Whether the arrays that never change are the same ones in both snapshots."""
+    pairs = zip(one.constants, other.constants, strict=False)
+    return len(one.constants) == len(other.constants) and all(
+        here.dtype == there.dtype and np.array_equal(here, there) for here, there in pairs
+    )
+
+
+def _repeat(adapter: Any, episode: PlainEpisode | None) -> None:
+    """Play an episode again, and make sure that it leads to the same.
+
+    Raises:
+        NotCloneableError: it does not, or is too long.
+    """
+    if episode is None:
+        adapter.reset(return_state=False)
+        return
+    if episode.attributes:
+        raise NotCloneableError(
+            f"states of {adapter!r} need another environment in its place, which would lack what "
+            f"was set: {', '.join(map(repr, episode.attributes))}. Set that in the factory"
+        )
+    if not episode.is_whole:
+        raise NotCloneableError(
+            f"this episode is too long to be repeated, as the states of {adapter!r} need it the "
+            "first time: ask for a state soon after reset"
+        )
+    env = adapter._gym_env
+    seed = episode.put_generator(env)
+    adapter._has_begun, adapter._ended = True, RUNNING
+    obs, _ = env.reset(seed=seed, options=episode.options)
+    rewards, flags = 0.0, (False, False)
+    for action in episode.actions:
+        obs, reward, *ends, _ = env.step(action)
+        rewards, flags = rewards + float(reward), (bool(ends[0]), bool(ends[1]))
+    adapter._obs = copy.deepcopy(obs)
+    if flags != episode.flags or rewards != episode.rewards or not _same(obs, episode.obs):
+        raise NotCloneableError(
+            f"this episode cannot be repeated, as the states of {adapter!r} need it the first "
+            "time: begin with reset(seed=...)"
+        )
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(
+            one, other, equal_nan=one.dtype.kind in "fc"
+        )
+    return bool(data_equivalence(one, other))
