@@ -5,6 +5,7 @@ Neither runs the program's ``__main__``, nor anything else of multiprocessing's 
 
 from __future__ import annotations
 
+import importlib
 import marshal
 import multiprocessing
 import os
@@ -90,8 +91,8 @@ def serve(orders: dict[str, Any], sock: int) -> None:
     """Be the server: fork a worker whenever the parent asks for one; end with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    import plangym_lite.envs.gymnasium.env  # noqa: F401 (what workers need is there when they fork)
-
+    for name in orders["preload"]:
+        importlib.import_module(name)
     _Server(socket.socket(fileno=sock)).run()
 
 

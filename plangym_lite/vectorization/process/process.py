@@ -9,18 +9,22 @@ What it promises:
 - A call that takes longer than its ``timeout`` raises ``TimeoutError``, and a child that then still
   owes an answer is replaced.
 - A child that dies gives ``WorkerDiedError`` to everyone who waits; nobody waits for ever.
+- Threads may use it at once: their calls wait for each other. A forked process is refused.
 - ``close()`` takes seconds at most. When this process ends, however it ends, so does the child.
 """
 
 from __future__ import annotations
 
+import logging
 import time
+import weakref
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
-from plangym_lite.errors import ClosedError, WorkerDiedError
+from plangym_lite.errors import ClosedError, ForkedError, WorkerDiedError
 from plangym_lite.recipe.parcel import Parcel, dumps, names_of_main
+from plangym_lite.system import CallLock
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.memory.blocks import Block
 from plangym_lite.vectorization.memory.queue import ChunkQueue
@@ -36,6 +40,7 @@ from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise, unk
 __all__ = ["CLOSED", "ExternalProcess", "ProcessPromise"]
 
 CLOSED = "the process was closed"
+logger = logging.getLogger("plangym_lite")
 
 
 class ProcessPromise(Promise):
@@ -49,18 +54,18 @@ class ProcessPromise(Promise):
         self._value: Any = None
 
     def done(self) -> bool:
-        if self._is_awaited():
+        if self.is_awaited():
             self._process.take_in()
-        return not self._is_awaited()
+        return not self.is_awaited()
 
     def result(self, timeout: float | None = None) -> Any:
         deadline = self._process.deadline
         if timeout is not None:
             given = time.monotonic() + timeout
             deadline = given if deadline is None else min(deadline, given)
-        while self._is_awaited():
+        while self.is_awaited():
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            self._process.take_in(wait=True, timeout=left)
+            self._process.take_in(self, left)
         if self.kind is None:
             why = self._process.why_dead or "the worker was replaced"
             raise ClosedError(why) if why == CLOSED else WorkerDiedError(why)
@@ -71,7 +76,7 @@ class ProcessPromise(Promise):
             return self._value
         raise self._value
 
-    def _is_awaited(self) -> bool:
+    def is_awaited(self) -> bool:
         """Whether an answer may still come."""
         process = self._process
         return process.why_dead is None and process.waiting.get(self._request) is self
@@ -117,6 +122,7 @@ class ExternalProcess(EnvironmentWorker):
         self.known: dict[int, Any] = {}  # what the child knows by its name
         self._current_state: Any = None  # a fresh child is put into this state
         self._closed = False
+        self._calls: Any = CallLock(weakref.proxy(self))
         self.why_dead: str | None = None
         if start:
             self.start()
@@ -133,6 +139,8 @@ class ExternalProcess(EnvironmentWorker):
             raise ClosedError(CLOSED)
         if self._child is not None:
             raise RuntimeError("the process was started before")
+        if self._calls.is_forked:  # it was made before the fork, and is started after it
+            self._calls = CallLock(weakref.proxy(self))
         self._next_id, self._what = 1, {0: "starting"}
         self.waiting: dict[int, ProcessPromise] = {}
         self._attachments = Attachments()
@@ -178,7 +186,10 @@ class ExternalProcess(EnvironmentWorker):
     def replace(self, state: Any = None) -> None:
         if self._closed:
             raise ClosedError(CLOSED)
-        self._end(0.0 if self.owes_answers() else RESTART_TIMEOUT)
+        owes = self.owes_answers()
+        if self.why_dead or owes:
+            logger.warning("%r is replaced: %s", self, self.why_dead or "it did not answer")
+        self._end(0.0 if owes else RESTART_TIMEOUT)
         self._current_state = state
         self.why_dead = "its restart was interrupted"
         self._child = self._channel = self._ready = None
@@ -190,16 +201,18 @@ class ExternalProcess(EnvironmentWorker):
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         check_timeout(timeout, bounded=True)
+        with suppress(TimeoutError, ForkedError), self._calls.turn(timeout):
+            pass  # a call that never ends keeps nobody from closing
         self._closed = True
         self._end(timeout)
         self.why_dead = self.why_dead or CLOSED
 
     def request_close(self) -> None:
-        if self._child is not None and self.why_dead is None:
+        if self._child is not None and self.why_dead is None and not self._calls.is_forked:
             self._child.request_close()
 
     def _end(self, timeout: float) -> None:
-        if self._child is not None:
+        if self._child is not None and not self._calls.is_forked:
             self.request_close()
             self._child.end(timeout)
 
@@ -225,6 +238,9 @@ class ExternalProcess(EnvironmentWorker):
         return self.why_dead is not None or self._open().has_unread
 
     # ---- requests -----------------------------------------------------------------------------
+
+    def _turn(self, timeout: float | None) -> AbstractContextManager[float | None]:
+        return self._calls.turn(timeout)
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
         payload = dumps((public(name), args, kwargs), self.known)
@@ -260,13 +276,14 @@ class ExternalProcess(EnvironmentWorker):
         self, kind: Message, name: str, payload: bytes, fds: tuple[int, ...] = ()
     ) -> ProcessPromise:
         channel = self._open()
-        if self._ready is None:
-            self.wait_start()
-        try:
-            return self._send(channel, kind, name, payload, fds)
-        except ChannelClosedError:
-            self.take_in()  # the answers that came before the end
-            raise self._died(name) from None
+        with self._calls.inner:
+            if self._ready is None:
+                self.wait_start()
+            try:
+                return self._send(channel, kind, name, payload, fds)
+            except ChannelClosedError:
+                self.take_in()  # the answers that came before the end
+                raise self._died(name) from None
 
     def _send(
         self, channel: Channel, kind: Message, name: str, payload: bytes, fds: tuple[int, ...] = ()
@@ -279,15 +296,28 @@ class ExternalProcess(EnvironmentWorker):
         channel.send(kind, request, payload, fds, self.deadline)
         return reply
 
-    def take_in(self, wait: bool = False, timeout: float | None = None) -> None:
-        """Deliver the answers that are here; with ``wait``, at least one.
+    def take_in(self, awaited: ProcessPromise | None = None, timeout: float | None = None) -> None:
+        """Deliver the answers that are here; with a promise that has none yet, at least one.
 
         A message is dropped only after it was delivered, and delivered twice it does no harm: an
-        interrupt at any moment loses none.
+        interrupt at any moment loses none. Another thread may be at it: wait for it, if need be.
 
         Raises:
             TimeoutError: none came within ``timeout`` seconds.
+            ForkedError: the child is another process's.
         """
+        self._calls.check_process()
+        limit = -1 if awaited is None or timeout is None else timeout
+        if not self._calls.inner.acquire(awaited is not None, limit):
+            if awaited is None:
+                return
+            raise LateError(f"no message within {timeout} s")
+        try:
+            self._take_in(awaited is not None and awaited.is_awaited(), timeout)
+        finally:
+            self._calls.inner.release()
+
+    def _take_in(self, wait: bool, timeout: float | None) -> None:
         channel = self._channel
         if channel is None or self.why_dead is not None:
             return
@@ -321,6 +351,7 @@ class ExternalProcess(EnvironmentWorker):
     def _open(self) -> Channel:
         if self._closed:
             raise ClosedError(CLOSED)
+        self._calls.check_process()
         if self.why_dead is not None:
             raise WorkerDiedError(self.why_dead)
         if self._channel is None:

@@ -43,6 +43,9 @@ __all__ = ["ChildProcess", "close_in_forks", "forkserver_pid", "hash_seed", "sta
 THREAD_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """One worker is one core's work; and a server that forks must have no threads."""
 
+PRELOAD = ["plangym_lite.envs.gymnasium.env"]
+"""What the server imports, so that workers have it when they are forked."""
+
 SERVER_TIMEOUT = 120.0  # seconds in which the server must have loaded our modules
 LONGEST_NAP = 0.02  # seconds between two looks at a child that is waited for
 
@@ -198,7 +201,7 @@ class _ServedProcess(ChildProcess):
         self._report.close()
 
 
-class _Popen(subprocess.Popen):  # type: ignore[type-arg]
+class _Popen(subprocess.Popen):
     """A process that is waited for elsewhere."""
 
     def __del__(self) -> None:
@@ -329,7 +332,7 @@ class _ForkServer:
     def __init__(self) -> None:
         self._sock, theirs = socket.socketpair()
         with theirs:
-            orders = _surroundings()
+            orders = {**_surroundings(), "preload": PRELOAD}
             self.process = ChildProcess(_spawn("serve", orders, (theirs.fileno(),)).pid)
         close_in_forks(self._sock)
 

@@ -7,12 +7,14 @@ fresh one, whose environment knows nothing of what went before.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.transitions import empty_tree
+from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.worker.worker import Worker, time_limit
 
 __all__ = ["ArraySpec", "EnvironmentWorker", "HasSpecs", "TimeStepSpec", "spec_of_space"]
@@ -162,9 +164,14 @@ class EnvironmentWorker(HasSpecs, Worker):
     ) -> Any:
         if not blocking and timeout is not None:
             raise ValueError("timeout= is for blocking calls: ask the promise, result(timeout=...)")
-        with time_limit([self], timeout, name, lambda _: self.replace()):
+        turn = self._turn(check_timeout(timeout))
+        with turn as left, time_limit([self], left, name, lambda _: self.replace()):
             promise = self.call(name, *args, **kwargs)
             return promise.result() if blocking else promise
+
+    def _turn(self, timeout: float | None) -> AbstractContextManager[float | None]:
+        """A context in which no other thread's call is; gives what is left of the time."""
+        return nullcontext(timeout)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
