@@ -43,6 +43,16 @@ _LRU = type(functools.lru_cache(maxsize=1)(len))
 _packing = threading.Lock()
 
 
+def _release() -> None:
+    """In a forked process: the thread that was packing is not there."""
+    global _packing
+    _packing = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_release)
+
+
 class Parcel:
     """A constructor, and the specs of the ids that it may make, as they are now.
 

@@ -12,7 +12,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from plangym_lite.recipe.parcel import Parcel
@@ -92,6 +92,12 @@ def end_process(
     return process.exitcode
 
 
+@interrupts_held()
+def _end_forgotten(process: ChildProcess, channel: Any, lifeline: Any) -> None:
+    """``end_process`` where an exception would be swallowed and leave the child there."""
+    end_process(process, channel, lifeline)
+
+
 def describe_exit(exitcode: int | None) -> str:
     """An exit code in words."""
     if exitcode is None:
@@ -128,21 +134,21 @@ class Child:
         self._start_by = None if start_timeout is None else time.monotonic() + start_timeout
 
     def _start(self, carried: Any, poll_seconds: float, start_method: str) -> None:
-        ours, theirs = socket.socketpair()
-        reader, lifeline = multiprocessing.Pipe(duplex=False)
-        close_in_forks(ours, lifeline)
-        with theirs, reader:
-            try:
-                process = start_process(theirs, reader, carried, poll_seconds, start_method)
-            except BaseException:
-                ours.close()
-                lifeline.close()
-                raise
+        with ExitStack() as failed, ExitStack() as given:
+            ours, theirs = socket.socketpair()
+            failed.callback(ours.close)
+            given.callback(theirs.close)
+            reader, lifeline = multiprocessing.Pipe(duplex=False)
+            failed.callback(lifeline.close)
+            given.callback(reader.close)
+            close_in_forks(ours, lifeline)
+            process = start_process(theirs, reader, carried, poll_seconds, start_method)
+            failed.pop_all()
         self.channel = Channel(ours)
         self._process, self._lifeline = process, lifeline
         self.pid: int | None = process.pid
         self._exit_code: int | None = None
-        self._finalizer = weakref.finalize(self, end_process, process, self.channel, lifeline)
+        self._finalizer = weakref.finalize(self, _end_forgotten, process, self.channel, lifeline)
 
     def is_alive(self) -> bool:
         """Whether it runs."""

@@ -22,6 +22,7 @@ import marshal
 import multiprocessing
 import multiprocessing.spawn
 import os
+import resource
 import select
 import signal
 import socket
@@ -38,7 +39,15 @@ from plangym_lite.recipe.parcel import know, names_of_main
 from plangym_lite.system import interrupts_held
 from plangym_lite.vectorization.process import boot
 
-__all__ = ["ChildProcess", "close_in_forks", "forkserver_pid", "hash_seed", "start_process"]
+__all__ = [
+    "ChildProcess",
+    "check_descriptors",
+    "close_in_forks",
+    "forkserver_pid",
+    "hash_seed",
+    "start_process",
+    "too_many",
+]
 
 THREAD_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """One worker is one core's work; and a server that forks must have no threads."""
@@ -47,6 +56,10 @@ PRELOAD = ["plangym_lite.envs.gymnasium.env"]
 """What the server imports, so that workers have it when they are forked."""
 
 SERVER_TIMEOUT = 120.0  # seconds in which the server must have loaded our modules
+FDS_OF_A_WORKER, FDS_OF_ALL = 3, 16
+"""Descriptors: of a worker the channel, the lifeline and the server's pipe; of all the server, the
+queue, what is shared in memory, and what is open while one starts."""
+
 LONGEST_NAP = 0.02  # seconds between two looks at a child that is waited for
 
 
@@ -82,9 +95,9 @@ def close_in_forks(*ends: Any) -> None:
 def _forget() -> None:
     """In a process that was forked of this one."""
     global _starting, _server
-    _starting, _server = threading.RLock(), None
     for end in list(_ours):
         end.close()
+    _starting, _server = threading.RLock(), None
 
 
 os.register_at_fork(after_in_child=_forget)
@@ -192,9 +205,8 @@ class _ServedProcess(ChildProcess):
             self.exitcode = self._report.read_number(timeout)
         except TimeoutError:
             return
-        except EOFError:  # the server is gone
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+        except EOFError:
+            pass  # the server is gone, and nobody can tell; if the child runs, its lifeline ends it
         self._has_ended = True
 
     def close(self) -> None:
@@ -206,6 +218,49 @@ class _Popen(subprocess.Popen):
 
     def __del__(self) -> None:
         return
+
+
+# ---- limits -------------------------------------------------------------------------------------
+
+
+def check_descriptors(n_workers: int) -> None:
+    """Make sure that this process may open what so many workers need.
+
+    Raises:
+        OSError: it may not.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    try:
+        n_open = len(os.listdir("/dev/fd"))
+    except OSError:  # not even one more, or no such folder here
+        n_open = 0 if limit == resource.RLIM_INFINITY else limit
+    needed = n_open + FDS_OF_A_WORKER * n_workers + FDS_OF_ALL
+    if limit != resource.RLIM_INFINITY and needed > limit:
+        raise OSError(
+            errno.EMFILE,
+            f"{_workers(n_workers)} would need {needed} file descriptors in this process, {n_open} "
+            f"of them open already, and it may have {limit}: raise the limit (ulimit -n {needed}, "
+            "or resource.setrlimit with RLIMIT_NOFILE), or use fewer workers",
+        )
+
+
+def too_many(error: OSError, index: int, n_workers: int) -> OSError:
+    """The error for a worker that no limit left room for; any other as it is."""
+    if error.errno not in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
+        return error
+    limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    of_user = "no limit" if limit == resource.RLIM_INFINITY else str(limit)
+    return OSError(
+        error.errno,
+        f"worker {index} could not be started ({error.strerror}): {_workers(n_workers)} need "
+        f"{n_workers + 1} processes more than this user has, and the limits allow no more "
+        f"(RLIMIT_NPROC: {of_user}; containers have one of their own): raise it (ulimit -u), or "
+        "use fewer workers",
+    )
+
+
+def _workers(number: int) -> str:
+    return "1 worker" if number == 1 else f"{number} workers"
 
 
 # ---- starting -----------------------------------------------------------------------------------
