@@ -64,7 +64,8 @@ class Parcel:
 
     def __init__(self, constructor: Callable[[], Any]) -> None:
         self.constructor = constructor
-        reach = Reach(constructor)
+        with interrupts_held():  # an alarm that raises would be taken for the constructor's error
+            reach = Reach(constructor)
         self.walks_sets, self.is_singleton = reach.walks_sets, reach.has_singletons
         self.specs = registered_specs(reach.strings)
         self._bytes: bytes | None = None
@@ -79,6 +80,7 @@ class Parcel:
         _register(self.specs)
         return self.constructor()
 
+    @interrupts_held()
     def pack(self) -> bytes:
         """The bytes for ``unpack``. They are made once: later changes have no effect."""
         if self._bytes is None:

@@ -386,10 +386,15 @@ class _ForkServer:
 
     def __init__(self) -> None:
         self._sock, theirs = socket.socketpair()
-        with theirs:
-            orders = {**_surroundings(), "preload": PRELOAD}
-            self.process = ChildProcess(_spawn("serve", orders, (theirs.fileno(),)).pid)
         close_in_forks(self._sock)
+        orders = {**_surroundings(), "preload": PRELOAD}
+        try:
+            self.process = ChildProcess(_spawn("serve", orders, (theirs.fileno(),)).pid)
+        except BaseException:
+            self._sock.close()
+            raise
+        finally:
+            theirs.close()
 
     def close(self) -> None:
         """Have it end."""
