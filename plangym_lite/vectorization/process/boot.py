@@ -65,6 +65,7 @@ def _work(orders: dict[str, Any], sock: int, lifeline: int, method: str) -> int:
         orders["poll_seconds"],
         orders["cwd"],
     )
+    multiprocessing.current_process().authkey = orders["authkey"]
     return bootstrap(args, method, orders["parent"])
 
 

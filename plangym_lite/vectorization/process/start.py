@@ -22,7 +22,6 @@ import marshal
 import multiprocessing
 import multiprocessing.spawn
 import os
-import resource
 import select
 import signal
 import socket
@@ -100,7 +99,8 @@ def _forget() -> None:
     _starting, _server = threading.RLock(), None
 
 
-os.register_at_fork(after_in_child=_forget)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 class _Pipe:
@@ -229,6 +229,8 @@ def check_descriptors(n_workers: int) -> None:
     Raises:
         OSError: it may not.
     """
+    import resource  # not on Windows, where there are no workers
+
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     try:
         n_open = len(os.listdir("/dev/fd"))
@@ -246,6 +248,8 @@ def check_descriptors(n_workers: int) -> None:
 
 def too_many(error: OSError, index: int, n_workers: int) -> OSError:
     """The error for a worker that no limit left room for; any other as it is."""
+    import resource
+
     if error.errno not in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
         return error
     limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
@@ -335,6 +339,7 @@ def _surroundings() -> dict[str, Any]:
         "argv": [str(argument) for argument in getattr(sys, "argv", [])],
         "cwd": cwd,
         "parent": os.getpid(),
+        "authkey": bytes(multiprocessing.current_process().authkey),
     }
 
 

@@ -97,6 +97,14 @@ def test_workers_have_a_parent(method):
         assert process.access("pid") == os.getpid()
 
 
+@slow_spawn
+def test_workers_may_use_the_managers_of_the_program(method):
+    with multiprocessing.get_context("fork").Manager() as manager:
+        shared = manager.dict(answer=42)
+        with ExternalProcess(lambda: shared, start_method=method) as process:
+            assert process.call("get", "answer")() == 42
+
+
 # ---- nothing is disturbed ------------------------------------------------------------------------
 
 WATCHED = """
