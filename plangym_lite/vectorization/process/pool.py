@@ -8,8 +8,8 @@ from typing import Any
 from plangym_lite.errors import WorkerDiedError
 from plangym_lite.recipe.parcel import Parcel
 from plangym_lite.system import usable_cores
+from plangym_lite.vectorization.process.limits import check_descriptors, too_many
 from plangym_lite.vectorization.process.process import ExternalProcess
-from plangym_lite.vectorization.process.start import check_descriptors, too_many
 from plangym_lite.vectorization.worker.worker import close_all
 
 __all__ = ["start_processes"]

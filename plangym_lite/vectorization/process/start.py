@@ -40,12 +40,10 @@ from plangym_lite.vectorization.process import boot
 
 __all__ = [
     "ChildProcess",
-    "check_descriptors",
     "close_in_forks",
     "forkserver_pid",
     "hash_seed",
     "start_process",
-    "too_many",
 ]
 
 THREAD_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -55,10 +53,6 @@ PRELOAD = ["plangym_lite.envs.gymnasium.env"]
 """What the server imports, so that workers have it when they are forked."""
 
 SERVER_TIMEOUT = 120.0  # seconds in which the server must have loaded our modules
-FDS_OF_A_WORKER, FDS_OF_ALL = 3, 16
-"""Descriptors: of a worker the channel, the lifeline and the server's pipe; of all the server, the
-queue, what is shared in memory, and what is open while one starts."""
-
 LONGEST_NAP = 0.02  # seconds between two looks at a child that is waited for
 
 
@@ -220,53 +214,6 @@ class _Popen(subprocess.Popen):
         return
 
 
-# ---- limits -------------------------------------------------------------------------------------
-
-
-def check_descriptors(n_workers: int) -> None:
-    """Make sure that this process may open what so many workers need.
-
-    Raises:
-        OSError: it may not.
-    """
-    import resource  # not on Windows, where there are no workers
-
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    try:
-        n_open = len(os.listdir("/dev/fd"))
-    except OSError:  # not even one more, or no such folder here
-        n_open = 0 if limit == resource.RLIM_INFINITY else limit
-    needed = n_open + FDS_OF_A_WORKER * n_workers + FDS_OF_ALL
-    if limit != resource.RLIM_INFINITY and needed > limit:
-        raise OSError(
-            errno.EMFILE,
-            f"{_workers(n_workers)} would need {needed} file descriptors in this process, {n_open} "
-            f"of them open already, and it may have {limit}: raise the limit (ulimit -n {needed}, "
-            "or resource.setrlimit with RLIMIT_NOFILE), or use fewer workers",
-        )
-
-
-def too_many(error: OSError, index: int, n_workers: int) -> OSError:
-    """The error for a worker that no limit left room for; any other as it is."""
-    import resource
-
-    if error.errno not in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
-        return error
-    limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
-    of_user = "no limit" if limit == resource.RLIM_INFINITY else str(limit)
-    return OSError(
-        error.errno,
-        f"worker {index} could not be started ({error.strerror}): {_workers(n_workers)} need "
-        f"{n_workers + 1} processes more than this user has, and the limits allow no more "
-        f"(RLIMIT_NPROC: {of_user}; containers have one of their own): raise it (ulimit -u), or "
-        "use fewer workers",
-    )
-
-
-def _workers(number: int) -> str:
-    return "1 worker" if number == 1 else f"{number} workers"
-
-
 # ---- starting -----------------------------------------------------------------------------------
 
 
@@ -400,6 +347,7 @@ class _ForkServer:
             raise
         finally:
             theirs.close()
+        weakref.finalize(self, self._sock.close)
 
     def close(self) -> None:
         """Have it end."""
