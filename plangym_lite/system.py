@@ -147,7 +147,8 @@ class CallLock:
                 f"{self._what} was called from inside a call of it, by its environment: clone() "
                 "gives an environment that may be called there"
             )
-        if not self.inner.acquire(timeout=-1 if timeout is None else timeout):
+        wait = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
+        if not self.inner.acquire(timeout=wait):
             raise TimeoutError(f"a call of another thread took longer than {timeout:g} s")
         self._owner = me
 

@@ -1,11 +1,14 @@
 """The tree of errors."""
 
 import inspect
+import multiprocessing
 import pickle
 
+import gymnasium
 import pytest
 
 from plangym_lite import errors
+from plangym_lite.vectorization.worker.messages import dump_error, load_error
 
 ALL = [getattr(errors, name) for name in errors.__all__]
 
@@ -18,8 +21,10 @@ def test_one_root_and_a_docstring(kind):
 
 @pytest.mark.parametrize("kind", ALL)
 def test_errors_travel(kind):
-    error = pickle.loads(pickle.dumps(kind("what", 2)))
-    assert (type(error), error.args) == (kind, ("what", 2))
+    error = pickle.loads(pickle.dumps(kind("what", "step")))
+    assert (type(error), str(error)) == (kind, str(kind("what", "step")))
+    assert error.args in [("what", "step"), ("what",)]
+    assert getattr(error, "name", "step") == "step"
 
 
 def test_old_habits_still_catch_them():
@@ -38,5 +43,29 @@ def test_the_drawing_is_complete():
     assert set(found) == set(ALL)
 
 
-def test_a_remote_error_prints_the_childs_traceback():
-    assert str(errors.RemoteError("Traceback: there\n")) == "\nTraceback: there\n"
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (errors.ClosedError, gymnasium.error.ClosedEnvironmentError),
+        (errors.AlreadySteppingError, gymnasium.error.AlreadyPendingCallError),
+        (errors.NotSteppingError, gymnasium.error.NoAsyncCallError),
+        (errors.AnswerTimeoutError, multiprocessing.TimeoutError),
+        (errors.AnswerTimeoutError, TimeoutError),
+        (errors.SpacesDifferError, RuntimeError),
+        (errors.SpacesDifferError, ValueError),
+        (errors.InvalidBatchError, TypeError),
+    ],
+)
+def test_those_of_gymnasium_catch_ours(ours, theirs):
+    with pytest.raises(theirs, match="what"):
+        raise ours("what")
+
+
+def test_a_remote_error_begins_with_what_was_raised():
+    try:
+        raise ValueError("no such\ncolour")
+    except ValueError as caught:
+        error = load_error(dump_error(caught))
+    words = str(error.__cause__)
+    assert words.startswith("ValueError: no such\ncolour\n\nTraceback (most recent call last):\n")
+    assert "test_errors.py" in words

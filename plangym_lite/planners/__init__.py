@@ -18,17 +18,24 @@ from plangym_lite.planners.fractal import Swarm, fractal
 from plangym_lite.planners.go_explore import CellFn, Cells, go_explore
 from plangym_lite.planners.mcts import mcts
 from plangym_lite.planners.mppi import mppi
-from plangym_lite.planners.output import PlanOutput
 from plangym_lite.planners.random_shooting import Shots, random_shooting
 from plangym_lite.planners.rollout_iw import rollout_iw
 from plangym_lite.planners.sequences import Sequences
-from plangym_lite.planners.simulator import OnBatch, PolicyFn, Simulator, ValueFn
+from plangym_lite.planners.simulator import (
+    LegalFn,
+    OnBatch,
+    PlanOutput,
+    PolicyFn,
+    Simulator,
+    ValueFn,
+)
 from plangym_lite.planners.tree import Tree
 
 __all__ = [
     "CellFn",
     "Cells",
     "Features",
+    "LegalFn",
     "OnBatch",
     "PlanOutput",
     "PolicyFn",

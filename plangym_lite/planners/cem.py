@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.planners.output import PlanOutput
-from plangym_lite.planners.sequences import ActionBox, Sequences
-from plangym_lite.planners.simulator import OnBatch, Simulator, ValueFn, check_options
+from plangym_lite.planners.chance import mean_best, reserve
+from plangym_lite.planners.sequences import ActionBox, Scored, Sequences, merge, score
+from plangym_lite.planners.simulator import OnBatch, PlanOutput, Simulator, ValueFn, check_options
 
 __all__ = ["cem"]
 
@@ -32,7 +32,9 @@ def cem(
     std: float = 1.0,
     discount: float = 1.0,
     value_fn: ValueFn | None = None,
+    resample: bool = False,
     before: Sequences | None = None,
+    played: int | None = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
 ) -> PlanOutput:
@@ -49,7 +51,10 @@ def cem(
         std: standard deviation to begin with, as a share of half the range of an action.
         discount: per unit of ``dt``, between 0 and 1.
         value_fn: what the last states are worth; nothing, if left out.
-        before: ``search`` of the decision before: its mean, one step on, is the first mean.
+        resample: draw what the environment draws anew in each row; the 8 best sequences are
+            played again with the same 16 seeds, and the best mean wins.
+        before: ``search`` of the decision before: its mean, ``played`` steps on, is the first mean.
+        played: how many actions were played since that decision; 1, if left out.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
         rng: the one source of randomness.
 
@@ -62,22 +67,31 @@ def cem(
         ValueError: an option is out of range.
     """
     box = ActionBox(env, "cem")
-    check_options(discount, {"budget": budget, "horizon": horizon, "iterations": iterations})
-    size = budget // (iterations * horizon)
+    check_options(
+        discount, {"budget": budget, "horizon": horizon, "iterations": iterations, "played": played}
+    )
+    kept = reserve(budget, horizon) if resample else 0
+    size = (budget - kept) // (iterations * horizon)
     if size < 2:
         raise ValueError(f"budget must be at least {2 * iterations * horizon}, got {budget}")
     if not (0.0 < elites <= 1.0 and std > 0.0):
         raise ValueError(f"elites must be in (0, 1], std above 0, got {elites} and {std}")
-    simulator = Simulator(env, rng, on_batch)
-    mean, spread = box.begin(horizon, before), np.full((horizon, *box.reach.shape), std * box.reach)
-    best, value = mean, -np.inf
+    simulator = Simulator(env, rng, on_batch, resample=resample)
+    mean, spread = (
+        box.begin(horizon, before, played or 1),
+        np.full((horizon, *box.reach.shape), std * box.reach),
+    )
+    best: list[Scored] = []  # the best first
     for _ in range(iterations):
         actions = box.draw(mean, spread, size, rng)
-        returns, _ = simulator.play(actions, [state] * size, discount, value_fn)
+        returns, out = simulator.play(actions, [state] * size, discount, value_fn)
+        best = merge(best, score(actions, returns, out.lengths))
         order = np.argsort(-returns, kind="stable")
-        if returns[order[0]] > value:
-            best, value = actions[order[0]], float(returns[order[0]])
         chosen = actions[order[: max(2, round(elites * size))]]
         mean, spread = chosen.mean(0, float), chosen.std(0, float)
+    value, plan = best[0].value, best[0].plan
+    if resample:
+        plans = [sequence.plan for sequence in best]
+        plan, value = mean_best(simulator, state, plans, discount, value_fn, calls=kept)
     search = Sequences(mean, spread, actions, returns, simulator.calls, simulator.frames)
-    return PlanOutput(best[0], list(best), value, None, search)
+    return PlanOutput(plan[0], plan, value, None, search, not resample, simulator.not_finite)

@@ -7,15 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 from gymnasium import spaces
 
-__all__ = ["Features", "basic_features", "features_of", "value_features"]
+from plangym_lite.planners.simulator import (
+    PolicyFn,
+    Simulator,
+    ValueFn,
+    policies_at,
+    values_after,
+)
+from plangym_lite.transitions import TransitionBatch
+
+__all__ = ["Features", "Look", "Note", "basic_features", "features_of", "flatten", "value_features"]
 
 TILES = 14, 16  # an Atari screen of 210 by 160 is cut into tiles of 15 by 10 pixels
 COLOURS = 256
 BINS = 256
+DEATHS = 10  # a life lost counts as so many lost points
 
 
 class Features(NamedTuple):
@@ -87,11 +98,14 @@ def value_features(space: spaces.Space) -> Features:
     """Which value each entry of the observation has: of a console's memory, each of its bytes.
 
     Whole numbers of at most 256 values are taken as they are; other numbers fall into 256 bins
-    between the bounds of their entry, or of their arc tangent where it has no bounds.
+    between the bounds of their entry, or of their arc tangent where it has no bounds. A text falls
+    into one of 256.
     """
     if isinstance(space, spaces.Discrete):
         start = int(space.start)
         return Features(int(space.n), lambda observs: [np.array([obs - start]) for obs in observs])
+    if is_text(space):
+        return Features(BINS, lambda texts: [np.array([crc32(t.encode()) % BINS]) for t in texts])
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
         return _nested_features(space)
     if isinstance(space, spaces.MultiBinary):
@@ -105,12 +119,48 @@ def value_features(space: spaces.Space) -> Features:
     scale = np.where(whole, 1.0, (BINS - 1e-6) / np.maximum(high - low, 1e-9))
     first = np.arange(low.size) * BINS
 
-    def look(obs: np.ndarray) -> np.ndarray:
-        values = np.ravel(obs).astype(float)
-        values = np.where(bounded, values, np.arctan(values))
-        return first + np.clip((values - low) * scale, 0, BINS - 1).astype(int)
+    unbounded = np.flatnonzero(~bounded)
 
-    return Features(low.size * BINS, lambda observs: [look(obs) for obs in observs])
+    def of(observs: np.ndarray) -> list[np.ndarray]:
+        values = np.reshape(observs, (len(observs), -1)).astype(float)
+        if unbounded.size:
+            values[:, unbounded] = np.arctan(values[:, unbounded])
+        values -= low
+        values *= scale
+        np.minimum(np.maximum(values, 0, out=values), BINS - 1, out=values)
+        return list(values.astype(int) + first)
+
+    if whole.all() and not low.any():
+        return Features(low.size * BINS, lambda observs: [first + np.ravel(obs) for obs in observs])
+    return Features(low.size * BINS, of)
+
+
+def is_text(space: spaces.Space) -> bool:
+    """Whether the observations are strings, as those of ``Text`` or MiniGrid's missions."""
+    return space.dtype is not None and space.dtype.kind == "U"
+
+
+def flatten(space: spaces.Space, observs: Any) -> np.ndarray:
+    """``[B, F]`` a batch of observations as rows of numbers.
+
+    A discrete one is 1 in its place; a text is one number, another for another text.
+
+    Raises:
+        TypeError: they have no fixed number of numbers.
+    """
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        keys: list[Any] = list(space) if isinstance(space, spaces.Dict) else [*range(len(space))]
+        return np.hstack([flatten(space[key], observs[key]) for key in keys])
+    if is_text(space):
+        return np.array([[crc32(text.encode()) / 2**32] for text in observs], np.float32)
+    rows = np.asarray(observs, np.float32)
+    if isinstance(space, spaces.Discrete):
+        return np.equal.outer(rows, np.arange(space.start, space.start + space.n)).astype(
+            np.float32
+        )
+    if not isinstance(space, (spaces.Box, spaces.MultiBinary, spaces.MultiDiscrete)):
+        raise TypeError(f"observations {space} cannot be compared")
+    return rows.reshape(len(rows), -1)
 
 
 def _nested_features(space: spaces.Dict | spaces.Tuple) -> Features:
@@ -126,3 +176,63 @@ def _nested_features(space: spaces.Dict | spaces.Tuple) -> Features:
         return [np.concatenate(row) for row in zip(*columns, strict=True)]
 
     return Features(size, of)
+
+
+class Note(NamedTuple):
+    """What is known of a node besides its row."""
+
+    features: np.ndarray
+    weights: np.ndarray | None  # [A] how likely a walk takes each action; None: equally
+    legal: np.ndarray | None = None  # [A] the legal actions; None: all
+    felt: float = 0.0  # the reward of the step that led here, as risk aversion feels it
+    terminated: bool = False
+
+
+class Look(NamedTuple):
+    """How new nodes are looked at."""
+
+    simulator: Simulator
+    features: Features
+    policy_fn: PolicyFn | None
+    value_fn: ValueFn | None
+    risk_aversion: float
+
+    def at_root(self, state: Any, info: Any) -> Note:
+        """The note of the root."""
+        masks = self.simulator.legal_at(state, info)
+        observs, states, _ = self.simulator.look(state, info)
+        return Note(*self.notes(observs, states, masks)[0])
+
+    def notes(self, observs: Any, states: Any, masks: Any) -> list[tuple[Any, Any, Any]]:
+        """For each row its features, weights of actions, legal actions."""
+        nothing: Any = [None] * len(states)
+        weights, legal = nothing, nothing if masks is None else masks
+        if self.policy_fn is not None:
+            n_actions = int(self.simulator.env.action_space.n)  # type: ignore[attr-defined]
+            weights = policies_at(observs, states, self.policy_fn, n_actions)
+        return list(zip(self.features.of(observs), weights, legal, strict=True))
+
+    def expand(self, search: Any, leaves: list[int]) -> None:
+        """Step to new nodes, all in one batch."""
+        first = int(self.simulator.env.action_space.start)  # type: ignore[attr-defined]
+        actions = np.array([first + search.actions[leaf] for leaf in leaves])
+        out = self.simulator.step(actions, search.states_before(leaves))
+        values = [0.0] * len(leaves)
+        if self.value_fn is not None:
+            values = values_after(out, self.value_fn).tolist()
+        ended = (out.terminateds | out.truncateds).tolist()
+        search.enter(leaves, out.states, out.rewards.tolist(), ended)
+        masks = self.simulator.legal(out.observs, out.states, out.infos)
+        felt, notes = feel(out, self.risk_aversion), self.notes(out.observs, out.states, masks)
+        for row, leaf in enumerate(leaves):
+            search.know(leaf, Note(*notes[row], felt[row], bool(out.terminateds[row])))
+            search.see(leaf, values[row])
+
+
+def feel(out: TransitionBatch, risk_aversion: float) -> list[float]:
+    """The rewards of a batch, as risk aversion feels them."""
+    if risk_aversion == 1:
+        return out.rewards.tolist()
+    deaths = np.array([info.get("lost_life", False) for info in out.infos])
+    losses = np.minimum(out.rewards, 0) - DEATHS * deaths
+    return (np.maximum(out.rewards, 0) + risk_aversion * losses).tolist()

@@ -19,8 +19,16 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.planners.output import PlanOutput
-from plangym_lite.planners.simulator import OnBatch, Simulator, check_options, flatten, one_hot
+from plangym_lite.planners.chance import PLANS, mean_best, reserve
+from plangym_lite.planners.features import flatten
+from plangym_lite.planners.simulator import (
+    LegalFn,
+    OnBatch,
+    PlanOutput,
+    Simulator,
+    check_options,
+    one_hot,
+)
 
 __all__ = ["Swarm", "fractal"]
 
@@ -37,16 +45,18 @@ class Swarm:
         """For each step ``N`` actions."""
         self.origins: list[np.ndarray] = []
         """For each step ``[N]``: where each walker went on from after cloning."""
+        self.lengths: list[np.ndarray] = []
+        """For each step ``[N]``: for how long each action was held."""
         self.simulator_calls = 0
         self.frames = 0
 
     def path(self, step: int, walker: int) -> list[Any]:
         """The actions that brought ``walker`` to where it was in ``step``, before cloning."""
-        actions = [self.actions[step][walker]]
+        actions = [self.actions[step][walker]] * max(1, int(self.lengths[step][walker]))
         while step > 0:
             step -= 1
             walker = int(self.origins[step][walker])
-            actions.append(self.actions[step][walker])
+            actions += [self.actions[step][walker]] * int(self.lengths[step][walker])
         return actions[::-1]
 
 
@@ -60,6 +70,9 @@ def fractal(
     discount: float = 1.0,
     reward_weight: float = 1.0,
     distance_weight: float = 1.0,
+    legal_actions: str | LegalFn | None = None,
+    resample: bool = False,
+    info: Any = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
 ) -> PlanOutput:
@@ -74,13 +87,18 @@ def fractal(
         discount: of a reward one step later, between 0 and 1.
         reward_weight: exponent of the reward in the virtual reward.
         distance_weight: exponent of the distance between observations.
+        legal_actions: of a discrete space: the key of an info with the mask ``[A]``, or a function
+            of observations, states and infos; then each action is held for one unit.
+        resample: draw what the environment draws anew in each row; the 8 best paths are played
+            again with the same 16 seeds, and the best mean wins.
+        info: that came with ``state``, where the environment does not restore it.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
         rng: the one source of randomness.
 
     Returns:
         The plan: the first action that most walkers descend from, and the path of the best of
         those; but if an episode ended with a greater return than any walker has, the path
-        there. ``value`` is the path's return, ``action_weights`` are the shares of the walkers,
+        there. ``action_weights`` are the shares of the walkers,
         ``search`` is the :class:`Swarm`.
 
     Raises:
@@ -90,13 +108,20 @@ def fractal(
     check_options(discount, {"budget": budget, "walkers": walkers, "rollout_dt": rollout_dt})
     if not 2 <= walkers <= budget:
         raise ValueError(f"walkers must be from 2 to budget {budget}, got {walkers}")
-    simulator, swarm = Simulator(env, rng, on_batch), Swarm(walkers)
+    simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
+    swarm = Swarm(walkers)
+    kept = reserve(budget, budget // walkers) if resample else 0
+    if budget - kept < walkers:
+        raise ValueError(f"budget {budget} is too small for {walkers} walkers and resample")
+    rollout_dt = 1 if legal_actions is not None else rollout_dt
+    masks = simulator.legal_at(state, info, walkers)
     states: Any = [state] * walkers
     finish, finished = (-np.inf, 0, 0), np.zeros(walkers, bool)  # return, step, walker
-    for step in range(budget // walkers):
-        swarm.actions.append(simulator.draw(walkers))
-        out = simulator.step(swarm.actions[-1], states, rollout_dt)
-        swarm.returns += discount**step * out.rewards
+    for step in range((budget - kept) // walkers):
+        swarm.actions.append(simulator.draw(walkers, masks))
+        gains, lengths, out = hold(simulator, swarm.actions[-1], states, rollout_dt, discount)
+        swarm.lengths.append(lengths)
+        swarm.returns = simulator.finite(swarm.returns + discount ** (step * rollout_dt) * gains)
         finished = out.terminateds | out.truncateds
         for walker in np.flatnonzero(finished):
             if swarm.returns[walker] > finish[0]:
@@ -110,8 +135,47 @@ def fractal(
         states = out.states[origins]
         swarm.returns, swarm.roots = swarm.returns[origins], swarm.roots[origins]
         finished = finished[origins]
+        if legal_actions is not None:
+            masks = simulator.legal(out.observs, out.states, out.infos)[origins]  # type: ignore[index]
+    found = decide(env.action_space, swarm, finish, bool(finished.all()))
+    if resample:
+        plans = [found.actions, *others(swarm, finish, bool(finished.all()))]
+        plan, value = mean_best(simulator, state, plans, discount, calls=kept, held=rollout_dt)
+        weights = one_hot(env.action_space, plan[0])
+        found = found._replace(action=plan[0], actions=plan, value=value, action_weights=weights)
     swarm.simulator_calls, swarm.frames = simulator.calls, simulator.frames
-    return decide(env.action_space, swarm, finish, bool(finished.all()), rollout_dt)
+    return found._replace(knew_the_dice=not resample, not_finite=simulator.not_finite)
+
+
+def hold(
+    simulator: Simulator, actions: Any, states: Any, held: int, discount: float
+) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Step every walker: ``[N]`` discounted rewards, for how long, and the batch."""
+    if held == 1:
+        out: Any = simulator.step(actions, states)
+        return out.rewards, np.ones(len(out.rewards), int), out
+    rows: Any = [[action] * held for action in actions]
+    if not isinstance(simulator.env.action_space, (spaces.Dict, spaces.Tuple)):
+        rows = np.array(rows)
+    gains, out = simulator.play(rows, states, discount, held=held, observs="last")
+    return gains, out.lengths, out
+
+
+def others(swarm: Swarm, finish: tuple[float, int, int], all_finished: bool) -> list[list[Any]]:
+    """The plans of the walkers that earned most, and of the best end of an episode."""
+    last = len(swarm.actions) - 1
+    plans = [swarm.path(*finish[1:])] if finish[0] > -np.inf else []
+    if not all_finished:
+        for slot in np.argsort(-swarm.returns, kind="stable").tolist():
+            plan = swarm.path(last, int(swarm.origins[last][slot]))
+            if len(plans) < PLANS and not any(same(plan, other) for other in plans):
+                plans.append(plan)
+    return plans
+
+
+def same(one: list[Any], other: list[Any]) -> bool:
+    """Whether two plans have the same actions."""
+    return len(one) == len(other) and all(map(np.array_equal, one, other))
 
 
 def distances_to_others(observs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -144,7 +208,6 @@ def decide(
     swarm: Swarm,
     finish: tuple[float, int, int],
     all_finished: bool,
-    held: int,
 ) -> PlanOutput:
     """What most walkers did first; or the end of an episode, where that is better."""
     firsts = swarm.actions[0]
@@ -166,4 +229,4 @@ def decide(
     path = swarm.path(step, walker)
     if weights is not None and path[0] != kinds[np.argmax(counts)]:
         weights = one_hot(space, path[0])
-    return PlanOutput(path[0], [a for a in path for _ in range(held)], value, weights, swarm)
+    return PlanOutput(path[0], path, value, weights, swarm)

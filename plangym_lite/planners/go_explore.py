@@ -20,9 +20,19 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
+from plangym_lite.planners.chance import PLANS, mean_best, reserve
 from plangym_lite.planners.features import features_of
-from plangym_lite.planners.output import PlanOutput
-from plangym_lite.planners.simulator import OnBatch, Simulator, check_options, one_hot
+from plangym_lite.planners.simulator import (
+    LegalFn,
+    OnBatch,
+    PlanOutput,
+    Simulator,
+    ValueFn,
+    check_options,
+    goal_first,
+    one_hot,
+    values_after,
+)
 from plangym_lite.planners.tree import room_for
 from plangym_lite.states.archive import StateArchive
 
@@ -52,6 +62,12 @@ class Cells:
         """For each place the steps on the way there."""
         self.ended = [False]
         """For each place whether the episode is over there."""
+        self.terminated = [False]
+        """For each place whether it terminated there."""
+        self.worths = [-np.inf]
+        """For each place the return, and what ``value_fn`` says of it, discounted."""
+        self.legal: list[Any] = [None]
+        """For each place ``[A]`` the legal actions; ``None``: all."""
         self.best: dict[Hashable, int] = {}
         """The place of each cell."""
         self.chosen: dict[Hashable, int] = {}
@@ -59,13 +75,14 @@ class Cells:
         self.simulator_calls = 0
         self.frames = 0
 
-    def add(self, parent: int, action: Any, reward: float, ended: bool) -> int:
-        """Remember a place, its state apart; ``reward`` is already discounted."""
+    def add(self, parent: int, action: Any, gain: float, ended: bool, terminated: bool) -> int:
+        """Remember a place, its state apart; ``gain`` is the return on the way there."""
         self.parents.append(parent)
         self.actions.append(action)
-        self.returns.append(self.returns[parent] + reward)
+        self.returns.append(gain)
         self.depths.append(self.depths[parent] + 1)
         self.ended.append(ended)
+        self.terminated.append(terminated)
         return len(self.parents) - 1
 
     def rank(self, place: int) -> tuple[float, int]:
@@ -107,6 +124,10 @@ def go_explore(
     repeat: float = 0.8,
     discount: float = 1.0,
     cell_fn: CellFn | None = None,
+    value_fn: ValueFn | None = None,
+    legal_actions: str | LegalFn | None = None,
+    resample: bool = False,
+    info: Any = None,
     archive: StateArchive | None = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
@@ -123,14 +144,22 @@ def go_explore(
         discount: of a reward one step later, between 0 and 1.
         cell_fn: which cell an observation belongs to; ``None``: pictures are brought down to 11
             by 8 pixels of 8 shades, other numbers to 32 bins.
+        value_fn: what the places at the ends of paths are worth; nothing, if left out.
+        legal_actions: of a discrete space: the key of an info with the mask ``[A]``, or a function
+            of observations, states and infos.
+        resample: draw what the environment draws anew in each row; the 8 best paths are played
+            again with the same 16 seeds, and the best mean wins.
+        info: that came with ``state``, where the environment does not restore it.
         archive: where the states are kept, in little memory; ``None``: in an array.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
         rng: the one source of randomness.
 
     Returns:
         The plan: the way to the place with the greatest return, of equal ones to the farthest
-        (if nothing was earned) or nearest; ``value`` is that return, ``action_weights`` is 1 for
-        the chosen action of a discrete space, ``search`` are the :class:`Cells`.
+        (if nothing was earned) or nearest. Where every step costs, a way that has terminated gives
+        way only to one that has earned more and is at least as long, or more than 0.
+        ``action_weights`` is 1 for the chosen action of a discrete space, ``search`` are the
+        :class:`Cells`.
 
     Raises:
         ValueError: an option is out of range.
@@ -140,26 +169,55 @@ def go_explore(
     check_options(discount, counts)
     if not 0.0 <= repeat < 1.0:
         raise ValueError(f"repeat must be in [0, 1), got {repeat}")
-    simulator, cells = Simulator(env, rng, on_batch), Cells(state, budget, archive)
-    cell_fn = cell_fn or cells_of(env.observation_space)
-    cells.offer(cell_fn(simulator.look(state))[0], 0)
-    while simulator.calls < budget:
-        places = cells.select(min(batch_size, budget - simulator.calls), rng)
-        actions = simulator.draw(len(places))
+    simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
+    cells = Cells(state, budget, archive)
+    masks = simulator.legal_at(state, info)
+    cells.legal[0] = None if masks is None else masks[0]
+    look = cell_fn or cells_of(env.observation_space)
+    cells.offer(look(simulator.look(state)[0])[0], 0)
+    kept = reserve(budget, budget) if resample else 0
+    left = budget - kept
+    while simulator.calls < left:
+        places = cells.select(min(batch_size, left - simulator.calls), rng)
+        actions = simulator.draw(len(places), masks_of(cells, places))
         for _ in range(explore_steps):
-            places = places[: budget - simulator.calls]
+            places = places[: left - simulator.calls]
             if not places:
                 break
-            fresh = simulator.draw(len(places))
+            legal = masks_of(cells, places)
+            fresh = simulator.draw(len(places), legal)
             again = rng.random(len(places)) < repeat
+            if legal is not None:
+                first: Any = env.action_space.start  # type: ignore[attr-defined]
+                old = np.array([a - first for a in actions[: len(places)]])
+                again &= legal[np.arange(len(places)), old]
             actions = [a if same else b for a, b, same in zip(actions, fresh, again, strict=False)]
-            places, actions = explore(cells, places, actions, simulator, cell_fn, discount)
+            places, actions = explore(
+                cells, places, actions, simulator, look, discount=discount, value_fn=value_fn
+            )
+    end = farthest_or_nearest(cells)
+    plan, value = cells.path(end), cells.worths[end]
+    if resample:
+        order = np.argsort(-np.array(cells.worths), kind="stable")[:PLANS].tolist()
+        plans = [plan, *(cells.path(place) for place in order if place not in (0, end))]
+        plan, value = mean_best(simulator, state, plans, discount, value_fn, calls=kept)
     cells.simulator_calls, cells.frames = simulator.calls, simulator.frames
-    top = max(cells.returns[1:])
-    best = [place for place, gained in enumerate(cells.returns) if place and gained == top]
+    weights = one_hot(env.action_space, plan[0])
+    return PlanOutput(plan[0], plan, value, weights, cells, not resample, simulator.not_finite)
+
+
+def farthest_or_nearest(cells: Cells) -> int:
+    """The place to go to."""
+    top = max(cells.worths[1:])
+    best = [place for place, worth in enumerate(cells.worths) if place and worth == top]
     end = (min if top > 0 else max)(best, key=lambda place: cells.depths[place])
-    plan = cells.path(end)
-    return PlanOutput(plan[0], plan, top, one_hot(env.action_space, plan[0]), cells)
+    places = range(1, len(cells.worths))
+    return goal_first(places, end, cells.worths, cells.depths, cells.terminated)
+
+
+def masks_of(cells: Cells, places: list[int]) -> np.ndarray | None:
+    """``[B, A]`` the legal actions of places; ``None``: all."""
+    return None if cells.legal[0] is None else np.array([cells.legal[place] for place in places])
 
 
 def explore(
@@ -167,18 +225,29 @@ def explore(
     places: list[int],
     actions: list[Any],
     simulator: Simulator,
-    cell_fn: CellFn,
+    look: CellFn,
+    *,
     discount: float,
+    value_fn: ValueFn | None,
 ) -> tuple[list[int], list[Any]]:
     """One step from each place; return where it led and by what, without ended episodes."""
     out = simulator.step(actions, cells.states[places])
     size = len(cells.parents)
     cells.states[size : size + len(places)] = out.states
     ended = out.terminateds | out.truncateds
+    factors = discount ** np.array([cells.depths[place] for place in places], float)
+    gains = np.array([cells.returns[place] for place in places]) + factors * out.rewards
+    gains = simulator.finite(gains)
+    worths = gains
+    if value_fn is not None:
+        worths = gains + discount * factors * values_after(out, value_fn)
+    cells.worths += worths.tolist()
+    masks = simulator.legal(out.observs, out.states, out.infos)
+    cells.legal += [None] * len(places) if masks is None else list(masks)
     reached, by = [], []
-    for row, cell in enumerate(cell_fn(out.observs)):
-        reward = discount ** cells.depths[places[row]] * float(out.rewards[row])
-        place = cells.add(places[row], actions[row], reward, bool(ended[row]))
+    for row, cell in enumerate(look(out.observs)):
+        flags = bool(ended[row]), bool(out.terminateds[row])
+        place = cells.add(places[row], actions[row], float(gains[row]), *flags)
         cells.offer(cell, place)
         if not ended[row]:
             reached.append(place)

@@ -1,4 +1,4 @@
-"""Monte Carlo tree search: UCT, its leaves expanded in batches.
+"""Monte Carlo tree search: UCT, its leaves expanded in batches, for one state or many.
 
 ::
 
@@ -15,15 +15,19 @@ not depend on the number of workers: the same generator gives the same plan with
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import time
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.planners.output import PlanOutput
+from plangym_lite.planners.chance import ChanceWalks, charge, walk_anew, worst_if_not_finite
 from plangym_lite.planners.simulator import (
+    LegalFn,
     OnBatch,
+    PlanOutput,
     PolicyFn,
     Simulator,
     ValueFn,
@@ -32,25 +36,25 @@ from plangym_lite.planners.simulator import (
     policies_at,
     values_after,
 )
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree, grow_from
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, Tree
+from plangym_lite.planners.uct import GameWalks, Rules, Walks
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.transitions import TransitionBatch
 
 __all__ = ["mcts"]
 
-Evaluate = Callable[[TransitionBatch, np.ndarray], np.ndarray]
-"""Says what new leaves are worth, given how they were reached and their depths."""
-
-Judge = Callable[[Any, Any], Any]
-"""Says for each new leaf, by observations and states, how promising its actions are, or None."""
+SIMULATIONS = 100
+NOISY = 3  # exploration counts so much more where each visit draws anew
+WITHOUT_END = 10**9
 
 
 def mcts(
     env: PlanEnv,
     state: Any,
     *,
-    num_simulations: int = 100,
+    num_simulations: int | None = None,
     budget: int | None = None,
+    seconds: float | None = None,
     max_depth: int = 20,
     batch_size: int = 8,
     rollout_dt: int = 4,
@@ -58,171 +62,300 @@ def mcts(
     exploration: float = 0.3,
     value_fn: ValueFn | None = None,
     policy_fn: PolicyFn | None = None,
-    tree: Tree | None = None,
+    legal_actions: str | LegalFn | None = None,
+    resample: bool = False,
+    root_noise: float = 0.0,
+    root_alpha: float = 0.3,
+    temperature: float = 0.0,
+    tree: Any = None,
+    played: int | None = None,
+    info: Any = None,
     archive: StateArchive | None = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
-) -> PlanOutput:
+) -> Any:
     """Plan one decision from ``state``; the environment's own current state stays put.
 
     Args:
         env: an environment with discrete actions.
-        state: where to plan from.
-        num_simulations: walks down the tree.
-        budget: simulator calls at most, instead of ``num_simulations``. Walks to where an episode
-            has ended cost none: after ``budget`` walks it is over anyway.
+        state: where to plan from; or ``R`` of them, ``[R, S]`` or a list: then a tree is grown from
+            each, the leaves of all in one batch, and a list of ``R`` plans comes back.
+        num_simulations: walks down each tree; 100, if nothing else is given.
+        budget: simulator calls at most, for each tree. Walks to where an episode has ended cost
+            none: after ``budget`` walks it is over anyway.
+        seconds: of real time: no batch begins after that. The plan then depends on the machine.
         max_depth: how many steps ahead a simulation looks, in the tree and by random play.
-        batch_size: leaves that are expanded together; fewer where the tree is still narrow.
-        rollout_dt: for how many steps random play holds an action.
-        discount: of a reward one step later, between 0 and 1.
+        batch_size: leaves of a tree that are expanded together; fewer while it is still narrow.
+        rollout_dt: for how many steps random play holds an action; 1 with ``legal_actions`` or two
+            players.
+        discount: of a reward one step later, between 0 and 1; -1: two players in turn, each paid
+            by the rewards of its own moves. Then what is won, lost or drawn is proven.
         exploration: weight of what was visited little; values are scaled to [0, 1] first, by the
-            least and the greatest in the tree, so that the unit of reward does not matter.
+            least and the greatest in the tree, so that the unit of reward does not matter. With
+            ``resample`` it counts three times as much, because returns are noisy then.
         value_fn: says what a leaf is worth, instead of random play.
         policy_fn: says which actions of a state to try first, and how much.
-        tree: ``search`` of the decision before: what it knows of ``state`` is kept.
+        legal_actions: the key of an info with the mask ``[A]`` of the legal actions, or a function
+            of observations, states and infos. Others are never stepped.
+        resample: draw what the environment draws anew at each visit of an action, from ``rng``.
+            ``False``: the plan knows what will be drawn. No tree is kept then.
+        root_noise: share of Dirichlet noise in the priors of the root, with ``policy_fn``; drawn
+            once for each search.
+        root_alpha: concentration of that noise.
+        temperature: above 0 the action is drawn, by ``visits ** (1 / temperature)``; the rest of
+            the plan is the most visited path below it.
+        tree: ``search`` of the decision before: what it knows of ``state`` is kept. ``R`` of them
+            for ``R`` states.
+        played: how many actions were played since that decision; 1, if left out.
+        info: that came with ``state``: for the legal actions of the root, where the environment
+            does not restore it with the state. ``R`` of them for ``R`` states.
         archive: where a new tree keeps its states, in little memory; ``None``: in an array.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
         rng: the one source of randomness.
 
     Returns:
         The plan: the most visited action, and the most visited path below it; ``value`` is the
-        mean return of that action, ``action_weights`` are the shares of the visits, ``search``
-        is the :class:`Tree`.
+        mean return of that action (exact where it is proven), ``action_weights`` are the shares of
+        the visits (of a proven root the best actions), ``search`` is the :class:`Tree`.
 
     Raises:
         TypeError: the actions are not discrete, or ``rng`` is not a generator.
-        ValueError: an option is out of range.
+        ValueError: an option is out of range, or the legal actions of the root are not known.
     """
     first, n_actions = check_discrete(env, "mcts")
-    counts = {"num_simulations": num_simulations, "max_depth": max_depth}
-    if budget is not None:
-        num_simulations = counts["budget"] = budget
-    check_options(discount, {**counts, "batch_size": batch_size, "rollout_dt": rollout_dt})
-    cost = 1 if value_fn is not None else 1 + -(-(max_depth - 1) // rollout_dt)  # of a leaf
+    counts = {"max_depth": max_depth, "batch_size": batch_size, "rollout_dt": rollout_dt}
+    limits = {"num_simulations": num_simulations, "budget": budget, "played": played}
+    check_options(discount, {**counts, **limits}, least=-1.0)
+    check_root(root_noise, root_alpha, temperature, policy_fn)
+    if legal_actions is not None or discount < 0:
+        rollout_dt = 1
+    simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
+    judge = Judge(simulator, max_depth, rollout_dt, discount, value_fn, policy_fn)
+    cost = max_depth if resample else judge.cost
     if budget is not None and budget < cost:
         raise ValueError(f"budget {budget} is too small: a leaf costs up to {cost} calls")
-    simulator = Simulator(env, rng, on_batch)
-
-    def evaluate(out: TransitionBatch, depths: np.ndarray) -> np.ndarray:
-        if value_fn is not None:
-            return values_after(out, value_fn)
-        lengths = np.where(out.terminateds | out.truncateds, 0, max_depth - depths)
-        return simulator.roll_out(out.states, lengths, dt=rollout_dt, discount=discount)
-
-    def judge(observs: Any, states: Any) -> Any:
-        if policy_fn is None:
-            return [None] * len(states)
-        return policies_at(observs, states, policy_fn, n_actions)
-
-    tree = grow_from(tree, state, n_actions, num_simulations, archive)
-    if policy_fn is not None and tree.notes[ROOT] is None:
-        tree.notes[ROOT] = judge(simulator.look(state), tree.states[:1])[0]
-    finished = 0
-    while finished < num_simulations:
-        size = min(batch_size, num_simulations - finished)
-        if budget is not None:
-            size = min(size, (budget - simulator.calls) // cost)
-        if size == 0:
+    walks_each = num_simulations or budget or (SIMULATIONS if seconds is None else WITHOUT_END)
+    rules = Rules(max_depth, discount, exploration * (NOISY if resample else 1), rng)
+    many, searches = is_many(env, state), []
+    for at, before, known in zip(*as_lists(many, state, tree, info), strict=True):
+        start = Start(at, min(walks_each, 2**16), archive, before, played or 1)
+        search = Search(new_walks(env, n_actions, start, rules, resample), judge, known)
+        if root_noise:
+            search.add_noise(root_noise, root_alpha)
+        searches.append(search)
+    until = None if seconds is None else time.monotonic() + seconds
+    sizes = batch_size, walks_each, budget, cost
+    while jobs := [job for search in searches for job in search.select(*sizes)]:
+        if resample:
+            walk_anew(judge, jobs)
+        else:
+            judge.expand(jobs)
+        if until is not None and time.monotonic() >= until:
             break
-        leaves = select(tree, size, max_depth, discount, exploration, rng=rng)
-        values = expand(tree, leaves, simulator, evaluate, judge)
-        backward(tree, leaves, values, discount)
-        finished += len(leaves)
-    tree.simulator_calls, tree.frames = simulator.calls, simulator.frames
-    return decide(tree, first, discount)
+    plans = [search.decide(first, temperature, simulator) for search in searches]
+    return plans if many else plans[0]
 
 
-def select(
-    tree: Tree,
-    size: int,
-    max_depth: int,
-    discount: float,
-    exploration: float,
-    *,
-    rng: np.random.Generator,
-) -> list[int]:
-    """Up to ``size`` leaves: new rows of the tree, or old ones that cannot grow."""
-    leaves: list[int] = []
-    low, high = tree.bounds(discount)
-    while len(leaves) < size:
-        node = ROOT
-        while not (tree.ended[node] or tree.depths[node] >= max_depth):
-            scores = score_actions(tree, node, discount, exploration, (low, high))
-            best = scores.max()
-            if best == -np.inf:  # everything below is on its way: work off this batch first
-                return leaves
-            action = int(rng.choice(np.flatnonzero(scores == best)))
-            parent, node = node, int(tree.children[node, action])
-            if node == UNKNOWN:
-                node = tree.add(parent, action)
+def check_root(noise: float, alpha: float, temperature: float, policy_fn: Any) -> None:
+    """Raise ``ValueError`` where an option of the root is out of range."""
+    if not (0.0 <= noise <= 1.0 and alpha > 0.0 and temperature >= 0.0):
+        raise ValueError("root_noise must be in [0, 1], root_alpha above 0, temperature at least 0")
+    if noise and policy_fn is None:
+        raise ValueError("root_noise is noise in the priors: give policy_fn")
+
+
+def new_walks(env: PlanEnv, n_actions: int, start: Start, rules: Rules, resample: bool) -> Walks:
+    """The tree that suits the game."""
+    if resample:
+        return ChanceWalks(n_actions, start, rules, env.observation_space)
+    return (GameWalks if rules.discount < 0 else Walks)(n_actions, start, rules)
+
+
+class Search:
+    """One tree, and what it has cost."""
+
+    def __init__(self, walks: Walks, judge: Judge, info: Any) -> None:
+        self.walks, self.finished, self.calls, self.frames = walks, 0, 0, 0
+        if judge.needs_look and walks.notes[ROOT] is None:
+            judge.look(self, info)
+
+    def add_noise(self, share: float, alpha: float) -> None:
+        """Mix noise into the priors of the root."""
+        priors, legal = self.walks.notes[ROOT]
+        allowed = np.flatnonzero(np.ones(len(priors)) if legal is None else legal)
+        noise = np.zeros(len(priors))
+        noise[allowed] = self.walks.rng.dirichlet([alpha] * len(allowed))
+        mixed = self.walks.exploration * ((1 - share) * priors + share * noise)
+        before = np.array(self.walks.priors[ROOT])
+        self.walks.priors[ROOT] = np.where(np.isnan(before), before, mixed).tolist()
+
+    def select(self, size: int, limit: int, budget: int | None, cost: int) -> list[Job]:
+        """The walks of the next batch."""
+        size = min(size, limit - self.finished)
+        if budget is not None:
+            size = min(size, (budget - self.calls) // cost)
+        if size <= 0 or self.walks.is_solved():
+            return []
+        if isinstance(self.walks, ChanceWalks):
+            self.walks.find_bounds()
+            return [Job(self, [ROOT]) for _ in range(size)]
+        return [Job(self, path) for path in self.walks.select(size)]
+
+    def decide(self, first: int, temperature: float, simulator: Simulator) -> PlanOutput:
+        """The plan."""
+        tree = self.walks.table(self.calls, self.frames)
+        discount, rng = self.walks.discount, self.walks.rng
+        best, weights = best_action(tree, ROOT, discount)
+        if temperature:
+            powers = (weights / weights.max()) ** (1 / temperature)
+            best = int(rng.choice(len(weights), p=powers / powers.sum()))
+        plan, node, value = [best], ROOT, float(tree.action_values(ROOT, discount)[best])
+        while (node := int(tree.children[node, plan[-1]])) != UNKNOWN:
+            if not tree.action_visits(node).any():
                 break
-        leaves.append(node)
-        tree.pending[tree.path(node)] += 1
-    return leaves
+            plan.append(best_action(tree, node, discount)[0])
+        actions = [first + action for action in plan]
+        known, bad = not simulator.resample, simulator.not_finite
+        return PlanOutput(actions[0], actions, value, weights, tree, known, bad)
 
 
-def score_actions(
-    tree: Tree, node: int, discount: float, exploration: float, bounds: tuple[float, float]
-) -> np.ndarray:
-    """``[A]`` UCT scores, PUCT where actions were judged; one on its way comes not at all."""
+def best_action(tree: Tree, node: int, discount: float) -> tuple[int, np.ndarray]:
+    """The action to take, and ``[A]`` how much each is preferred.
+
+    The most visited one, of equals the better; in a game what is proven comes first.
+    """
+    visits, values = tree.action_visits(node), tree.action_values(node, discount)
+    best = int(np.lexsort((values, visits))[-1])
+    if tree.proven is None:
+        return best, visits / max(visits.sum(), 1)
     children = tree.children[node]
-    tried, priors = children != UNKNOWN, tree.notes[node]
-    visits = tree.action_visits(node)
-    chosen = visits + np.where(tried, tree.pending[children], 0)
-    low, high = bounds
-    values = (tree.action_values(node, discount) - low) / (high - low or 1.0)
-    if priors is None:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scores = values * visits / chosen
-            scores += exploration * np.sqrt(np.log(chosen.sum()) / chosen)
-        scores[~tried] = np.inf
-    else:
-        expected = (tree.values[node] - low) / (high - low or 1.0)
-        scores = np.where(tried, values * visits / np.maximum(chosen, 1), expected)
-        scores += exploration * priors * np.sqrt(chosen.sum() + 1) / (1 + chosen)
-    scores[tried & ~tree.filled[children]] = -np.inf
-    return scores
+    sure = np.where(children == UNKNOWN, np.nan, tree.proven[children])
+    gains = np.where(np.isnan(sure), -np.inf, tree.rewards[children] + discount * sure)
+    if not np.isnan(tree.proven[node]):
+        top = gains == gains.max()
+        return int(np.flatnonzero(top)[visits[top].argmax()]), top / top.sum()
+    open_visits = np.where(np.isnan(sure), visits, -1)
+    best = int(np.lexsort((values, open_visits))[-1])
+    if gains.max() >= values[best] or open_visits[best] < 1:
+        best = int(gains.argmax())
+    return best, visits / max(visits.sum(), 1)
 
 
-def expand(
-    tree: Tree, leaves: list[int], simulator: Simulator, evaluate: Evaluate, judge: Judge
-) -> np.ndarray:
-    """Step to the new leaves, all in one batch; return what every leaf is worth."""
-    values = tree.values[leaves]  # of those that cannot grow
-    is_new = ~tree.filled[leaves]
-    new = np.array(leaves)[is_new]
-    if new.size:
-        first = int(simulator.env.action_space.start)  # type: ignore[attr-defined]
-        out = simulator.step(first + tree.actions[new], tree.states[tree.parents[new]])
-        tree.states[new] = out.states
-        tree.rewards[new] = out.rewards
-        tree.ended[new] = out.terminateds | out.truncateds
-        tree.filled[new] = True
-        for node, priors in zip(new, judge(out.observs, out.states), strict=True):
-            tree.notes[node] = priors
-        values[is_new] = evaluate(out, tree.depths[new])
-    return values
+@dataclass(eq=False)
+class Job:
+    """A walk that is under way; ``steps`` and ``state`` only where it draws anew."""
+
+    search: Search
+    path: list[int]
+    steps: list[tuple[int, int, float]] = field(default_factory=list)
+    state: Any = None
 
 
-def backward(tree: Tree, leaves: list[int], values: np.ndarray, discount: float) -> None:
-    """Average each leaf's return into all nodes above it."""
-    for leaf, value in zip(leaves, values.tolist(), strict=True):
-        for node in tree.path(leaf):
-            tree.pending[node] -= 1
-            tree.visits[node] += 1
-            tree.values[node] += (value - tree.values[node]) / tree.visits[node]
-            value = tree.rewards[node] + discount * value
+@dataclass(eq=False)
+class Judge:
+    """Steps to new leaves and says what they are worth."""
+
+    simulator: Simulator
+    max_depth: int
+    held: int
+    discount: float
+    value_fn: ValueFn | None
+    policy_fn: PolicyFn | None
+
+    def __post_init__(self) -> None:
+        space: Any = self.simulator.env.action_space
+        self.first, self.n_actions = int(space.start), int(space.n)
+        self.needs_look = self.simulator.legal_actions is not None or self.policy_fn is not None
+        plays = -(-(self.max_depth - 1) // self.held)
+        self.cost = 1 if self.value_fn is not None else 1 + plays  # of a leaf, at most
+
+    def expand(self, jobs: list[Job]) -> None:
+        """Step to the new leaves of all trees in one batch, and carry up what they are worth."""
+        new = [job for job in jobs if not job.search.walks.visits[job.path[-1]]]
+        values: dict[int, float] = {}
+        if new:
+            trees = [
+                (search.walks, [job.path[-1] for job in group]) for search, group in by_tree(new)
+            ]
+            states = [walks.states_before(leaves) for walks, leaves in trees]
+            moves = [walks.actions[leaf] for walks, leaves in trees for leaf in leaves]
+            out = self.simulator.step(
+                self.first + np.array(moves),
+                states[0] if len(states) == 1 else np.concatenate(states),
+            )
+            charge(new, *self.simulator.costs)
+            worth = self.evaluate(new, out)
+            rewards = worst_if_not_finite(out.rewards, self.discount * worth, trees[0][0].low)
+            ended, start = (out.terminateds | out.truncateds).tolist(), 0
+            for walks, leaves in trees:
+                part = slice(start, start + len(leaves))
+                walks.enter(leaves, out.states[part], rewards[part].tolist(), ended[part])
+                start = part.stop
+            values = dict(zip(map(id, new), worth.tolist(), strict=True))
+        for job in jobs:
+            walks, leaf = job.search.walks, job.path[-1]
+            value = values.get(id(job))
+            walks.backward(job.path, walks.values[leaf] if value is None else value)
+            job.search.finished += 1
+
+    def evaluate(self, jobs: list[Job], out: TransitionBatch) -> np.ndarray:
+        """``[B]`` what the leaves of ``jobs`` are worth; enter what is known of them."""
+        masks = self.simulator.legal(out.observs, out.states, out.infos)
+        self.judge(jobs, out, masks)
+        if self.value_fn is not None:
+            return values_after(out, self.value_fn)
+        depths = np.array([job.search.walks.depths[job.path[-1]] for job in jobs])
+        lengths = np.where(out.terminateds | out.truncateds, 0, self.max_depth - depths)
+        options: Any = {"held": self.held, "discount": self.discount, "masks": masks}
+        values, calls, frames = self.simulator.roll_out(out.states, lengths, **options)
+        charge(jobs, calls, frames)
+        return values
+
+    def judge(self, jobs: list[Job], out: Any, masks: np.ndarray | None) -> None:
+        """Enter the priors and the legal actions of leaves."""
+        if masks is None and self.policy_fn is None:
+            return
+        priors: Any = [None] * len(jobs)
+        if self.policy_fn is not None:
+            priors = policies_at(out.observs, out.states, self.policy_fn, self.n_actions)
+            if masks is not None:
+                priors = np.where(masks, priors, 0.0)
+                priors = priors / np.maximum(priors.sum(1, keepdims=True), 1e-12)
+        for row, job in enumerate(jobs):
+            mask = None if masks is None else masks[row]
+            job.search.walks.know(job.path[-1], priors[row], mask)
+
+    def look(self, search: Search, info: Any) -> None:
+        """Enter the priors and the legal actions of a root."""
+        state = search.walks.states[ROOT]
+        masks = self.simulator.legal_at(state, info)
+        observs, states, _ = self.simulator.look(state, info)
+        self.judge([Job(search, [ROOT])], Looked(observs, states), masks)
 
 
-def decide(tree: Tree, first: int, discount: float) -> PlanOutput:
-    """The most visited action at the root, and the most visited path below it."""
-    plan: list[int] = []
-    node = ROOT
-    while tree.action_visits(node).any():
-        visits, values = tree.action_visits(node), tree.action_values(node, discount)
-        plan.append(int(np.lexsort((values, visits))[-1]))  # of equal visits, the better value
-        node = int(tree.children[node, plan[-1]])
-    visits = tree.action_visits(ROOT)
-    value = float(tree.action_values(ROOT, discount)[plan[0]])
-    actions = [first + action for action in plan]
-    return PlanOutput(actions[0], actions, value, visits / visits.sum(), tree)
+class Looked(NamedTuple):
+    """One state that was looked at."""
+
+    observs: Any
+    states: Any
+
+
+def by_tree(jobs: list[Job]) -> list[tuple[Search, list[Job]]]:
+    """Jobs by their trees, in order."""
+    groups = (list(group) for _, group in groupby(jobs, lambda job: id(job.search)))
+    return [(group[0].search, group) for group in groups]
+
+
+def is_many(env: PlanEnv, state: Any) -> bool:
+    """Whether ``state`` is a batch of states."""
+    if env.batch_spec.state_shape is None:
+        return isinstance(state, np.ndarray) and state.dtype == object
+    return isinstance(state, list) or np.ndim(state) > len(env.batch_spec.state_shape)
+
+
+def as_lists(many: bool, states: Any, trees: Any, infos: Any) -> tuple[Any, list[Any], list[Any]]:
+    """A state, a tree and an info for each search."""
+    if not many:
+        return [states], [trees], [infos]
+    nothing = [None] * len(states)
+    return states, list(trees or nothing), list(infos or nothing)

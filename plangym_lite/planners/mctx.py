@@ -16,6 +16,7 @@ Needs the extra ``mctx``. ``A`` denotes the number of actions, ``S`` the bytes o
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -26,8 +27,7 @@ from gymnasium import spaces
 from jax.experimental import io_callback
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.errors import InvalidStateError
-from plangym_lite.planners.simulator import ValueFn, check_options
+from plangym_lite.planners.simulator import LegalFn, Simulator, ValueFn, check_options
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.transitions import empty_columns, map_leaves
 from plangym_lite.validation import check_states
@@ -51,14 +51,22 @@ class SimulatorModel:
     row is stepped exactly once and in order, also under ``jit``; ``vmap`` is refused. The same key
     and the same states give the same search, with any number of workers.
 
+    With ``legal_actions`` mctx masks the root only: give it ``model.invalid_actions(states, ...)``.
+    Below the root an illegal action is not stepped: it earns ``illegal`` and ends there.
+
     Args:
         env: an environment with discrete actions, whose states are arrays; it is not moved.
-        discount: of a reward one step later; mctx is told 0 where the episode ends.
+        discount: of a reward one step later, -1 for two players in turn; mctx is told 0 where the
+            episode ends.
         dt: for how long each action is held.
         evaluate: a network; ``None``: all actions are alike.
         value_fn: without a network: what states are worth, in numpy, as for the other planners; it
             must not call jax. ``None``: nothing.
         archive: keeps the states; ``None``: they lie in mctx's own tree.
+        legal_actions: the key of an info with the mask ``[A]`` of the legal actions, or a function
+            of observations, states and infos.
+        illegal: the reward of an illegal action.
+        resample: draw what the environment draws anew in each step, from mctx's keys.
 
     Raises:
         TypeError: the actions are not discrete, or states are not arrays.
@@ -74,8 +82,11 @@ class SimulatorModel:
         evaluate: Evaluate | None = None,
         value_fn: ValueFn | None = None,
         archive: StateArchive | None = None,
+        legal_actions: str | LegalFn | None = None,
+        illegal: float = -1.0,
+        resample: bool = False,
     ) -> None:
-        check_options(discount, {"dt": dt})
+        check_options(discount, {"dt": dt}, least=-1.0)
         if evaluate is not None and value_fn is not None:
             raise ValueError(
                 "give evaluate or value_fn: one of them must say what states are worth"
@@ -87,26 +98,30 @@ class SimulatorModel:
             raise TypeError(f"mctx needs states that are arrays: those of {env!r} are not")
         self.env, self.discount, self.dt = env, discount, dt
         self.evaluate, self.value_fn, self.archive = evaluate, value_fn, archive
+        self.illegal, self.resample = illegal, resample
         self.n_actions = int(env.action_space.n)
+        rng = np.random.default_rng(0)  # draws nothing: the seeds are mctx's
+        self._simulator = Simulator(env, rng, resample=resample, legal_actions=legal_actions)
+        self._masks: dict[int, np.ndarray] = {}  # of states in the archive
         self._first = int(env.action_space.start)
         self._state_dtype = spec.state_dtype
         self._state_bytes = int(np.prod(spec.state_shape)) * spec.state_dtype.itemsize
-        self.calls = 0
-        """Rows stepped so far."""
-        self.frames = 0
-        """Simulator steps run so far."""
 
-    def root(self, params: Any, states: np.ndarray, observs: Any = None) -> mctx.RootFnOutput:
+    def root(
+        self, params: Any, states: np.ndarray, observs: Any = None, infos: Any = None
+    ) -> mctx.RootFnOutput:
         """Where ``B`` searches begin.
 
         Args:
             params: of the network; ``()`` without one.
             states: ``[B, S]``.
             observs: ``[B, ...]`` of these states: only a network needs them.
+            infos: of these states, for their legal actions, where the environment does not restore
+                the info with a state.
 
         Raises:
             InvalidStateError: they are not states of the environment.
-            ValueError: there is a network, but no observations.
+            ValueError: there is a network, but no observations; or legal actions are not known.
         """
         states = np.asarray(check_states(self.env.batch_spec, states), self._state_dtype)
         if self.evaluate is not None and observs is None:
@@ -115,19 +130,28 @@ class SimulatorModel:
         if self.value_fn is not None:
             values = np.asarray(self.value_fn(observs, states), np.float32)
         logits, values = self._judge(params, observs, values)
-        embedding = jnp.asarray(self._embed(states))
+        masks = ~self.invalid_actions(states, infos)
+        embedding = jnp.asarray(self._embed(states, masks))
         return mctx.RootFnOutput(prior_logits=logits, value=values, embedding=embedding)
+
+    def invalid_actions(self, states: np.ndarray, infos: Any = None) -> np.ndarray:
+        """``[B, A]`` which actions are illegal, as the policies of mctx take it."""
+        if self._simulator.legal_actions is None:
+            return np.zeros((len(states), self.n_actions), bool)
+        known = [None] * len(states) if infos is None else infos
+        pairs = zip(states, known, strict=True)
+        return ~np.concatenate([self._simulator.legal_at(*pair) for pair in pairs])
 
     def recurrent_fn(
         self, params: Any, rng_key: Any, action: Any, embedding: Any
     ) -> tuple[mctx.RecurrentFnOutput, Any]:
         """One step of every row, as mctx asks for it."""
-        del rng_key  # what the simulator draws at random is drawn from its states
         size = len(action)
         numbers = jax.ShapeDtypeStruct((size,), jnp.float32)
         after = jax.ShapeDtypeStruct(embedding.shape, embedding.dtype)
         shapes = (numbers, numbers, numbers, after, self._observs_like(size))
-        out = io_callback(self._step, shapes, action, embedding, ordered=True)
+        seeds = jax.random.randint(rng_key, (size,), 0, 2**31 - 1) if self.resample else action
+        out = io_callback(self._step, shapes, action, embedding, seeds, ordered=True)
         rewards, discounts, values, embedding, observs = out
         logits, values = self._judge(params, observs, values)
         output = mctx.RecurrentFnOutput(
@@ -140,34 +164,65 @@ class SimulatorModel:
         found = np.asarray(embeddings)
         if self.archive is not None:
             return self.archive.get(found)
-        return np.ascontiguousarray(found).view(self._state_dtype)
+        return np.ascontiguousarray(found[:, : self._state_bytes]).view(self._state_dtype)
 
-    def _step(self, actions: Any, embeddings: Any) -> tuple[Any, ...]:
+    @property
+    def calls(self) -> int:
+        """Rows stepped so far."""
+        return self._simulator.calls
+
+    @property
+    def frames(self) -> int:
+        """Simulator steps run so far."""
+        return self._simulator.frames
+
+    def _step(self, actions: Any, embeddings: Any, seeds: Any) -> tuple[Any, ...]:
         """The callback: numpy in, numpy out."""
-        moves = self._first + np.asarray(actions)
-        states = self.states_of(embeddings)
-        out: Any = self.env.step_batch(moves, states, self.dt, return_state=True)
-        if out.states.dtype == object:
-            raise InvalidStateError(
-                f"states of {self.env!r} have outgrown the arrays that this search keeps them in: "
-                "pass a larger state_capacity when you make it"
-            )
-        self.calls += len(moves)
-        self.frames += sum(int(info["n_step"]) for info in out.infos)
-        ended = out.terminateds | out.truncateds
-        discounts = np.where(ended, 0.0, self.discount**self.dt).astype(np.float32)
-        values = np.zeros(len(moves), np.float32)
-        if self.value_fn is not None:
-            values[:] = np.where(ended, 0.0, self.value_fn(out.observs, out.states))
-        observs = None if self.evaluate is None else map_leaves(_for_jax, out.observs)
-        rewards = out.rewards.astype(np.float32)
-        return rewards, discounts, values, self._embed(out.states), observs
+        actions, size = np.asarray(actions), len(actions)
+        legal = self._masks_of(embeddings)[np.arange(size), actions]
+        rows = np.flatnonzero(legal)
+        states, rewards = self.states_of(embeddings), np.full(size, self.illegal, np.float32)
+        discounts, values = np.zeros((2, size), np.float32)
+        columns = empty_columns(self.env.batch_spec, size).observs
+        masks = np.ones((size, self.n_actions), bool)
+        if rows.size:
+            moves, chosen = self._first + actions[rows], np.asarray(seeds)[rows].tolist()
+            options = {"seeds": chosen} if self.resample else {}
+            out = self._simulator.step(moves, states[rows], self.dt, **options)
+            ended = out.terminateds | out.truncateds
+            good = np.isfinite(out.rewards)
+            rewards[rows] = np.where(good, out.rewards, self.illegal)
+            discounts[rows] = np.where(ended, 0.0, self.discount**self.dt)
+            if self.value_fn is not None:
+                values[rows] = np.where(ended, 0.0, self.value_fn(out.observs, out.states))
+            states = states.copy()
+            states[rows] = out.states
+            known = self._simulator.legal(out.observs, out.states, out.infos)
+            masks[rows] = True if known is None else known
+            if self.evaluate is not None:
+                columns = map_leaves(partial(_put, rows), columns, out.observs)
+        observs = None if self.evaluate is None else map_leaves(_for_jax, columns)
+        return rewards, discounts, values, self._embed(states, masks), observs
 
-    def _embed(self, states: np.ndarray) -> np.ndarray:
+    def _embed(self, states: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        has_masks = self._simulator.legal_actions is not None
         if self.archive is not None:
-            return self.archive.add(states).astype(np.int32)
+            handles = self.archive.add(states).astype(np.int32)
+            if has_masks:
+                self._masks.update(zip(handles.tolist(), masks, strict=True))
+            return handles
         states = np.ascontiguousarray(states)
-        return states.view(np.uint8).reshape(len(states), self._state_bytes)
+        embedded = states.view(np.uint8).reshape(len(states), self._state_bytes)
+        return np.hstack([embedded, masks.astype(np.uint8)]) if has_masks else embedded
+
+    def _masks_of(self, embeddings: Any) -> np.ndarray:
+        """``[B, A]`` the legal actions of embedded states."""
+        found = np.asarray(embeddings)
+        if self._simulator.legal_actions is None:
+            return np.ones((len(found), self.n_actions), bool)
+        if self.archive is not None:
+            return np.array([self._masks[handle] for handle in found.tolist()])
+        return found[:, self._state_bytes :].astype(bool)
 
     def _judge(self, params: Any, observs: Any, values: Any) -> tuple[Any, Any]:
         """``[B, A]`` logits and ``[B]`` values."""
@@ -182,6 +237,14 @@ class SimulatorModel:
         return map_leaves(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, _for_jax(leaf).dtype), empty
         )
+
+
+def _put(rows: np.ndarray, column: Any, leaf: Any) -> Any:
+    """A column with ``leaf`` in some of its rows."""
+    if isinstance(column, list):
+        raise TypeError("a network cannot take observations that are not arrays of numbers")
+    column[rows] = leaf
+    return column
 
 
 def _for_jax(leaf: Any) -> Any:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.planners.output import PlanOutput
-from plangym_lite.planners.sequences import ActionBox, Sequences
-from plangym_lite.planners.simulator import OnBatch, Simulator, ValueFn, check_options
+from plangym_lite.planners.chance import mean_best, reserve
+from plangym_lite.planners.sequences import ActionBox, Scored, Sequences, merge, score
+from plangym_lite.planners.simulator import OnBatch, PlanOutput, Simulator, ValueFn, check_options
 
 __all__ = ["mppi"]
 
@@ -31,7 +31,9 @@ def mppi(
     std: float = 0.5,
     discount: float = 1.0,
     value_fn: ValueFn | None = None,
+    resample: bool = False,
     before: Sequences | None = None,
+    played: int | None = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
 ) -> PlanOutput:
@@ -49,7 +51,10 @@ def mppi(
         std: standard deviation of the noise, as a share of half the range of an action.
         discount: per unit of ``dt``, between 0 and 1.
         value_fn: what the last states are worth; nothing, if left out.
-        before: ``search`` of the decision before: its mean, one step on, is the first mean.
+        resample: draw what the environment draws anew in each row; the 8 best sequences are
+            played again with the same 16 seeds, and the best mean wins.
+        before: ``search`` of the decision before: its mean, ``played`` steps on, is the first mean.
+        played: how many actions were played since that decision; 1, if left out.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
         rng: the one source of randomness.
 
@@ -62,26 +67,35 @@ def mppi(
         ValueError: an option is out of range.
     """
     box = ActionBox(env, "mppi")
-    check_options(discount, {"budget": budget, "horizon": horizon, "iterations": iterations})
-    size = (budget // horizon - 1) // iterations
+    check_options(
+        discount, {"budget": budget, "horizon": horizon, "iterations": iterations, "played": played}
+    )
+    kept = reserve(budget, horizon) if resample else 0
+    size = ((budget - kept) // horizon - 1) // iterations
     if size < 2:
         least = (2 * iterations + 1) * horizon
         raise ValueError(f"budget must be at least {least}, got {budget}")
     if not (temperature > 0.0 and std > 0.0):
         raise ValueError(f"temperature and std must be above 0, got {temperature} and {std}")
-    simulator = Simulator(env, rng, on_batch)
-    mean, spread = box.begin(horizon, before), np.full((horizon, *box.reach.shape), std * box.reach)
-    best, value = mean, -np.inf
+    simulator = Simulator(env, rng, on_batch, resample=resample)
+    mean, spread = (
+        box.begin(horizon, before, played or 1),
+        np.full((horizon, *box.reach.shape), std * box.reach),
+    )
+    best: list[Scored] = []  # the best first
     for _ in range(iterations):
         actions = box.draw(mean, spread, size, rng)
-        returns, _ = simulator.play(actions, [state] * size, discount, value_fn)
-        if returns.max() > value:
-            best, value = actions[returns.argmax()], float(returns.max())
+        returns, out = simulator.play(actions, [state] * size, discount, value_fn)
+        best = merge(best, score(actions, returns, out.lengths))
         weights = np.exp((returns - returns.max()) / (temperature * (returns.std() or 1.0)))
         mean = np.tensordot(weights / weights.sum(), actions.astype(float), 1)
     last = mean.astype(box.space.dtype)
-    (gained,), _ = simulator.play(last[None], [state], discount, value_fn)
-    if gained >= value:
-        best, value = last, float(gained)
-    search = Sequences(best, spread, actions, returns, simulator.calls, simulator.frames)
-    return PlanOutput(best[0], list(best), value, None, search)
+    gained, out = simulator.play(last[None], [state], discount, value_fn)
+    best = merge(score(last[None], gained, out.lengths), best)
+    value, plan = best[0].value, best[0].plan
+    if resample:
+        plans = [sequence.plan for sequence in best]
+        plan, value = mean_best(simulator, state, plans, discount, value_fn, calls=kept)
+    mean = best[0].actions
+    search = Sequences(mean, spread, actions, returns, simulator.calls, simulator.frames)
+    return PlanOutput(plan[0], plan, value, None, search, not resample, simulator.not_finite)

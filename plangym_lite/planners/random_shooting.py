@@ -8,11 +8,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.planners.output import PlanOutput
+from plangym_lite.planners.chance import mean_best, reserve
 from plangym_lite.planners.simulator import (
+    LegalFn,
     OnBatch,
+    PlanOutput,
     Simulator,
     ValueFn,
     check_options,
@@ -26,7 +29,7 @@ __all__ = ["Shots", "random_shooting"]
 class Shots(NamedTuple):
     """The sequences that were played, and what they cost."""
 
-    actions: list[Any]  # one entry of N actions for each draw, each held for rollout_dt
+    actions: list[list[Any]]  # of each sequence, until the episode ended
     returns: np.ndarray  # [N] discounted return, the value of the last state included
     lengths: np.ndarray  # [N] units of dt until the episode ended, or max_depth
     simulator_calls: int
@@ -43,27 +46,35 @@ def random_shooting(
     rollout_dt: int = 4,
     discount: float = 0.99,
     value_fn: ValueFn | None = None,
+    legal_actions: str | LegalFn | None = None,
+    resample: bool = False,
+    info: Any = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
 ) -> PlanOutput:
     """Plan one decision from ``state``; the environment's own current state stays put.
 
     Args:
-        env: any environment; all sequences are stepped together, in one batch for each draw.
+        env: any environment; all sequences are one ``rollout_batch``.
         state: where to plan from.
         num_simulations: number of sequences.
         budget: simulator calls at most, instead of ``num_simulations``: each sequence costs a
-            call for each random action.
+            call for each random action, until its episode ends.
         max_depth: length of a sequence in units of ``dt``.
         rollout_dt: for how many units each random action is held.
         discount: per unit of ``dt``, between 0 and 1.
         value_fn: what the last states are worth; nothing, if left out.
+        legal_actions: of a discrete space: the key of an info with the mask ``[A]``, or a function
+            of observations, states and infos; then each action is held for one unit.
+        resample: draw what the environment draws anew in each row; the 8 best sequences are
+            played again with the same 16 seeds, and the best mean wins.
+        info: that came with ``state``, where the environment does not restore it.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
         rng: the one source of randomness: equal generators give equal plans.
 
     Returns:
-        The plan; ``value`` is the best sequence's return, ``action_weights`` is 1 for the chosen
-        action of a discrete space, ``search`` is :class:`Shots`.
+        The plan: the best sequence; ``action_weights`` is 1 for the chosen action of a discrete
+        space, ``search`` is :class:`Shots`.
 
     Raises:
         ValueError: an option is out of range.
@@ -71,30 +82,85 @@ def random_shooting(
     """
     counts = {"num_simulations": num_simulations, "max_depth": max_depth, "rollout_dt": rollout_dt}
     check_options(discount, counts)
+    rollout_dt = 1 if legal_actions is not None else rollout_dt
+    cost, kept = -(-max_depth // rollout_dt), 0
     if budget is not None:
-        num_simulations = budget // -(-max_depth // rollout_dt)
+        kept = reserve(budget, cost) if resample else 0
+        num_simulations = (budget - kept) // cost
         if num_simulations < 1:
             raise ValueError(f"budget {budget} is too small for a sequence of {max_depth} steps")
-    simulator = Simulator(env, rng, on_batch)
-    states: Any = [state] * num_simulations
-    returns, lengths = np.zeros(num_simulations), np.zeros(num_simulations, int)
-    ended = np.zeros(num_simulations, bool)
-    draws: list[Any] = []
-    for depth in range(0, max_depth, rollout_dt):
-        held = min(rollout_dt, max_depth - depth)
-        draws.append(simulator.draw(num_simulations))
-        out = simulator.step(draws[-1], states, held)
-        states = out.states
-        returns += discount**depth * out.rewards  # 0 where the episode has ended
-        lengths[~ended] += held
-        ended = out.terminateds | out.truncateds
-        if ended.all():
+    simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
+    options: Any = {"discount": discount, "value_fn": value_fn}
+    if legal_actions is None:
+        plans, returns, lengths = shoot(
+            simulator, state, num_simulations, max_depth, rollout_dt, **options
+        )
+    else:
+        masks = simulator.legal_at(state, info, num_simulations)
+        plans, returns, lengths = shoot_legally(
+            simulator, state, num_simulations, max_depth, masks, **options
+        )
+    order = np.argsort(-returns, kind="stable")
+    plan, value = plans[order[0]], float(returns[order[0]])
+    if resample:
+        best = [plans[row] for row in order]
+        plan, value = mean_best(
+            simulator, state, best, discount, value_fn, calls=kept or None, held=rollout_dt
+        )
+    shots = Shots(plans, returns, lengths, simulator.calls, simulator.frames)
+    weights = one_hot(env.action_space, plan[0])
+    return PlanOutput(plan[0], plan, value, weights, shots, not resample, simulator.not_finite)
+
+
+def shoot(
+    simulator: Simulator,
+    state: Any,
+    size: int,
+    max_depth: int,
+    held: int,
+    *,
+    discount: float,
+    value_fn: ValueFn | None,
+) -> tuple[list[list[Any]], np.ndarray, np.ndarray]:
+    """Play random sequences: their actions until the end, returns and lengths."""
+    draws = [simulator.draw(size) for _ in range(-(-max_depth // held))]
+    plans = [
+        [actions[row] for actions in draws for _ in range(held)][:max_depth] for row in range(size)
+    ]
+    actions: Any = plans
+    if not isinstance(simulator.env.action_space, (spaces.Dict, spaces.Tuple)):
+        actions = np.array(plans)
+    returns, out = simulator.play(actions, [state] * size, discount, value_fn, held=held)
+    cut = [plan[: max(1, length)] for plan, length in zip(plans, out.lengths.tolist(), strict=True)]
+    return cut, returns, out.lengths
+
+
+def shoot_legally(
+    simulator: Simulator,
+    state: Any,
+    size: int,
+    max_depth: int,
+    masks: Any,
+    *,
+    discount: float,
+    value_fn: ValueFn | None,
+) -> tuple[list[list[Any]], np.ndarray, np.ndarray]:
+    """The same, each action drawn from those that are legal where the sequence is."""
+    plans: list[list[Any]] = [[] for _ in range(size)]
+    returns, lengths, rows = np.zeros(size), np.zeros(size, int), np.arange(size)
+    states: Any = [state] * size
+    for depth in range(max_depth):
+        actions = simulator.draw(len(rows), masks)
+        out = simulator.step(actions, states)
+        returns[rows] += discount**depth * out.rewards
+        lengths[rows] += 1
+        for row, action in zip(rows.tolist(), actions, strict=True):
+            plans[row].append(action)
+        if value_fn is not None and depth == max_depth - 1:
+            returns[rows] += discount**max_depth * values_after(out, value_fn)
+        on = ~(out.terminateds | out.truncateds)
+        masks = simulator.legal(out.observs, out.states, out.infos)[on]  # type: ignore[index]
+        rows, states = rows[on], out.states[on]
+        if not rows.size:
             break
-    if value_fn is not None:
-        returns += discount**max_depth * values_after(out, value_fn)
-    best = int(np.argmax(returns))
-    plan = [actions[best] for actions in draws for _ in range(rollout_dt)][: lengths[best]]
-    shots = Shots(draws, returns, lengths, simulator.calls, simulator.frames)
-    return PlanOutput(
-        plan[0], plan, float(returns[best]), one_hot(env.action_space, plan[0]), shots
-    )
+    return plans, simulator.finite(returns), lengths

@@ -19,39 +19,34 @@ The same generator gives the same plan with any number of workers.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from bisect import insort
+from math import frexp
+from typing import Any
 
 import numpy as np
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.planners.features import Features, features_of
-from plangym_lite.planners.output import PlanOutput
+from plangym_lite.planners.chance import PLANS, mean_best, reserve
+from plangym_lite.planners.features import Features, Look, Note, features_of
 from plangym_lite.planners.simulator import (
+    LegalFn,
     OnBatch,
+    PlanOutput,
     PolicyFn,
     Simulator,
     ValueFn,
     check_discrete,
     check_options,
-    policies_at,
-    values_after,
+    goal_first,
+    one_hot,
 )
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree, grow_from
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Growth, Start, Tree
 from plangym_lite.states.archive import StateArchive
-from plangym_lite.transitions import TransitionBatch
 
 __all__ = ["rollout_iw"]
 
 NEVER = np.iinfo(np.int16).max
 NOTHING = -10_000  # the key of branches that earned nothing: less than any power of two
-DEATHS = 10  # a life lost counts as so many lost points
-
-
-class Note(NamedTuple):
-    """What is known of a node besides its row."""
-
-    features: np.ndarray
-    weights: np.ndarray | None  # [A] how likely a walk takes each action; None: equally
 
 
 def rollout_iw(
@@ -67,7 +62,11 @@ def rollout_iw(
     subtables: bool = True,
     value_fn: ValueFn | None = None,
     policy_fn: PolicyFn | None = None,
+    legal_actions: str | LegalFn | None = None,
+    resample: bool = False,
     tree: Tree | None = None,
+    played: int | None = None,
+    info: Any = None,
     archive: StateArchive | None = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
@@ -82,21 +81,29 @@ def rollout_iw(
         batch_size: walks that go on side by side.
         discount: of a reward one step later, between 0 and 1.
         features: see :func:`~plangym_lite.planners.features.features_of`.
-        risk_aversion: factor on negative rewards, 1: none. If it is greater than 1, a life lost
-            (``info["lost_life"]``) counts as ten lost points. 50,000 is the published choice.
+        risk_aversion: factor on negative rewards, which changes choices, not ``value``; 1: none.
+            If it is greater than 1, a life lost (``info["lost_life"]``) counts as ten lost points.
+            50,000 is the published choice.
         subtables: whether novelty is judged among branches with equally much reward only: by the
             power of two of their sums.
         value_fn: says what the end of a branch is worth; nothing, if left out.
         policy_fn: says how likely a walk takes each action; equally, if left out.
+        legal_actions: the key of an info with the mask ``[A]`` of the legal actions, or a function
+            of observations, states and infos.
+        resample: draw what the environment draws anew in each row; the 8 best branches are played
+            again with the same 16 seeds, and the best mean wins. No tree is kept then.
         tree: ``search`` of the decision before: what it knows of ``state`` is kept.
+        played: how many actions were played since that decision; 1, if left out.
+        info: that came with ``state``, where the environment does not restore it.
         archive: where a new tree keeps its states, in little memory; ``None``: in an array.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.
         rng: the one source of randomness.
 
     Returns:
-        The plan: the best branch, one of them where several are as good; ``value`` is its
-        discounted return, risk aversion included; ``action_weights`` are equal among the best
-        actions; ``search`` is the :class:`Tree`.
+        The plan: the best branch, one of them where several are as good; where every step costs, a
+        branch that has terminated gives way only to one that has earned more and is at least as
+        long, or more than 0. ``value`` is its return, without risk aversion; ``action_weights`` are
+        equal among the best actions; ``search`` is the :class:`Tree`.
 
     Raises:
         TypeError: the actions are not discrete, the observations have no features, or ``rng``
@@ -104,178 +111,265 @@ def rollout_iw(
         ValueError: an option is out of range.
     """
     first, n_actions = check_discrete(env, "rollout_iw")
-    check_options(discount, {"budget": budget, "max_depth": max_depth, "batch_size": batch_size})
+    counts = {"budget": budget, "max_depth": max_depth, "batch_size": batch_size}
+    check_options(discount, {**counts, "played": played})
     if risk_aversion < 1:
         raise ValueError(f"risk_aversion must be at least 1, got {risk_aversion}")
-    looks, simulator = (
-        features_of(env.observation_space, features),
-        Simulator(env, rng, on_batch),
+    looks = features_of(env.observation_space, features)
+    simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
+
+    look = Look(simulator, looks, policy_fn, value_fn, risk_aversion)
+    start = Start(state, budget, archive, None if resample else tree, played or 1)
+    search = Lookahead(
+        n_actions, start, looks.size, max_depth, discount, subtables=subtables, rng=rng
     )
-
-    def note(observs: Any, states: Any) -> list[Note]:
-        weights: Any = [None] * len(states)
-        if policy_fn is not None:
-            weights = policies_at(observs, states, policy_fn, n_actions)
-        return [Note(*pair) for pair in zip(looks.of(observs), weights, strict=True)]
-
-    tree = grow_from(tree, state, n_actions, budget, archive)
-    if tree.notes[ROOT] is None:
-        tree.notes[ROOT] = note(simulator.look(state), tree.states[:1])[0]
-    search = Lookahead(tree, looks.size, max_depth, subtables, rng)
-    while simulator.calls < budget and not search.solved[ROOT]:
-        leaves = search.walk(min(batch_size, budget - simulator.calls))
+    if search.notes[ROOT] is None:
+        search.know(ROOT, look.at_root(state, info))
+    search.begin()
+    left = budget - (reserve(budget, max_depth) if resample else 0)
+    while simulator.calls < left and not search.solved[ROOT]:
+        leaves = search.walk(min(batch_size, left - simulator.calls))
         if leaves:
-            out = expand(tree, leaves, simulator, risk_aversion)
-            for leaf, known in zip(leaves, note(out.observs, out.states), strict=True):
-                tree.notes[leaf] = known
-            if value_fn is not None:
-                tree.values[leaves] = values_after(out, value_fn)
-            backward(tree, leaves, discount)
+            look.expand(search, leaves)
             search.arrive(leaves)
-    tree.simulator_calls, tree.frames = simulator.calls, simulator.frames
-    return decide(tree, first, discount, rng)
+    path, weights = search.best_path()
+    plan = [first + search.actions[node] for node in path]
+    value = search.value_of(path)
+    if resample:
+        others = [[first + search.actions[node] for node in way] for way in search.best_paths()]
+        plans = [plan, *others]
+        plan, value = mean_best(simulator, state, plans, discount, value_fn, calls=budget - left)
+        weights = one_hot(env.action_space, plan[0])  # type: ignore[assignment]
+    found = search.table(simulator.calls, simulator.frames)
+    return PlanOutput(plan[0], plan, value, weights, found, not resample, simulator.not_finite)
 
 
-class Lookahead:
+class Lookahead(Growth):
     """The walks of one decision, and what they found new.
 
     Args:
-        tree: where they walk; each node with a :class:`Note`.
+        n_actions: ``A``.
+        start: where the tree begins.
         n_features: how many features there are.
         max_depth: of a walk.
+        discount: of a reward one step later.
         subtables: whether novelty is judged among branches of similar reward.
         rng: decides which way they go.
     """
 
     def __init__(
-        self, tree: Tree, n_features: int, max_depth: int, subtables: bool, rng: np.random.Generator
+        self,
+        n_actions: int,
+        start: Start,
+        n_features: int,
+        max_depth: int,
+        discount: float,
+        *,
+        subtables: bool,
+        rng: np.random.Generator,
     ) -> None:
-        self.tree, self.rng = tree, rng
-        self.n_features, self.max_depth, self.subtables = n_features, max_depth, subtables
-        self.solved = np.zeros(len(tree.filled), bool)  # nodes whose branches are worked off
-        self._seen = np.zeros(len(tree.filled), bool)  # nodes walked to in this decision
-        self._sums = np.zeros(len(tree.filled))  # rewards from the root to here
+        super().__init__(n_actions, start)
+        self.rng, self.n_features, self.max_depth = rng, n_features, max_depth
+        self.discount, self.subtables = discount, subtables
+        size = len(self.parents)
+        self.children: list[list[int]] = [[] for _ in range(size)]
+        self.felt = [0.0] * size  # rewards, as risk aversion feels them
+        self.gains = [0.0] * size  # of them, discounted, from the root to here
+        self.solved = [False] * size  # nodes whose branches are worked off
+        self._ways = [list(range(n_actions)) for _ in range(size)]  # actions a walk may take
+        self._left = [n_actions] * size  # branches that are not worked off
+        self._tables: list[Any] = [None] * size  # of the nodes walked to in this decision
+        self._held = [0] * size  # a feature that each of them held a record of
+        self._sums = [0.0] * size  # rewards felt from the root to here
         self._records: dict[int, np.ndarray] = {}  # for each sum: least depth of each feature
         self._fronts: list[int] = []  # where the walks stand that go on
-        self._is_novel(ROOT, 0)
+        self._least = np.inf  # of the returns so far
+        for node in range(size):
+            if self.notes[node] is not None:
+                self.know(node, self.notes[node])
+            if node != ROOT:
+                self._hang(node)
+
+    def know(self, node: int, note: Note) -> None:
+        """Enter what is known of a node besides its row."""
+        self.notes[node] = note
+        if note.legal is not None:
+            self._ways[node] = np.flatnonzero(note.legal).tolist()
+            self._left[node] = len(self._ways[node])
+        if node == ROOT:
+            return
+        parent, felt = self.parents[node], note.felt
+        factor = self.discount ** self.depths[parent]
+        if felt == -np.inf:  # the reward was not finite: as bad as the worst
+            least = self._least if np.isfinite(self._least) else 0.0
+            felt = (least - self.gains[parent]) / factor if factor else least
+            self.rewards[node] = felt
+            self.notes[node] = note._replace(felt=felt)
+        self.felt[node] = felt
+        self.gains[node] = gain = self.gains[parent] + factor * felt
+        self._least = min(self._least, gain)
+
+    def _hang(self, node: int) -> None:
+        parent = self.parents[node]
+        below = self.children[parent]
+        if not below:
+            below = self.children[parent] = [UNKNOWN] * self.n_actions
+        below[self.actions[node]] = node
+
+    def add(self, parent: int, action: int) -> int:
+        node = super().add(parent, action)
+        self.children.append([])
+        for column in (self.felt, self.gains, self._sums):
+            column.append(0.0)
+        self.solved.append(False)
+        self._tables.append(None)
+        self._held.append(0)
+        self._ways.append(list(range(self.n_actions)))
+        self._left.append(self.n_actions)
+        self._ways[parent].remove(action)  # until it arrives
+        self._hang(node)
+        return node
+
+    def begin(self) -> None:
+        """Look at the root."""
+        self._is_novel(ROOT)
 
     def walk(self, n_walks: int) -> list[int]:
         """Let each walk go on to an action not tried, or to its end; return the new rows."""
         leaves = []
         fronts, self._fronts = self._fronts, []
         for node in [*fronts, *[ROOT] * (n_walks - len(fronts))][:n_walks]:
-            while (action := self._pick(node)) is not None:
-                parent, node = node, int(self.tree.children[node, action])
-                if node == UNKNOWN:
-                    leaves.append(self.tree.add(parent, action))
+            while self._ways[node]:
+                action, below = self._pick(node), self.children[node]
+                child = below[action] if below else UNKNOWN
+                if child == UNKNOWN:
+                    leaves.append(self.add(node, action))
                     break
-                if not self._is_open(node):
+                if not self._is_open(child):
                     break
+                node = child
         return leaves
+
+    def see(self, leaf: int, value: float) -> None:
+        """A new node: count it above it, carry the best branch up as far as it changes anything."""
+        self.values[leaf] = value
+        insort(self._ways[self.parents[leaf]], self.actions[leaf])
+        visits, parents, values, heights = self.visits, self.parents, self.values, self.heights
+        node = leaf
+        while node != UNKNOWN:
+            visits[node] += 1
+            node = parents[node]
+        node = parents[leaf]
+        while node != UNKNOWN:
+            _, value, height = self.best_branches(node)
+            if value == values[node] and height + 1 == heights[node]:
+                break
+            values[node], heights[node] = value, height + 1
+            node = parents[node]
+
+    def best_branches(self, node: int) -> tuple[list[int], float, int]:
+        """The children with the best branches, their return and their height."""
+        felt, values, heights, discount = self.felt, self.values, self.heights, self.discount
+        best, top, high = [], -np.inf, -1
+        for child in self.children[node]:
+            if child != UNKNOWN and self.visits[child]:
+                value, height = felt[child] + discount * values[child], heights[child]
+                if value > top or (value == top and height > high):
+                    best, top, high = [child], value, height
+                elif value == top and height == high:
+                    best.append(child)
+        return best, top, high
 
     def arrive(self, leaves: list[int]) -> None:
         """Look at the new nodes: the walks that found something new go on from there."""
         self._fronts = [leaf for leaf in leaves if self._is_open(leaf)]
 
-    def _pick(self, node: int) -> int | None:
-        """An action whose branch is neither worked off nor on its way, if there is one."""
-        children = self.tree.children[node]
-        unknown = children == UNKNOWN
-        ways = np.flatnonzero(unknown | (self.tree.filled[children] & ~self.solved[children]))
-        weights = self.tree.notes[node].weights
-        if ways.size and weights is not None and weights[ways].any():
+    def _pick(self, node: int) -> int:
+        """An action whose branch is neither worked off nor on its way."""
+        ways, weights = self._ways[node], self.notes[node].weights
+        if weights is not None and weights[ways].any():
             return int(self.rng.choice(ways, p=weights[ways] / weights[ways].sum()))
-        return int(ways[self.rng.integers(ways.size)]) if ways.size else None
+        return ways[self.rng.integers(len(ways))] if len(ways) > 1 else ways[0]
 
     def _is_open(self, node: int) -> bool:
         """Whether a walk goes on from here; if not, the branch is worked off."""
-        tree, depth = self.tree, self.tree.depths[node]
-        if tree.ended[node] or depth >= self.max_depth or not self._is_novel(node, depth):
+        if self.ended[node] or self.depths[node] >= self.max_depth or not self._is_novel(node):
             self._close(node)
         return not self.solved[node]
 
-    def _is_novel(self, node: int, depth: int) -> bool:
-        features = self.tree.notes[node].features
-        if node != ROOT and not self._seen[node]:
-            self._sums[node] = self._sums[self.tree.parents[node]] + self.tree.rewards[node]
-        records = self._table(self._sums[node])
-        if self._seen[node]:
-            return bool((records[features] == depth).any())
-        self._seen[node] = True
-        features = features[records[features] > depth]
-        records[features] = depth
-        return features.size > 0
+    def _is_novel(self, node: int) -> bool:
+        depth, records = self.depths[node], self._tables[node]
+        if records is not None:  # it was walked to before: does it hold a record still?
+            if records[self._held[node]] == depth:
+                return True
+            features = self.notes[node].features
+            held = features[records[features] == depth]
+        else:
+            if node != ROOT:
+                self._sums[node] = self._sums[self.parents[node]] + self.felt[node]
+            records = self._tables[node] = self._table(self._sums[node])
+            features = self.notes[node].features
+            held = features[records[features] > depth]
+            records[held] = depth
+        if not held.size:
+            return False
+        self._held[node] = held[0]
+        return True
 
     def _table(self, reward: float) -> np.ndarray:
         """``[F]`` the least depth of each feature, where so much was earned on the way."""
-        key = int(np.frexp(reward)[1]) if self.subtables and reward > 0 else NOTHING
+        key = frexp(reward)[1] if self.subtables and reward > 0 else NOTHING
         if key not in self._records:
             self._records[key] = np.full(self.n_features, NEVER, np.int16)
         return self._records[key]
 
     def _close(self, node: int) -> None:
         """Mark a branch as worked off, and those above it that are so by that."""
-        tree = self.tree
-        self.solved[node] = True
-        while (node := int(tree.parents[node])) != UNKNOWN:
-            children = tree.children[node]
-            if not ((children != UNKNOWN) & self.solved[children]).all():
-                break
+        while not self.solved[node]:
             self.solved[node] = True
-
-
-def expand(
-    tree: Tree, leaves: list[int], simulator: Simulator, risk_aversion: float
-) -> TransitionBatch:
-    """Step to the new rows, all in one batch."""
-    rows = np.array(leaves)
-    first = int(simulator.env.action_space.start)  # type: ignore[attr-defined]
-    out = simulator.step(first + tree.actions[rows], tree.states[tree.parents[rows]])
-    rewards = out.rewards
-    if risk_aversion > 1:
-        deaths = np.array([info.get("lost_life", False) for info in out.infos])
-        losses = np.minimum(rewards, 0) - DEATHS * deaths
-        rewards = np.maximum(rewards, 0) + risk_aversion * losses
-    tree.states[rows] = out.states
-    tree.rewards[rows] = rewards
-    tree.ended[rows] = out.terminateds | out.truncateds
-    tree.filled[rows] = True
-    return out
-
-
-def backward(tree: Tree, leaves: list[int], discount: float) -> None:
-    """Count each leaf above it; carry the best branch up as far as that changes anything."""
-    for leaf in leaves:
-        tree.visits[tree.path(leaf)] += 1
-        node = int(tree.parents[leaf])
-        while node != UNKNOWN:
-            best, returns = best_branches(tree, node, discount)
-            child = tree.children[node, best[0]]
-            known = returns[best[0]], tree.heights[child] + 1
-            if known == (tree.values[node], tree.heights[node]):
+            parent = self.parents[node]
+            if parent == UNKNOWN:
                 break
-            tree.values[node], tree.heights[node] = known
-            node = int(tree.parents[node])
+            self._ways[parent].remove(self.actions[node])
+            self._left[parent] -= 1
+            if self._left[parent]:
+                break
+            node = parent
 
+    def best_path(self) -> tuple[list[int], np.ndarray]:
+        """The nodes of the best branch, of branches equally good and long any; ``[A]`` weights."""
+        node, path, weights = ROOT, list[int](), np.zeros(self.n_actions)
+        while self.children[node]:
+            best, _, _ = self.best_branches(node)
+            if node == ROOT:
+                weights[[self.actions[child] for child in best]] = 1 / len(best)
+            node = best[self.rng.integers(len(best))]
+            path.append(node)
+        ends, gains = self._ends()
+        terminated = {end: bool(self.notes[end].terminated) for end in ends}
+        end: Any = goal_first(ends, node, gains, self.depths, terminated)  # type: ignore[arg-type]
+        if end != node:
+            path = self.way_to(end)
+            weights = np.zeros(self.n_actions)
+            weights[self.actions[path[0]]] = 1.0
+        return path, weights
 
-def best_branches(tree: Tree, node: int, discount: float) -> tuple[np.ndarray, np.ndarray]:
-    """The actions with the best branches, and ``[A]`` their returns; -inf where not tried."""
-    children = tree.children[node]
-    returns = tree.rewards[children] + discount * tree.values[children]
-    returns[children == UNKNOWN] = -np.inf
-    ties = np.flatnonzero(returns == returns.max())
-    heights = tree.heights[children[ties]]
-    return ties[heights == heights.max()], returns
+    def best_paths(self) -> list[list[int]]:
+        """The paths to the ends that are worth most."""
+        ends, gains = self._ends()
+        order = sorted(ends, key=lambda end: (-gains[end], -self.depths[end]))
+        return [self.way_to(end) for end in order[:PLANS]]
 
+    def _ends(self) -> tuple[list[int], dict[int, float]]:
+        """The nodes with nothing below, and what the way there and they are worth."""
+        ends = [node for node in range(1, len(self.parents)) if not self.children[node]]
+        gains = {
+            end: self.gains[end] + self.discount ** self.depths[end] * self.values[end]
+            for end in ends
+        }
+        return ends, gains
 
-def decide(tree: Tree, first: int, discount: float, rng: np.random.Generator) -> PlanOutput:
-    """The best branch; of branches that are equally good and long any."""
-    plan: list[int] = []
-    node, weights = ROOT, np.zeros(tree.children.shape[1])
-    while (tree.children[node] != UNKNOWN).any():
-        best, returns = best_branches(tree, node, discount)
-        if node == ROOT:
-            weights[best], value = 1 / best.size, float(returns.max())
-        plan.append(int(best[rng.integers(best.size)]))
-        node = int(tree.children[node, plan[-1]])
-    return PlanOutput(first + plan[0], [first + action for action in plan], value, weights, tree)
+    def value_of(self, path: list[int]) -> float:
+        """What a path earns, and what its end is worth."""
+        earned = [self.discount**k * self.rewards[node] for k, node in enumerate(path)]
+        return float(sum(earned) + self.discount ** len(path) * self.values[path[-1]])

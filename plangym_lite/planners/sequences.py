@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
 
-__all__ = ["ActionBox", "Sequences"]
+__all__ = ["ActionBox", "Scored", "Sequences", "merge", "score"]
+
+KEPT = 8  # of the best sequences
 
 
 class Sequences(NamedTuple):
@@ -28,6 +30,30 @@ class Sequences(NamedTuple):
     """``[B]`` their discounted returns."""
     simulator_calls: int
     frames: int
+
+
+class Scored(NamedTuple):
+    """A sequence that was played."""
+
+    value: float
+    actions: np.ndarray  # [T, ...]
+    length: int  # until the episode ended
+
+    @property
+    def plan(self) -> list[Any]:
+        """Its actions, until the episode ended."""
+        return list(self.actions[: max(1, self.length)])
+
+
+def score(actions: np.ndarray, returns: np.ndarray, lengths: np.ndarray) -> list[Scored]:
+    """The best of a batch of sequences ``[B, T, ...]``, the best first."""
+    order = np.argsort(-returns, kind="stable")[:KEPT]
+    return [Scored(float(returns[row]), actions[row], int(lengths[row])) for row in order]
+
+
+def merge(one: list[Scored], other: list[Scored]) -> list[Scored]:
+    """The best of both, of equals those of the first."""
+    return sorted(one + other, key=lambda sequence: -sequence.value)[:KEPT]
 
 
 class ActionBox:
@@ -53,11 +79,11 @@ class ActionBox:
         low, high = space.low.astype(float), space.high.astype(float)
         self.centre, self.reach = (high + low) / 2, (high - low) / 2
 
-    def begin(self, horizon: int, before: Sequences | None) -> np.ndarray:
-        """``[T, ...]`` the mean to begin with: that of the decision before, one step on."""
+    def begin(self, horizon: int, before: Sequences | None, played: int) -> np.ndarray:
+        """``[T, ...]`` the mean to begin with: that of the decision before, ``played`` steps on."""
         mean = np.broadcast_to(self.centre, (horizon, *self.centre.shape)).copy()
         if before is not None:
-            rest = before.mean[1 : horizon + 1]
+            rest = before.mean[played : horizon + played]
             mean[: len(rest)] = rest
         return mean
 

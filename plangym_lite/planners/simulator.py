@@ -1,4 +1,4 @@
-"""What all planners do with an environment: step rows and count them, draw actions, roll out.
+"""What all planners share: rows stepped and counted, actions drawn, and what they return.
 
 ``B`` denotes the number of rows, ``S`` the length of a state.
 """
@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from math import isfinite
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -17,17 +18,46 @@ from plangym_lite.errors import InvalidStateError
 from plangym_lite.transitions import RolloutBatch, TransitionBatch, map_leaves
 
 __all__ = [
+    "LegalFn",
     "OnBatch",
+    "PlanOutput",
     "PolicyFn",
     "Simulator",
     "ValueFn",
     "check_discrete",
     "check_options",
-    "flatten",
+    "goal_first",
     "one_hot",
     "policies_at",
     "values_after",
 ]
+
+
+class PlanOutput(NamedTuple):
+    """One decision, and what it rests on.
+
+    ``A`` denotes the number of actions of a discrete space, ``L`` the length of the plan.
+    """
+
+    action: Any
+    """What to do now: the first of ``actions``, an element of the action space."""
+    actions: list[Any]
+    """The ``L`` best actions found, in order, each for one unit of ``dt``; ``L`` is at least 1."""
+    value: float
+    """The discounted return that replaying ``actions`` earns, and ``value_fn`` of where that ends.
+
+    With ``resample`` its mean over draws; of ``mcts`` the mean return of ``action``.
+    """
+    action_weights: np.ndarray | None
+    """``[A]`` how much each action is preferred, sum 1; ``None`` where actions are not discrete."""
+    search: Any
+    """What was searched; it has at least ``simulator_calls`` (rows) and ``frames``."""
+    knew_the_dice: bool = True
+    """Whether steps used the state's own generators (``resample=False``), so that the plan knows
+    what will be drawn; that matters only where :func:`~plangym_lite.planners.chance.draws`."""
+    not_finite: int = 0
+    """Rows whose reward was not finite: they count as ended there, with the least return seen."""
+
 
 OnBatch = Callable[[int, int], None]
 """``on_batch(rows, frames)`` is called after every batch, with what that batch has run."""
@@ -39,105 +69,251 @@ PolicyFn = Callable[[Any, np.ndarray], np.ndarray]
 """``policy_fn(observs [B, ...], states [B, S]) -> [B, A]``: how promising each action is."""
 
 
+LegalFn = Callable[[Any, np.ndarray, list[dict[str, Any]]], np.ndarray]
+"""``legal_fn(observs [B, ...], states [B, S], infos) -> [B, A]`` bool: which actions are legal."""
+
+
 class Simulator:
     """One environment as a planner uses it: every row counted, every draw from ``rng``.
+
+    A row whose reward is not finite has ended there, with ``-inf``; ``not_finite`` counts them.
 
     Args:
         env: the environment; its own current state stays where it is.
         rng: the one source of randomness.
         on_batch: hook for progress.
+        resample: draw what the simulator draws anew in each row, from ``rng``.
+        legal_actions: the key of an info with a mask ``[A]``, or a function; ``None``: all are.
 
     Raises:
         TypeError: ``rng`` is not a ``numpy.random.Generator``.
     """
 
     def __init__(
-        self, env: PlanEnv, rng: np.random.Generator, on_batch: OnBatch | None = None
+        self,
+        env: PlanEnv,
+        rng: np.random.Generator,
+        on_batch: OnBatch | None = None,
+        *,
+        resample: bool = False,
+        legal_actions: str | LegalFn | None = None,
     ) -> None:
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}")
         self.env, self.rng, self.on_batch = env, rng, on_batch
+        self.resample, self.legal_actions = resample, legal_actions
         self.calls = 0  # rows stepped
         self.frames = 0  # simulator steps run
+        self.costs: Any = None  # of the last batch: [B, 2] calls and frames
+        self.not_finite = 0  # rows whose reward was not finite
+        self._least = np.inf  # of the finite returns so far
         self._space: spaces.Space | None = None
         self._has_arrays = env.batch_spec.state_shape is not None  # of states, in tables
 
-    def step(self, actions: Any, states: Any, dt: Any = 1) -> TransitionBatch:
+    def step(
+        self, actions: Any, states: Any, dt: Any = 1, seeds: list[int] | None = None
+    ) -> TransitionBatch:
         """``env.step_batch`` with states out, counted."""
-        out = self.env.step_batch(actions, states, dt, return_state=True)
-        self._count(len(out.rewards), out.infos)
-        return out  # type: ignore[return-value]
+        dice = self._dice(len(actions), seeds)
+        out: Any = self.env.step_batch(actions, states, dt, return_state=True, **dice)
+        if not isfinite(out.rewards.sum()):
+            bad = ~np.isfinite(out.rewards)
+            self.not_finite += int(bad.sum())
+            rewards = np.where(bad, -np.inf, out.rewards)
+            out = out._replace(rewards=rewards, terminateds=out.terminateds | bad)
+        self._count([1] * len(out.rewards), out.infos)
+        return out
 
     def play(
-        self, actions: Any, states: Any, discount: float, value_fn: ValueFn | None = None
+        self,
+        actions: Any,
+        states: Any,
+        discount: float,
+        value_fn: ValueFn | None = None,
+        *,
+        lengths: np.ndarray | None = None,
+        held: int = 1,
+        seeds: list[int] | None = None,
+        observs: str | None = None,
     ) -> tuple[np.ndarray, RolloutBatch]:
-        """``env.rollout_batch``, counted: an action run is a call.
+        """``env.rollout_batch``, counted.
 
-        Returns ``[B]`` the discounted returns, with what ``value_fn`` says of the last states,
-        and the batch.
+        Args:
+            actions: ``[B, T, ...]``, for one unit of ``dt`` each.
+            states: where each row starts.
+            discount: of a reward one unit later.
+            value_fn: what the last states are worth.
+            lengths: ``[B]``: rewards after so many actions do not count.
+            held: so many actions in a row are the same, and one call.
+            seeds: of the rows, with ``resample``; ``None``: drawn.
+            observs: ``"last"``: the last observations are wanted without ``value_fn`` too.
+
+        Returns:
+            ``[B]`` the discounted returns, all finite, and the batch, of which a row ends with a
+            reward that is not finite.
         """
-        observs = None if value_fn is None else "last"
-        out = self.env.rollout_batch(actions, states, return_observs=observs)
-        self._count(int(out.lengths.sum()), out.infos)
-        returns = out.rewards @ discount ** np.arange(out.rewards.shape[1])
+        observs = observs if value_fn is None else "last"
+        dice = self._dice(len(actions), seeds)
+        out = self.env.rollout_batch(actions, states, return_observs=observs, **dice)
+        self._count((-(-out.lengths // held)).tolist(), out.infos)
+        rewards, steps = out.rewards, np.arange(out.rewards.shape[1])
+        if lengths is not None:
+            rewards = np.where(steps < lengths[:, None], rewards, 0.0)
+        bad = ~np.isfinite(rewards)
+        if bad.any():
+            wrong = bad.any(1)
+            self.not_finite += int(wrong.sum())
+            ends = np.where(wrong, bad.argmax(1) + 1, out.lengths)
+            rewards = np.where(wrong[:, None], -np.inf, rewards)
+            out = out._replace(terminateds=out.terminateds | wrong, lengths=ends)
+            returns = np.where(wrong, -np.inf, np.where(bad, 0.0, rewards) @ discount**steps)
+        else:
+            returns = rewards @ discount**steps
         if value_fn is not None:
             returns += discount**out.lengths * values_after(out, value_fn)
-        return returns, out
+        return self.finite(returns), out
 
-    def look(self, state: Any) -> Any:
-        """``[1, ...]`` the observation of ``state``."""
-        home = self.env.get_state()
-        self.env.set_state(state)
-        obs = self.env.observe()
-        self.env.set_state(home)
-        return map_leaves(lambda leaf: np.asarray(leaf)[None], obs)
+    def finite(self, returns: np.ndarray) -> np.ndarray:
+        """Returns of whole rows: those that are not finite become the least that was seen."""
+        good = np.isfinite(returns)
+        if good.any():
+            self._least = min(self._least, float(returns[good].min()))
+        if good.all():
+            return returns
+        return np.where(good, returns, self._least if np.isfinite(self._least) else 0.0)
 
-    def _count(self, rows: int, infos: list[dict[str, Any]]) -> None:
+    def look(self, state: Any, info: Any = None) -> tuple[Any, Any, list[dict[str, Any]]]:
+        """``[1, ...]`` the observation of ``state``, the state, and its info if it is known."""
+        env, info = self.env, dict(info or {})
+        home = env.get_state()
+        env.set_state(state)
+        obs = env.observe()
+        if not info and hasattr(env, "info"):
+            info = env.info()
+        env.set_state(home)
+        states = np.empty(1, object) if not isinstance(state, np.ndarray) else state[None]
+        states[0] = state
+        return map_leaves(lambda leaf: np.asarray(leaf)[None], obs), states, [info]
+
+    def legal(self, observs: Any, states: Any, infos: list[dict[str, Any]]) -> np.ndarray | None:
+        """``[B, A]`` which actions are legal; ``None``: all. After an end it does not matter.
+
+        Raises:
+            ValueError: an info has no mask, or the masks have another shape.
+        """
+        legal = self.legal_actions
+        if legal is None:
+            return None
+        if callable(legal):
+            masks = np.asarray(legal(observs, states, infos)).astype(bool)
+        else:
+            missing = [info for info in infos if legal not in info and info.get("n_step") != 0]
+            if missing:
+                raise ValueError(
+                    f"an info has no {legal!r}, only {sorted(missing[0])}: where the environment "
+                    "does not restore the info of a state, pass that of the root as info="
+                )
+            any_of_them = [True] * int(self.env.action_space.n)  # type: ignore[attr-defined]
+            masks = np.array([info.get(legal, any_of_them) for info in infos]).astype(bool)
+        shape = len(states), int(self.env.action_space.n)  # type: ignore[attr-defined]
+        if masks.shape != shape:
+            raise ValueError(f"legal_actions must give shape {shape}, got {masks.shape}")
+        return masks
+
+    def legal_at(self, state: Any, info: Any, size: int = 1) -> np.ndarray | None:
+        """``[size, A]`` the legal actions of a root, ``size`` times; ``None``: all.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self.legal_actions is None:
+            return None
+        masks = self.legal(*self.look(state, info))
+        if not masks.any():  # type: ignore[union-attr]
+            raise ValueError("the state to plan from has no legal action")
+        return np.repeat(masks, size, axis=0)  # type: ignore[arg-type]
+
+    def _dice(self, size: int, seeds: list[int] | None) -> dict[str, Any]:
+        if not self.resample:
+            return {}
+        return {"seeds": self.rng.integers(2**31, size=size).tolist() if seeds is None else seeds}
+
+    def _count(self, calls: list[int], infos: list[dict[str, Any]]) -> None:
         if self._has_arrays and not self.env.STATE_IS_ARRAY:
             raise InvalidStateError(
                 f"states of {self.env!r} have outgrown the arrays that this search keeps them in: "
                 "make the environment with array_state=False, or a larger state_capacity"
             )
-        frames = sum(int(info["n_step"]) for info in infos)
+        frames = [info["n_step"] for info in infos]
+        self.costs = calls, frames
+        rows, total = sum(calls), int(sum(frames))
         self.calls += rows
-        self.frames += frames
+        self.frames += total
         if self.on_batch is not None:
-            self.on_batch(rows, frames)
+            self.on_batch(rows, total)
 
-    def draw(self, size: int) -> Any:
-        """``[B]`` random actions of any space; the environment's own generator is not touched."""
+    def draw(self, size: int, masks: np.ndarray | None = None) -> Any:
+        """``[B]`` random actions of any space; the environment's own generator is not touched.
+
+        ``masks``: ``[B, A]`` of the legal ones.
+        """
         space = self.env.action_space
         if isinstance(space, spaces.Discrete):
-            return space.start + self.rng.integers(space.n, size=size)
+            if masks is None:
+                return space.start + self.rng.integers(space.n, size=size)
+            return space.start + np.where(masks, self.rng.random(masks.shape), -1.0).argmax(1)
         if self._space is None:
             self._space = copy.deepcopy(space)
             self._space.seed(int(self.rng.integers(2**31)))
         return [self._space.sample() for _ in range(size)]
 
     def roll_out(
-        self, states: np.ndarray, lengths: np.ndarray, *, dt: int, discount: float
-    ) -> np.ndarray:
+        self,
+        states: Any,
+        lengths: np.ndarray,
+        *,
+        held: int,
+        discount: float,
+        masks: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The discounted returns of random play.
 
         Args:
             states: ``[B, S]`` or ``[B]`` of objects; where each row starts.
-            lengths: ``[B]`` units of ``dt`` to play, 0 or more; less if the episode ends.
-            dt: for how long each random action is held.
-            discount: per unit of ``dt``.
+            lengths: ``[B]`` actions to play, 0 or more; less if the episode ends.
+            held: so many in a row are the same, if there are no masks.
+            discount: of a reward one action later.
+            masks: ``[B, A]`` of the legal ones; then each is drawn from those of its state.
 
         Returns:
-            ``[B]`` float64.
+            ``[B]`` float64; and calls and frames of each row.
         """
-        states, left = states.copy(), lengths.copy()
-        returns, factors = np.zeros(len(left)), np.ones(len(left))
+        returns, (calls, frames) = np.zeros(len(lengths)), np.zeros((2, len(lengths)), int)
+        rows = np.flatnonzero(lengths)
+        if masks is None and rows.size:
+            draws = self.draw(rows.size * -(-int(lengths.max()) // held)).reshape(rows.size, -1)
+            ends = sorted(set(lengths[rows].tolist()))
+            if (
+                self.env.batch_spec.is_batched
+            ):  # one batch then, and what is too much is not looked at
+                ends = ends[-1:]
+            for last, length in zip([0, *ends], ends, strict=False):
+                part = (lengths[rows] > last) & (lengths[rows] <= length)
+                actions, chosen = np.repeat(draws[part], held, axis=1)[:, :length], rows[part]
+                options: Any = {"lengths": lengths[chosen], "held": held}
+                returns[chosen], _ = self.play(actions, states[chosen], discount, **options)
+                calls[chosen], frames[chosen] = self.costs
+            return returns, calls, frames
+        states, left, masks = states.copy(), lengths.copy(), np.array(masks)
         while (rows := np.flatnonzero(left)).size:
-            held = np.minimum(left[rows], dt)
-            out = self.step(self.draw(rows.size), states[rows], held)
-            returns[rows] += factors[rows] * out.rewards
-            factors[rows] *= discount**held
-            left[rows] = np.where(out.terminateds | out.truncateds, 0, left[rows] - held)
+            out = self.step(self.draw(rows.size, masks[rows]), states[rows])
+            returns[rows] += discount ** calls[rows] * out.rewards
+            calls[rows] += self.costs[0]
+            frames[rows] += self.costs[1]
+            left[rows] = np.where(out.terminateds | out.truncateds, 0, left[rows] - 1)
             states[rows] = out.states
-        return returns
+            masks[rows] = self.legal(out.observs, out.states, out.infos)
+        return self.finite(returns), calls, frames
 
 
 def values_after(out: TransitionBatch | RolloutBatch, value_fn: ValueFn) -> np.ndarray:
@@ -171,25 +347,6 @@ def policies_at(
     return weights / sums
 
 
-def flatten(space: spaces.Space, observs: Any) -> np.ndarray:
-    """``[B, F]`` a batch of observations as rows of numbers; a discrete one is 1 in its place.
-
-    Raises:
-        TypeError: they have no fixed number of numbers.
-    """
-    if isinstance(space, (spaces.Dict, spaces.Tuple)):
-        keys: list[Any] = list(space) if isinstance(space, spaces.Dict) else [*range(len(space))]
-        return np.hstack([flatten(space[key], observs[key]) for key in keys])
-    rows = np.asarray(observs, np.float32)
-    if isinstance(space, spaces.Discrete):
-        return np.equal.outer(rows, np.arange(space.start, space.start + space.n)).astype(
-            np.float32
-        )
-    if not isinstance(space, (spaces.Box, spaces.MultiBinary, spaces.MultiDiscrete)):
-        raise TypeError(f"observations {space} cannot be compared")
-    return rows.reshape(len(rows), -1)
-
-
 def one_hot(space: spaces.Space, action: Any) -> np.ndarray | None:
     """``[A]`` 1 for an action of a discrete space; ``None`` for other spaces."""
     if not isinstance(space, spaces.Discrete):
@@ -197,6 +354,29 @@ def one_hot(space: spaces.Space, action: Any) -> np.ndarray | None:
     weights = np.zeros(int(space.n))
     weights[int(action) - int(space.start)] = 1.0
     return weights
+
+
+def goal_first(
+    paths: Iterable[int],
+    chosen: int,
+    gains: Sequence[float],
+    depths: Sequence[int],
+    terminated: Sequence[bool],
+) -> int:
+    """The path to take, where the one that earned most is ``chosen``.
+
+    Where every step costs, the best path that ended by ``terminated`` gives way only to one that
+    has earned more than it and is at least as long, or more than it and more than 0.
+    """
+    goals = [path for path in paths if terminated[path]]
+    if not goals or terminated[chosen]:
+        return chosen
+    goal = max(goals, key=lambda path: (gains[path], -depths[path]))
+    gain, depth = gains[goal], depths[goal]
+    if gain >= 0 or gains[chosen] > 0 or (gains[chosen] > gain and depths[chosen] >= depth):
+        return chosen
+    better = [path for path in paths if gains[path] > gain and depths[path] >= depth]
+    return max(better, key=lambda path: gains[path], default=goal)
 
 
 def check_discrete(env: PlanEnv, planner: str) -> tuple[int, int]:
@@ -210,10 +390,11 @@ def check_discrete(env: PlanEnv, planner: str) -> tuple[int, int]:
     return int(space.start), int(space.n)
 
 
-def check_options(discount: float, counts: dict[str, int]) -> None:
-    """Raise ``ValueError`` unless ``discount`` is in [0, 1] and each count is at least 1."""
-    if not 0.0 <= discount <= 1.0:
-        raise ValueError(f"discount must be between 0 and 1, got {discount}")
+def check_options(discount: float, counts: dict[str, Any], least: float = 0.0) -> None:
+    """Raise ``ValueError`` unless ``discount`` is in [least, 1], each count at least 1 or None."""
+    if not least <= discount <= 1.0:
+        players = ", or down to -1 for two players" if least < 0 else ""
+        raise ValueError(f"discount must be between 0 and 1{players}, got {discount}")
     for name, count in counts.items():
-        if int(count) != count or count < 1:
+        if count is not None and (int(count) != count or count < 1):
             raise ValueError(f"{name} must be a whole number of at least 1, got {count}")

@@ -1,25 +1,24 @@
-"""Tree: a search tree as a table of arrays, one row for each node.
+"""Tree: a finished search as a table of arrays; Growth: a search that is going on, in plain lists.
 
-``N`` denotes the number of rows, ``A`` the number of actions. Row 0 is the root. A row is taken
-when a node is chosen for expansion and filled when the simulator has answered.
+``N`` denotes the number of nodes, ``A`` the number of actions. Row 0 is the root. Lists, for numpy
+on arrays of four numbers costs twenty times as much as Python on lists of four; the table is made
+once, at the end.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.states.column import StateColumn
 
-__all__ = ["ROOT", "UNKNOWN", "Tree", "grow_from", "room_for"]
+__all__ = ["ROOT", "UNKNOWN", "Growth", "Start", "Tree", "room_for"]
 
 ROOT = 0
 UNKNOWN = -1
-KEPT = ("rewards", "ended", "filled", "visits", "values", "heights", "notes")
-"""Columns that mean the same in a subtree."""
 
 
 @dataclass(eq=False, repr=False)
@@ -27,7 +26,8 @@ class Tree:
     """A search tree, and what it cost."""
 
     states: np.ndarray | StateColumn
-    """``[N, S]`` the state of each node; ``[N]`` of objects where states are opaque."""
+    """``[N, S]`` the state of each node, room for more behind them; ``[N]`` of objects where states
+    are opaque."""
     children: np.ndarray
     """``[N, A]`` rows of the children; ``UNKNOWN`` where an action was not tried."""
     parents: np.ndarray
@@ -40,81 +40,47 @@ class Tree:
     """``[N]`` reward of the step that led here."""
     ended: np.ndarray
     """``[N]`` whether the episode is over here."""
-    filled: np.ndarray
-    """``[N]`` whether the simulator has answered: state, reward and end are known."""
     visits: np.ndarray
-    """``[N]`` simulations that went through the node and are finished."""
-    pending: np.ndarray
-    """``[N]`` simulations that went through the node and are still running."""
+    """``[N]`` simulations that went through the node."""
     values: np.ndarray
     """``[N]`` mean discounted return from the node on."""
     heights: np.ndarray
     """``[N]`` steps of the best branch below the node; 0 where a planner does not count them."""
-    notes: np.ndarray
-    """``[N]`` of objects: what else a planner knows of each node; ``None`` where nothing."""
-    size: int = 0
-    """Rows taken."""
+    notes: list[Any]
+    """For each node what else a planner knows of it; ``None`` where nothing."""
     simulator_calls: int = 0
     """Rows stepped by the simulator for this search, rollouts included."""
     frames: int = 0
     """Simulator steps run for this search."""
+    proven: np.ndarray | None = None
+    """``[N]`` exact values of two players' positions, nan where unknown; ``None``: of no game."""
+    drawn: tuple[np.ndarray, np.ndarray] | None = None
+    """Where each visit drew anew: ``[N, A]`` visits and mean returns of each action. Then
+    ``children`` are the outcomes seen most often, ``visits`` say how often, and ``parents`` lists
+    the others too."""
 
     def __repr__(self) -> str:
         return f"Tree(size={self.size}, visits={self.visits[ROOT]}, frames={self.frames})"
 
-    @classmethod
-    def empty(
-        cls, capacity: int, n_actions: int, state: Any, archive: StateArchive | None = None
-    ) -> Tree:
-        """Room for ``capacity`` nodes whose states look like ``state``, kept in ``archive``."""
-        return cls(
-            states=room_for(capacity, state, archive),
-            children=np.full((capacity, n_actions), UNKNOWN),
-            parents=np.full(capacity, UNKNOWN),
-            actions=np.full(capacity, UNKNOWN),
-            depths=np.zeros(capacity, int),
-            rewards=np.zeros(capacity),
-            ended=np.zeros(capacity, bool),
-            filled=np.zeros(capacity, bool),
-            visits=np.zeros(capacity, int),
-            pending=np.zeros(capacity, int),
-            values=np.zeros(capacity),
-            heights=np.zeros(capacity, int),
-            notes=np.full(capacity, None),
-        )
-
-    def add(self, parent: int, action: int) -> int:
-        """Take a row for the child of ``parent`` by ``action``."""
-        node, self.size = self.size, self.size + 1
-        self.parents[node], self.actions[node] = parent, action
-        if parent != UNKNOWN:
-            self.children[parent, action] = node
-            self.depths[node] = self.depths[parent] + 1
-        return node
-
-    def path(self, node: int) -> list[int]:
-        """The nodes from ``node`` up to the root."""
-        path = [node]
-        while (node := int(self.parents[node])) != UNKNOWN:
-            path.append(node)
-        return path
+    @property
+    def size(self) -> int:
+        """``N``."""
+        return len(self.parents)
 
     def action_visits(self, node: int) -> np.ndarray:
-        """``[A]`` finished simulations through each action of ``node``; 0 if not tried."""
+        """``[A]`` simulations through each action of ``node``; 0 if not tried."""
+        if self.drawn is not None:
+            return self.drawn[0][node]
         children = self.children[node]
         return np.where(children == UNKNOWN, 0, self.visits[children])
 
     def action_values(self, node: int, discount: float) -> np.ndarray:
         """``[A]`` mean return of each action of ``node``; 0 if not tried."""
+        if self.drawn is not None:
+            return self.drawn[1][node]
         children = self.children[node]
         returns = self.rewards[children] + discount * self.values[children]
         return np.where(children == UNKNOWN, 0.0, returns)
-
-    def bounds(self, discount: float) -> tuple[float, float]:
-        """The least and the greatest mean return of any action in the tree."""
-        below = slice(ROOT + 1, self.size)
-        returns = self.rewards[below] + discount * self.values[below]
-        return (float(returns.min()), float(returns.max())) if returns.size else (0.0, 0.0)
 
     def is_at(self, node: int, state: Any) -> bool:
         """Whether ``state`` is the state of ``node``."""
@@ -123,24 +89,124 @@ class Tree:
             return np.array_equal(known, state)
         return bool(known == state)
 
-    def subtree(self, top: int, capacity: int) -> Tree:
-        """A tree of its own with ``top`` as root and room for ``capacity`` nodes more."""
-        old = [top]
-        for node in old:  # grows as it goes: breadth first, so parents come before children
-            old += [int(child) for child in self.children[node] if child != UNKNOWN]
-        archive = self.states.archive if isinstance(self.states, StateColumn) else None
-        tree = Tree.empty(len(old) + capacity, self.children.shape[1], self.states[top], archive)
-        new = {node: row for row, node in enumerate(old)}
-        for node in old:
-            parent = new.get(int(self.parents[node]), UNKNOWN)
-            tree.add(parent, int(self.actions[node]))
-        for name in KEPT:
-            getattr(tree, name)[: len(old)] = getattr(self, name)[old]
-        if isinstance(self.states, StateColumn) and isinstance(tree.states, StateColumn):
-            tree.states.handles[: len(old)] = self.states.handles[old]
+    def find(self, state: Any, depth: int) -> int | None:
+        """The node ``depth`` steps from the root whose state is ``state``, if it can go on."""
+        for node in np.flatnonzero((self.depths == depth) & ~self.ended).tolist():
+            if self.is_at(node, state):
+                return node
+        return None
+
+    def below(self, top: int) -> list[int]:
+        """``top`` and all nodes below it, parents before their children."""
+        rows, children = [top], self.children.tolist()
+        for node in rows:  # grows as it goes
+            rows += [child for child in children[node] if child != UNKNOWN]
+        return rows
+
+
+class Start(NamedTuple):
+    """Where a tree begins."""
+
+    state: Any
+    room: int  # for so many nodes more there is room at first
+    archive: StateArchive | None = None  # where the states are kept; None: in an array
+    before: Tree | None = None  # a search that may know the state: what it knows is kept
+    played: int = 1  # how many actions were played since its root
+
+
+class Growth:
+    """A tree that grows: an entry of each list for each node, in the order of their expansion.
+
+    ``n_actions`` is ``A``.
+    """
+
+    def __init__(self, n_actions: int, start: Start) -> None:
+        self.n_actions = n_actions
+        before = start.before
+        top = None if before is None else before.find(start.state, start.played)
+        if before is None or top is None:
+            self._begin(room_for(start.room + 1, start.state, start.archive), [None])
+            self.states[ROOT] = start.state
         else:
-            tree.states[: len(old)] = self.states[old]
-        return tree
+            self._keep(before, top, start.room)
+
+    def _begin(self, states: Any, notes: list[Any]) -> None:
+        size = len(notes)
+        self.states, self.notes = states, notes
+        self.parents, self.actions = [UNKNOWN] * size, [UNKNOWN] * size
+        self.depths, self.visits, self.heights = [0] * size, [0] * size, [0] * size
+        self.rewards, self.values, self.ended = [0.0] * size, [0.0] * size, [False] * size
+
+    def _keep(self, before: Tree, top: int, room: int) -> None:
+        rows = before.below(top)
+        archive = before.states.archive if isinstance(before.states, StateColumn) else None
+        states: Any = room_for(len(rows) + room, before.states[top], archive)
+        if isinstance(before.states, StateColumn):
+            states.handles[: len(rows)] = before.states.handles[rows]
+        else:
+            states[: len(rows)] = before.states[rows]
+        self._begin(states, [before.notes[row] for row in rows])
+        for name in ("rewards", "ended", "visits", "values", "heights"):
+            setattr(self, name, getattr(before, name)[rows].tolist())
+        new = {row: node for node, row in enumerate(rows)}
+        self.parents[1:] = [new[row] for row in before.parents[rows[1:]].tolist()]
+        self.actions = before.actions[rows].tolist()
+        self.depths = (before.depths[rows] - before.depths[top]).tolist()
+
+    def add(self, parent: int, action: int) -> int:
+        """A new node below ``parent``; what the simulator says of it is entered later."""
+        self.parents.append(parent)
+        self.actions.append(action)
+        self.depths.append(self.depths[parent] + 1)
+        self.rewards.append(0.0)
+        self.ended.append(False)
+        self.visits.append(0)
+        self.values.append(0.0)
+        self.heights.append(0)
+        self.notes.append(None)
+        return len(self.parents) - 1
+
+    def way_to(self, node: int) -> list[int]:
+        """The nodes on the way from the root, which is not among them, to ``node``."""
+        path = []
+        while node != ROOT:
+            path.append(node)
+            node = self.parents[node]
+        return path[::-1]
+
+    def states_before(self, nodes: list[int]) -> Any:
+        """``[B, S]`` the states from which ``nodes`` are reached."""
+        return self.states[[self.parents[node] for node in nodes]]
+
+    def enter(self, nodes: list[int], states: Any, rewards: list[float], ended: list[bool]) -> None:
+        """Enter what the simulator said of new nodes."""
+        while max(nodes) >= len(self.states):
+            self.states = more_room(self.states)
+        self.states[nodes if len(nodes) > 1 else slice(nodes[0], nodes[0] + 1)] = states
+        for node, reward, end in zip(nodes, rewards, ended, strict=True):
+            self.rewards[node], self.ended[node] = reward, end
+
+    def table(self, simulator_calls: int, frames: int) -> Tree:
+        """The tree as it is now."""
+        size = len(self.parents)
+        parents, actions = np.array(self.parents), np.array(self.actions)
+        children = np.full((size, self.n_actions), UNKNOWN)
+        children[parents[1:], actions[1:]] = np.arange(1, size)
+        return Tree(
+            states=self.states,
+            children=children,
+            parents=parents,
+            actions=actions,
+            depths=np.array(self.depths),
+            rewards=np.array(self.rewards),
+            ended=np.array(self.ended),
+            visits=np.array(self.visits),
+            values=np.array(self.values),
+            heights=np.array(self.heights),
+            notes=self.notes,
+            simulator_calls=simulator_calls,
+            frames=frames,
+        )
 
 
 def room_for(
@@ -160,19 +226,12 @@ def room_for(
     return np.empty((capacity, *state.shape), state.dtype)
 
 
-def grow_from(
-    before: Tree | None,
-    state: Any,
-    n_actions: int,
-    room: int,
-    archive: StateArchive | None = None,
-) -> Tree:
-    """The subtree of ``before`` that begins at ``state``, or a new tree; with room for more."""
-    if before is not None:
-        for child in before.children[ROOT].tolist():
-            if child != UNKNOWN and not before.ended[child] and before.is_at(child, state):
-                return before.subtree(child, room)
-    tree = Tree.empty(room + 1, n_actions, state, archive)
-    tree.add(UNKNOWN, UNKNOWN)
-    tree.states[ROOT], tree.filled[ROOT] = state, True
-    return tree
+def more_room(states: Any) -> Any:
+    """A column twice as long, with the same states."""
+    if isinstance(states, StateColumn):
+        larger = StateColumn(states.archive, 2 * len(states))
+        larger.handles[: len(states)] = states.handles
+        return larger
+    more = np.empty((2 * len(states), *states.shape[1:]), states.dtype)
+    more[: len(states)] = states
+    return more

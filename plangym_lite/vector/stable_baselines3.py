@@ -1,4 +1,4 @@
-"""SubprocVecEnv: the same seats in the dialect of stable-baselines and gym_os2r.
+"""SubprocVecEnv: the same group of workers in the dialect of stable-baselines and gym_os2r.
 
 A step gives four values, ``infos`` is a list, an episode that has ended is followed by the next at
 once, and its last observation is ``info["terminal_observation"]``.
@@ -16,10 +16,11 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from plangym_lite.errors import AlreadySteppingError, InvalidBatchError, NotSteppingError
+from plangym_lite.errors import InvalidBatchError
 from plangym_lite.validation import check_actions, check_states
-from plangym_lite.vector.env_group import EnvGroup, Indices
-from plangym_lite.vector.worker_env import Factory, seat_recipes
+from plangym_lite.vector.conversion import Indices
+from plangym_lite.vector.env_group import EnvGroup
+from plangym_lite.vector.worker_env import Factory, worker_recipes
 from plangym_lite.vectorization.process.pool import start_processes
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Worker
 
@@ -34,6 +35,8 @@ def accept(vec_env: type) -> None:
 
     VecEnv.register(vec_env)
 
+
+QUESTION = "get_state_info"
 
 VecStep = tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]
 """Observations, rewards [n], dones [n], infos."""
@@ -122,18 +125,17 @@ class SubprocVecEnv(VecEnv):
         shared_limit: int | None = None,
     ) -> None:
         workers = start_processes(
-            seat_recipes(env_fns, AutoresetMode.SAME_STEP),
+            worker_recipes(env_fns, AutoresetMode.SAME_STEP),
             start_method=start_method,
             serially=start_serially,
             timeout=start_timeout,
         )
-        self.seats = EnvGroup.of(workers, shared_limit)
+        self.group = EnvGroup.of(workers, shared_limit, "same", "SubprocVecEnv")
         self.num_envs = len(workers)
-        self.observation_space = self.seats.spec.observation_space
-        self.action_space = self.seats.spec.action_space
-        self.metadata, self.render_mode = self.seats.ask("describe", indices=0)[0]
+        self.observation_space = self.group.spec.observation_space
+        self.action_space = self.group.spec.action_space
+        self.metadata, self.render_mode = self.group.ask("describe", indices=0)[0]
         self.reset_infos: list[dict[str, Any]] = [{} for _ in workers]
-        self._asked_info: Any = None
         self._next_seeds: list[int | None] = [None] * self.num_envs
         self._next_options: list[Any] = [None] * self.num_envs
         accept(VecEnv)
@@ -141,7 +143,7 @@ class SubprocVecEnv(VecEnv):
     @property
     def workers(self) -> list[Worker]:
         """The processes; each has a ``pid``."""
-        return self.seats.workers
+        return self.group.workers
 
     # ---- steps --------------------------------------------------------------------------------
 
@@ -149,19 +151,32 @@ class SubprocVecEnv(VecEnv):
         """Begin a step.
 
         Raises:
-            AlreadySteppingError: one is under way.
+            AlreadySteppingError: a step or question is under way.
             InvalidBatchError: not one valid action for each environment; nothing was run.
             WorkerDiedError: a worker was lost before, and ``reset`` was not called since.
         """
-        self._check_no_info()
-        self.seats.begin_step(actions)
+        self.group.begin_step(actions, self._result_of)
+
+    def step(self, actions: Any) -> VecStep:
+        """``step_async`` and ``step_wait``.
+
+        Interrupted (Ctrl-C), the environments make this step all the same, and its result is lost:
+        the next call waits for it.
+        """
+        with self.group.calls.lock:
+            try:
+                return super().step(actions)
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    self.group.calls.abandon()
+                raise
 
     def step_wait(self, timeout: float | None = None) -> VecStep:
         """``(observs, rewards, dones, infos)`` of the step under way; arrays are yours.
 
         Where an episode ended, the observation is the first of the next episode,
-        ``infos[i]["terminal_observation"]`` the last of the old one, and ``reset_infos[i]`` what
-        ``reset`` told. ``infos[i]["TimeLimit.truncated"]``: it was only cut short.
+        ``infos[i]["terminal_observation"]`` the last of the old one, and ``reset_infos[i]`` the
+        info of ``reset``. ``infos[i]["TimeLimit.truncated"]``: whether it was only cut short.
 
         Raises:
             NotSteppingError: no step is under way.
@@ -169,29 +184,35 @@ class SubprocVecEnv(VecEnv):
             WorkerDiedError: a worker died: which, how and during what. Nothing is run again.
             Exception: what an environment raised; the others have made their step.
         """
-        batch = self.seats.end_step(timeout)
+        return self.group.calls.end("step", timeout)
+
+    def _result_of(self, batch: Any) -> VecStep:
         dones = batch.terminateds | batch.truncateds
         infos = list(batch.infos)
         cut_short = batch.truncateds & ~batch.terminateds
-        for index in np.flatnonzero(dones).tolist():
-            told = infos[index]
-            infos[index] = {
-                **told.pop("final_info"),
-                "terminal_observation": told.pop("final_obs"),
-                "TimeLimit.truncated": bool(cut_short[index]),
-            }
-            self.reset_infos[index] = told
+        for index, (done, is_cut) in enumerate(
+            zip(dones.tolist(), cut_short.tolist(), strict=True)
+        ):
+            if done:
+                reset_info = infos[index]
+                infos[index] = {
+                    **reset_info.pop("final_info"),
+                    "terminal_observation": reset_info.pop("final_obs"),
+                }
+                self.reset_infos[index] = reset_info
+            infos[index]["TimeLimit.truncated"] = is_cut
         return batch.observs, batch.rewards, dones, infos
 
     # ---- episodes -----------------------------------------------------------------------------
 
-    def reset(self) -> Any:
+    def reset(self, timeout: float | None = None) -> Any:
         """Begin an episode in every environment; return the observations.
 
-        A step under way is ended first, and workers that died are replaced.
+        What is under way is ended first, and workers that died are replaced; so are those that do
+        not answer within ``timeout`` seconds, see :meth:`SubprocVectorEnv.reset`.
         """
-        self._asked_info = None
-        observs, self.reset_infos = self.seats.reset(self._next_seeds, self._next_options)
+        answer = self.group.reset(self._next_seeds, self._next_options, timeout=timeout)
+        observs, self.reset_infos = answer
         self._next_seeds = [None] * self.num_envs
         self._next_options = [None] * self.num_envs
         return observs
@@ -201,7 +222,7 @@ class SubprocVecEnv(VecEnv):
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0]) >> 1
         seeds = [int(seed) + index for index in range(self.num_envs)]
-        self._next_seeds = list(seeds)
+        self._next_seeds = [*seeds]
         return seeds
 
     def set_options(self, options: dict[str, Any] | Sequence[dict[str, Any]] | None = None) -> None:
@@ -218,9 +239,9 @@ class SubprocVecEnv(VecEnv):
         """The states of all environments, ``[n, S]``, or ``[n]`` of objects.
 
         Raises:
-            NotCloneableError: an environment is no ``PlanEnv``.
+            NotCloneableError: an environment's state cannot be saved exactly.
         """
-        return self.seats.get_state()
+        return self.group.get_state()
 
     def set_state(self, states: Sequence[Any], indices: Indices = None) -> None:
         """Put the environments asked for, by default all, into ``states``, one for each.
@@ -230,7 +251,7 @@ class SubprocVecEnv(VecEnv):
         Raises:
             InvalidStateError: not states of this environment; nothing was moved.
         """
-        self.seats.set_state(states, indices)
+        self.group.set_state(states, indices)
 
     def get_state_info(self, states: Sequence[Any], actions: Any) -> tuple[np.ndarray, np.ndarray]:
         """Rewards ``[n]`` and dones ``[n]`` of one action from one state for each environment.
@@ -242,56 +263,48 @@ class SubprocVecEnv(VecEnv):
 
     def get_state_info_async(self, states: Sequence[Any], actions: Any) -> None:
         """Begin what ``get_state_info`` does; ``get_state_info_wait`` takes the result."""
-        self._check_no_info()
         actions = check_actions(self.action_space, actions)
-        rows_in = check_states(self.seats.spec, states)
+        rows_in = check_states(self.group.spec, states)
         if len(rows_in) != self.num_envs or len(actions) != self.num_envs:
             raise InvalidBatchError(
                 f"{len(rows_in)} states and {len(actions)} actions for {self.num_envs} environments"
             )
         rows = list(zip(rows_in, actions, strict=True))
-        self._asked_info = self.seats.begin_ask("state_info", rows, None)
+        self.group.begin_call("state_info", rows, QUESTION)
 
     def get_state_info_wait(self, timeout: float | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The result of ``get_state_info_async``."""
-        if self._asked_info is None:
-            raise NotSteppingError("nothing is under way: call get_state_info_async first")
-        try:
-            answers = self.seats.end_ask(self._asked_info, timeout)
-        finally:
-            if all(promise.done() for promise in self._asked_info[1]):
-                self._asked_info = None
-        rewards, dones = zip(*answers, strict=True)
+        rewards, dones = zip(*self.group.calls.end(QUESTION, timeout), strict=True)
         return np.array(rewards), np.array(dones)
-
-    def _check_no_info(self) -> None:
-        if self._asked_info is not None:
-            raise AlreadySteppingError("a question is under way: call get_state_info_wait first")
 
     # ---- everything else ----------------------------------------------------------------------
 
     def env_method(self, name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list:
         """Call a method of the environments asked; results in the order asked."""
-        return self.seats.ask("call", name, args, kwargs, indices=indices)
+        return self.group.ask("call", name, args, kwargs, indices=indices)
 
     def get_attr(self, name: str, indices: Indices = None) -> list[Any]:
         """An attribute of the environments asked, in the order asked."""
-        return self.seats.ask("find", name, indices=indices)
+        return self.group.ask("find", name, indices=indices)
 
     def set_attr(self, name: str, value: Any, indices: Indices = None) -> None:
         """Set an attribute of the environments asked to one value."""
-        self.seats.ask("set_env_attr", name, value, indices=indices)
+        self.group.ask("set_env_attr", name, value, indices=indices)
+
+    def has_attr(self, name: str) -> bool:
+        """Whether every environment has an attribute of that name."""
+        return all(self.group.ask("has", name))
 
     def env_is_wrapped(self, wrapper_class: type, indices: Indices = None) -> list[bool]:
         """Whether the environments asked have a layer of that class."""
-        return self.seats.ask("is_wrapped", wrapper_class, indices=indices)
+        return self.group.ask("is_wrapped", wrapper_class, indices=indices)
 
     def get_images(self) -> list[np.ndarray]:
         return self.env_method("render")
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Take the result of a step under way, then close every environment."""
-        self.seats.close(timeout)
+        self.group.close(timeout)
 
 
 def tile_images(images: Sequence[Any]) -> np.ndarray:

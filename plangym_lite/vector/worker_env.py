@@ -1,8 +1,8 @@
 """WorkerEnv: one environment of a vector environment, on the worker's side.
 
 It speaks the worker's own messages: a step of a vector environment is the worker's call to run
-rows, with one row, where the seat stands for the environment. Unlike a row of a batch, the step
-starts where the one before ended.
+rows, with one row, where this class takes the place of the environment. Unlike a row of a batch,
+the step starts where the one before ended.
 """
 
 from __future__ import annotations
@@ -11,32 +11,34 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.errors import NotCloneableError
 from plangym_lite.nested import (
     as_info,
     as_reward,
     copy_element,
     fit_element,
     no_step,
+    own_copy,
     own_info,
     split_reset,
 )
+from plangym_lite.recipe.plain import PlainEpisode, states_of
 from plangym_lite.recipe.recipe import Recipe
 from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row
 
-__all__ = ["Factory", "WorkerEnv", "seat_recipes"]
+__all__ = ["Factory", "WorkerEnv", "worker_recipes"]
 
 Factory = Callable[[], Any] | str | EnvSpec
 """Makes an environment; or, where all are such, the id or spec of one, for ``gymnasium.make``."""
 
 
-def seat_recipes(factories: Iterable[Factory], mode: AutoresetMode) -> list[Recipe]:
-    """What each worker calls to make its environment and put it on a seat.
+def worker_recipes(factories: Iterable[Factory], mode: AutoresetMode) -> list[Recipe]:
+    """What each worker calls to make its :class:`WorkerEnv`.
 
     Raises:
         TypeError: a factory cannot be called, and they are not all ids or specs.
@@ -50,11 +52,11 @@ def seat_recipes(factories: Iterable[Factory], mode: AutoresetMode) -> list[Reci
             raise TypeError(f"env factory {index} must be callable, got {factory!r}")
     if not factories:
         raise ValueError("give at least one env factory")
-    return [Recipe(_make_seat, (factory, mode)) for factory in factories]
+    return [Recipe(_make_worker_env, (factory, mode)) for factory in factories]
 
 
-def _make_seat(factory: Callable[[], Any], mode: AutoresetMode) -> WorkerEnv:
-    return WorkerEnv(factory(), mode)
+def _make_worker_env(factory: Callable[[], Any], mode: AutoresetMode) -> WorkerEnv:
+    return WorkerEnv(factory(), mode, factory)
 
 
 class WorkerEnv:
@@ -63,13 +65,20 @@ class WorkerEnv:
     Args:
         env: the environment.
         mode: when an episode that has ended is followed by the next.
+        factory: makes another one; how states of a plain environment are saved is found out on it.
     """
 
-    def __init__(self, env: Any, mode: AutoresetMode) -> None:
+    def __init__(self, env: Any, mode: AutoresetMode, factory: Callable[[], Any]) -> None:
         self.env = env
         self._mode = mode
+        self._factory = factory
         self._plan_env: SimulatorEnv | None = env.unwrapped if isinstance(env, PlanEnv) else None
-        self._obs: Any = None  # the last one of a plain environment
+        self._obs: Any = None  # the last one of a plain environment, as its space has it
+        self._raw_obs: Any = None  # and as it was given
+        self._flags = (False, False)  # terminated, truncated, of a plain environment
+        self._states: Any = None  # of a plain environment, once they were asked for
+        self._so_far: PlainEpisode | None = None  # the episode, until then
+        self._attributes: list[str] = []  # those that were set
         self._ended = False
         self._seeds: Sequence[int | None] = (None,)
         self._episode = 0
@@ -92,16 +101,23 @@ class WorkerEnv:
             return self._plan_env.batch_spec
         return BatchSpec(self.env.observation_space, self.env.action_space, None, None)
 
+    @property
+    def gym_env(self) -> Any:
+        """The Gymnasium environment in it, or else the ``PlanEnv``."""
+        if self._plan_env is not None:
+            return getattr(self._plan_env, "gym_env", self.env)
+        return self.env if self._states is None else self._states.layers
+
     def describe(self) -> tuple[dict[str, Any], str | None]:
         """The environment's metadata and render mode."""
-        inner = self.env if self._plan_env is None else getattr(self._plan_env, "gym_env", self.env)
+        inner = self.gym_env
         mode = getattr(self.env, "render_mode", getattr(inner, "render_mode", None))
         return dict(getattr(inner, "metadata", None) or {}), mode
 
     # ---- episodes -----------------------------------------------------------------------------
 
     def make_transitions(self, rows: Rows, out: Columns) -> list[dict[str, Any]]:
-        """Run the one row that is given from where the environment stands."""
+        """Run the one row that is given from the current state of the environment."""
         self._last_rewards = None
         if not self._ended:
             return [self._step(rows.actions[0], out)]
@@ -123,23 +139,30 @@ class WorkerEnv:
             info = self._step_plain(self.env, action, out)
         if not self._ended or self._mode is not AutoresetMode.SAME_STEP:
             return info
-        self._last_rewards = self.ask("get_actor_rewards")
-        last = copy_element(self.observation_space, self.observe())
+        rewards = self.ask("get_actor_rewards")
+        self._last_rewards = None if rewards is None else np.array(rewards)
+        last = self._own_obs()
         obs, reset_info = self._begin_episode(None, None)
         write_row(out.observs, 0, obs)
         return {"final_info": info, "final_obs": last, **reset_info}
 
     def _step_plain(self, env: Any, action: Any, out: Columns) -> dict[str, Any]:
         """Step an environment that is no ``PlanEnv``."""
+        if self._so_far is not None:
+            self._so_far.add(action)
         answer = env.step(action)
         try:
             obs, reward, terminated, truncated, info = answer
         except (TypeError, ValueError):
             raise no_step(answer, env) from None
+        self._raw_obs = obs
         self._obs = fit_element(self.observation_space, obs)
-        self._ended = bool(terminated or truncated)
+        self._flags = bool(terminated), bool(truncated)
+        self._ended = any(self._flags)
         write_row(out.observs, 0, self._obs)
-        out.rewards[0] = as_reward(reward, env)
+        out.rewards[0] = reward = as_reward(reward, env)
+        if self._so_far is not None:
+            self._so_far.rewards += reward
         out.terminateds[0], out.truncateds[0] = terminated, truncated
         return own_info(info if info.__class__ is dict else dict(as_info(info, env)))
 
@@ -147,9 +170,11 @@ class WorkerEnv:
         if seed is None:
             seed = self._seeds[self._episode % len(self._seeds)]
         self._episode += 1
-        self._ended = False
+        self._ended, self._flags = False, (False, False)
         if self._plan_env is not None:
             return self.env.reset(return_state=False, seed=seed, options=options)
+        if self._states is None:
+            self._so_far = PlainEpisode(self.env, seed, options)
         obs, info = split_reset(self.env.reset(seed=seed, options=options), self.env)
         self._obs = fit_element(self.observation_space, obs)
         return self._obs, own_info(info)
@@ -165,6 +190,12 @@ class WorkerEnv:
         """Seeds for the episodes to come, one after another and over again."""
         self._seeds, self._episode = tuple(seeds), 0
 
+    def _own_obs(self) -> Any:
+        """The current observation, to keep; that of a plain environment as it gave it."""
+        if self._plan_env is None:
+            return own_copy(self._raw_obs)
+        return copy_element(self.observation_space, self._plan_env.observe())
+
     def observe(self) -> Any:
         """The current observation."""
         return self._obs if self._plan_env is None else self._plan_env.observe()
@@ -173,27 +204,52 @@ class WorkerEnv:
 
     def get_state(self) -> Any:
         """The environment's state."""
-        return self._cloneable().get_state()
+        if self._plan_env is not None:
+            return self.env.get_state()
+        return self._plain_states().save(self._obs, *self._flags)
+
+    def check_state(self, state: Any) -> None:
+        """Raise ``InvalidStateError`` unless ``state`` looks like one of this environment."""
+        if self._plan_env is None:
+            self._plain_states().check(state)
 
     def set_state(self, state: Any) -> bool:
         """Put the environment into ``state``; whether that is the end of an episode."""
-        env = self._cloneable()
-        env.set_state(state)
-        self._ended = env.unwrapped.has_ended
+        if self._plan_env is not None:
+            self.env.set_state(state)
+            self._ended = self._plan_env.has_ended
+        else:
+            self._obs, *flags = self._plain_states().load(state)
+            self._flags = flags[0], flags[1]
+            self._ended = any(flags)
         return self._ended
 
     def state_info(self, state: Any, action: Any) -> tuple[float, bool]:
         """Reward and end of a step from ``state``; the environment stays where it is."""
-        batch = self._cloneable().step_batch([action], [state], return_state=False)
-        return float(batch.rewards[0]), bool(batch.terminateds[0] or batch.truncateds[0])
+        if self._plan_env is not None:
+            batch = self.env.step_batch([action], [state], return_state=False)
+            return float(batch.rewards[0]), bool(batch.terminateds[0] or batch.truncateds[0])
+        here = self.get_state()
+        try:
+            if self.set_state(state):
+                return 0.0, True
+            _, reward, terminated, truncated, _ = self.env.step(action)
+            return as_reward(reward, self.env), bool(terminated or truncated)
+        finally:
+            self.set_state(here)
 
-    def _cloneable(self) -> PlanEnv:
-        if self._plan_env is None:
-            raise NotCloneableError(
-                f"a plain {type(self.env.unwrapped).__name__} has no states that could be saved: "
-                "let its factory return plangym_lite.make(...) of it"
-            )
-        return self.env
+    def _plain_states(self) -> Any:
+        """What saves and restores a plain environment; found out when it is first asked for."""
+        if self._states is None:
+            if self._so_far is None:
+                self._begin_episode(None, None)
+            episode = self._so_far
+            assert episode is not None
+            episode.obs, episode.flags = self._obs, self._flags
+            episode.attributes = self._attributes
+            self._states = states_of(self._factory, self.env, episode)
+            self.env, self._so_far = self._states.env, None
+        return self._states
 
     # ---- everything else ----------------------------------------------------------------------
 
@@ -213,18 +269,27 @@ class WorkerEnv:
         env = self._holder(name)
         return getattr(env, name) if isinstance(env, PlanEnv) else env.get_wrapper_attr(name)
 
+    def has(self, name: str) -> bool:
+        """Whether ``find`` finds something."""
+        try:
+            self.find(name)
+        except AttributeError:
+            return False
+        return True
+
     def set_env_attr(self, name: str, value: Any) -> None:
         """Set an attribute where it is found, else on the innermost environment."""
         env = self._holder(name)
+        self._attributes.append(name)
         if isinstance(env, PlanEnv):
             setattr(env, name, value)
         else:
             env.set_wrapper_attr(name, value)
 
     def _holder(self, name: str) -> Any:
-        if self._plan_env is None or hasattr(self.env, name):
+        if self._plan_env is not None and hasattr(self.env, name):
             return self.env
-        return getattr(self._plan_env, "gym_env", self.env)
+        return self.gym_env
 
     def ask(self, name: str) -> Any:
         """What a method without arguments says; ``None`` where the environment has none."""
@@ -240,7 +305,7 @@ class WorkerEnv:
 
     def is_wrapped(self, wrapper_class: type) -> bool:
         """Whether one of the environment's layers is of that class."""
-        layer = self._holder("env") if self._plan_env is not None else self.env
+        layer = self.gym_env
         while layer is not None:
             if isinstance(layer, wrapper_class):
                 return True
@@ -249,4 +314,4 @@ class WorkerEnv:
 
     def close(self) -> None:
         """Close the environment."""
-        self.env.close()
+        (self._states or self.env).close()

@@ -9,7 +9,7 @@ import cloudpickle
 import gymnasium as gym
 import numpy as np
 
-from plangym_lite.vector.env_group import Indices
+from plangym_lite.vector.conversion import Indices
 from plangym_lite.vector.stable_baselines3 import VecEnv, VecStep
 
 __all__ = ["CloudpickleWrapper", "VecEnvWrapper"]
@@ -74,6 +74,10 @@ class VecEnvWrapper(VecEnv):
     def set_attr(self, name: str, value: Any, indices: Indices = None) -> None:
         """Set an attribute of the environments asked."""
         self.venv.set_attr(name, value, indices)
+
+    def has_attr(self, name: str) -> bool:
+        """Whether every environment has an attribute of that name."""
+        return self.venv.has_attr(name)
 
     def env_is_wrapped(self, wrapper_class: type, indices: Indices = None) -> list[bool]:
         """Whether the environments asked have a layer of that class."""

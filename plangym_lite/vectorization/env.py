@@ -18,7 +18,7 @@ from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.system import CallLock, one_at_a_time
 from plangym_lite.transitions import BatchSpec, Form, Rows, Step, Transition
 from plangym_lite.validation import check_timeout
-from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
+from plangym_lite.vectorization.dispatch.batch_env import BatchEnv, Stats
 from plangym_lite.vectorization.dispatch.splitting import split_similar_chunks
 from plangym_lite.vectorization.worker.proxy import HasSpecs
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT
@@ -204,11 +204,12 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         return self.batch_spec.is_batched
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
-        deadline = None if timeout is None else time.monotonic() + check_timeout(timeout)
+        timeout, began = check_timeout(timeout), time.monotonic()
         self._calls.acquire(timeout)
         try:
-            if deadline is not None:
-                timeout = max(1e-3, deadline - time.monotonic())  # of which some went by in waiting
+            waited = time.monotonic() - began
+            if timeout is not None and waited > 1e-2:
+                timeout = max(1e-3, timeout - waited)
             return self._batch_env.run(rows, form, timeout)
         except StateOutgrownError:
             self._outgrow()
@@ -219,6 +220,12 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     @one_at_a_time
     def draw_images(self, states: Any) -> np.ndarray:
         return (self._batch_env if len(states) else self.plan_env).draw_images(states)
+
+    @property
+    def stats(self) -> Stats:
+        """Batches, rows, frames and seconds so far, and what was lost and done again."""
+        self._local  # noqa: B018  # built at the first access
+        return self._batch_env.stats
 
     # ---- methods of the local copy ------------------------------------------------------------
 

@@ -101,7 +101,7 @@ def tree_sheet(env: PlanEnv, tree: Any, *, count: int = 32, columns: int = 8) ->
         count: number of nodes.
         columns: images in a row.
     """
-    known = np.flatnonzero(tree.filled[: tree.size])
+    known = np.arange(tree.size)
     nodes = known[np.argsort(-tree.visits[known], kind="stable")[:count]]
     nodes = nodes[np.lexsort((-tree.visits[nodes], tree.depths[nodes]))]
     titles = [f"{tree.depths[node]} deep, {tree.visits[node]}x" for node in nodes]

@@ -102,13 +102,13 @@ def written(folder: Path, name: str = "out.json") -> dict:
 @pytest.mark.parametrize("planner", ["mcts", "random_shooting"])
 def test_plan_writes_what_it_played(folder, capsys, planner):
     options = "--planner", planner, "--gif", "out.gif", "--json", "out.json"
-    assert plan(*options, "--rollout-dt", "1", "--simulations", "200") == 0
+    assert plan(*options, "--rollout-dt", "1", "--simulations", "500") == 0
     game = written(folder)
     assert game.keys() == JSON_KEYS
     assert game["score"] > 0.9
     assert game["ended"]
     assert not game["interrupted"]
-    assert game["planner_options"] == {"num_simulations": 200, "rollout_dt": 1}
+    assert game["planner_options"] == {"num_simulations": 500, "rollout_dt": 1}
     assert game["versions"].keys() >= {"plangym_lite", "python", "numpy", "gymnasium", "ale_py"}
     assert game["simulator_calls"] > 0
     assert game["frames"] > 0
@@ -144,7 +144,8 @@ def test_options_are_those_of_the_planners():
         for name, parameter in inspect.signature(getattr(planners, planner)).parameters.items():
             if isinstance(parameter.default, (bool, int, float, str)):
                 assert found.setdefault(name, type(parameter.default)) is type(parameter.default)
-    assert {**found, "budget": int} == {name: kind for name, (kind, _) in OPTIONS.items()}
+    found |= {"budget": int, "seconds": float, "legal_actions": str}  # their defaults are None
+    assert found == {name: kind for name, (kind, _) in OPTIONS.items()}
 
 
 def test_episodes_have_a_seed_each(folder, capsys):

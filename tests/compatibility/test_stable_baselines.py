@@ -75,6 +75,22 @@ def test_env_method_get_attr_set_attr(env):
     assert env.get_attr("size") == [9] * 3
 
 
+def test_has_attr(env):
+    assert env.has_attr("size")
+    assert VecEnvWrapper(env).has_attr("size")
+    assert not VecEnvWrapper(env).has_attr("missing")
+
+
+def test_infos_of_the_episode_that_ended():
+    with SubprocVecEnv([partial(ToyEnv, time_limit=2)] * 2) as env:
+        env.reset()
+        assert [info["TimeLimit.truncated"] for info in env.step([RIGHT, STAY])[3]] == [False] * 2
+        infos = env.step([RIGHT, STAY])[3]
+        assert [info["TimeLimit.truncated"] for info in infos] == [True] * 2
+        assert [info["terminal_observation"][0] for info in infos] == [4, 2]
+        assert [info["cell"] for info in env.reset_infos] == [2, 2]
+
+
 def test_seed(env):
     assert env.seed(4) == [4, 5, 6]
     first = env.reset()

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.planners import Cells, PlanOutput, Tree
+from plangym_lite.planners import Cells, PlanOutput, Swarm, Tree
 
 COLUMNS = ("parents", "actions", "depths", "rewards", "ended", "visits", "values", "heights")
+
+FIELDS = ("action", "actions", "value", "action_weights")
 
 
 def summary(output: PlanOutput) -> dict[str, Any]:
@@ -27,8 +29,10 @@ def summary(output: PlanOutput) -> dict[str, Any]:
         }
     else:
         found = dict(search._asdict() if isinstance(search, tuple) else vars(search))
+    found.pop("lengths", None) if isinstance(search, Swarm) else None
     found |= {"simulator_calls": search.simulator_calls, "frames": search.frames}
-    return plain({**output._asdict(), "search": found})
+    fields = {name: getattr(output, name) for name in FIELDS}
+    return plain({**fields, "search": found})
 
 
 def digest(states: list[Any]) -> str:

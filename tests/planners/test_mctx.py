@@ -16,6 +16,8 @@ from plangym_lite.planners.mctx import SimulatorModel  # noqa: E402
 from plangym_lite.states.archive import StateArchive  # noqa: E402
 from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv  # noqa: E402
 
+from .games import TicTacToe  # noqa: E402
+
 
 def search(model, states, observs=None, params=(), n=64, max_depth=8):
     policy = partial(
@@ -189,3 +191,31 @@ def test_what_mctx_cannot_search_is_refused():
                 SimulatorModel(env, **options)
         with pytest.raises(InvalidStateError):
             SimulatorModel(env).root((), np.zeros((2, 99)))
+
+
+@pytest.mark.parametrize("with_archive", [False, True])
+def test_two_players_with_legal_moves(with_archive):
+    """X holds 0 and 1, O holds 4 and is to move: it must take 2. An illegal move would raise."""
+    with make(TicTacToe) as env:
+        state, _, info = env.reset(seed=0, options={"moves": [0, 4, 1]})
+        options = {"archive": StateArchive()} if with_archive else {}
+        model = SimulatorModel(env, discount=-1.0, legal_actions="action_mask", **options)
+        states, infos = np.array([state] * 2), [info] * 2
+        invalid = model.invalid_actions(states, infos)
+        assert np.flatnonzero(invalid[0]).tolist() == [0, 1, 4]
+        root = model.root((), states, infos=infos)
+        policy = partial(
+            mctx.gumbel_muzero_policy,
+            recurrent_fn=model.recurrent_fn,
+            num_simulations=300,
+            gumbel_scale=0.0,
+            qtransform=partial(mctx.qtransform_completed_by_mix_value, use_mixed_value=False),
+        )
+        key = jax.random.PRNGKey(0)
+        out = jax.block_until_ready(jax.jit(policy)((), key, root, invalid_actions=invalid))
+        assert out.action.tolist() == [2, 2]
+        assert model.calls < 600  # illegal moves were not stepped
+        tree = out.search_tree
+        for row in range(2):
+            nodes = model.states_of(tree.embeddings[row])
+            assert nodes[0].tobytes() == state.tobytes()

@@ -8,9 +8,9 @@ from gymnasium import spaces
 
 from plangym_lite import make
 from plangym_lite.planners import Features, rollout_iw
-from plangym_lite.planners.features import TILES, basic_features, features_of, value_features
-from plangym_lite.planners.rollout_iw import Lookahead, Note
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Tree
+from plangym_lite.planners.features import TILES, Note, basic_features, features_of, value_features
+from plangym_lite.planners.rollout_iw import Lookahead
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Start
 from plangym_lite.testing.toy import LEFT, RIGHT, ToyEnv
 
 
@@ -23,14 +23,18 @@ def by_hand(
     features: dict[int, list[int]], parents: list[int], rewards=None, n_actions=3, **options
 ) -> Lookahead:
     """A lookahead on a tree whose row ``k`` hangs below ``parents[k - 1]``."""
-    tree = Tree.empty(20, n_actions, np.zeros(1))
+    options = {"max_depth": 10, "subtables": True, "discount": 1.0, **options}
+    rng = np.random.default_rng(0)
+    search = Lookahead(n_actions, Start(np.zeros(1), 20), 10, rng=rng, **options)
     for node, parent in enumerate([UNKNOWN, *parents]):
-        tree.add(parent, 0 if parent == UNKNOWN else int((tree.children[parent] >= 0).sum()))
-        tree.notes[node] = Note(np.array(features[node]), None)
-        tree.filled[node] = True
-        tree.rewards[node] = (rewards or {}).get(node, 0.0)
-    options = {"max_depth": 10, "subtables": True, **options}
-    return Lookahead(tree, 10, rng=np.random.default_rng(0), **options)
+        if parent != UNKNOWN:
+            search.add(parent, len([child for child in search.children[parent] if child > 0]))
+        felt = (rewards or {}).get(node, 0.0)
+        search.know(node, Note(np.array(features[node]), None, felt=felt))
+        if parent != UNKNOWN:
+            search.see(node, 0.0)
+    search.begin()
+    return search
 
 
 def test_new_features_and_smaller_depths_are_novel():
@@ -41,12 +45,13 @@ def test_new_features_and_smaller_depths_are_novel():
     assert search._is_open(4)  # 2 at depth 1: nearer than before
     assert search._is_open(1)  # holds its record
     assert not search._is_open(2)  # has lost it to node 4
-    assert search.solved[[2, 3]].all()
+    assert search.solved[2]
+    assert search.solved[3]
 
 
 def test_a_node_is_worked_off_when_all_below_it_are():
     search = by_hand({k: [0] for k in range(5)}, [0, 1, 1, 1])
-    assert search._is_novel(1, 1) is False
+    assert search._is_novel(1) is False
     for node in (2, 3):
         search._close(node)
         assert not search.solved[1]
@@ -57,7 +62,7 @@ def test_a_node_is_worked_off_when_all_below_it_are():
 
 def test_what_is_too_deep_or_over_is_worked_off():
     search = by_hand({0: [0], 1: [1], 2: [2], 3: [3]}, [0, 1, 0], max_depth=2)
-    search.tree.ended[3] = True
+    search.ended[3] = True
     assert search._is_open(1)
     assert not search._is_open(2)
     assert not search._is_open(3)
@@ -86,9 +91,9 @@ def test_the_subtree_is_kept_and_costs_nothing():
     env = ToyEnv(size=30)
     first = plan(env, budget=60)
     state = env.step(first.action, env.reset(seed=0)[0]).state
-    kept = first.search.subtree(int(first.search.children[ROOT, first.action]), 0)
+    kept = len(first.search.below(int(first.search.children[ROOT, first.action])))
     second = plan(env, state, budget=60, tree=first.search)
-    assert second.search.size == kept.size + second.search.simulator_calls
+    assert second.search.size == kept + second.search.simulator_calls
     assert second.actions[: len(first.actions) - 1] == first.actions[1:]
     fresh = plan(env, state, budget=10**4)
     assert second.search.simulator_calls < fresh.search.simulator_calls
@@ -191,7 +196,7 @@ def test_features_that_do_not_fit():
     with pytest.raises(TypeError, match="too small"):
         basic_features((10, 10))
     with pytest.raises(TypeError, match="give Features"):
-        value_features(spaces.Text(3))
+        value_features(spaces.Graph(spaces.Discrete(2), None))
 
 
 # ---- Atari ------------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ from plangym_lite import (
     AlreadySteppingError,
     CloudpickleWrapper,
     InvalidBatchError,
-    NotCloneableError,
     NotSteppingError,
     SubprocVecEnv,
     VecEnvWrapper,
@@ -69,7 +68,7 @@ def test_four_values_and_the_last_observation(env):
     assert rewards.tolist() == [-0.01, -0.01, 0.3]
     assert infos[0]["terminal_observation"].tolist() == [2, 0]
     assert infos[2]["terminal_observation"].tolist() == [0, 0]
-    assert [info.get("TimeLimit.truncated") for info in infos] == [True, None, False]
+    assert [info.get("TimeLimit.truncated") for info in infos] == [True, False, False]
     assert "terminal_observation" not in infos[1]
     assert env.reset_infos[2] == {"cell": 2}
 
@@ -264,9 +263,14 @@ def test_states_are_restored(env):
     assert env.step([RIGHT] * 3)[0][0, 0] == 3
 
 
-def test_plain_environments_have_no_state_info():
-    with SubprocVecEnv([cart_pole]) as env, pytest.raises(NotCloneableError):
-        env.get_state()
+def test_plain_environments_have_state_info():
+    with SubprocVecEnv([cart_pole] * 2) as env:
+        env.seed(0)
+        env.reset()
+        states = env.get_state()
+        rewards, dones = env.get_state_info(states, [0, 1])
+        assert (rewards.tolist(), dones.tolist()) == ([1, 1], [False, False])
+        assert_same(states, env.get_state())
 
 
 # ---- a worker that dies --------------------------------------------------------------------------

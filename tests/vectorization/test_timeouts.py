@@ -229,7 +229,7 @@ def test_start_that_hangs_inside_a_batch(tmp_path):
             time.sleep(FOREVER)
         return ToyEnv()
 
-    with ParallelEnv(constructor, n_workers=2) as env:
+    with ParallelEnv(constructor, n_workers=1) as env:
         flag.touch()
         pid = env.batch_env[0].pid
         os.kill(pid, signal.SIGKILL)
@@ -271,11 +271,14 @@ def test_batch_that_takes_too_long(env):
         env.step_batch([RIGHT] * 20 + [STAY], timeout=1.5)
     check(env)
     assert sum(worker.pid not in pids for worker in env.batch_env) == 1
-    with too_late("rollout_batch", f"worker 0 (ExternalProcess(pid={env.batch_env[0].pid}"):
+    pids = [worker.pid for worker in env.batch_env]
+    with too_late("rollout_batch", "(ExternalProcess(pid="):
         env.rollout_batch([[RIGHT, STAY]] * 20, timeout=0.2)
     assert_same([state] * 2, [worker.get_state() for worker in env.batch_env])
     check(env)
-    assert not any(map(is_running, pids))
+    replaced = set(pids) - {worker.pid for worker in env.batch_env}
+    assert replaced
+    assert not any(map(is_running, replaced))
 
 
 def test_batch_that_is_in_time_costs_no_worker(env):
@@ -296,17 +299,34 @@ def test_stopped_worker_in_every_call_of_a_pool(env):
         "make_transitions": lambda: env.batch_env.make_transitions([RIGHT] * 9, timeout=0.3),
     }
     for name, call in calls.items():
-        pid = env.batch_env[0].pid
-        os.kill(pid, signal.SIGSTOP)
+        pid, other = (worker.pid for worker in env.batch_env)
+        for each in (pid, other):
+            os.kill(each, signal.SIGSTOP)
         with too_late(name, f"worker 0 (ExternalProcess(pid={pid}"):
             call()
         assert not is_running(pid)
+        if env.batch_env[1].pid == other:
+            os.kill(other, signal.SIGCONT)
         check(env)
     os.kill(env.batch_env[1].pid, signal.SIGSTOP)
     with too_late("sync_states"):
         env.reset(timeout=0.3)
     assert len(env.reset(timeout=20)) == 3
     check(env)
+
+
+def test_a_stopped_worker_is_not_waited_for_where_others_take_its_rows():
+    with ParallelEnv(ToyEnv, n_workers=2, sleep_at=STAY, sleep_for=0.01) as env, ToyEnv() as local:
+        states = [env.get_state()] * 20
+        env.step_batch([STAY] * 20, states)  # so that it is known how long a row takes
+        pid = env.batch_env[1].pid
+        os.kill(pid, signal.SIGSTOP)
+        for timeout in (None, 20):
+            got = env.step_batch([STAY] * 20, states, timeout=timeout)
+            assert_same(local.step_batch([STAY] * 20, states), got)
+        os.kill(pid, signal.SIGCONT)
+        assert env.batch_env[1].pid == pid
+        assert_same([states[0]] * 2, [worker.get_state() for worker in env.batch_env])
 
 
 def test_unwaited_calls_into_a_full_pipe(env):

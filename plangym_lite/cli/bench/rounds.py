@@ -11,7 +11,7 @@ from typing import NamedTuple
 __all__ = ["Comparison", "Contender", "Work", "compare", "rate"]
 
 Contender = Callable[[], int]
-"""Does a piece of work and returns how many units of it."""
+"""Does some work and returns how many units of it."""
 
 
 class Work(NamedTuple):

@@ -15,11 +15,16 @@ PLANNERS = ("mcts", "random_shooting", "rollout_iw", "fractal", "go_explore", "c
 OPTIONS: dict[str, tuple[type, str]] = {
     "num_simulations": (int, "mcts, random_shooting: for each decision, if there is no budget"),
     "budget": (int, "simulator calls for each decision"),
+    "seconds": (float, "mcts: for each decision; no batch begins after that"),
     "discount": (float, "of a reward one step later"),
+    "legal_actions": (str, "discrete actions: the key of the mask in the info"),
+    "resample": (bool, "draw anew what the environment draws, instead of knowing it"),
     "max_depth": (int, "how many steps ahead a simulation looks"),
     "rollout_dt": (int, "for how many steps a random action is held"),
     "batch_size": (int, "leaves, walks or cells that go on together"),
     "exploration": (float, "mcts: weight of what was visited little"),
+    "root_noise": (float, "mcts: share of Dirichlet noise at the root, with a policy"),
+    "root_alpha": (float, "mcts: concentration of that noise"),
     "features": (str, "rollout_iw: basic, values or auto"),
     "risk_aversion": (float, "rollout_iw: factor on negative rewards and lost lives"),
     "subtables": (bool, "rollout_iw: novelty among branches of similar reward only"),
@@ -32,7 +37,10 @@ OPTIONS: dict[str, tuple[type, str]] = {
     "iterations": (int, "cem, mppi: how often the sequences are drawn"),
     "elites": (float, "cem: share of the sequences that the next are like"),
     "std": (float, "cem, mppi: deviation to begin with, of half the range"),
-    "temperature": (float, "mppi: how far below the best a sequence counts"),
+    "temperature": (
+        float,
+        "mppi: how far below the best a sequence counts; mcts: above 0 the action is drawn",
+    ),
 }
 
 

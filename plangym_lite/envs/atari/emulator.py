@@ -1,15 +1,16 @@
-"""Emulator: one Atari console, saved and restored exactly, including its screen.
+"""Emulator: one Atari console, saved and restored exactly, picture included.
 
 ::
 
     header, with the last actions | core | past: the core before them | sticky generator
 
-- The core is the console's state without the text of the generator that only resets read. That
-  generator is stored as its number of draws and restored before every reset.
-- The screen is not in ale-py's state. If it is read right after a restore, the last actions are run
-  again from the past. Nothing is run if it is not read.
-- Sticky actions: the console runs without, and this class draws them from the same sequence that
-  the console would have used. So the repeated action and the generator are part of the state.
+- The core is the console's state without the text of the generator that only resets read; that one
+  is kept as the number of draws it has made, and put back before every reset.
+- The picture is not in ale-py's state. Where one is asked for right after a restore, the last
+  actions are run again from the past: nothing is paid for it before that.
+- Sticky actions: frames run with none, and this class draws them from the very sequence that
+  the console would have used, so that the action being repeated and the generator are in the state.
+  Resets run with the console's own, and the sequence goes on where they leave it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from typing import Any
 import ale_py
 import numpy as np
 
-from plangym_lite.envs.atari.ale_state import MT_WORDS, Console, put_generator
+from plangym_lite.envs.atari.ale_state import Console
+from plangym_lite.envs.atari.mersenne import MT_WORDS, put_generator, rewind
 from plangym_lite.envs.atari.past import AT_STATE, BEFORE_RESET, EMPTY, PAST, Held, Past
 from plangym_lite.errors import InvalidStateError
 
@@ -29,69 +31,68 @@ __all__ = ["Emulator"]
 
 HEADER = struct.Struct("<IBBBBI")  # tag, ended, number of pasts, sticky action, unused, draws
 LONG_PICTURE_GAMES = frozenset({"qbert", "tetris", "video_checkers", "yars_revenge"})
-"""Games whose first screens after a restore still show something of the state before."""
+"""Games whose first pictures after a restore still show what was there before."""
 LONG_RESET_GAMES = frozenset({"amidar", "koolaid", "trondead"})
-"""Games that do so only in the first frames after a reset."""
+"""Games of which that is true only in the first frames after a reset."""
 NO_PICTURE_GAMES = frozenset({"tic_tac_toe_3d"})
-"""Games that do not draw while they compute: their screen cannot be derived from a state."""
-ENOUGH_FRAMES = 5  # after which nothing of the earlier screen is left
-STICKY = struct.Struct("<If")  # position of the sticky generator, last paddle strength
-LONGEST_HOLD = 8  # single frames of one action that are stored as one run
+"""Games that leave their picture alone for as long as they think: no state can tell it."""
+ENOUGH_FRAMES = 5  # after which nothing of what was there before is seen
+STICKY = struct.Struct("<If")  # place in the sticky generator, paddle strength that sticks
+LONGEST_HOLD = 8  # frames of one action, run singly, that are brought back together
 
 
 class Emulator(Console):
-    """An Atari console with a game loaded.
+    """A console with a game in it.
 
     Args:
-        ale: the interface with the game loaded and its own sticky actions off.
+        ale: the interface, game loaded, with its sticky actions as they shall be.
         game: the game's name in snake case.
-        sticky: probability, for each frame, of repeating the last action.
-        pictures: whether the screen will be read after every step.
+        pictures: whether pictures will be read on every step.
     """
 
-    def __init__(
-        self, ale: ale_py.ALEInterface, game: str, sticky: float, pictures: bool = False
-    ) -> None:
+    def __init__(self, ale: ale_py.ALEInterface, game: str, pictures: bool = False) -> None:
         super().__init__(ale, game)
-        self.sticky = sticky
         self.has_picture = game not in NO_PICTURE_GAMES
         self._depth = ENOUGH_FRAMES if game in LONG_PICTURE_GAMES | LONG_RESET_GAMES else 1
         self._always_replays = pictures and game in LONG_PICTURE_GAMES
         self._replays_resets = pictures and game in LONG_RESET_GAMES
-        self.last_action, self.last_strength = 0, 1.0  # repeated by sticky actions
+        self.last_action, self.last_strength = 0, 1.0  # what sticks
         self._pasts: list[Past] = []  # oldest first, at most _depth
-        self._trail: list[tuple[Held, ...]] = []  # actions run since the last past
+        self._trail: list[tuple[Held, ...]] = []  # what was run since, without looking back
         self._behind = 0  # frames since the last past
-        self._held: tuple[int, float] | None = None  # action and strength that may continue
-        self._loaded: bytes | None = None  # the state just restored, until a frame is run
-        self._picture_is_old = False  # whether the screen is that before the restore
+        self._held: tuple[int, float] | None = None  # action and strength that may be held on
+        self._loaded: bytes | None = None  # the state just restored, until something runs
+        self._origin = b""  # the state restored last
+        self._picture_is_old = False  # whether the screen shows what was before the restore
         self._core_at = HEADER.size + self._depth * PAST.size
         self._pasts_at = self._core_at + self.core_size
         self._sticky_at = self._pasts_at + self._depth * self.core_size
-        self.size = self._sticky_at + (4 * MT_WORDS + STICKY.size if sticky else 0)
-        options = (ale_py.__version__, self.game_hash, sticky, self.size)
+        self.size = self._sticky_at + (4 * MT_WORDS + STICKY.size if self.has_generator else 0)
+        options = (ale_py.__version__, self.game_hash, self.sticky, self.size)
         self._tag = zlib.crc32(repr(options).encode())
 
     def reset(self, reload: Any = None) -> None:
-        """Reset the console, after loading the game again with ``reload()`` if given."""
+        """Reset the console, after loading the game anew by ``reload()`` if that is given."""
         if reload is not None:
             reload()
             self.reload()
         self._held = None
-        self._pasts = [Past.of(self.core(), BEFORE_RESET, self._draws)]
-        self._reset_from(self.core(), self._draws)
-        self.last_action, self.last_strength = 0, 1.0
+        core, draws = self.core(), self._draws
+        drawn = self._reset_from(core, draws, self.mt if self.has_generator else None)
+        self._pasts = [Past.of(core, BEFORE_RESET, draws, drawn=len(drawn))]
+        self.last_action, self.last_strength = 0, 1.0  # as ale-py's, whatever it did
         self._loaded, self._picture_is_old = None, False
         self._trail = []
 
     def reload(self) -> None:
-        """Read the initial values of a game that was just loaded again."""
-        self.forget()
+        """Learn what there is to know of a game that was just loaded anew."""
+        self.invalidate()
         self._reload_generators()
 
-    def forget(self, pasts: bool = False) -> None:
-        """Note that other code changed the console; with ``pasts``: to an unrelated state."""
+    def invalidate(self, pasts: bool = False) -> None:
+        """The console was moved by somebody else; with ``pasts``, to another moment."""
         self._core = self._loaded = self._held = None
+        self._calm = 0
         if pasts:
             self._pasts, self._trail = [], []
 
@@ -105,17 +106,17 @@ class Emulator(Console):
         strength: float = 1.0,
         rerun: int = 0,
     ) -> tuple[int, int]:
-        """Repeat ``action`` for up to ``n_frames`` frames; return ``(reward, frames run)``.
+        """Hold ``action`` for up to ``n_frames`` frames; return ``(reward, frames run)``.
 
-        Stops when the game is over, or when fewer than ``stop_below_lives`` lives are left.
-        ``rerun`` > 0: the state will probably not be saved before the next run. If it is, up to
-        ``rerun`` earlier frames and these ``n_frames`` are run again.
+        Stops when the game is over, or when fewer than ``stop_below_lives`` lives are left. With
+        ``rerun`` nobody is expected to save the state before the next run: should somebody, up to
+        so many frames, and the ``n_frames``, are run once more.
         """
         before = None if self._behind < rerun and self._can_look_back() else self.core()
         self._held = None
         self._core = before if self._rounds else None
         self._loaded, self._picture_is_old = None, False
-        if self.sticky:
+        if self.has_generator:
             return self._run_sticky(before, action.value, n_frames, stop_below_lives, strength)
         act, game_over = self.frame, self.ale.game_over
         total = frames = 0
@@ -151,14 +152,14 @@ class Emulator(Console):
         return total, frames
 
     def skip_draws(self, n_frames: int) -> None:
-        """Draw sticky actions for frames after the end of the game, as ale-py does."""
-        if self.sticky and n_frames:
+        """Draw for frames that are not run: as ale-py does for those after the game is over."""
+        if self.has_generator and n_frames:
             self.mt.random_raw(2 * n_frames, output=False)
 
     def act(self, action: Any, strength: float = 1.0) -> int:
-        """Run one frame as ale-py does, nothing if the game is over; return the reward.
+        """Run one frame as ale-py does, nothing once the game is over; return the reward.
 
-        Consecutive frames of one action are stored as one run.
+        Frames of one action, one after another, are brought back as one run.
         """
         if self.ale.game_over():
             self.skip_draws(1)
@@ -171,7 +172,7 @@ class Emulator(Console):
         past = self._pasts[-1]
         kind, draws, (first, second) = past.read()
         self._core = None
-        if not self.sticky:
+        if not self.has_generator:
             first = first[0], first[1] + 1, strength
             reward = self.frame(action, strength)
         else:
@@ -188,7 +189,7 @@ class Emulator(Console):
         return reward
 
     def _can_look_back(self) -> bool:
-        """Whether the state before the next run can be recomputed from an earlier one."""
+        """Whether the moment before the next run could be found again from an earlier one."""
         if self._core is not None or self._depth > 1 or self._rounds or not self._pasts:
             return False
         return self._pasts[0].entry[0] == AT_STATE
@@ -204,13 +205,13 @@ class Emulator(Console):
         self._pasts, self._trail = [*kept, Past.of(core, AT_STATE, 0, *actions)], []
 
     def _look_back(self) -> None:
-        """Recompute the state before the last run, by running the earlier actions again."""
+        """Find the moment before the last run, by running what came before it once more."""
         here, past = self.core(), self._pasts[0]
         self._put(past.core)
         for actions in (past.read()[2], *self._trail[:-1]):
             self._run_again(actions)
         before, last = self._clone_core(), self._trail[-1]
-        self._run_again(last)  # draws the screen again
+        self._run_again(last)  # brings the picture back
         self._restore(here)
         self._core = here
         self._remember(before, *last)
@@ -218,7 +219,7 @@ class Emulator(Console):
     def _run_again(self, actions: tuple[Held, ...]) -> None:
         for action, frames, strength in actions:
             for _ in range(frames):
-                self.ale.act(action, strength)
+                self._act(action, strength)
 
     # ---- the state ----------------------------------------------------------------------------
 
@@ -235,7 +236,7 @@ class Emulator(Console):
         parts = [header, *[past.entry for past in pasts], EMPTY * (self._depth - len(pasts))]
         parts += [self.core(), *[past.core for past in pasts]]
         view[: self._sticky_at] = b"".join(parts).ljust(self._sticky_at, b"\0")
-        if self.sticky:
+        if self.has_generator:
             state = self.mt.state["state"]
             end = self.size - STICKY.size
             out[self._sticky_at : end] = state["key"].view(np.uint8)
@@ -252,17 +253,20 @@ class Emulator(Console):
         before = self._pasts[-1].core if self._pasts else None
         self._put(state[self._core_at : self._pasts_at], before)
         self.last_action, self._draws, self._held = last_action, draws, None
-        self._loaded = state[: self.size] if generators else None
-        self._picture_is_old = True
-        if self.sticky:
-            end = self.size - STICKY.size
-            place, self.last_strength = STICKY.unpack_from(state, end)
+        self._origin, self._picture_is_old = state[: self.size], True
+        self._loaded = self._origin if generators else None
+        if self.has_generator:
+            _, self.last_strength = STICKY.unpack_from(state, self.size - STICKY.size)
             if generators:
-                words = np.frombuffer(state[self._sticky_at : end], "<u4")
-                put_generator(self.mt, words, place)
+                self._put_origin(self.mt)
         if self._always_replays or (self._replays_resets and self._shows_a_reset()):
             self.refresh_picture()
         return ended
+
+    def _put_origin(self, generator: np.random.MT19937) -> np.random.MT19937:
+        end = self.size - STICKY.size
+        words = np.frombuffer(self._origin[self._sticky_at : end], "<u4")
+        return put_generator(generator, words, STICKY.unpack_from(self._origin, end)[0])
 
     def _read_past(self, state: bytes, index: int) -> Past:
         head = HEADER.size + index * PAST.size
@@ -270,7 +274,7 @@ class Emulator(Console):
         return Past(state[core : core + self.core_size], state[head : head + PAST.size])
 
     def _seen(self) -> list[Past]:
-        """The earlier states whose frames are visible on the screen."""
+        """The moments whose frames the picture shows."""
         first = max(len(self._pasts) - 1, 0)
         while first and sum(past.n_frames for past in self._pasts[first:]) < ENOUGH_FRAMES:
             first -= 1
@@ -280,16 +284,19 @@ class Emulator(Console):
         return any(past.entry[0] == BEFORE_RESET for past in self._seen())
 
     def refresh_picture(self) -> None:
-        """After a restore, draw the screen by running the last actions again."""
+        """After a restore: bring the picture back by running the last actions again."""
         if not self._picture_is_old:
             return
         core, draws = self.core(), self._draws
         for index, past in enumerate(self._seen()):
             kind, reset_draws, actions = past.read()
             if kind == BEFORE_RESET:
-                self._reset_from(past.core, reset_draws)
+                before = None
+                if past.drawn:  # then nothing was drawn since: games like that have one past
+                    before = rewind(self._put_origin(np.random.MT19937(0)), past.drawn)
+                self._reset_from(past.core, reset_draws, before)
             elif index == 0:
                 self._put(past.core)
             self._run_again(actions)
         self._core, self._draws, self._picture_is_old = core, draws, False
-        self._restore(core)  # does not change the screen
+        self._restore(core)  # does not touch the picture

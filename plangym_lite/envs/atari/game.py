@@ -57,11 +57,7 @@ def choose_modes(base: Any, modes: Modes) -> None:
 def use_emulator(env: gym.Env, pictures: bool) -> Emulator:
     """Let the game in ``env`` run on a new emulator, in all layers that refer to its ``ale``."""
     base: Any = env.unwrapped
-    sticky = base.ale.getFloat("repeat_action_probability")
-    if sticky:
-        base.ale.setFloat("repeat_action_probability", 0.0)  # the Emulator draws them
-        base.load_game()
-    emulator = Emulator(base.ale, base._game, sticky, pictures)
+    emulator = Emulator(base.ale, base._game, pictures)
     interface = EmulatorInterface(emulator)
     for layer in layers_of(env):
         for name, value in list(vars(layer).items()):

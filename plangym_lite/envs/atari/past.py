@@ -1,4 +1,4 @@
-"""Past: an earlier state of a console, from which the screen can be drawn again."""
+"""Past: a moment of a console before this one, from which its picture can be brought back."""
 
 from __future__ import annotations
 
@@ -7,31 +7,39 @@ from typing import NamedTuple
 
 __all__ = ["AT_STATE", "BEFORE_RESET", "EMPTY", "PAST", "Held", "Past"]
 
-PAST = struct.Struct("<BxxxIIIfIIf")  # kind, draws, twice (action, frames, paddle strength)
+PAST = struct.Struct("<IIIIfIIf")  # kind and drawn, draws, twice (action, frames, paddle strength)
 AT_STATE, BEFORE_RESET = 0, 1  # kinds of past
-Held = tuple[int, int, float]  # an action, its number of frames, the paddle strength
+Held = tuple[int, int, float]  # an action, for how many frames, with what paddle strength
 NOTHING: Held = (0, 0, 0.0)
 EMPTY = bytes(PAST.size)
 
 
 class Past(NamedTuple):
-    """An earlier state and the actions after it, as stored in a state."""
+    """A moment before this one, and what was done then, as a state holds it."""
 
     core: bytes
     entry: bytes  # a PAST
 
     @classmethod
-    def of(cls, core: bytes, kind: int, draws: int = 0, *actions: Held) -> Past:
-        """``kind`` BEFORE_RESET: a reset follows, with the generator after ``draws`` draws."""
+    def of(cls, core: bytes, kind: int, draws: int = 0, *actions: Held, drawn: int = 0) -> Past:
+        """``kind`` BEFORE_RESET: a reset came first, its generator after ``draws`` draws.
+
+        ``drawn``: how many numbers that reset drew from the generator of sticky actions.
+        """
         first, second = (*actions, NOTHING, NOTHING)[:2]
-        return cls(core, PAST.pack(kind, draws, *first, *second))
+        return cls(core, PAST.pack(kind | drawn << 8, draws, *first, *second))
 
     def read(self) -> tuple[int, int, tuple[Held, Held]]:
-        """Kind, draws, and the two actions."""
+        """Kind, draws, and the two actions held."""
         kind, draws, *held = PAST.unpack(self.entry)
-        return kind, draws, (tuple(held[:3]), tuple(held[3:]))
+        return kind & 0xFF, draws, (tuple(held[:3]), tuple(held[3:]))
+
+    @property
+    def drawn(self) -> int:
+        """Numbers that the reset drew from the generator of sticky actions."""
+        return int(PAST.unpack(self.entry)[0]) >> 8
 
     @property
     def n_frames(self) -> int:
-        """Frames of the actions."""
+        """Frames from there to the next moment."""
         return sum(held[1] for held in self.read()[2])

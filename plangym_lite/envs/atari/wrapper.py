@@ -72,17 +72,17 @@ class EmulatorInterface(types.SimpleNamespace):
     def setMode(self, mode: int) -> None:
         """Choose the game's variant, from the next reset on."""
         self.emulator.ale.setMode(mode)
-        self.emulator.forget()
+        self.emulator.invalidate()
 
     def setDifficulty(self, difficulty: int) -> None:
         """Choose the difficulty, from the next reset on."""
         self.emulator.ale.setDifficulty(difficulty)
-        self.emulator.forget()
+        self.emulator.invalidate()
 
     def setRAM(self, memory_index: int, value: int) -> None:
         """Write a byte of the console's memory."""
         self.emulator.ale.setRAM(memory_index, value)
-        self.emulator.forget()
+        self.emulator.invalidate()
 
     def cloneState(self, *, include_rng: bool = False) -> ale_py.ALEState:
         """ale-py's own state of the console."""
@@ -96,7 +96,7 @@ class EmulatorInterface(types.SimpleNamespace):
     def restoreState(self, state: ale_py.ALEState) -> None:
         """Restore what ``cloneState`` returned; the screen does not change, as in ale-py."""
         self.emulator.ale.restoreState(state)
-        self.emulator.forget(pasts=True)
+        self.emulator.invalidate(pasts=True)
 
     def restoreSystemState(self, state: ale_py.ALEState) -> None:
         """Restore what ``cloneSystemState`` returned."""
@@ -114,7 +114,7 @@ class EmulatorInterface(types.SimpleNamespace):
         return self.emulator.sticky if key == STICKY else self.emulator.ale.getFloat(key)
 
     def _refuse_generators(self, included: bool) -> None:
-        if included and self.emulator.sticky:
+        if included and self.emulator.has_generator:
             raise NotCloneableError(
                 "a wrapper clones the generator of sticky actions with ale-py's own states"
             )

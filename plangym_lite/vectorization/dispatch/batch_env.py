@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,11 +43,23 @@ from plangym_lite.vectorization.worker.worker import (
     time_limit,
 )
 
-__all__ = ["BatchEnv"]
+__all__ = ["BatchEnv", "Stats"]
 
 RESTARTS = 3
 IMAGES_AT_ONCE = 64  # pictures that a worker draws for one message of draw_images
 PATIENCE = 0.5  # seconds that a worker may go on with an interrupted batch
+
+
+@dataclass
+class Stats:
+    """What the workers of an environment have done so far, with the caller's share."""
+
+    batches: int = 0
+    rows: int = 0
+    frames: int = 0  # in units of ``frameskip``; of rows that end early, those asked for
+    seconds: float = 0.0  # in calls that ran batches
+    replacements: int = 0  # workers that died, or did not answer in time
+    rows_again: int = 0  # that ran once more after a death
 
 
 class BatchEnv:
@@ -79,6 +91,7 @@ class BatchEnv:
         self._dispatcher = Dispatcher(self._envs, self._replace, blocking)
         self._pool = BlockPool(self._spec, shared_limit)
         self._pool.on_drop = [worker.detach for worker in self._envs]
+        self.stats = Stats()
         self._caller: Any = None  # a PlanEnv of this process that runs rows too
         self._most_rung: int | None = None  # workers for a batch; None: any number
 
@@ -142,22 +155,29 @@ class BatchEnv:
             return pack(self._spec, empty_columns(self._spec, 0, form), [])
         if self._unfinished:
             self._clear_up()
-        caller = self._caller if deadline is None else None
-        n_takers = len(self._envs) if self._most_rung is None else self._most_rung
-        n_takers = min(len(self._envs), n_takers) + (caller is not None)
+        caller, most_rung = self._caller, self._most_rung
+        if caller is not None and deadline is not None:  # nothing could stop the caller's rows
+            caller, most_rung = None, None if most_rung is None else most_rung + 1
+        n_workers = len(self._envs) if most_rung is None else min(len(self._envs), most_rung)
         kind, frames = self._sizes.kind_of(rows, form)
-        chunks = self._sizes.cut(size, n_takers, kind, frames)
+        chunks = self._sizes.cut(size, n_workers + (caller is not None), kind, frames)
+        began = time.perf_counter()
         if caller is not None and len(chunks) == 1:  # nothing to share out
-            began = time.perf_counter()
-            batch, seconds = caller.run_rows(rows, form), time.perf_counter() - began
+            batch = caller.run_rows(rows, form)
+            seconds = taken = time.perf_counter() - began
         else:
-            batch = self._run_shared(rows, form, chunks, caller, deadline)
-            seconds = self._dispatcher.seconds
+            batch = self._run_shared(rows, form, chunks, (caller, n_workers, deadline))
+            seconds, taken = self._dispatcher.seconds, time.perf_counter() - began
         self._sizes.learn(kind, seconds, frames * size)
+        stats = self.stats
+        stats.batches += 1
+        stats.rows += size
+        stats.frames += round(frames * size)
+        stats.seconds += taken
         return batch
 
     def _run_shared(
-        self, rows: Rows, form: Form, chunks: list[Chunk], caller: Any, deadline: float | None
+        self, rows: Rows, form: Form, chunks: list[Chunk], how: tuple[Any, int, float | None]
     ) -> Any:
         spec = self._spec
         form = form_of(form, spec.action_space, rows.actions)
@@ -168,11 +188,15 @@ class BatchEnv:
         block.columns.fill(rows, heap)
         run = self._dispatcher.run
         try:
-            results, error = run(block, rows, chunks, caller, self._most_rung, deadline)
+            results, error = run(block, rows, chunks, *how)
         except BaseException:  # an interrupt, say: rows that nobody waits for may yet be written
             self._unfinished = self._dispatcher.interrupt()
+            block.outstanding += self._unfinished.values()
             self._pool.discard(block)
             raise
+        finally:
+            self.stats.rows_again += self._dispatcher.n_rerun
+            self._dispatcher.n_rerun = 0
         if error is not None:
             raise error
         return results.finish(spec, block, may_lease)
@@ -206,8 +230,11 @@ class BatchEnv:
 
     def _limited(self, call: str, timeout: float | None) -> AbstractContextManager[None]:
         """A context in which nothing takes longer than ``timeout`` seconds."""
-        replace = lambda index: self._envs[index].replace(self._synced)  # noqa: E731
-        return time_limit(self._envs, timeout, call, replace)
+        return time_limit(self._envs, timeout, call, self._replace_late)
+
+    def _replace_late(self, index: int) -> None:
+        self.stats.replacements += 1
+        self._envs[index].replace(self._synced)
 
     # ---- everything else ----------------------------------------------------------------------
 
@@ -294,6 +321,7 @@ class BatchEnv:
 
     def _replace(self, index: int) -> None:
         """Put a fresh worker where one died, in the state that all were put into."""
+        self.stats.replacements += 1
         for attempt in range(1, RESTARTS + 1):
             try:
                 self._envs[index].replace(self._synced)

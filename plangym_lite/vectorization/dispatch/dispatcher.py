@@ -23,7 +23,7 @@ from plangym_lite.errors import WorkerDiedError
 from plangym_lite.transitions import Rows
 from plangym_lite.vectorization.memory.blocks import Block
 from plangym_lite.vectorization.memory.chunks import MOST_CHUNKS, Chunk
-from plangym_lite.vectorization.memory.queue import ChunkQueue
+from plangym_lite.vectorization.memory.queue import ChunkQueue, LocalQueue, make_queue
 from plangym_lite.vectorization.memory.results import ResultCollector
 from plangym_lite.vectorization.worker.channel import LateError, milliseconds
 from plangym_lite.vectorization.worker.handler import RowsResult, run_chunk
@@ -61,7 +61,7 @@ class Dispatcher:
         self._next = 0 if in_turn else None
         self._takes = [worker.takes_chunks for worker in workers]
         self._all_take = all(self._takes)
-        self._queue: ChunkQueue | None = None
+        self._queue: ChunkQueue | LocalQueue | None = None
         self._in_flight: list[deque[InFlight]] = [deque() for _ in workers]
         self.n_rerun = 0  # rows that ran again, after a death
         self.seconds = 0.0  # that the rows of the last batch took, all takers together
@@ -90,9 +90,10 @@ class Dispatcher:
             WorkerDiedError: a worker could not be replaced.
             Whatever is raised, see ``interrupt``.
         """
-        if self._queue is None:
-            self._queue = ChunkQueue()
+        if self._queue is None or not self._queue.is_shared:
+            self._queue = make_queue()
         batch = _Batch(block, rows, chunks)
+        batch.is_shared = block.is_shared and self._queue.is_shared
         self.seconds = 0.0
         block.columns.at_work[: len(self._workers)] = 0
         self._begin(batch, len(chunks) - (caller is not None), most_rung)
@@ -129,10 +130,13 @@ class Dispatcher:
         for index in indices:
             if len(batch.takers) < n_wanted and self._workers[index].is_up():
                 batch.takers.append(index)
+                if self._in_flight[index]:  # it had nothing to do in the batch before
+                    self._collect(batch, index, goes_on=False)
                 self._ring(batch, index, 1)
         if not batch.takers:  # none is up: wait for one
             batch.takers = [*indices[:n_wanted]]
-        if not self._all_take or not any(self._in_flight):
+        takes_all = self._all_take and batch.is_shared
+        if not takes_all or not any(self._in_flight):
             for index in batch.takers:  # a second chunk, where chunks are given
                 self._ring(batch, index)
 
@@ -145,7 +149,7 @@ class Dispatcher:
         """Have a worker take chunks, or give it some, so that it has ``ahead`` of them."""
         worker, sent = self._workers[index], self._in_flight[index]
         try:
-            if self._takes[index]:
+            if self._takes[index] and batch.is_shared:
                 if len(sent) >= AHEAD:
                     return  # it is slow to wake up, and will be rung again when it answers
                 promise = worker.take_chunks(batch.block, self._queue, index)  # type: ignore[arg-type]
@@ -201,7 +205,7 @@ class Dispatcher:
         for index in ready:
             self._collect(batch, index)
 
-    def _collect(self, batch: _Batch, index: int) -> None:
+    def _collect(self, batch: _Batch, index: int, goes_on: bool = True) -> None:
         """Take what a worker has answered; have it go on if there is more."""
         sent, has_answered = self._in_flight[index], False
         while sent and sent[0].promise.done():
@@ -217,8 +221,9 @@ class Dispatcher:
                 continue
             sent.popleft()
             self._take(batch, result)
-        goes_on = has_answered and batch.n_left > 0 and batch.error is None
-        if goes_on and not self._queue.is_empty():  # type: ignore[union-attr]
+        if not (goes_on and has_answered and batch.n_left > 0 and batch.error is None):
+            return
+        if not self._queue.is_empty():  # type: ignore[union-attr]
             self._ring(batch, index)
 
     def _take(self, batch: _Batch, result: RowsResult) -> None:
@@ -294,6 +299,7 @@ class _Batch:
 
     def __init__(self, block: Block, rows: Rows, chunks: Sequence[Chunk]) -> None:
         self.block = block
+        self.is_shared = True  # whether workers may take chunks by themselves
         self.rows = rows
         self.chunks = list(chunks)  # that are not in the queue yet
         self.n_left = len(rows.dts)  # rows that nobody has reported

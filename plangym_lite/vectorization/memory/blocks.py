@@ -1,8 +1,7 @@
 """Blocks of shared memory, and the pool that recycles them.
 
-A block is an anonymous file in memory (``memfd``): it has no name that could be left behind, is
-not bound by the size of ``/dev/shm``, and vanishes with the last process that holds it. Its pages
-are reserved when it is made: a machine without memory gives an error here, no bus error later.
+A block is a slice of an arena (:mod:`.arenas`), laid out as columns. Its pages are reserved when it
+is made: a machine without memory gives an error here, no bus error later.
 
 A block whose arrays were handed out is leased until the last of them is gone: numpy keeps the
 block's buffer alive for every view, and the pool watches that buffer with a weak reference.
@@ -10,11 +9,10 @@ block's buffer alive for every view, and the pool watches that buffer with a wea
 
 from __future__ import annotations
 
-import itertools
-import mmap
+import logging
 import os
-import tempfile
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -24,13 +22,24 @@ import numpy as np
 
 from plangym_lite.system import interrupts_held
 from plangym_lite.transitions import STEPS, BatchSpec, Form
+from plangym_lite.vectorization.memory.arenas import (
+    Arena,
+    OrdinaryMemory,
+    make_arena,
+    next_number,
+    no_room,
+)
 from plangym_lite.vectorization.memory.layout import Layout
 
 __all__ = ["Block", "BlockPool"]
 
 SPARE_BLOCKS = 4
 LIMIT_SHARE = 0.25
-_numbers = itertools.count()
+ARENA_BYTES = 256 << 20  # of the first arena; each other one doubles what there is
+PADDING_BYTES = 64 << 10  # that rounding up the rows of a block may cost
+SAMPLE = 64  # rows of a layout from which the size of one row is told
+
+logger = logging.getLogger(__name__)
 
 
 class Block:
@@ -38,24 +47,34 @@ class Block:
 
     Args:
         layout: how the block is laid out.
-        fd: the file behind it; ``None`` makes a new one.
+        arena: that it is a slice of; ``None`` makes one of its size.
+        offset: where in the arena the slice begins.
         number: its name in messages; ``None`` gives the next.
     """
 
-    def __init__(self, layout: Layout, fd: int | None = None, number: int | None = None) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        arena: Arena | OrdinaryMemory | None = None,
+        offset: int = 0,
+        number: int | None = None,
+    ) -> None:
+        if arena is None:
+            arena, offset = _arena_for(layout.nbytes)
         self.layout = layout
-        self.number = next(_numbers) if number is None else number
-        self.fd = _reserve(layout.nbytes) if fd is None else fd
-        self._memory = mmap.mmap(self.fd, layout.nbytes)
-        self.columns = layout.view(np.frombuffer(self._memory, np.uint8))
+        self.arena: Any = arena
+        self.offset, self.is_shared = offset, arena.is_shared
+        self.number = next_number() if number is None else number
+        self.columns = layout.view(self._memory())
         self._lease: Callable[[], Any] | None = None
+        self.on_free: Callable[[Any], None] | None = None  # called when a lease ends
         self.outstanding: list[Any] = []  # promises of calls that write into the block
-        self._finalizer = weakref.finalize(self, os.close, self.fd)
+        self.last_used = 0  # when the pool handed it out or got it back last
 
     def lease(self) -> Any:
         """The observations once more: the block is not free while any array of these is alive."""
-        memory = np.frombuffer(self._memory, np.uint8)
-        self._lease = weakref.ref(memory.base)
+        memory = self._memory()
+        self._lease = weakref.ref(memory.base, self.on_free)
         return self.layout.view_observs(memory)
 
     @property
@@ -65,38 +84,30 @@ class Block:
             self.outstanding = [promise for promise in self.outstanding if not promise.done()]
         return not self.outstanding and (self._lease is None or self._lease() is None)
 
-    def drop(self) -> None:
-        """Close the file; the memory goes when the last array of it is gone."""
-        self._finalizer()
+    @property
+    def lease_key(self) -> int | None:
+        """Which lease it is that is held; ``None``: none."""
+        return None if self._lease is None or self._lease() is None else id(self._lease)
+
+    def retire(self) -> None:
+        """Give its pages back, now or when the last array of it is gone; it is not used again."""
+        lease = None if self._lease is None else self._lease()
+        if not isinstance(self.arena, Arena):
+            return
+        if lease is None:
+            self.arena.give_back(self.offset, self.layout.nbytes)
+        else:
+            self.arena.give_back_after(lease, self.offset, self.layout.nbytes)
+
+    def _memory(self) -> np.ndarray:
+        return np.frombuffer(self.arena.memory, np.uint8, self.layout.nbytes, self.offset)
 
 
-def _reserve(nbytes: int) -> int:
-    """A file of ``nbytes`` whose pages are there: in memory, or else on disk."""
-    for make in (_memory_file, _disk_file):
-        try:
-            fd = make()
-        except (AttributeError, OSError):
-            continue
-        try:
-            os.ftruncate(fd, nbytes)
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(fd, 0, nbytes)
-            return fd
-        except OSError:
-            os.close(fd)
-    raise MemoryError(
-        f"no room for {nbytes / 2**20:.0f} MB shared with the workers: "
-        "use smaller batches, fewer images held at a time, or n_workers=None"
-    )
-
-
-def _memory_file() -> int:
-    return os.memfd_create("plangym_lite", os.MFD_CLOEXEC)
-
-
-def _disk_file() -> int:
-    with tempfile.TemporaryFile(prefix="plangym_lite-") as file:
-        return os.dup(file.fileno())
+def _arena_for(nbytes: int) -> tuple[Arena, int]:
+    made = make_arena(nbytes, [nbytes])
+    if made is None:
+        raise no_room(nbytes)
+    return made
 
 
 class BlockPool:
@@ -106,14 +117,29 @@ class BlockPool:
         spec: what a row looks like.
         limit: bytes that blocks may take in all; the default is a quarter of the memory
             that the machine has, or that its container may use.
+        rounds_up: whether blocks may have a few rows more than asked for, so that batches of
+            several sizes share them.
     """
 
-    def __init__(self, spec: BatchSpec, limit: float | None = None) -> None:
+    def __init__(self, spec: BatchSpec, limit: float | None = None, rounds_up: bool = True) -> None:
         self._spec = spec
+        self._rounds_up = rounds_up
+        self._arenas: list[Arena] = []
+        self._idle: list[Block] = []  # that were free, or in use, when they were looked at last
+        self._held: dict[int, Block] = {}  # that were leased, by lease
+        self._ended: deque[Any] = deque()  # leases that ended
+        self._leaving: list[Block] = []  # dropped while they were not free
+        self._nbytes = 0  # of all blocks
+        self._now = 0  # batches so far
+        self._has_warned = False
+        self.on_drop: list[Callable[[int], None]] = []  # with the number of a block or an arena
         with interrupts_held():  # a file that is being read would be left open
             self.limit = _available_memory() * LIMIT_SHARE if limit is None else limit
-        self.blocks: list[Block] = []
-        self.on_drop: list[Callable[[int], None]] = []
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All blocks that it may hand out, now or later."""
+        return [*self._idle, *self._held.values()]
 
     def acquire(self, size: int, form: Form = STEPS, heap: int = 0) -> tuple[Block, bool]:
         """A free block for ``size`` rows, and whether its images may be handed out as views.
@@ -121,32 +147,37 @@ class BlockPool:
         ``heap`` bytes of it are for what is pickled.
 
         They may not when blocks in use leave no room for one more: then the block is wanted back
-        at once and images must be copied.
+        at once and images must be copied. Where no shared block can be had at all, the block is one
+        in ordinary memory.
         """
-        free, fitting, best = [], 0, None
-        for block in self.blocks:
+        idle, ended = self._idle, self._ended
+        self._now = now = self._now + 1
+        while ended:
+            block = self._held.pop(id(ended.popleft()), None)
+            if block is not None:
+                block.last_used = now
+                idle.append(block)
+        best, best_rank, oldest, fitting, busy = None, (0, 0), None, 0, []
+        for block in idle:
             if not block.is_free:
+                busy.append(block)
                 continue
-            free.append(block)
+            if oldest is None or block.last_used < oldest.last_used:
+                oldest = block
             layout = block.layout
             if layout.capacity >= size and layout.form == form and layout.heap >= heap:
                 fitting += 1
-                if best is None or layout.capacity < best.layout.capacity:
-                    best = block
-        if best is not None:
-            return best, fitting > 1 or self._has_room(best.layout.nbytes)
-        layout = Layout(self._spec, _capacity(size), form, heap and _capacity(heap))
-        for block in free[: max(0, len(free) - SPARE_BLOCKS + 1)]:
-            self._drop(block)
-        while free and not self._has_room(layout.nbytes):
-            block = free.pop()
-            if block in self.blocks:
-                self._drop(block)
-        roomy = self._has_room(2 * layout.nbytes) or not self.blocks
-        with interrupts_held():  # half a block would never be closed
-            block = Block(layout)
-            self.blocks.append(block)
-        return block, roomy
+                rank = layout.capacity, -block.last_used
+                if best is None or rank < best_rank:
+                    best, best_rank = block, rank
+        if busy:
+            self._set_aside(busy)
+        if best is None:
+            return self._make(size, form, heap)
+        best.last_used = now
+        if oldest is not None and oldest is not best and len(idle) > SPARE_BLOCKS:
+            self._drop_unwanted(oldest)
+        return best, fitting > 1 or self._nbytes + best.layout.nbytes <= self.limit
 
     def discard(self, block: Block) -> None:
         """Never hand out this block again."""
@@ -155,22 +186,130 @@ class BlockPool:
 
     def close(self) -> None:
         """Drop every block."""
-        for block in list(self.blocks):
-            self._drop(block)
+        for block in self.blocks:
+            for tell in self.on_drop:
+                tell(block.number)
+        self._retire()
+
+    def __del__(self) -> None:
+        self._retire()
+
+    def _set_aside(self, busy: list[Block]) -> None:
+        """Look no more at leased blocks until their leases end."""
+        for block in busy:
+            key = block.lease_key
+            if key is not None:
+                self._idle.remove(block)
+                self._held[key] = block
+
+    def _drop_unwanted(self, oldest: Block) -> None:
+        """Drop a free block for which there was no use for as many batches as there are blocks.
+
+        A program that holds a number of batches, lets go of all and begins again uses each within
+        that time.
+        """
+        if self._now - oldest.last_used > len(self._idle) + len(self._held) + SPARE_BLOCKS:
+            self._drop(oldest)
+
+    # ---- blocks that come and go ----------------------------------------------------------------
+
+    def _make(self, size: int, form: Form, heap: int) -> tuple[Block, bool]:
+        """A new block for ``size`` rows, and whether there is room for one more."""
+        heap = heap and _power_of_two(heap)
+        layout = Layout(self._spec, self._capacity(size, form), form, heap)
+        self._sweep()
+        free = [block for block in self._idle if block.is_free]
+        free.sort(key=lambda block: block.last_used)
+        while free and (len(free) >= SPARE_BLOCKS or not self._has_room(layout.nbytes)):
+            self._drop(free.pop(0))
+        roomy = self._has_room(2 * layout.nbytes) or not (self._idle or self._held)
+        with interrupts_held():  # half a block would never be closed
+            block = self._place(layout)
+            if block is None:
+                for other in free:
+                    self._drop(other)
+                block = self._place(Layout(self._spec, size, form, heap))
+        if block is not None:
+            return block, roomy
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "memory or file descriptors run short: some batches are sent to the workers in "
+                "messages, which is slower"
+            )
+        layout = Layout(self._spec, size, form, heap)
+        return Block(layout, OrdinaryMemory(layout.nbytes)), True
+
+    def _place(self, layout: Layout) -> Block | None:
+        """A block in an arena that has room for it, or in a new one; ``None``: there is none."""
+        nbytes = layout.nbytes
+        for arena in self._arenas:
+            offset = arena.take(nbytes)
+            if offset is not None:
+                break
+        else:
+            there = sum(arena.nbytes for arena in self._arenas)
+            made = make_arena(nbytes, [max(nbytes, there, ARENA_BYTES), nbytes])
+            if made is None:
+                return None
+            arena, offset = made
+            self._arenas.append(arena)
+        block = Block(layout, arena, offset)
+        block.on_free, block.last_used = self._ended.append, self._now
+        self._nbytes += nbytes
+        self._idle.append(block)
+        return block
+
+    def _capacity(self, size: int, form: Form) -> int:
+        """Rows to make room for: a few sizes, so that blocks are reused, if rows are small."""
+        if not self._rounds_up:
+            return size
+        row = Layout(self._spec, SAMPLE, form).nbytes / SAMPLE
+        step = _power_of_two(int(PADDING_BYTES / row) + 1) // 2
+        return min(_power_of_two(max(size, 8)), -(-size // step) * step) if step > 1 else size
 
     def _has_room(self, nbytes: int) -> bool:
-        return sum(block.layout.nbytes for block in self.blocks) + nbytes <= self.limit
+        return self._nbytes + nbytes <= self.limit
 
     def _drop(self, block: Block) -> None:
-        self.blocks.remove(block)
-        block.drop()
+        if block in self._idle:
+            self._idle.remove(block)
+        else:
+            self._held = {key: held for key, held in self._held.items() if held is not block}
+        self._leaving.append(block)
         for tell in self.on_drop:
             tell(block.number)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Give back the slices of blocks that were dropped and are free by now."""
+        for block in [block for block in self._leaving if block.is_free]:
+            with interrupts_held():  # a slice that was given back twice would be taken twice
+                self._leaving.remove(block)
+                block.retire()
+                self._nbytes -= block.layout.nbytes
+            self._drop_if_empty(block.arena)
+
+    def _drop_if_empty(self, arena: Any) -> None:
+        if arena.is_empty and len(self._arenas) > 1:
+            self._arenas.remove(arena)
+            for tell in self.on_drop:
+                tell(arena.number)
+            arena.close()
+
+    def _retire(self) -> None:
+        """Let go of everything; what is held lives on, and its pages go with it."""
+        for block in [*self.blocks, *self._leaving]:
+            block.retire()
+        for arena in self._arenas:
+            arena.close()
+        self._idle, self._leaving, self._arenas = [], [], []
+        self._held, self._nbytes = {}, 0
 
 
-def _capacity(size: int) -> int:
-    """Rows to make room for: a few sizes, so that blocks are reused."""
-    return 1 << max(3, (size - 1).bit_length())
+def _power_of_two(size: int) -> int:
+    """The least power of two that is not less than ``size``."""
+    return 1 << (size - 1).bit_length()
 
 
 def _available_memory() -> float:

@@ -22,7 +22,8 @@ LEAST_SECONDS_BATCHED = 1e-3
 FIRST_SHARE = 0.75  # of the rows, in even parts, are the first chunks
 LATER_SHARE = 0.5  # of those left, the next ones
 FIRST_GUESS = 20e-6  # seconds for a frame
-WEIGHT = 0.2  # of a new measurement in the estimate
+LOWER, HIGHER = 0.5, 0.05
+"""Weight of a new measurement in the estimate: what takes longer was mostly disturbed."""
 
 
 class Chunk(NamedTuple):
@@ -91,4 +92,6 @@ class ChunkSizes:
         """So many frames of batches of that kind took so many seconds."""
         each = max(seconds / frames, 1e-9)
         known = self._seconds.get(kind)
-        self._seconds[kind] = each if known is None else known + WEIGHT * (each - known)
+        if known is not None:
+            each = known + (LOWER if each < known else HIGHER) * (each - known)
+        self._seconds[kind] = each

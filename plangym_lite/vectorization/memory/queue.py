@@ -10,12 +10,13 @@ import os
 import select
 import struct
 import weakref
+from collections import deque
 from collections.abc import Sequence
 
 from plangym_lite.system import interrupts_held
 from plangym_lite.vectorization.memory.chunks import MOST_CHUNKS, Chunk
 
-__all__ = ["ChunkQueue"]
+__all__ = ["ChunkQueue", "LocalQueue", "make_queue"]
 
 TOKEN = struct.Struct("<III")  # the number of the block, start, stop
 
@@ -23,9 +24,13 @@ TOKEN = struct.Struct("<III")  # the number of the block, start, stop
 class ChunkQueue:
     """Chunks of batches; each is taken by one reader.
 
+    A worker may be sent the descriptor, and take chunks by itself.
+
     Args:
         fd: the reading end of another process's queue; ``None`` makes a new queue.
     """
+
+    is_shared = True
 
     def __init__(self, fd: int | None = None) -> None:
         with interrupts_held():
@@ -60,6 +65,45 @@ class ChunkQueue:
         while (token := self.take()) is not None:
             n_rows += token[2] - token[1]
         return n_rows
+
+
+class LocalQueue:
+    """The same within this process, where descriptors run short."""
+
+    is_shared = False
+
+    def __init__(self) -> None:
+        self._tokens: deque[tuple[int, int, int]] = deque()
+
+    def put(self, block: int, chunks: Sequence[Chunk]) -> None:
+        """``ChunkQueue.put``."""
+        self._tokens.extend((block, *chunk) for chunk in chunks)
+
+    def take(self) -> tuple[int, int, int] | None:
+        """``ChunkQueue.take``."""
+        return self._tokens.popleft() if self._tokens else None
+
+    def is_empty(self) -> bool:
+        """``ChunkQueue.is_empty``."""
+        return not self._tokens
+
+    def clear(self) -> int:
+        """``ChunkQueue.clear``."""
+        n_rows = sum(stop - start for _, start, stop in self._tokens)
+        self._tokens.clear()
+        return n_rows
+
+    def close(self) -> None:
+        """``ChunkQueue.close``."""
+        self._tokens.clear()
+
+
+def make_queue() -> ChunkQueue | LocalQueue:
+    """A new queue that can be shared, if there are descriptors for it."""
+    try:
+        return ChunkQueue()
+    except OSError:
+        return LocalQueue()
 
 
 def _close(ends: list[int]) -> None:

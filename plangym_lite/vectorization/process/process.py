@@ -16,7 +16,6 @@ What it promises:
 from __future__ import annotations
 
 import logging
-import time
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -27,10 +26,12 @@ from plangym_lite.recipe.parcel import Parcel, dumps, names_of_main
 from plangym_lite.system import CallLock
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.memory.blocks import Block
+from plangym_lite.vectorization.memory.chunks import Chunk
 from plangym_lite.vectorization.memory.queue import ChunkQueue
 from plangym_lite.vectorization.process import server
 from plangym_lite.vectorization.process.launch import Child, default_start_method
-from plangym_lite.vectorization.worker.attachments import DETACH, ROWS, Attachments
+from plangym_lite.vectorization.process.promises import CLOSED, ProcessPromise, SentRows
+from plangym_lite.vectorization.worker.attachments import DETACH, ROWS, SENT_ROWS, Attachments
 from plangym_lite.vectorization.worker.channel import Channel, ChannelClosedError, LateError
 from plangym_lite.vectorization.worker.handler import public
 from plangym_lite.vectorization.worker.messages import Message, dump, load, load_error
@@ -39,47 +40,7 @@ from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise, unk
 
 __all__ = ["CLOSED", "ExternalProcess", "ProcessPromise"]
 
-CLOSED = "the process was closed"
 logger = logging.getLogger("plangym_lite")
-
-
-class ProcessPromise(Promise):
-    """The answer to one request of one process."""
-
-    def __init__(self, process: Any, request: int) -> None:
-        self._process = process
-        self._request = request
-        self.kind: int | None = None
-        self.payload: bytes | None = b""
-        self._value: Any = None
-
-    def done(self) -> bool:
-        if self.is_awaited():
-            self._process.take_in()
-        return not self.is_awaited()
-
-    def result(self, timeout: float | None = None) -> Any:
-        deadline = self._process.deadline
-        if timeout is not None:
-            given = time.monotonic() + timeout
-            deadline = given if deadline is None else min(deadline, given)
-        while self.is_awaited():
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            self._process.take_in(self, left)
-        if self.kind is None:
-            why = self._process.why_dead or "the worker was replaced"
-            raise ClosedError(why) if why == CLOSED else WorkerDiedError(why)
-        if self.payload is not None:
-            unpickle = load if self.kind == Message.RESULT else load_error
-            self._value, self.payload = unpickle(self.payload), None
-        if self.kind == Message.RESULT:
-            return self._value
-        raise self._value
-
-    def is_awaited(self) -> bool:
-        """Whether an answer may still come."""
-        process = self._process
-        return process.why_dead is None and process.waiting.get(self._request) is self
 
 
 RESTART_TIMEOUT = 0.2  # for a worker that is replaced there is no point in waiting long
@@ -144,6 +105,7 @@ class ExternalProcess(EnvironmentWorker):
         self._next_id, self._what = 1, {0: "starting"}
         self.waiting: dict[int, ProcessPromise] = {}
         self._attachments = Attachments()
+        self._attaching: dict[int, tuple[str, tuple[Any, ...]]] = {}  # by request
         self._child = Child(self._parcel, *self._how_to_start)
         self.known = names_of_main() if self._how_to_start[0] == "fork" else self._parcel.named
         self._channel, self.why_dead = self._child.channel, None
@@ -253,6 +215,11 @@ class ExternalProcess(EnvironmentWorker):
         return lambda *args, **kwargs: self.call(name, *args, **kwargs).result()
 
     def run_rows(self, block: Block, start: int, stop: int) -> Promise:
+        if not block.is_shared:
+            rows, form = block.columns.rows_of(start, stop), block.layout.form
+            payload = dumps((SENT_ROWS, (tuple(rows), tuple(form)), {}), self.known)
+            promise = self._request(Message.CALL, self.rows_name, payload)
+            return SentRows(promise, block, Chunk(start, stop))
         return self._run(block, None, (0, block.number, start, stop))
 
     def take_chunks(self, block: Block, queue: ChunkQueue, taker: int) -> Promise:
@@ -260,9 +227,10 @@ class ExternalProcess(EnvironmentWorker):
 
     def _run(self, block: Block, queue: ChunkQueue | None, numbers: tuple[int, ...]) -> Promise:
         self._open()
-        for name, args, fd in self._attachments.missing(block, queue):
+        for name, args, fds in self._attachments.missing(block, queue):
             payload = dumps((name, args, {}), self.known)
-            self._request(Message.CALL, self.rows_name, payload, (fd,))
+            promise = self._request(Message.CALL, self.rows_name, payload, fds)
+            self._attaching[promise.request] = name, args
         name = "rollout_batch" if block.layout.form.steps else self.rows_name
         return self._request(Message.CALL, name, ROWS.pack(b"@", *numbers))
 
@@ -319,8 +287,8 @@ class ExternalProcess(EnvironmentWorker):
 
     def _take_in(self, wait: bool, timeout: float | None) -> None:
         channel = self._channel
-        if channel is None or self.why_dead is not None:
-            return
+        if channel is None or self.why_dead is not None or self._ready is None:
+            return  # the first message of a child is for wait_start
         message, gone = None, False
         try:
             if wait:
@@ -343,6 +311,9 @@ class ExternalProcess(EnvironmentWorker):
             reply.payload, reply.kind = payload, kind
             self.waiting.pop(request, None)
         self._what.pop(request, None)
+        attached = self._attaching.pop(request, None)
+        if attached is not None and kind == Message.EXCEPTION:
+            self._attachments.failed(*attached)
 
     def owes_answers(self) -> bool:
         self.take_in()

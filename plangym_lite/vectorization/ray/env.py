@@ -4,7 +4,7 @@
 
     DRIVER                                            NODE (one actor a worker)
     RayEnv         a local copy, and ...
-      BatchEnv     deals rows, gathers results
+      BatchEnv     fills a block, collects results
         RayWorker ── run_rows(rows, base, form) ──────> RemoteEnv   one object a chunk
                   <── (columns, infos) ────────────────   SimulatorEnv.make_transitions
         Block     the columns are copied in as they come

@@ -94,7 +94,7 @@ class RayWorker(EnvironmentWorker):
 
     Args:
         constructor: callable that returns the environment; it travels by value.
-        start: start now and wait until the environment stands; ``False``: see ``start``.
+        start: start now and wait until the environment is ready; ``False``: see ``start``.
         connection: the tie to the cluster; ``None``: one of its own.
         options: of the actor, as ``RemoteEnv.options`` takes them.
         start_timeout: seconds that finding a place and building the environment may take.
@@ -160,7 +160,7 @@ class RayWorker(EnvironmentWorker):
             self.wait_start(self._start_timeout)
 
     def wait_start(self, timeout: float | None = None) -> None:
-        """Wait until the environment stands.
+        """Wait until the environment is ready.
 
         Raises:
             TimeoutError: not within ``timeout`` seconds; wait again or close.

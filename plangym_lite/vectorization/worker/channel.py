@@ -154,7 +154,7 @@ class Channel:
             return kind, request, bytes(view[HEADER.size : self._end])
 
     def drop(self) -> None:
-        """The message that ``peek`` gave was dealt with."""
+        """The message that ``peek`` gave was handled."""
         del self._inbox[: self._end]
 
     def read_available(self) -> bool:

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from plangym_lite.transitions import Form, Rows, empty_columns
+from plangym_lite.vectorization.memory.arenas import Arena
 from plangym_lite.vectorization.memory.blocks import Block
 from plangym_lite.vectorization.memory.layout import BatchColumns, Layout, pickled_leaves
 from plangym_lite.vectorization.memory.queue import ChunkQueue
-from plangym_lite.vectorization.worker.attachments import ATTACH, DETACH, QUEUE
+from plangym_lite.vectorization.worker.attachments import ATTACH, DETACH, QUEUE, SENT_ROWS
 from plangym_lite.vectorization.worker.messages import dump_error
 from plangym_lite.vectorization.worker.plain import PlainEnv
 
@@ -35,6 +37,7 @@ class RequestHandler:
     def __init__(self, env: Any) -> None:
         self.env = env
         self.blocks: dict[int, BatchColumns | Exception] = {}  # or why it could not be had
+        self._arenas: dict[int, Arena] = {}
         self.queue: ChunkQueue | Exception | None = None  # likewise
 
     def access(self, name: str) -> tuple[bool, Any]:
@@ -63,7 +66,10 @@ class RequestHandler:
             return self._take_from(take_fd)
         if name == DETACH:
             self.blocks.pop(args[0], None)
+            self._arenas.pop(args[0], None)
             return None
+        if name == SENT_ROWS:
+            return self._run_sent(*args)
         return self.call(name, args, kwargs)
 
     def _take_from(self, take_fd: Callable[[], int]) -> None:
@@ -76,15 +82,33 @@ class RequestHandler:
             self.queue = error
             raise
 
-    def _attach(self, take_fd: Callable[[], int], number: int, *layout: Any) -> None:
-        """Take a block; if that fails, the next rows of it do."""
+    def _attach(
+        self,
+        take_fd: Callable[[], int],
+        number: int,
+        arena: int,
+        nbytes: int,
+        offset: int,
+        is_new: bool,
+        *layout: Any,
+    ) -> None:
+        """Take a block, and its arena with it if that is new; if it fails, its next rows do."""
         try:
-            block = Block(Layout(*layout), take_fd(), number)
+            if is_new:
+                self._arenas[arena] = Arena(nbytes, take_fd(), arena)
+                self._arenas[arena].close()  # it is mapped
+            block = Block(Layout(*layout), self._arenas[arena], offset, number)
         except Exception as error:
             self.blocks[number] = error
             raise
         self.blocks[number] = block.columns
-        block.drop()
+
+    def _run_sent(self, rows: tuple[Any, ...], form: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Run rows that came in the message; results go back likewise."""
+        out = empty_columns(self.env.batch_spec, len(rows[2]), Form(*form))
+        began = time.perf_counter()
+        infos = self.env.make_transitions(Rows(*rows), out)
+        return tuple(out[:-1]), to_send(infos), time.perf_counter() - began
 
     def run_rows(self, number: int, start: int, stop: int) -> RowsResult:
         """Run rows of a known block."""

@@ -11,7 +11,7 @@
                       RESULT  value                     of the request with this id
                       EXCEPTION  (error, traceback)     of the request with this id
 
-The id of a request stands on its reply, so that no reply can answer another question.
+A reply carries the id of its request, so that no reply can answer another one.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def dump_error(error: BaseException) -> bytes:
 
     What would end the parent (``SystemExit``, ``KeyboardInterrupt``) does not travel.
     """
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    raised = "".join(traceback.format_exception_only(type(error), error))
+    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    text = f"{raised}\n{trace}"
     try:
         payload = dump((error if isinstance(error, Exception) else None, text))
         pickle.loads(payload)

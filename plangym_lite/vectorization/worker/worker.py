@@ -1,8 +1,7 @@
-"""Worker: a one-verb thing, ``call(name, ...) -> Promise``, and its in-process twin.
+"""Worker: a place where one environment lives, with one verb, ``call(name, ...) -> Promise``.
 
-Everything above (``BatchEnv``, ``ParallelEnv``) needs of a worker what stands here, whether it is a
-process, an actor on a cluster, or :class:`InlineWorker`, which makes all of it testable without
-leaving the process.
+``BatchEnv`` and the vector environments need of a worker what is listed here, whether it is a
+process, an actor on a cluster, or :class:`.InlineWorker`, which tests use instead of a process.
 """
 
 from __future__ import annotations
@@ -112,7 +111,7 @@ class Worker(ABC):
         """Close the environment and end, within ``timeout`` seconds. May be called again."""
 
     def wait_start(self, timeout: float | None = None) -> None:  # noqa: B027
-        """Wait until the environment stands, where that takes time."""
+        """Wait until the environment is ready, where that takes time."""
 
     def __enter__(self) -> Any:
         return self

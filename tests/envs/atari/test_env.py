@@ -88,6 +88,16 @@ def walk_beside(raw, env, episodes, steps, seed=2):
     assert_same(raw.unwrapped.ale.getRAM(), env.get_ram())
 
 
+def walk_sticky_resets(game, steps, **options):
+    """Two seeds, one after another, and an unseeded reset after each."""
+    options = {"repeat_action_probability": 0.25, "obs_type": "ram", **options}
+    raw = raw_env(game, **options)
+    with make(f"ALE/{game}-v5", frameskip=1, **options) as env:
+        for seed, n_steps in enumerate(steps):
+            walk_beside(raw, env, episodes=2, steps=n_steps, seed=seed)
+    raw.close()
+
+
 class TestBesideGymnasium:
     @pytest.mark.parametrize(
         ("game", "obs_type"),
@@ -107,6 +117,21 @@ class TestBesideGymnasium:
         with make("ALE/Breakout-v5", **options) as env:
             walk_beside(raw, env, episodes=3, steps=900 // frameskip)
         raw.close()
+
+    @pytest.mark.parametrize(
+        ("game", "options"),
+        [
+            ("DoubleDunk", {}),
+            ("DoubleDunk", {"mode": 4, "repeat_action_probability": 0.6}),
+            ("Berzerk", {}),
+            ("VideoCube", {"mode": 201, "repeat_action_probability": 0.8}),
+            ("Adventure", {"mode": 2, "difficulty": 1}),
+            ("Adventure", {"mode": 2, "repeat_action_probability": 0.0}),
+        ],
+    )
+    def test_sticky_actions_in_resets(self, game, options):
+        """These games act, or draw how long to press select, while they are reset."""
+        walk_sticky_resets(game, steps=(25, 10), **options)
 
     def test_random_frameskip_is_gymnasiums(self):
         raw = raw_env("Breakout", frameskip=(2, 5), obs_type="ram")
@@ -303,6 +328,26 @@ class TestStates:
             batch = env.step_batch([1, 2], [state] * 2)
             for action, info in zip([1, 2], batch.infos, strict=True):
                 assert_same(env.step(action, state).info["rgb"], info["rgb"])
+
+
+def test_a_reset_that_draws_is_part_of_the_state_without_sticky_actions():
+    """Adventure draws for how long select is pressed, from the generator of sticky actions."""
+    with make("ALE/Adventure-v5", mode=2, obs_type="ram", frameskip=1) as env:
+        state = env.reset(seed=1)[0]
+        expected = [env.reset()[1] for _ in range(2)]
+        assert not np.array_equal(*expected)
+        for _ in range(2):
+            env.set_state(state)
+            assert_same([env.reset()[1] for _ in range(2)], expected)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_sticky_actions_in_all_games():
+    names = [name for name in gym.registry if name.startswith("ALE/") and name.endswith("-v5")]
+    assert len(names) > 100
+    for name in names:
+        walk_sticky_resets(name[4:-3], steps=(30, 10))
 
 
 @pytest.mark.slow

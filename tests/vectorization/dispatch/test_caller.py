@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from contextlib import suppress
 
 import gymnasium as gym
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plangym_lite import make
-from plangym_lite.testing.toy import RIGHT, ToyEnv
+from plangym_lite.testing.toy import RIGHT, STAY, ToyEnv
 from plangym_lite.vectorization import ParallelEnv
 from tests.same import assert_same, collect_states
 
@@ -123,6 +124,23 @@ def test_blocking_is_one_worker_a_batch_in_turn():
         ]
         pids = [worker.pid for worker in env.batch_env]
         assert ran == [{pid} for pid in pids * 2]
+
+
+def test_what_was_done_is_counted():
+    with ParallelEnv(Where, n_workers=2, use_caller=False, sleep_at=STAY, sleep_for=0.01) as env:
+        state = env.get_state()
+        env.step_batch([STAY] * 30, [state] * 30, 2)
+        before = env.stats
+        assert (before.batches, before.rows, before.frames) == (1, 30, 60)
+        assert before.seconds > 0.2
+        assert (before.replacements, before.rows_again) == (0, 0)
+        pid = env.batch_env[0].pid
+        killer = threading.Timer(0.1, os.kill, [pid, signal.SIGKILL])
+        killer.start()
+        env.step_batch([STAY] * 60, [state] * 60, 2)
+        killer.join()
+        assert env.stats.replacements == 1
+        assert 0 < env.stats.rows_again < 60
 
 
 def test_no_more_workers_are_rung_than_there_are_cores(monkeypatch):

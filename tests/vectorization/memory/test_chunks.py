@@ -63,7 +63,7 @@ def test_estimates_follow_and_are_kept_by_kind():
     for _ in range(60):
         sizes.learn(numbers, 1e-6, 1)
     assert len(sizes.cut(8, 2, numbers, 1)) == 1
-    for _ in range(60):
+    for _ in range(200):
         sizes.learn(numbers, 1e-3, 1)
     assert len(sizes.cut(8, 2, numbers, 1)) > 1
 

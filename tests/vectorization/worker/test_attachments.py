@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from plangym_lite import make
 from plangym_lite.transitions import Form
+from plangym_lite.vectorization.memory.arenas import make_arena
 from plangym_lite.vectorization.memory.blocks import Block
 from plangym_lite.vectorization.memory.layout import Layout
 from plangym_lite.vectorization.memory.queue import ChunkQueue
@@ -23,26 +24,31 @@ def queue():
 def blocks():
     with make("CartPole-v1") as env:
         blocks = [Block(Layout(env.batch_spec, 9, Form(states=keep))) for keep in (True, False)]
-    yield blocks
-    for block in blocks:
-        block.drop()
+    return blocks
 
 
-@given(uses=st.lists(st.tuples(st.integers(0, 1), st.booleans(), st.booleans()), max_size=12))
+@given(uses=st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.booleans()), max_size=12))
 def test_everything_is_sent_once(uses):
     with make("CartPole-v1") as env:
-        blocks = [Block(Layout(env.batch_spec, 9)) for _ in range(2)]
+        layout = Layout(env.batch_spec, 9)
+    arenas = [make_arena(1, [9 * layout.nbytes])[0] for _ in range(2)]
+    blocks = [Block(layout, arena, arena.take(layout.nbytes)) for arena in arenas * 2]
     queues, attachments, known, last = [ChunkQueue(), ChunkQueue()], Attachments(), set(), None
     for which, with_queue, detaches in uses:
-        block, queue = blocks[which], queues[which] if with_queue else None
-        fds = [fd for _, _, fd in attachments.missing(block, queue)]
+        block, queue = blocks[which], queues[which % 2] if with_queue else None
+        found = list(attachments.missing(block, queue))
         news = [queue.fd] if queue not in (None, last) else []
-        assert fds == news + ([] if which in known else [block.fd])
-        last, known = queue or last, known | {which}
+        new_arena = [] if block.arena.number in known else [block.arena.fd]
+        assert [fd for _, _, fds in found for fd in fds] == news + new_arena
+        assert [name for name, _, _ in found] == ["@queue"] * len(news) + ["@attach"] * (
+            block.number not in known
+        )
+        last, known = queue or last, known | {block.number, block.arena.number}
         if detaches:
-            assert attachments.detach(block.number)
-            assert not attachments.detach(block.number)
-            known -= {which}
+            for number in (block.number, block.arena.number)[: 1 + which // 2]:
+                assert attachments.detach(number)
+                assert not attachments.detach(number)
+                known -= {number}
     for thing in queues:
         thing.close()
 
@@ -50,7 +56,15 @@ def test_everything_is_sent_once(uses):
 def test_what_could_not_be_sent_is_sent_again(blocks, queue):
     attachments = Attachments()
     for _ in range(2):
-        name, _, fd = next(attachments.missing(blocks[0], queue))
-        assert (name, fd) == ("@queue", queue.fd)
+        name, _, fds = next(attachments.missing(blocks[0], queue))
+        assert (name, fds) == ("@queue", (queue.fd,))
     assert len(list(attachments.missing(blocks[0], queue))) == 2
     assert not list(attachments.missing(blocks[0], queue))
+
+
+def test_what_a_worker_could_not_take_is_sent_again(blocks, queue):
+    attachments = Attachments()
+    sent = list(attachments.missing(blocks[0], queue))
+    for name, args, _ in sent:
+        attachments.failed(name, args)
+    assert [name for name, _, _ in attachments.missing(blocks[0], queue)] == ["@queue", "@attach"]

@@ -1,0 +1,189 @@
+"""Calls: what is asked of the workers of a group, and what is under way.
+
+Several may be asked for something at once. One call at a time may be begun and its result taken
+later.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from plangym_lite.errors import (
+    AlreadySteppingError,
+    AnswerTimeoutError,
+    ClosedError,
+    NotSteppingError,
+    WorkerDiedError,
+)
+from plangym_lite.system import add_note
+from plangym_lite.vectorization.worker.worker import Promise, Worker
+
+__all__ = ["Calls", "LostPromise", "Pending"]
+
+
+class LostPromise(Promise):
+    """The answer of a worker that was dead before it was asked."""
+
+    def __init__(self, error: WorkerDiedError) -> None:
+        self._error = error
+
+    def done(self) -> bool:
+        return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        raise self._error
+
+
+class Pending(NamedTuple):
+    """A call that was begun."""
+
+    name: str  # "step", "reset" or "call"
+    promises: dict[int, Promise]  # by the number of the environment; filled while it is begun
+    finish: Callable[[list[Any]], Any]  # makes the result of all answers
+    is_wanted: bool = False  # False: it was interrupted, and nobody will ask for its result
+
+    @property
+    def late(self) -> list[int]:
+        """The environments that have not answered."""
+        return [index for index, promise in self.promises.items() if not promise.done()]
+
+
+class Calls:
+    """Asks workers, and waits for them.
+
+    Args:
+        workers: the number of one is that of its environment.
+    """
+
+    def __init__(self, workers: Sequence[Worker]) -> None:
+        self.workers = list(workers)
+        self.lost: dict[int, WorkerDiedError] = {}  # those that were found dead
+        self.is_closed = False
+        self.lock = threading.RLock()  # threads wait for each other's calls
+        self.pending: Pending | None = None
+
+    def send(self, index: int, name: str, *args: Any) -> Promise:
+        """Call a method of one worker; if it is dead, the promise will say so."""
+        try:
+            return self.workers[index].call(name, *args)
+        except WorkerDiedError as error:
+            return LostPromise(error)
+
+    def gather(self, promises: Mapping[int, Promise], timeout: float | None = None) -> list[Any]:
+        """All results; if there are errors, the first of them, once every reply was taken.
+
+        Args:
+            promises: by the number of the environment.
+            timeout: seconds for all of them.
+
+        Raises:
+            TimeoutError: an environment has not answered by then.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        results: list[Any] = []
+        errors: list[Exception] = []
+        for index, promise in promises.items():
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                results.append(promise.result(left))
+            except WorkerDiedError as error:
+                self.lost[index] = WorkerDiedError(f"environment {index}: {error}")
+                errors.append(self.lost[index])
+            except Exception as error:
+                if isinstance(error, TimeoutError) and not promise.done():
+                    raise AnswerTimeoutError(
+                        f"environment {index} has not answered within {timeout} s"
+                    ) from None
+                add_note(error, f"in environment {index}")
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return results
+
+    def check_idle(self, call: str) -> None:
+        """Raise if something is under way or all was closed; wait for what was interrupted."""
+        if self.is_closed:
+            raise ClosedError("the environments were closed: make new ones")
+        if self.pending is not None and not self.pending.is_wanted:
+            self.finish_pending()
+        if self.pending is not None:
+            name = self.pending.name
+            raise AlreadySteppingError(
+                f"Calling `{call}` while waiting for a pending call to `{name}` to complete. "
+                f"Take its result first, with `{name}_wait`",
+                name,
+            )
+
+    def begin(
+        self,
+        name: str,
+        send: Callable[[int], Promise],
+        finish: Callable[[list[Any]], Any],
+    ) -> None:
+        """Begin a call; ``end(name)`` takes its result.
+
+        Interrupted on the way, it is not wanted any more, and those asked so far answer before the
+        next call.
+
+        Args:
+            name: what it is called in messages.
+            send: asks one worker.
+            finish: makes the result of the answers.
+        """
+        promises: dict[int, Promise] = {}
+        self.pending = Pending(name, promises, finish)
+        for index in range(len(self.workers)):
+            promises[index] = send(index)
+        self.pending = self.pending._replace(is_wanted=True)
+
+    def end(self, name: str, timeout: float | None = None) -> Any:
+        """The result of the call ``name`` under way.
+
+        Raises:
+            NotSteppingError: there is none.
+            TimeoutError: not all answers within ``timeout`` seconds; ask again.
+            WorkerDiedError: a worker died; the others' answers are in.
+            Exception: what an environment raised; likewise.
+        """
+        with self.lock:
+            return self._end(name, timeout)
+
+    def _end(self, name: str, timeout: float | None) -> Any:
+        if self.is_closed:
+            raise ClosedError("the environments were closed: make new ones")
+        pending = self.pending
+        if pending is None or pending.name != name:
+            raise NotSteppingError(
+                f"Calling `{name}_wait` without any prior call to `{name}_async`.", name
+            )
+        try:
+            answers = self.gather(pending.promises, timeout)
+        except BaseException:
+            if not pending.late:
+                self.pending = None
+            raise
+        self.pending = None
+        return pending.finish(answers) if len(answers) == len(self.workers) else None
+
+    def abandon(self) -> None:
+        """Nobody will ask for the result of what is under way: the next call waits for it."""
+        if self.pending is not None:
+            self.pending = self.pending._replace(is_wanted=False)
+
+    def finish_pending(self, timeout: float | None = None) -> None:
+        """Let what is under way end; nobody wants its result.
+
+        Raises:
+            TimeoutError: it has not, within ``timeout`` seconds.
+        """
+        pending = self.pending
+        if pending is None:
+            return
+        try:
+            self.end(pending.name, timeout)
+        except Exception:
+            if self.pending is not None:
+                raise

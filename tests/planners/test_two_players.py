@@ -1,0 +1,142 @@
+"""Legal moves and two players: nothing illegal is stepped, and what is solved is proven."""
+
+from __future__ import annotations
+
+import inspect
+from functools import partial
+
+import numpy as np
+import pytest
+
+from plangym_lite import make, planners
+from plangym_lite.planners import mcts
+from plangym_lite.planners.tree import ROOT, UNKNOWN
+
+from .games import Nim, TicTacToe, best_cells, solve
+
+DISCRETE = ("random_shooting", "mcts", "rollout_iw", "fractal", "go_explore")
+
+
+def empty(observs, states, infos):
+    """Legal moves as a function of observations."""
+    return np.asarray(observs) == 0
+
+
+def begin(kind, moves=()):
+    env = make(kind)
+    state, _, info = env.reset(seed=0, options={"moves": moves})
+    options = {"discount": -1.0, "legal_actions": "action_mask", "info": info}
+    return env, state, partial(mcts, env, **options)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("kind", "moves", "walks", "worth"),
+    [
+        (TicTacToe, [0, 1], 500, 1.0),
+        (TicTacToe, [0, 4], 3000, 0.0),
+        (TicTacToe, [0, 4, 1], 500, 0.0),
+        (Nim, [], 1500, 1.0),
+    ],
+)
+def test_solved_positions_are_proven(kind, moves, walks, worth, seed):
+    _, state, search = begin(kind, moves)
+    output = search(state, num_simulations=walks, rng=np.random.default_rng(seed))
+    tree = output.search
+    assert tree.proven[ROOT] == output.value == worth
+    assert tree.visits[ROOT] <= walks
+    if kind is Nim:
+        assert output.action == 12  # 1 ^ 3 ^ 2 == 0
+        return
+    for node in np.flatnonzero(~np.isnan(tree.proven)):  # each of them, by exhaustive search
+        board = np.zeros(9, np.int8)
+        player, path = 1, []
+        while node != UNKNOWN:
+            path, node = [node, *path], int(tree.parents[node])
+        for cell in [*moves, *(int(tree.actions[row]) for row in path[1:])]:
+            board[cell], player = player, -player
+        assert tree.proven[path[-1]] in (0.0, solve(tuple((board * player).tolist())))
+        if not tree.ended[path[-1]]:
+            assert tree.proven[path[-1]] == solve(tuple((board * player).tolist()))
+    start = np.zeros(9, int)
+    for k, cell in enumerate(moves):
+        start[cell] = (-1) ** k
+    assert output.action in best_cells(tuple((start * (-1) ** len(moves)).tolist()))
+
+
+def play_against(searching: int, seed: int, walks: int) -> float:
+    """What the search earns from the empty board, against a random player."""
+    env, state, search = begin(TicTacToe)
+    rng, tree, moved = np.random.default_rng(seed), None, []
+    info, played = env.reset(seed=0)[2], 0
+    for turn in range(9):
+        if turn % 2 == searching:
+            out = (
+                search(state, info=info, tree=tree, played=played, num_simulations=walks, rng=rng)
+                if tree is not None
+                else search(state, info=info, num_simulations=walks, rng=rng)
+            )
+            tree, played, move = out.search, 0, out.action
+        else:
+            move = int(rng.choice(np.flatnonzero(info["action_mask"])))
+        played += 1
+        moved.append(move)
+        step = env.step(move, state)
+        state, info = step.state, step.info
+        if step.terminated:
+            return step.reward * (1 if turn % 2 == searching else -1)
+    return 0.0
+
+
+@pytest.mark.parametrize("searching", [0, 1])
+def test_no_game_is_lost_from_the_empty_board(searching):
+    assert min(play_against(searching, seed, 300) for seed in range(5)) >= 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("searching", [0, 1])
+def test_no_game_of_100_is_lost(searching):
+    assert min(play_against(searching, seed, 500) for seed in range(50)) >= 0
+
+
+@pytest.mark.parametrize("legal", ["action_mask", empty])
+@pytest.mark.parametrize("name", DISCRETE)
+def test_no_illegal_move_is_stepped_or_returned(name, legal):
+    env, state, _ = begin(TicTacToe, [4, 0, 8])  # an illegal one raises
+    options = {
+        "legal_actions": legal,
+        "info": {"action_mask": np.array([0, 1, 1, 1, 0, 1, 1, 1, 0])},
+    }
+    rng = np.random.default_rng(0)
+    output = getattr(planners, name)(env, state, budget=300, rng=rng, **options)
+    assert output.action not in (0, 4, 8)
+    assert not output.action_weights[[0, 4, 8]].any()
+    for action in output.actions:
+        state = env.step(action, state).state
+
+
+def test_a_policy_is_masked_too():
+    _, state, search = begin(TicTacToe, [4, 0, 8])
+    policy = {"policy_fn": lambda observs, states: np.ones((len(states), 9)), "root_noise": 0.5}
+    output = search(state, num_simulations=200, rng=np.random.default_rng(0), **policy)
+    assert not output.action_weights[[0, 4, 8]].any()
+    children = output.search.children[ROOT]
+    assert (children[[0, 4, 8]] == UNKNOWN).all()
+
+
+def test_what_is_not_known_is_told():
+    env, state, search = begin(TicTacToe)
+    rng = np.random.default_rng(0)
+    if not hasattr(env, "info"):
+        with pytest.raises(ValueError, match="pass that of the root as info="):
+            search(state, info=None, rng=rng)
+    with pytest.raises(ValueError, match="no legal action"):
+        search(state, info={"action_mask": np.zeros(9)}, rng=rng)
+    with pytest.raises(ValueError, match="shape"):
+        search(state, legal_actions=lambda *_: np.ones((1, 3)), rng=rng)
+
+
+def test_all_discrete_planners_take_legal_actions():
+    for name in DISCRETE:
+        known = inspect.signature(getattr(planners, name)).parameters
+        assert {"legal_actions", "resample", "info"} <= set(known)
