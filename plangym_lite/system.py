@@ -40,11 +40,15 @@ HELD = tuple(
 
 
 @contextmanager
-def interrupts_held() -> Iterator[None]:
+def interrupts_held(send_again: bool = False) -> Iterator[None]:
     """Defer the program's handlers of Ctrl-C, alarms and the like, which may raise anything.
 
     So no start is left half done, and no child prints a traceback: it inherits the signal mask,
     which protects it from Ctrl-C until it ignores that.
+
+    Args:
+        send_again: do not call the handlers at the end, but send the signals again a moment later:
+            for finalizers, where Python drops what a handler raises.
     """
     before: dict[int, Any] = {}
     put_off: dict[int, Any] = {}  # the last of each
@@ -62,6 +66,11 @@ def interrupts_held() -> Iterator[None]:
             for number, handler in before.items():
                 signal.signal(number, handler)
             for number, args in put_off.items():
+                if send_again:
+                    timer = threading.Timer(1e-3, os.kill, (os.getpid(), number))
+                    timer.daemon = True
+                    timer.start()
+                    continue
                 stack.callback(before[number], *args)
 
 

@@ -92,7 +92,7 @@ def end_process(
     return process.exitcode
 
 
-@interrupts_held()
+@interrupts_held(send_again=True)
 def _end_forgotten(process: ChildProcess, channel: Any, lifeline: Any) -> None:
     """``end_process`` where an exception would be swallowed and leave the child there."""
     end_process(process, channel, lifeline)

@@ -151,6 +151,9 @@ class ExternalProcess(EnvironmentWorker):
         owes = self.owes_answers()
         if self.why_dead or owes:
             logger.warning("%r is replaced: %s", self, self.why_dead or "it did not answer")
+        self._renew(state, owes)
+
+    def _renew(self, state: Any, owes: bool) -> None:
         self._end(0.0 if owes else RESTART_TIMEOUT)
         self._current_state = state
         self.why_dead = "its restart was interrupted"
@@ -158,7 +161,9 @@ class ExternalProcess(EnvironmentWorker):
         self.start(wait_to_start=False)
 
     def restart(self) -> None:
-        self.replace()
+        if self._closed:
+            raise ClosedError(CLOSED)
+        self._renew(None, self.owes_answers())
         self.wait_start()
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:

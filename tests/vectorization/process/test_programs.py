@@ -220,6 +220,7 @@ def test_alarms_while_workers_start(method, new_children):
         assert heard[0] > 3
         signal.signal(signal.SIGALRM, throw)
         for delay in (0.001, 0.004, 0.01, 0.02, 0.03):
+            process = None
             try:
                 signal.setitimer(signal.ITIMER_REAL, delay)
                 process = ExternalProcess(ToyEnv, start_method=method, start=False)
@@ -230,7 +231,8 @@ def test_alarms_while_workers_start(method, new_children):
                 raised += 1
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            process.close()
+            if process is not None:
+                process.close()
         assert raised == 5
         gc.collect()
         assert wait_until(lambda: not new_children())
