@@ -6,8 +6,9 @@ import functools
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from plangym_lite.errors import ForkedError, ReentrantCallError
@@ -22,25 +23,55 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-@contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Defer Ctrl-C, so that a start is not interrupted and no child prints a traceback.
+HELD = tuple(
+    getattr(signal, name)
+    for name in [
+        "SIGINT",
+        "SIGTERM",
+        "SIGHUP",
+        "SIGALRM",
+        "SIGVTALRM",
+        "SIGPROF",
+        "SIGUSR1",
+        "SIGUSR2",
+    ]
+    if hasattr(signal, name)
+)
 
-    A child inherits the signal mask, and later ignores SIGINT.
+
+@contextmanager
+def interrupts_held(send_again: bool = False) -> Iterator[None]:
+    """Defer the program's handlers of Ctrl-C, alarms and similar signals, which may raise.
+
+    So a start is not interrupted, and no child prints a traceback: it inherits the signal mask, and
+    later ignores Ctrl-C.
+
+    Args:
+        send_again: at the end send the signals again shortly afterwards instead of calling the
+            handlers: for finalizers, where Python drops exceptions.
     """
-    before, put_off = signal.getsignal(signal.SIGINT), []
-    is_main = threading.current_thread() is threading.main_thread()
-    if is_main and callable(before):
-        signal.signal(signal.SIGINT, lambda *args: put_off.append(args))
+    before: dict[int, Any] = {}
+    put_off: dict[int, Any] = {}  # the last of each
+    if threading.current_thread() is threading.main_thread():  # handlers run only there
+        handlers = {number: signal.getsignal(number) for number in HELD}
+        before = {number: each for number, each in handlers.items() if callable(each)}
+    for number in before:
+        signal.signal(number, lambda *args: put_off.update({args[0]: args}))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if is_main and callable(before):
-            signal.signal(signal.SIGINT, before)
-            if put_off:
-                before(*put_off[-1])
+        with ExitStack() as stack:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            for number, args in put_off.items():
+                if send_again:
+                    timer = threading.Timer(1e-3, os.kill, (os.getpid(), number))
+                    timer.daemon = True
+                    timer.start()
+                    continue
+                stack.callback(before[number], *args)
 
 
 def add_note(error: BaseException, note: str) -> None:
@@ -80,6 +111,35 @@ class CallLock:
         """Whether this process was forked from the one that made the lock."""
         return os.getpid() != self._pid
 
+    def check_process(self) -> None:
+        """Raise ``ForkedError`` in another process than the one that made it."""
+        if os.getpid() != self._pid:
+            raise ForkedError(
+                f"{self._what} was made in process {self._pid}, of which this process ("
+                f"{os.getpid()}) was forked: make another environment here, or env.clone() "
+                "before the fork"
+            )
+
+    @contextmanager
+    def turn(self, timeout: float | None) -> Iterator[float | None]:
+        """A context for one thread at a time; yields the rest of ``timeout`` seconds.
+
+        Unlike ``acquire`` it lets a thread in that is inside already.
+
+        Raises:
+            ForkedError: this process was forked.
+            TimeoutError: other calls took longer.
+        """
+        self.check_process()
+        began = time.monotonic()
+        if not self.inner.acquire(timeout=-1 if timeout is None else timeout):
+            raise TimeoutError(f"a call of another thread took longer than {timeout:g} s")
+        try:
+            waited = time.monotonic() - began
+            yield None if timeout is None else max(1e-3, timeout - waited)
+        finally:
+            self.inner.release()
+
     def acquire(self, timeout: float | None = None) -> None:
         """Begin a call; wait for calls of other threads first.
 
@@ -88,16 +148,11 @@ class CallLock:
             ReentrantCallError: this thread is in a call already.
             TimeoutError: other calls took longer than ``timeout`` seconds.
         """
-        if os.getpid() != self._pid:
-            raise ForkedError(
-                f"{self._what!r} was made in process {self._pid}, of which this process ("
-                f"{os.getpid()}) was forked: make another environment here, or env.clone() "
-                "before the fork"
-            )
+        self.check_process()
         me = threading.get_ident()
         if self._owner == me:
             raise ReentrantCallError(
-                f"{self._what!r} was called from inside a call of it, by its environment: clone() "
+                f"{self._what} was called from inside a call of it, by its environment: clone() "
                 "gives an environment that may be called there"
             )
         wait = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)

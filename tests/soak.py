@@ -31,6 +31,7 @@ import psutil
 from plangym_lite import WorkerDiedError, make
 from plangym_lite.nested import differences
 from plangym_lite.vectorization import ParallelEnv
+from plangym_lite.vectorization.process.start import forkserver_pid
 from tests.same import rows_of
 
 GAME = "ALE/MsPacman-v5"
@@ -270,12 +271,10 @@ class Soak:
 def left_open() -> dict[str, int]:
     """What is open now."""
     gc.collect()
-    helpers = {
-        multiprocessing.forkserver._forkserver._forkserver_pid,
-        multiprocessing.resource_tracker._resource_tracker._pid,
-    }
     below = [
-        child for child in psutil.Process().children(recursive=True) if child.pid not in helpers
+        child
+        for child in psutil.Process().children(recursive=True)
+        if child.pid != forkserver_pid()
     ]
     shared = os.listdir("/dev/shm") if os.path.isdir("/dev/shm") else []
     return {

@@ -293,9 +293,7 @@ class Simulator:
         if masks is None and rows.size:
             draws = self.draw(rows.size * -(-int(lengths.max()) // held)).reshape(rows.size, -1)
             ends = sorted(set(lengths[rows].tolist()))
-            if (
-                self.env.batch_spec.is_batched
-            ):  # one batch; surplus steps are ignored
+            if self.env.batch_spec.is_batched:  # one batch; surplus steps are ignored
                 ends = ends[-1:]
             for last, length in zip([0, *ends], ends, strict=False):
                 part = (lengths[rows] > last) & (lengths[rows] <= length)

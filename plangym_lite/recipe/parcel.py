@@ -43,6 +43,16 @@ _LRU = type(functools.lru_cache(maxsize=1)(len))
 _packing = threading.Lock()
 
 
+def _release() -> None:
+    """In a forked process: the thread that was packing is not there."""
+    global _packing
+    _packing = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_release)
+
+
 class Parcel:
     """A constructor, and the specs of the ids that it may make, as they are now.
 
@@ -54,7 +64,8 @@ class Parcel:
 
     def __init__(self, constructor: Callable[[], Any]) -> None:
         self.constructor = constructor
-        reach = Reach(constructor)
+        with interrupts_held():  # an alarm that raises would be taken for the constructor's error
+            reach = Reach(constructor)
         self.walks_sets, self.is_singleton = reach.walks_sets, reach.has_singletons
         self.specs = registered_specs(reach.strings)
         self._bytes: bytes | None = None
@@ -69,6 +80,7 @@ class Parcel:
         _register(self.specs)
         return self.constructor()
 
+    @interrupts_held()
     def pack(self) -> bytes:
         """The bytes for ``unpack``. They are made once: later changes have no effect."""
         if self._bytes is None:

@@ -204,11 +204,11 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         return self.batch_spec.is_batched
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
-        timeout, began = check_timeout(timeout), time.monotonic()
+        if timeout is not None:
+            timeout, began = check_timeout(timeout), time.monotonic()
         self._calls.acquire(timeout)
         try:
-            waited = time.monotonic() - began
-            if timeout is not None and waited > 1e-2:
+            if timeout is not None and (waited := time.monotonic() - began) > 1e-2:
                 timeout = max(1e-3, timeout - waited)
             return self._batch_env.run(rows, form, timeout)
         except StateOutgrownError:

@@ -1,7 +1,5 @@
 """The subjects of the laws; after each test no process and no shared memory is left behind."""
 
-import multiprocessing.forkserver
-import multiprocessing.resource_tracker
 import os
 import time
 
@@ -9,19 +7,18 @@ import psutil
 import pytest
 
 from plangym_lite.vectorization import BatchEnv, InlineWorker, ParallelEnv
+from plangym_lite.vectorization.process.start import forkserver_pid
 from tests.vectorization.subjects import MAKERS, Subject
 
 SHM = "/dev/shm"
 
 
 def children():
-    """Processes below this one, but for the two helpers of multiprocessing."""
-    helpers = {
-        multiprocessing.forkserver._forkserver._forkserver_pid,
-        multiprocessing.resource_tracker._resource_tracker._pid,
-    }
+    """Processes below this one, but for the server that forks workers."""
     return {
-        child for child in psutil.Process().children(recursive=True) if child.pid not in helpers
+        child
+        for child in psutil.Process().children(recursive=True)
+        if child.pid != forkserver_pid()
     }
 
 

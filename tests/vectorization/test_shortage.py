@@ -7,13 +7,10 @@ from itertools import pairwise
 
 import numpy.ma  # noqa: F401  # opens files when it is used first
 import pytest
-from gymnasium.vector import AutoresetMode
 
 from plangym_lite import SubprocVectorEnv, WorkerDiedError
 from plangym_lite.testing.toy import LEFT, RIGHT, NestedToy, OpaqueToy, ToyEnv, ToyError
-from plangym_lite.vector.env_group import EnvGroup
-from plangym_lite.vector.worker_env import WorkerEnv
-from plangym_lite.vectorization import InlineWorker, ParallelEnv
+from plangym_lite.vectorization import ParallelEnv
 from plangym_lite.vectorization.memory import blocks
 from tests.same import assert_same
 from tests.vectorization.helpers import run_python
@@ -89,15 +86,13 @@ def test_vector_env_in_ordinary_memory(monkeypatch, toy):
     assert_same(expected, run())
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 9])
+@pytest.mark.parametrize("n", [1, 3])
 def test_vector_env_reserves_rows_for_its_own_size(n):
-    group = EnvGroup([InlineWorker(lambda: WorkerEnv(ToyEnv(), AutoresetMode.NEXT_STEP))] * n)
-    group.reset([1] * n, [None] * n)
-    group.begin_step([RIGHT] * n)
-    group.end_step()
-    (block,) = group._pool.blocks
-    assert block.layout.capacity == n
-    group.close()
+    with SubprocVectorEnv([ToyEnv] * n) as env:
+        env.reset()
+        env.step([RIGHT] * n)
+        (block,) = env.group._pool.blocks
+        assert block.layout.capacity == n
 
 
 def test_a_worker_that_could_map_nothing_maps_it_later():
@@ -167,6 +162,6 @@ print(max(last - first for first, last in zip(seen[0], seen[-1])), max(map(max, 
 
 @pytest.mark.parametrize("n", [500, pytest.param(5000, marks=pytest.mark.slow)])
 def test_descriptors_are_flat_over_held_batches(n):
-    grown, most = map(int, run_python("-c", MANY_HELD, str(n)).split())
-    assert grown <= n // 1000  # an arena or two
+    grown, most = map(int, run_python("-c", MANY_HELD, str(n), timeout=110).split())
+    assert grown <= (0 if n < 1000 else 8)  # arenas, each as large as all before
     assert most < 64

@@ -113,6 +113,23 @@ class RunningStates:
         ended = self._adapter._ended
         return self._adapter.observe(), bool(ended & TERMINATED), bool(ended & TRUNCATED)
 
+    def run(self, name: str, actions: Any, states: Any, *args: Any) -> Any:
+        """``step_batch`` or ``rollout_batch`` of the adapter; the environment stays where it is."""
+        if self._has_tag and states is not None:
+            for state in states:
+                if state is not None:
+                    self.check(state)
+            states = [state and state[TAG_BYTES:] for state in states]
+        try:
+            batch = getattr(self._adapter, name)(actions, states, *args)
+        finally:
+            self._adapter._restore_current()
+        if self._has_tag and getattr(batch, "states", None) is not None:
+            tag, tagged = self._tag(), batch.states.copy()
+            tagged[:] = [tag + state for state in batch.states]
+            batch = batch._replace(states=tagged)
+        return batch
+
     def close(self) -> None:
         """Close the environment."""
         self._adapter.close()

@@ -159,8 +159,8 @@ class BatchEnv:
         if caller is not None and deadline is not None:  # the caller's own rows cannot be stopped
             caller, most_rung = None, None if most_rung is None else most_rung + 1
         n_workers = len(self._envs) if most_rung is None else min(len(self._envs), most_rung)
-        kind, frames = self._sizes.kind_of(rows, form)
-        chunks = self._sizes.cut(size, n_workers + (caller is not None), kind, frames)
+        plan = self._sizes.plan(rows, form, n_workers + (caller is not None))
+        chunks = plan.chunks
         began = time.perf_counter()
         if caller is not None and len(chunks) == 1:
             batch = caller.run_rows(rows, form)
@@ -168,11 +168,11 @@ class BatchEnv:
         else:
             batch = self._run_shared(rows, form, chunks, (caller, n_workers, deadline))
             seconds, taken = self._dispatcher.seconds, time.perf_counter() - began
-        self._sizes.learn(kind, seconds, frames * size)
+        self._sizes.learn(plan, seconds)
         stats = self.stats
         stats.batches += 1
         stats.rows += size
-        stats.frames += round(frames * size)
+        stats.frames += round(plan.frames * size)
         stats.seconds += taken
         return batch
 

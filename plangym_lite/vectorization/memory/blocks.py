@@ -35,7 +35,7 @@ __all__ = ["Block", "BlockPool"]
 
 SPARE_BLOCKS = 4
 LIMIT_SHARE = 0.25
-ARENA_BYTES = 256 << 20  # of the first arena; each further one doubles the total
+ARENA_BYTES = 128 << 20  # of the first arena; each further one doubles the total
 PADDING_BYTES = 64 << 10  # maximum cost of rounding up the rows of a block
 SAMPLE = 64  # rows of the layout from which the size of a row is computed
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from plangym_lite.transitions import Form, Rows
 
-__all__ = ["MOST_CHUNKS", "Chunk", "ChunkSizes", "chunks_of"]
+__all__ = ["MOST_CHUNKS", "Chunk", "ChunkSizes", "Plan", "chunks_of"]
 
 MOST_CHUNKS = 256  # per batch: their tokens are one write
 LEAST_SECONDS = 100e-6
@@ -24,6 +24,11 @@ LATER_SHARE = 0.5  # of the remaining rows: the next ones
 FIRST_GUESS = 20e-6  # seconds for a frame
 LOWER, HIGHER = 0.5, 0.05
 """Weight of a measurement below or above the estimate; longer ones were mostly disturbed."""
+
+
+ALWAYS, SELDOM = 8, 16
+"""The first batches of a plan are measured, and then one in so many."""
+MOST_PLANS = 256
 
 
 class Chunk(NamedTuple):
@@ -60,6 +65,23 @@ def chunks_of(size: int, n_takers: int, least: int, largest: int | None = None) 
     return chunks
 
 
+class Plan:
+    """How batches of one size and kind are cut.
+
+    Args:
+        kind: batches of one kind have one estimate of the time of a frame.
+        size, n_takers: rows, and who takes chunks.
+        frames: of a row, about.
+    """
+
+    __slots__ = ("chunks", "frames", "kind", "n_takers", "n_used", "size")
+
+    def __init__(self, kind: Any, size: int, n_takers: int, frames: float) -> None:
+        self.kind, self.size, self.n_takers, self.frames = kind, size, n_takers, frames
+        self.chunks: list[Chunk] = []
+        self.n_used = 0  # batches so far
+
+
 class ChunkSizes:
     """Estimates the time of a frame for each kind of batch, and cuts batches accordingly.
 
@@ -73,25 +95,37 @@ class ChunkSizes:
         self._largest = largest
         self._is_batched = is_batched
         self._seconds: dict[Any, float] = {}  # per frame, by kind
+        self._plans: dict[Any, Plan] = {}
 
-    def kind_of(self, rows: Rows, form: Form) -> tuple[Any, float]:
-        """The kind of a batch, and its mean number of frames per row."""
-        size, dts = len(rows.dts), rows.dts
-        frames = (dts.item(0) + dts.item(-1)) / 2 * (form.steps or 1)
-        scale = size.bit_length() if self._is_batched else 0  # time per row falls with the size
-        return (scale, form.steps is None, form.observs, form.states), frames
+    def plan(self, rows: Rows, form: Form, n_takers: int) -> Plan:
+        """The plan for a batch."""
+        dts = rows.dts
+        size, first, last = len(dts), dts.item(0), dts.item(-1)
+        plan = self._plans.get((size, first, last, n_takers, form))
+        if plan is None:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            scale = size.bit_length() if self._is_batched else 0  # time per row falls with the size
+            kind = scale, form.steps is None, form.observs, form.states
+            plan = Plan(kind, size, n_takers, (first + last) / 2 * (form.steps or 1))
+            self._cut(plan)
+            self._plans[size, first, last, n_takers, form] = plan
+        return plan
 
-    def cut(self, size: int, n_takers: int, kind: Any, frames: float) -> list[Chunk]:
-        """The chunks of a batch of ``size`` rows."""
-        seconds = self._seconds.get(kind, FIRST_GUESS) * frames
-        # a power of two, so that equal batches are mostly cut alike
-        least = 1 << max(0, math.ceil(math.log2(self._least / seconds)))
-        return chunks_of(size, n_takers, least, self._largest)
-
-    def learn(self, kind: Any, seconds: float, frames: float) -> None:
-        """Update the estimate: ``frames`` of that kind took ``seconds``."""
-        each = max(seconds / frames, 1e-9)
-        known = self._seconds.get(kind)
+    def learn(self, plan: Plan, seconds: float) -> None:
+        """Update the estimate: a batch of that plan took ``seconds``, summed over takers."""
+        plan.n_used += 1
+        if plan.n_used > ALWAYS and plan.n_used % SELDOM:
+            return
+        each = max(seconds / (plan.frames * plan.size), 1e-9)
+        known = self._seconds.get(plan.kind)
         if known is not None:
             each = known + (LOWER if each < known else HIGHER) * (each - known)
-        self._seconds[kind] = each
+        self._seconds[plan.kind] = each
+        self._cut(plan)
+
+    def _cut(self, plan: Plan) -> None:
+        seconds = self._seconds.get(plan.kind, FIRST_GUESS) * plan.frames
+        # a power of two, so that a batch is not cut differently each time
+        least = 1 << max(0, math.ceil(math.log2(self._least / seconds)))
+        plan.chunks = chunks_of(plan.size, plan.n_takers, least, self._largest)

@@ -8,6 +8,7 @@ from typing import Any
 from plangym_lite.errors import WorkerDiedError
 from plangym_lite.recipe.parcel import Parcel
 from plangym_lite.system import usable_cores
+from plangym_lite.vectorization.process.limits import check_descriptors, too_many
 from plangym_lite.vectorization.process.process import ExternalProcess
 from plangym_lite.vectorization.worker.worker import close_all
 
@@ -27,12 +28,14 @@ def start_processes(
 
     Raises:
         TimeoutError: an environment did not stand within ``timeout`` seconds.
+        OSError: a limit of descriptors or processes cannot hold them; the message has the number.
         WorkerDiedError: a process ended before that; the message names its index.
         Exception: what a constructor raised. In any case no process is left.
     """
     processes: list[ExternalProcess] = []
     parcels = {id(constructor): constructor for constructor in constructors}
     parcels = {key: Parcel.of(constructor) for key, constructor in parcels.items()}
+    check_descriptors(len(constructors))
     try:
         spare = usable_cores() - 1  # one core is the caller's
         if len(constructors) > usable_cores():
@@ -47,7 +50,12 @@ def start_processes(
                 poll_seconds=poll_seconds,
             )
             processes.append(process)
-            process.start(wait_to_start=serially)
+            try:
+                process.start(wait_to_start=False)
+            except OSError as error:
+                raise too_many(error, index, len(constructors)) from error
+            if serially:
+                process.wait_start()
         for index, process in enumerate(processes):
             try:
                 process.wait_start()

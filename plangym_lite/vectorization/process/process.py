@@ -9,97 +9,38 @@ What it promises:
 - A call that takes longer than its ``timeout`` raises ``TimeoutError``, and a child that then still
   owes an answer is replaced.
 - A child that dies gives ``WorkerDiedError`` to everyone who waits; nobody waits for ever.
+- Threads may use it at once: their calls wait for each other. A forked process is refused.
 - ``close()`` takes seconds at most. When this process ends, however it ends, so does the child.
 """
 
 from __future__ import annotations
 
-import time
+import logging
+import weakref
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
-from plangym_lite.errors import ClosedError, WorkerDiedError
+from plangym_lite.errors import ClosedError, ForkedError, WorkerDiedError
 from plangym_lite.recipe.parcel import Parcel, dumps, names_of_main
-from plangym_lite.transitions import Columns
+from plangym_lite.system import CallLock
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.memory.blocks import Block
 from plangym_lite.vectorization.memory.chunks import Chunk
-from plangym_lite.vectorization.memory.layout import pickled_leaves, put_columns
 from plangym_lite.vectorization.memory.queue import ChunkQueue
 from plangym_lite.vectorization.process import server
 from plangym_lite.vectorization.process.launch import Child, default_start_method
+from plangym_lite.vectorization.process.promises import CLOSED, ProcessPromise, SentRows
 from plangym_lite.vectorization.worker.attachments import DETACH, ROWS, SENT_ROWS, Attachments
 from plangym_lite.vectorization.worker.channel import Channel, ChannelClosedError, LateError
-from plangym_lite.vectorization.worker.handler import RowsResult, public
+from plangym_lite.vectorization.worker.handler import public
 from plangym_lite.vectorization.worker.messages import Message, dump, load, load_error
 from plangym_lite.vectorization.worker.proxy import EnvironmentWorker
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise, unknown
 
 __all__ = ["CLOSED", "ExternalProcess", "ProcessPromise"]
 
-CLOSED = "the process was closed"
-
-
-class ProcessPromise(Promise):
-    """The answer to one request of one process."""
-
-    def __init__(self, process: Any, request: int) -> None:
-        self._process = process
-        self.request = request
-        self.kind: int | None = None
-        self.payload: bytes | None = b""
-        self._value: Any = None
-
-    def done(self) -> bool:
-        if self._is_awaited():
-            self._process.take_in()
-        return not self._is_awaited()
-
-    def result(self, timeout: float | None = None) -> Any:
-        deadline = self._process.deadline
-        if timeout is not None:
-            given = time.monotonic() + timeout
-            deadline = given if deadline is None else min(deadline, given)
-        while self._is_awaited():
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            self._process.take_in(wait=True, timeout=left)
-        if self.kind is None:
-            why = self._process.why_dead or "the worker was replaced"
-            raise ClosedError(why) if why == CLOSED else WorkerDiedError(why)
-        if self.payload is not None:
-            unpickle = load if self.kind == Message.RESULT else load_error
-            self._value, self.payload = unpickle(self.payload), None
-        if self.kind == Message.RESULT:
-            return self._value
-        raise self._value
-
-    def _is_awaited(self) -> bool:
-        """Whether an answer may still come."""
-        process = self._process
-        return process.why_dead is None and process.waiting.get(self.request) is self
-
-
-class SentRows(Promise):
-    """Rows of a block that is not shared: inputs and results travel in messages.
-
-    Args:
-        promise: of the results.
-        block: that they are written into.
-        chunk: the rows.
-    """
-
-    def __init__(self, promise: Promise, block: Block, chunk: Chunk) -> None:
-        self._promise, self._block, self._chunk = promise, block, chunk
-
-    def done(self) -> bool:
-        return self._promise.done()
-
-    def result(self, timeout: float | None = None) -> RowsResult:
-        fields, infos, seconds = self._promise.result(timeout)
-        out = Columns._make([*fields, self._block.layout.form])
-        put_columns(self._block.columns.out_of(*self._chunk), out)
-        return RowsResult([self._chunk], infos, pickled_leaves(out), seconds)
+logger = logging.getLogger("plangym_lite")
 
 
 RESTART_TIMEOUT = 0.2  # for a worker that is replaced there is no point in waiting long
@@ -142,6 +83,7 @@ class ExternalProcess(EnvironmentWorker):
         self.known: dict[int, Any] = {}  # what the child knows by its name
         self._current_state: Any = None  # a fresh child is put into this state
         self._closed = False
+        self._calls: Any = CallLock(weakref.proxy(self))
         self.why_dead: str | None = None
         if start:
             self.start()
@@ -158,6 +100,8 @@ class ExternalProcess(EnvironmentWorker):
             raise ClosedError(CLOSED)
         if self._child is not None:
             raise RuntimeError("the process was started before")
+        if self._calls.is_forked:  # it was made before the fork, and is started after it
+            self._calls = CallLock(weakref.proxy(self))
         self._next_id, self._what = 1, {0: "starting"}
         self.waiting: dict[int, ProcessPromise] = {}
         self._attachments = Attachments()
@@ -204,28 +148,38 @@ class ExternalProcess(EnvironmentWorker):
     def replace(self, state: Any = None) -> None:
         if self._closed:
             raise ClosedError(CLOSED)
-        self._end(0.0 if self.owes_answers() else RESTART_TIMEOUT)
+        owes = self.owes_answers()
+        if self.why_dead or owes:
+            logger.warning("%r is replaced: %s", self, self.why_dead or "it did not answer")
+        self._renew(state, owes)
+
+    def _renew(self, state: Any, owes: bool) -> None:
+        self._end(0.0 if owes else RESTART_TIMEOUT)
         self._current_state = state
         self.why_dead = "its restart was interrupted"
         self._child = self._channel = self._ready = None
         self.start(wait_to_start=False)
 
     def restart(self) -> None:
-        self.replace()
+        if self._closed:
+            raise ClosedError(CLOSED)
+        self._renew(None, self.owes_answers())
         self.wait_start()
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         check_timeout(timeout, bounded=True)
+        with suppress(TimeoutError, ForkedError), self._calls.turn(timeout):
+            pass  # a call that never ends keeps nobody from closing
         self._closed = True
         self._end(timeout)
         self.why_dead = self.why_dead or CLOSED
 
     def request_close(self) -> None:
-        if self._child is not None and self.why_dead is None:
+        if self._child is not None and self.why_dead is None and not self._calls.is_forked:
             self._child.request_close()
 
     def _end(self, timeout: float) -> None:
-        if self._child is not None:
+        if self._child is not None and not self._calls.is_forked:
             self.request_close()
             self._child.end(timeout)
 
@@ -251,6 +205,9 @@ class ExternalProcess(EnvironmentWorker):
         return self.why_dead is not None or self._open().has_unread
 
     # ---- requests -----------------------------------------------------------------------------
+
+    def _turn(self, timeout: float | None) -> AbstractContextManager[float | None]:
+        return self._calls.turn(timeout)
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
         payload = dumps((public(name), args, kwargs), self.known)
@@ -292,13 +249,14 @@ class ExternalProcess(EnvironmentWorker):
         self, kind: Message, name: str, payload: bytes, fds: tuple[int, ...] = ()
     ) -> ProcessPromise:
         channel = self._open()
-        if self._ready is None:
-            self.wait_start()
-        try:
-            return self._send(channel, kind, name, payload, fds)
-        except ChannelClosedError:
-            self.take_in()  # the answers that came before the end
-            raise self._died(name) from None
+        with self._calls.inner:
+            if self._ready is None:
+                self.wait_start()
+            try:
+                return self._send(channel, kind, name, payload, fds)
+            except ChannelClosedError:
+                self.take_in()  # the answers that came before the end
+                raise self._died(name) from None
 
     def _send(
         self, channel: Channel, kind: Message, name: str, payload: bytes, fds: tuple[int, ...] = ()
@@ -311,15 +269,28 @@ class ExternalProcess(EnvironmentWorker):
         channel.send(kind, request, payload, fds, self.deadline)
         return reply
 
-    def take_in(self, wait: bool = False, timeout: float | None = None) -> None:
-        """Deliver the answers that are here; with ``wait``, at least one.
+    def take_in(self, awaited: ProcessPromise | None = None, timeout: float | None = None) -> None:
+        """Deliver the answers that are here; with a promise that has none yet, at least one.
 
         A message is dropped only after it was delivered, and delivered twice it does no harm: an
-        interrupt at any moment loses none.
+        interrupt at any moment loses none. Another thread may be at it: wait for it, if need be.
 
         Raises:
             TimeoutError: none came within ``timeout`` seconds.
+            ForkedError: the child is another process's.
         """
+        self._calls.check_process()
+        limit = -1 if awaited is None or timeout is None else timeout
+        if not self._calls.inner.acquire(awaited is not None, limit):
+            if awaited is None:
+                return
+            raise LateError(f"no message within {timeout} s")
+        try:
+            self._take_in(awaited is not None and awaited.is_awaited(), timeout)
+        finally:
+            self._calls.inner.release()
+
+    def _take_in(self, wait: bool, timeout: float | None) -> None:
         channel = self._channel
         if channel is None or self.why_dead is not None or self._ready is None:
             return  # the first message of a child is for wait_start
@@ -356,6 +327,7 @@ class ExternalProcess(EnvironmentWorker):
     def _open(self) -> Channel:
         if self._closed:
             raise ClosedError(CLOSED)
+        self._calls.check_process()
         if self.why_dead is not None:
             raise WorkerDiedError(self.why_dead)
         if self._channel is None:

@@ -22,6 +22,7 @@ from plangym_lite.vectorization.worker.attachments import ROWS
 from plangym_lite.vectorization.worker.channel import Channel, ChannelClosedError
 from plangym_lite.vectorization.worker.handler import RequestHandler, to_send
 from plangym_lite.vectorization.worker.messages import Message, dump, dump_error, load
+from plangym_lite.vectorization.worker.plain import hosted
 from plangym_lite.vectorization.worker.worker import unknown
 
 __all__ = ["Ready", "main", "quieten", "ready_of"]
@@ -47,7 +48,11 @@ def quieten() -> None:
 
 
 def main(
-    sock: socket.socket, lifeline: Connection, constructor: Any, poll_seconds: float = 0.0
+    sock: socket.socket,
+    lifeline: Connection,
+    constructor: Any,
+    poll_seconds: float = 0.0,
+    cwd: str | None = None,
 ) -> None:
     """Run a worker until it is told to close.
 
@@ -56,15 +61,18 @@ def main(
         lifeline: closes when the parent is gone.
         constructor: makes the environment; ``bytes``: that of a parcel.
         poll_seconds: seconds to look for the next request again and again before sleeping.
+        cwd: the working directory to change to.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the parent may ignore it
     _end_with(lifeline)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the parent's may hide the signal of this end
     quieten()
     np.random.seed()  # a forked child would draw what its parent draws
     random.seed()
     channel = Channel(sock, takes_fds=True)
     try:
-        handler = _build(channel, constructor)
+        handler = _build(channel, constructor, cwd)
         if handler is None:
             return
         try:
@@ -78,9 +86,11 @@ def main(
         channel.close()
 
 
-def _build(channel: Channel, constructor: Any) -> RequestHandler | None:
+def _build(channel: Channel, constructor: Any, cwd: str | None) -> RequestHandler | None:
     try:
-        env = unpack(constructor)()
+        if cwd is not None:
+            os.chdir(cwd)
+        env = hosted(unpack(constructor))
         ready = dump(ready_of(env))
     except BaseException as error:
         channel.send(Message.EXCEPTION, 0, dump_error(error))

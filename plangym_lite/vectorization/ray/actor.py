@@ -22,6 +22,7 @@ from plangym_lite.vectorization.memory.layout import BatchColumns, Layout
 from plangym_lite.vectorization.process.server import quieten, ready_of
 from plangym_lite.vectorization.worker.handler import RequestHandler, to_send
 from plangym_lite.vectorization.worker.messages import dump, dump_error, load
+from plangym_lite.vectorization.worker.plain import hosted
 
 __all__ = ["INLINE_BYTES", "Chunk", "RemoteEnv"]
 
@@ -55,7 +56,7 @@ class RemoteEnv:
     def setup(self) -> None:
         """Make the environment, once."""
         if self._handler is None:
-            self._handler = RequestHandler(unpack(self._env_callable)())
+            self._handler = RequestHandler(hosted(unpack(self._env_callable)))
 
     def step(self, action: Any, state: Any = None, dt: int = 1, return_state: Any = None) -> Any:
         """``PlanEnv.step``."""

@@ -15,6 +15,7 @@ from plangym_lite.vectorization.memory.layout import BatchColumns, Layout, pickl
 from plangym_lite.vectorization.memory.queue import ChunkQueue
 from plangym_lite.vectorization.worker.attachments import ATTACH, DETACH, QUEUE, SENT_ROWS
 from plangym_lite.vectorization.worker.messages import dump_error
+from plangym_lite.vectorization.worker.plain import PlainEnv
 
 __all__ = ["RequestHandler", "RowsResult", "public", "run_chunk", "to_send"]
 
@@ -41,12 +42,16 @@ class RequestHandler:
 
     def access(self, name: str) -> tuple[bool, Any]:
         """Whether an attribute is callable and, if not, its value."""
-        value = getattr(self.env, public(name))
+        value = self._find(name)
         return (True, None) if callable(value) else (False, value)
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a method of the environment."""
-        return getattr(self.env, public(name))(*args, **kwargs)
+        return self._find(name)(*args, **kwargs)
+
+    def _find(self, name: str) -> Any:
+        is_plain = isinstance(self.env, PlainEnv)
+        return self.env.find(public(name)) if is_plain else getattr(self.env, public(name))
 
     def handle(
         self, take_fd: Callable[[], int], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]

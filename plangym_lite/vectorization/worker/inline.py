@@ -9,6 +9,7 @@ from plangym_lite.errors import ClosedError
 from plangym_lite.vectorization.memory.blocks import Block
 from plangym_lite.vectorization.memory.queue import ChunkQueue
 from plangym_lite.vectorization.worker.handler import RequestHandler
+from plangym_lite.vectorization.worker.plain import hosted
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise, Worker
 
 __all__ = ["InlineWorker"]
@@ -45,7 +46,7 @@ class InlineWorker(Worker):
 
     def __init__(self, constructor: Callable[[], Any]) -> None:
         self._constructor = constructor
-        self._handler: RequestHandler | None = RequestHandler(constructor())
+        self._handler: RequestHandler | None = RequestHandler(hosted(constructor))
         self.spec = getattr(self._handler.env, "batch_spec", None)
 
     @property
@@ -56,7 +57,7 @@ class InlineWorker(Worker):
     def restart(self) -> None:
         self._open()
         self.close()
-        self._handler = RequestHandler(self._constructor())
+        self._handler = RequestHandler(hosted(self._constructor))
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
         return _Kept(self._open().call, name, args, kwargs)

@@ -7,12 +7,14 @@ fresh one, whose environment knows nothing of what went before.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.transitions import empty_tree
+from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.worker.worker import Worker, time_limit
 
 __all__ = ["ArraySpec", "EnvironmentWorker", "HasSpecs", "TimeStepSpec", "spec_of_space"]
@@ -84,7 +86,8 @@ class HasSpecs:
 class EnvironmentWorker(HasSpecs, Worker):
     """A worker that can be used like the environment that lives in it.
 
-    Each verb does over there what the method of :class:`~plangym_lite.core.PlanEnv` does.
+    Each verb does over there what the method of :class:`~plangym_lite.core.PlanEnv` does. A plain
+    Gymnasium environment answers to all of them, too: see :class:`.PlainEnv`.
     """
 
     def step(
@@ -127,10 +130,18 @@ class EnvironmentWorker(HasSpecs, Worker):
         return self._verb(blocking, timeout, "rollout_batch", actions, states, dt, return_observs)
 
     def reset(
-        self, return_state: bool = False, *, blocking: bool = True, timeout: float | None = None
+        self,
+        return_state: bool = False,
+        *,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,
+        blocking: bool = True,
+        timeout: float | None = None,
     ) -> Any:
-        """``PlanEnv.reset``."""
-        return self._verb(blocking, timeout, "reset", return_state)
+        """``PlanEnv.reset``: ``(obs, info)``; with ``return_state``, ``(state, obs, info)``."""
+        given = {"seed": seed, "options": options}
+        given = {name: value for name, value in given.items() if value is not None}
+        return self._verb(blocking, timeout, "reset", return_state, **given)
 
     def get_state(self, *, blocking: bool = True, timeout: float | None = None) -> Any:
         """``PlanEnv.get_state``."""
@@ -148,12 +159,19 @@ class EnvironmentWorker(HasSpecs, Worker):
             raise NotImplementedError(f"only mode 'rgb_array' crosses the border, got {mode!r}")
         return self._verb(blocking, timeout, "render")
 
-    def _verb(self, blocking: bool, timeout: float | None, name: str, *args: Any) -> Any:
+    def _verb(
+        self, blocking: bool, timeout: float | None, name: str, *args: Any, **kwargs: Any
+    ) -> Any:
         if not blocking and timeout is not None:
             raise ValueError("timeout= is for blocking calls: ask the promise, result(timeout=...)")
-        with time_limit([self], timeout, name, lambda _: self.replace()):
-            promise = self.call(name, *args)
+        turn = self._turn(check_timeout(timeout))
+        with turn as left, time_limit([self], left, name, lambda _: self.replace()):
+            promise = self.call(name, *args, **kwargs)
             return promise.result() if blocking else promise
+
+    def _turn(self, timeout: float | None) -> AbstractContextManager[float | None]:
+        """A context in which no other thread's call is; gives what is left of the time."""
+        return nullcontext(timeout)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

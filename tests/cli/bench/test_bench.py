@@ -98,10 +98,10 @@ class TestCommand:
         assert all(len(line["ours"]) == 1 and line["ratio"] > 0 for line in lines)
 
     def test_scaling(self, capsys):
-        assert self.run("--workers", "1,2", "--only", "ram") == 0
+        assert self.run("--workers", "1,2", "--only", "ram, 1 frame, batch 128") == 0
         out = capsys.readouterr().out
-        assert "batch 64, 1 workers" in out
-        assert "batch 128, 2 workers" in out
+        assert "batch 128, 2 workers |" in out
+        assert "batch 128, 1 workers, use_caller=False |" in out
 
     def test_nothing_of_that_name(self, capsys):
         assert self.run("--only", "no such line") == 2

@@ -9,8 +9,6 @@ from plangym_lite import make
 from plangym_lite.transitions import Form, Rows
 from plangym_lite.vectorization.memory.chunks import MOST_CHUNKS, ChunkSizes, chunks_of
 
-ROWS = Rows(None, None, np.ones(64, np.int64))
-
 
 def lengths_of(*args):
     return [stop - start for start, stop in chunks_of(*args)]
@@ -45,37 +43,34 @@ def test_chunks_of_one_size():
     assert lengths_of(100, 2, 1, 128) == [50, 50]
 
 
+def planned(sizes, seconds, size, n_takers=2, form=None, n_batches=1):
+    """The chunks of a batch, after some that took so many seconds a frame."""
+    rows = Rows(None, None, np.ones(size, np.int64))
+    for _ in range(n_batches):
+        plan = sizes.plan(rows, form or Form(), n_takers)
+        sizes.learn(plan, seconds * size)
+    return plan.chunks
+
+
 @given(st.floats(1e-7, 1e-2), st.integers(1, 4096), st.integers(2, 16))
 def test_a_chunk_is_worth_the_while(seconds, size, n_takers):
-    sizes = ChunkSizes()
-    kind, frames = sizes.kind_of(ROWS, Form())
-    sizes.learn(kind, seconds * 100, 100)
-    chunks = sizes.cut(size, n_takers, kind, frames)
+    chunks = planned(ChunkSizes(), seconds, size, n_takers)
     if len(chunks) > 1:
         assert all((stop - start) * seconds >= 50e-6 for start, stop in chunks)
 
 
 def test_estimates_follow_and_are_kept_by_kind():
-    sizes = ChunkSizes()
-    pictures, numbers = (sizes.kind_of(ROWS, Form(observs=o))[0] for o in ("last", None))
-    sizes.learn(pictures, 1.0, 1)
-    assert len(sizes.cut(8, 2, pictures, 1)) > 1
-    for _ in range(60):
-        sizes.learn(numbers, 1e-6, 1)
-    assert len(sizes.cut(8, 2, numbers, 1)) == 1
-    for _ in range(200):
-        sizes.learn(numbers, 1e-3, 1)
-    assert len(sizes.cut(8, 2, numbers, 1)) > 1
+    sizes, numbers = ChunkSizes(), Form(observs=None)
+    assert len(planned(sizes, 1.0, 8)) > 1
+    assert len(planned(sizes, 1e-6, 8, form=numbers)) == 1
+    assert len(planned(sizes, 1e-3, 8, form=numbers, n_batches=2000)) > 1
+    assert len(planned(sizes, 1e-6, 8, form=numbers, n_batches=300)) == 1
+    assert len(planned(sizes, 1.0, 8)) > 1
 
 
 def test_rows_stepped_at_once_come_in_large_chunks():
-    batched, single = ChunkSizes(is_batched=True), ChunkSizes()
-    for sizes in (batched, single):
-        sizes.learn(sizes.kind_of(ROWS, Form())[0], 64 * 5e-6, 64)
-    kind, frames = single.kind_of(ROWS, Form())
-    assert len(single.cut(64, 2, kind, frames)) > 1
-    kind, frames = batched.kind_of(ROWS, Form())
-    assert len(batched.cut(64, 2, kind, frames)) == 1
+    assert len(planned(ChunkSizes(), 5e-6, 64)) > 1
+    assert len(planned(ChunkSizes(is_batched=True), 5e-6, 64)) == 1
     with make("CartPole-v1", n_workers=2) as env:
         assert env.batch_spec.is_batched
         assert env.is_batched
@@ -87,4 +82,4 @@ def test_rows_stepped_at_once_come_in_large_chunks():
 @pytest.mark.parametrize(("steps", "frames"), [(None, 3.0), (5, 15.0)])
 def test_frames_of_a_row(steps, frames):
     rows = Rows(None, None, np.full(7, 3))
-    assert ChunkSizes().kind_of(rows, Form(steps=steps))[1] == frames
+    assert ChunkSizes().plan(rows, Form(steps=steps), 2).frames == frames

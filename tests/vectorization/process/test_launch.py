@@ -142,7 +142,7 @@ def test_parent_with_threads():
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (None, "no exit code yet"),
+        (None, "exit code not known"),
         (3, "exit code 3"),
         (-9, "exit code -9, signal SIGKILL"),
         (-99, "exit code -99, signal 99"),

@@ -1,0 +1,381 @@
+"""Starting a child process by any start method, without disturbing the program that does it.
+
+``multiprocessing`` imports the parent's ``__main__`` in children that are not forked, and takes
+their environment variables from this process, so that both would have to be changed here while one
+starts. Our children need no ``__main__``: what they run travels by value. So they are started with
+public means of Python, and told what they shall know:
+
+- ``fork``: a fork of this process.
+- ``spawn``: a new interpreter.
+- ``forkserver``: a fork of a server, which is a new interpreter that has our modules loaded. It
+  serves this process only, and ends with it.
+
+None of them has a name in a file system. Children see the environment variables, the working
+directory, ``sys.path`` and ``sys.argv`` of the moment in which they are started.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import marshal
+import multiprocessing
+import multiprocessing.spawn
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from contextlib import suppress
+from typing import Any
+
+from plangym_lite.recipe.parcel import know, names_of_main
+from plangym_lite.system import interrupts_held
+from plangym_lite.vectorization.process import boot
+
+__all__ = [
+    "ChildProcess",
+    "close_in_forks",
+    "forkserver_pid",
+    "hash_seed",
+    "start_process",
+]
+
+THREAD_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""One worker is one core's work; and a server that forks must have no threads."""
+
+PRELOAD = ["plangym_lite.envs.gymnasium.env"]
+"""What the server imports, so that workers have it when they are forked."""
+
+SERVER_TIMEOUT = 120.0  # seconds in which the server must have loaded our modules
+LONGEST_NAP = 0.02  # seconds between two looks at a child that is waited for
+
+
+@functools.lru_cache(maxsize=1)
+def hash_seed() -> str | None:
+    """``PYTHONHASHSEED`` as it was when this interpreter started; ``None`` for a random one."""
+    if sys.flags.ignore_environment:
+        return None
+    try:
+        with interrupts_held(), open("/proc/self/environ", "rb") as file:
+            pairs = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0"))
+        seed = pairs.get(b"PYTHONHASHSEED", b"").decode()
+    except OSError:  # no such file here
+        seed = os.environ.get("PYTHONHASHSEED", "")
+    return None if seed in ("", "random") else seed
+
+
+# ---- what is this process's alone ---------------------------------------------------------------
+
+_ours: weakref.WeakSet[Any] = weakref.WeakSet()
+_starting = threading.RLock()
+_server: _ForkServer | None = None
+
+
+def close_in_forks(*ends: Any) -> None:
+    """Have these closed in every process that is forked of this one.
+
+    There they would hide from children that this process is gone.
+    """
+    _ours.update(ends)
+
+
+def _forget() -> None:
+    """In a process that was forked of this one."""
+    global _starting, _server
+    for end in list(_ours):
+        end.close()
+    _starting, _server = threading.RLock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+class _Pipe:
+    """The reading end of a pipe."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._close = weakref.finalize(self, os.close, fd)
+
+    def close(self) -> None:
+        self._close()
+
+    def read_number(self, timeout: float | None) -> int | None:
+        """The next number.
+
+        Raises:
+            TimeoutError: none came within ``timeout`` seconds.
+            EOFError: there is none.
+        """
+        ready = select.poll()
+        ready.register(self._fd, select.POLLIN)
+        if not ready.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999))):
+            raise TimeoutError
+        data = os.read(self._fd, boot.NUMBER.size)
+        if len(data) < boot.NUMBER.size:
+            raise EOFError
+        return int(boot.NUMBER.unpack(data)[0])
+
+
+# ---- children -----------------------------------------------------------------------------------
+
+
+class ChildProcess:
+    """A child of this process.
+
+    Attributes:
+        exitcode: as multiprocessing has it; ``None``: it runs, or its end could not be observed,
+            because this process ignores SIGCHLD or waits for all its children elsewhere.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.exitcode: int | None = None
+        self._has_ended = False
+        self._parent = os.getpid()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process started it, and was not forked of the one that did."""
+        return self._parent == os.getpid()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for its end, ``timeout`` seconds at most; whether it has ended."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        nap = 5e-4
+        while not self._has_ended and self.is_ours:
+            left = LONGEST_NAP if deadline is None else deadline - time.monotonic()
+            self._look(max(0.0, left))
+            if self._has_ended or left <= 0:
+                break
+            time.sleep(min(nap, left))
+            nap = min(2 * nap, LONGEST_NAP)
+        return self._has_ended
+
+    def _look(self, timeout: float) -> None:
+        """Find out whether it has ended; may wait for that."""
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            self._has_ended = True
+            return
+        if pid:
+            self.exitcode, self._has_ended = os.waitstatus_to_exitcode(status), True
+
+    def is_alive(self) -> bool:
+        """Whether it runs; not of a child of another process."""
+        return self.is_ours and not self.join(0.0)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.is_alive():
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Release what it holds here."""
+
+
+class _ServedProcess(ChildProcess):
+    """A child of the server.
+
+    Args:
+        report: the server's pipe.
+    """
+
+    def __init__(self, pid: int, report: _Pipe) -> None:
+        super().__init__(pid)
+        self._report = report
+
+    def _look(self, timeout: float) -> None:
+        try:
+            self.exitcode = self._report.read_number(timeout)
+        except TimeoutError:
+            return
+        except EOFError:
+            pass  # the server is gone, and nobody can tell; if the child runs, its lifeline ends it
+        self._has_ended = True
+
+    def close(self) -> None:
+        self._report.close()
+
+
+class _Popen(subprocess.Popen):
+    """A process that is waited for elsewhere."""
+
+    def __del__(self) -> None:
+        return
+
+
+# ---- starting -----------------------------------------------------------------------------------
+
+
+def start_process(
+    sock: socket.socket, lifeline: Any, constructor: Any, poll_seconds: float, start_method: str
+) -> ChildProcess:
+    """Start a worker; see ``server.main`` for the arguments.
+
+    Raises:
+        ValueError: no such start method.
+        OSError: a limit does not allow another process.
+    """
+    methods = multiprocessing.get_all_start_methods()
+    if start_method not in methods:
+        raise ValueError(f"start_method must be one of {methods}, got {start_method!r}")
+    with _starting, interrupts_held():
+        if start_method == "fork":
+            return _fork((sock, lifeline, constructor, poll_seconds))
+        orders = {**_surroundings(), "carried": constructor, "poll_seconds": poll_seconds}
+        fds = sock.fileno(), lifeline.fileno()
+        if start_method == "spawn":
+            return ChildProcess(_spawn("work", orders, fds).pid)
+        try:
+            return _fork_server().fork(orders, fds)
+        except (BrokenPipeError, EOFError):  # it was killed
+            pass
+        try:
+            return _fork_server(anew=True).fork(orders, fds)
+        except EOFError:
+            what = "the server that forks workers has too many files open, or died"
+            raise OSError(errno.EMFILE, what) from None
+
+
+def _fork(args: tuple[Any, ...]) -> ChildProcess:
+    parent = os.getpid()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # whatever it is today
+            stream.flush()
+    pid = os.fork()
+    if pid:
+        return ChildProcess(pid)
+    code = 1
+    try:
+        _forget_signals()
+        know(names_of_main())
+        code = boot.bootstrap(args, "fork", parent)
+    finally:
+        os._exit(code)
+
+
+def _forget_signals() -> None:
+    """In a forked worker: what the program does about signals is not the worker's to do."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _surroundings() -> dict[str, Any]:
+    """What a child shall know of this process, in types that ``marshal`` takes."""
+    try:
+        cwd: str | None = os.getcwd()
+    except OSError:  # it was deleted
+        cwd = None
+    path = [str(os.fsdecode(p)) for p in sys.path if isinstance(p, (str, bytes, os.PathLike))]
+    return {
+        "environ": dict.fromkeys(THREAD_LIMITS, "1") | dict(os.environ),
+        "path": path,
+        "argv": [str(argument) for argument in getattr(sys, "argv", [])],
+        "cwd": cwd,
+        "parent": os.getpid(),
+        "authkey": bytes(multiprocessing.current_process().authkey),
+    }
+
+
+def _spawn(what: str, orders: dict[str, Any], fds: tuple[int, ...]) -> _Popen:
+    """A new interpreter that calls a function of :mod:`boot`."""
+    environ = dict(orders["environ"])
+    environ.pop("PYTHONHASHSEED", None)  # whatever it is now: hash words as this interpreter does
+    if hash_seed() is not None:
+        environ["PYTHONHASHSEED"] = str(hash_seed())
+    file = _file_of(orders)
+    try:
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        executable = os.fsdecode(multiprocessing.spawn.get_executable())
+        code = boot.command(what, file, fds)
+        return _Popen([executable, *flags, "-c", code], env=environ, pass_fds=(file, *fds))
+    finally:
+        os.close(file)
+
+
+def _file_of(orders: dict[str, Any]) -> int:
+    """A file without a name that holds the orders."""
+    try:
+        fd = os.memfd_create("plangym_lite")
+    except (AttributeError, OSError):
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    with open(fd, "wb", closefd=False) as file:
+        marshal.dump(orders, file)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def forkserver_pid() -> int | None:
+    """The process id of the server that forks workers, if there is one."""
+    return None if _server is None else _server.process.pid
+
+
+def _fork_server(anew: bool = False) -> _ForkServer:
+    global _server
+    if _server is None or anew or not _server.process.is_alive():
+        if _server is not None:
+            _server.close()
+        _server = _ForkServer()
+    return _server
+
+
+class _ForkServer:
+    """This process's end of the server."""
+
+    def __init__(self) -> None:
+        self._sock, theirs = socket.socketpair()
+        close_in_forks(self._sock)
+        orders = {**_surroundings(), "preload": PRELOAD}
+        try:
+            self.process = ChildProcess(_spawn("serve", orders, (theirs.fileno(),)).pid)
+        except BaseException:
+            self._sock.close()
+            raise
+        finally:
+            theirs.close()
+        weakref.finalize(self, self._sock.close)
+
+    def close(self) -> None:
+        """Have it end."""
+        self._sock.close()
+        if not self.process.join(1.0):
+            self.process.kill()
+            self.process.join()
+
+    def fork(self, orders: dict[str, Any], fds: tuple[int, ...]) -> ChildProcess:
+        """Have it fork a worker.
+
+        Raises:
+            OSError: it cannot; ``BrokenPipeError``, ``EOFError``: it is gone.
+            TimeoutError: it does not answer.
+        """
+        reader, writer = os.pipe()
+        report = _Pipe(reader)
+        close_in_forks(report)
+        try:
+            file = _file_of(orders)
+            try:
+                socket.send_fds(self._sock, [b"F"], [*fds, file, writer])
+            finally:
+                os.close(file)
+        finally:
+            os.close(writer)
+        number = report.read_number(SERVER_TIMEOUT)
+        assert number is not None
+        if number < 0:
+            raise OSError(-number, os.strerror(-number))
+        return _ServedProcess(number, report)

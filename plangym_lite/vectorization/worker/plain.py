@@ -1,0 +1,153 @@
+"""PlainEnv: a plain Gymnasium environment in a worker, with the verbs of a ``PlanEnv``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+
+from plangym_lite.core import PlanEnv
+from plangym_lite.nested import run_frames
+from plangym_lite.recipe.plain import PlainEpisode, states_of
+from plangym_lite.transitions import Step, Transition
+
+__all__ = ["PlainEnv", "hosted"]
+
+
+def hosted(constructor: Callable[[], Any]) -> Any:
+    """What ``constructor`` returns; a plain Gymnasium environment as a :class:`PlainEnv`."""
+    env = constructor()
+    if isinstance(env, gym.Env) and not isinstance(env, PlanEnv):
+        return PlainEnv(env, constructor)
+    return env
+
+
+class PlainEnv:
+    """A plain environment. ``reset`` and ``step`` are its own, and answer as it does.
+
+    States are saved by the adapter that ``make(factory)`` would use, which is looked for when the
+    first is asked for.
+
+    Args:
+        env: the environment.
+        factory: makes another one.
+    """
+
+    def __init__(self, env: Any, factory: Callable[[], Any]) -> None:
+        self._env, self._factory = env, factory
+        self._obs: Any = None  # the last one
+        self._flags = (False, False)  # terminated, truncated
+        self._states: Any = None  # a RunningStates, once states were asked for
+        self._episode: PlainEpisode | None = None  # until then
+        self._attributes: list[str] = []  # those that were set
+
+    @property
+    def observation_space(self) -> Any:
+        """The environment's."""
+        return self._env.observation_space
+
+    @property
+    def action_space(self) -> Any:
+        """The environment's."""
+        return self._env.action_space
+
+    def reset(
+        self,
+        return_state: bool = False,
+        *,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> Any:
+        """Gymnasium's ``(obs, info)``; with ``return_state``, ``(state, obs, info)``."""
+        if self._states is None:
+            self._episode = PlainEpisode(self._env, seed, options)
+        given = {"seed": seed, "options": options}
+        answer = self._env.reset(**{name: v for name, v in given.items() if v is not None})
+        self._obs, self._flags = answer[0] if isinstance(answer, tuple) else answer, (False, False)
+        return (self.get_state(), *answer) if return_state else answer
+
+    def step(
+        self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
+    ) -> Any:
+        """As ``PlanEnv.step``; without a state, it steps on as plain Gymnasium does."""
+        if state is not None:
+            if self.set_state(state):
+                return self._absorbed(action, dt, return_state)
+            return_state = True if return_state is None else return_state
+        answer = self._step(action) if dt == 1 else run_frames(self._step, action, dt, self._env)
+        if not isinstance(answer, tuple) or len(answer) != 5:
+            return answer
+        return Transition(self.get_state(), *answer) if return_state else Step(*answer)
+
+    def _step(self, action: Any) -> Any:
+        episode = self._episode
+        if episode is not None:
+            episode.add(action)
+        answer = self._env.step(action)
+        if isinstance(answer, tuple) and len(answer) == 5:
+            self._obs, reward, *flags, _ = answer
+            self._flags = bool(flags[0]), bool(flags[1])
+            if episode is not None:
+                episode.rewards += float(reward)
+        return answer
+
+    def _absorbed(self, action: Any, dt: int, return_state: bool | None) -> Any:
+        """A step from an ended state, which changes nothing."""
+        batch = self.step_batch([action], None, dt, True)
+        row = tuple(column[0] for column in batch)
+        return Step(*row[1:]) if return_state is False else Transition(*row)
+
+    # ---- states -------------------------------------------------------------------------------
+
+    def get_state(self) -> Any:
+        """The state."""
+        return self._saved().save(self._obs, *self._flags)
+
+    def set_state(self, state: Any) -> bool:
+        """Put the environment into ``state``; whether that is the end of an episode."""
+        self._obs, *flags = self._saved().load(state)
+        self._flags = flags[0], flags[1]
+        return any(self._flags)
+
+    def step_batch(
+        self, actions: Any, states: Any = None, dt: Any = 1, return_state: bool | None = None
+    ) -> Any:
+        """``PlanEnv.step_batch``."""
+        self.get_state()
+        return self._states.run("step_batch", actions, states, dt, return_state)
+
+    def rollout_batch(
+        self, actions: Any, states: Any = None, dt: Any = 1, return_observs: str | None = "last"
+    ) -> Any:
+        """``PlanEnv.rollout_batch``."""
+        self.get_state()
+        return self._states.run("rollout_batch", actions, states, dt, return_observs)
+
+    def _saved(self) -> Any:
+        """What saves and restores states."""
+        if self._states is None:
+            if self._episode is None:
+                self.reset()
+            episode = self._episode
+            assert episode is not None
+            episode.obs, episode.flags = self._obs, self._flags
+            episode.attributes = self._attributes
+            self._states = states_of(self._factory, self._env, episode)
+            self._env, self._episode = self._states.env, None
+        return self._states
+
+    # ---- everything else ----------------------------------------------------------------------
+
+    def find(self, name: str) -> Any:
+        """An attribute: one of those above, or else the environment's."""
+        if name in vars(PlainEnv):
+            return getattr(self, name)
+        if name == "set_wrapper_attr":
+            self._attributes.append(name)
+        env = self._env if self._states is None else self._states.layers
+        return getattr(env, name) if hasattr(env, name) else env.get_wrapper_attr(name)
+
+    def close(self) -> None:
+        """Close the environment."""
+        (self._env if self._states is None else self._states).close()
