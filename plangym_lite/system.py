@@ -124,7 +124,7 @@ class CallLock:
     def turn(self, timeout: float | None) -> Iterator[float | None]:
         """A context for one thread at a time; yields the rest of ``timeout`` seconds.
 
-        Unlike ``acquire`` it lets a thread in that is inside already.
+        Unlike ``acquire`` it is reentrant.
 
         Raises:
             ForkedError: this process was forked.

@@ -27,7 +27,7 @@ LOWER, HIGHER = 0.5, 0.05
 
 
 ALWAYS, SELDOM = 8, 16
-"""The first batches of a plan are measured, and then one in so many."""
+"""The first ``ALWAYS`` batches of a plan are measured, then one in ``SELDOM``."""
 MOST_PLANS = 256
 
 
@@ -70,8 +70,8 @@ class Plan:
 
     Args:
         kind: batches of one kind have one estimate of the time of a frame.
-        size, n_takers: rows, and who takes chunks.
-        frames: of a row, about.
+        size, n_takers: numbers of rows and of takers.
+        frames: mean number per row.
     """
 
     __slots__ = ("chunks", "frames", "kind", "n_takers", "n_used", "size")

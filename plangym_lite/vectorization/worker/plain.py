@@ -1,4 +1,4 @@
-"""PlainEnv: a plain Gymnasium environment in a worker, with the verbs of a ``PlanEnv``."""
+"""PlainEnv: a plain Gymnasium environment in a worker, with the methods of a ``PlanEnv``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["PlainEnv", "hosted"]
 
 
 def hosted(constructor: Callable[[], Any]) -> Any:
-    """What ``constructor`` returns; a plain Gymnasium environment as a :class:`PlainEnv`."""
+    """The result of ``constructor``; a plain Gymnasium environment as a :class:`PlainEnv`."""
     env = constructor()
     if isinstance(env, gym.Env) and not isinstance(env, PlanEnv):
         return PlainEnv(env, constructor)
@@ -24,10 +24,9 @@ def hosted(constructor: Callable[[], Any]) -> Any:
 
 
 class PlainEnv:
-    """A plain environment. ``reset`` and ``step`` are its own, and answer as it does.
+    """A plain environment with its own ``reset`` and ``step``.
 
-    States are saved by the adapter that ``make(factory)`` would use, which is looked for when the
-    first is asked for.
+    States are saved by the adapter that ``make(factory)`` would use, made at the first request.
 
     Args:
         env: the environment.
@@ -38,9 +37,9 @@ class PlainEnv:
         self._env, self._factory = env, factory
         self._obs: Any = None  # the last one
         self._flags = (False, False)  # terminated, truncated
-        self._states: Any = None  # a RunningStates, once states were asked for
+        self._states: Any = None  # a RunningStates, once states were requested
         self._episode: PlainEpisode | None = None  # until then
-        self._attributes: list[str] = []  # those that were set
+        self._attributes: list[str] = []  # attributes that were set
 
     @property
     def observation_space(self) -> Any:
@@ -70,7 +69,7 @@ class PlainEnv:
     def step(
         self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
     ) -> Any:
-        """As ``PlanEnv.step``; without a state, it steps on as plain Gymnasium does."""
+        """``PlanEnv.step``; without a state, the step of plain Gymnasium."""
         if state is not None:
             if self.set_state(state):
                 return self._absorbed(action, dt, return_state)
@@ -105,7 +104,7 @@ class PlainEnv:
         return self._saved().save(self._obs, *self._flags)
 
     def set_state(self, state: Any) -> bool:
-        """Put the environment into ``state``; whether that is the end of an episode."""
+        """Set the state; whether it is the end of an episode."""
         self._obs, *flags = self._saved().load(state)
         self._flags = flags[0], flags[1]
         return any(self._flags)
@@ -125,7 +124,7 @@ class PlainEnv:
         return self._states.run("rollout_batch", actions, states, dt, return_observs)
 
     def _saved(self) -> Any:
-        """What saves and restores states."""
+        """The object that saves and restores states."""
         if self._states is None:
             if self._episode is None:
                 self.reset()
@@ -140,7 +139,7 @@ class PlainEnv:
     # ---- everything else ----------------------------------------------------------------------
 
     def find(self, name: str) -> Any:
-        """An attribute: one of those above, or else the environment's."""
+        """An attribute of this object or, failing that, of the environment."""
         if name in vars(PlainEnv):
             return getattr(self, name)
         if name == "set_wrapper_attr":
