@@ -51,7 +51,7 @@ def cem(
         std: initial standard deviation, as a share of half the range of an action.
         discount: per unit of ``dt``, between 0 and 1.
         value_fn: values of the last states; default 0.
-        resample: seed the environment anew in each row; the 8 best sequences are
+        resample: draw new seeds for each row; the 8 best sequences are
             played again with the same 16 seeds, and the best mean wins.
         before: ``search`` of the last decision: the first mean is its mean, ``played`` steps on.
         played: number of actions played since that decision; default 1.

@@ -147,7 +147,7 @@ def go_explore(
         value_fn: values of the places at the ends of paths; default 0.
         legal_actions: for a discrete space: the key of an info with the mask ``[A]``, or a function
             of observations, states and infos.
-        resample: seed the environment anew in each row; the 8 best paths are played
+        resample: draw new seeds for each row; the 8 best paths are played
             again with the same 16 seeds, and the best mean wins.
         info: the info of ``state``, if the environment does not restore it.
         archive: stores the states in little memory; ``None``: an array.

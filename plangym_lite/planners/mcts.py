@@ -97,7 +97,7 @@ def mcts(
         policy_fn: priors of the actions.
         legal_actions: the key of an info with the mask ``[A]`` of the legal actions, or a function
             of observations, states and infos. Illegal actions are never stepped.
-        resample: seed the environment anew at each visit of an action, from ``rng``; no tree is
+        resample: draw new seeds at each visit of an action, from ``rng``; no tree is
             kept then. ``False``: the plan knows the future draws.
         root_noise: share of Dirichlet noise in the priors of the root, with ``policy_fn``; drawn
             once for each search.

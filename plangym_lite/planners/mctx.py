@@ -67,7 +67,7 @@ class SimulatorModel:
         legal_actions: the key of an info with the mask ``[A]`` of the legal actions, or a function
             of observations, states and infos.
         illegal: the reward of an illegal action.
-        resample: seed the environment anew in each step, from the keys of mctx.
+        resample: draw new seeds in each step, from the keys of mctx.
 
     Raises:
         TypeError: the actions are not discrete, or states are not arrays.

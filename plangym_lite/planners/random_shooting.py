@@ -66,7 +66,7 @@ def random_shooting(
         value_fn: values of the last states; default 0.
         legal_actions: for a discrete space: the key of an info with the mask ``[A]``, or a function
             of observations, states and infos; then each action is held for one unit.
-        resample: seed the environment anew in each row; the 8 best sequences are
+        resample: draw new seeds for each row; the 8 best sequences are
             played again with the same 16 seeds, and the best mean wins.
         info: the info of ``state``, if the environment does not restore it.
         on_batch: called as ``on_batch(rows, frames)`` after every batch.

@@ -89,7 +89,7 @@ def rollout_iw(
         policy_fn: probabilities of the actions of walks; default equal.
         legal_actions: the key of an info with the mask ``[A]`` of the legal actions, or a function
             of observations, states and infos.
-        resample: seed the environment anew in each row; the 8 best branches are played
+        resample: draw new seeds for each row; the 8 best branches are played
             again with the same 16 seeds, and the best mean wins. No tree is kept then.
         tree: ``search`` of the last decision; the subtree of ``state`` is kept.
         played: number of actions played since that decision; default 1.

@@ -83,7 +83,7 @@ class Simulator:
         env: the environment; its current state does not change.
         rng: the only source of randomness.
         on_batch: hook for progress.
-        resample: seed each row anew, from ``rng``.
+        resample: draw a new seed for each row, from ``rng``.
         legal_actions: the key of an info with a mask ``[A]``, or a function; ``None``: all actions.
 
     Raises:
