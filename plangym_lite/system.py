@@ -132,11 +132,14 @@ class CallLock:
         """
         self.check_process()
         began = time.monotonic()
-        if not self.inner.acquire(timeout=-1 if timeout is None else timeout):
+        wait = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
+        if not self.inner.acquire(timeout=wait):
             raise TimeoutError(f"a call of another thread took longer than {timeout:g} s")
         try:
             waited = time.monotonic() - began
-            yield None if timeout is None else max(1e-3, timeout - waited)
+            if timeout is not None and waited > 1e-2:
+                timeout = max(1e-3, timeout - waited)
+            yield timeout
         finally:
             self.inner.release()
 
