@@ -255,7 +255,7 @@ class Soak:
         grown = (
             f"{self.growth / 2**20:+.1f} MB" if self.memory else "not measured in so short a time"
         )
-        workers = len(self.env.batch_env)
+        workers = self.env.n_workers
         print(
             f"soak     {self.took / 60:.1f} minutes, {workers} workers, {GAME} in rgb, "
             f"seed {self.seed}, a timeout of {self.timeout:.1f} s\n"
