@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import cloudpickle
 import gymnasium as gym
@@ -70,8 +71,10 @@ def cluster():
 
 def processes():
     """Those below this one, each with its name, except for servers that stay."""
-    children = psutil.Process().children(recursive=True)
-    found = {(child.pid, " ".join(child.cmdline()).strip()) for child in children}
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile (a zombie is one too)
+            found.add((child.pid, " ".join(child.cmdline()).strip()))
     helpers = "from multiprocessing", "boot.serve"
     return {(pid, name) for pid, name in found if not any(part in name for part in helpers)}
 
