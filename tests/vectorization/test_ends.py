@@ -144,11 +144,13 @@ try:
     env.close()
 except KeyboardInterrupt:
     pass
+import contextlib
 import psutil
+def is_starting(child):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return "--multiprocessing-fork" in child.cmdline()
 end = time.monotonic() + 5
-while time.monotonic() < end and any(
-    "--multiprocessing-fork" in child.cmdline() for child in psutil.Process().children()
-):
+while time.monotonic() < end and any(map(is_starting, psutil.Process().children())):
     time.sleep(0.05)
 with make(ToyEnv, n_workers=2, start_method={method!r}) as env:
     print(env.step_batch([RIGHT] * 3).observs[:, 0].tolist())
