@@ -269,9 +269,15 @@ class VectorizedEnv(HasSpecs, PlanEnv):
 
     @one_at_a_time
     def step(
-        self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
+        self,
+        action: Any,
+        state: Any = None,
+        dt: int = 1,
+        return_state: bool | None = None,
+        *,
+        seed: int | None = None,
     ) -> Step | Transition:
-        return self._local.step(action, state, dt, return_state)
+        return self._local.step(action, state, dt, return_state, seed=seed)
 
     @one_at_a_time
     def get_state(self) -> Any:
@@ -285,6 +291,10 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     @one_at_a_time
     def observe(self) -> Any:
         return self._local.observe()
+
+    @one_at_a_time
+    def info(self) -> dict[str, Any]:
+        return self._local.info()
 
     @one_at_a_time
     def get_image(self) -> np.ndarray:

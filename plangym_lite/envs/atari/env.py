@@ -266,6 +266,20 @@ class AtariEnv(PlangymEnv):
         over = ale.game_over(with_truncation=False) or (self.episodic_life and left < lives)
         return float(reward), over, ale.game_truncated(), info
 
+    def current_info(self) -> dict[str, Any]:
+        if not self._is_plain:
+            return super().current_info()
+        ale = self._ale
+        return {
+            "lives": ale.lives(),
+            "episode_frame_number": ale.getEpisodeFrameNumber(),
+            "frame_number": ale.getFrameNumber(),
+        }
+
+    def generators(self) -> list[Any]:
+        first, *others = super().generators()
+        return [first, *self.emulator.generators(), *others]
+
     def _advance_wrapped(
         self, action: Any, n_frames: int
     ) -> tuple[float, bool, bool, dict[str, Any]]:
@@ -286,7 +300,7 @@ class AtariEnv(PlangymEnv):
             over = bool(over) or (self.episodic_life and lost)
             if over or truncated:
                 break
-        self._obs = copy_element(self.observation_space, obs)
+        self._obs, self._info = copy_element(self.observation_space, obs), info
         return total, over, bool(truncated), {**info, "lost_life": lost, "n_step": n_step}
 
     # ---- observations and images --------------------------------------------------------------

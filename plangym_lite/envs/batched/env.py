@@ -16,8 +16,10 @@ from plangym_lite.envs.batched.kernel import (
     Kernel,
     run_block,
 )
+from plangym_lite.envs.generators.generator import words_of_seed
 from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.nested import differences
+from plangym_lite.simulator import RUNNING
 from plangym_lite.transitions import Columns, Rows, empty_columns
 
 __all__ = ["KernelEnv"]
@@ -49,6 +51,10 @@ class KernelEnv(PlangymEnv):
         """Write the states after the step into ``out``; ``states``, before it, both ``[B, S]``."""
         raise NotImplementedError
 
+    def generator_words(self, states: np.ndarray) -> np.ndarray:
+        """The generator in each of the states, as a view ``[B, GENERATOR_WORDS]``."""
+        raise NotImplementedError
+
     def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
         """Plausible states of running episodes, ``[B, S]``."""
         raise NotImplementedError
@@ -68,6 +74,8 @@ class KernelEnv(PlangymEnv):
         if kernel is None or len(rows.dts) < ENOUGH_ROWS or not self._is_ordinary():
             return None
         states = np.asarray(rows.states)
+        if rows.seeds is not None and self.clone_seeds:
+            states = self._seeded_states(states, rows.seeds)
         block = self.take_apart(states)
         if block is None or not kernel.accepts(block):
             return None
@@ -81,6 +89,14 @@ class KernelEnv(PlangymEnv):
         for info, dt in zip(infos, rows.dts.tolist(), strict=True):
             info["dt"] = dt
         return infos
+
+    def _seeded_states(self, states: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        """The states with seeded generators, unless they have ended."""
+        seeded = states.copy()
+        words = self.generator_words(seeded)
+        for row in np.flatnonzero(states[:, 0] == RUNNING).tolist():
+            words[row] = words_of_seed(int(seeds[row]))
+        return seeded
 
     def _is_ordinary(self) -> bool:
         """Whether nothing has to be drawn and ``step`` has not been overridden."""

@@ -11,13 +11,20 @@ and writes the numbers in place.
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import Any
 
 import numpy as np
 
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["GENERATOR_WORDS", "GeneratorMemory", "generator_to_words", "words_to_generator"]
+__all__ = [
+    "GENERATOR_WORDS",
+    "GeneratorMemory",
+    "generator_to_words",
+    "words_of_seed",
+    "words_to_generator",
+]
 
 GENERATOR_WORDS = 10
 SHIFTS = (0, 32, 64, 96)
@@ -32,6 +39,13 @@ def generator_to_words(generator: np.random.Generator) -> list[int]:
     for number in (state["state"]["state"], state["state"]["inc"]):
         words += [(number >> shift) & 0xFFFFFFFF for shift in SHIFTS]
     return words
+
+
+@functools.lru_cache(maxsize=4096)
+def words_of_seed(seed: int) -> tuple[int, ...]:
+    """The words of an environment's generator that a row is seeded with: see ``seed_all``."""
+    child = np.random.SeedSequence(seed, spawn_key=(0,))
+    return tuple(generator_to_words(np.random.Generator(np.random.PCG64(child))))
 
 
 def words_to_generator(words: Any, generator: np.random.Generator) -> None:
@@ -50,7 +64,7 @@ def words_to_generator(words: Any, generator: np.random.Generator) -> None:
 
 
 class GeneratorMemory:
-    """Saves and restores any generator; fastest if it is the same one as in the call before.
+    """Saves and restores any generator; fastest if it has the bit generator of the call before.
 
     If numpy's memory is not laid out as expected, ``state`` is used, which is slower.
 
@@ -62,13 +76,13 @@ class GeneratorMemory:
         self._all_words = slice(place, place + GENERATOR_WORDS)
         self._two_words = slice(place, place + 2)
         self._eight_words = slice(place + 2, place + GENERATOR_WORDS)
-        self._generator: np.random.Generator | None = None
+        self._bits: Any = None  # the bit generator of the last call
         self._rest: np.ndarray | None = None  # the spare half, in numpy's memory
         self._numbers: Any = None
 
     def save(self, generator: np.random.Generator, out: np.ndarray) -> None:
         """Write the generator's words into their place in ``out``, a row of any numbers."""
-        if generator is not self._generator:
+        if generator.bit_generator is not self._bits:
             self._find(generator)
         if self._rest is None:
             out[self._all_words] = generator_to_words(generator)
@@ -78,7 +92,7 @@ class GeneratorMemory:
 
     def load(self, row: np.ndarray, generator: np.random.Generator) -> None:
         """Restore what ``save`` wrote."""
-        if generator is not self._generator:
+        if generator.bit_generator is not self._bits:
             self._find(generator)
         if self._rest is None:
             words_to_generator(row[self._all_words].tolist(), generator)
@@ -94,7 +108,7 @@ class GeneratorMemory:
         rest: Any = ctypes.c_uint32 * 2
         pointer = ctypes.c_void_p.from_address(address).value or 0
         after = address + ctypes.sizeof(ctypes.c_void_p)
-        self._generator, self._rest = generator, None
+        self._bits, self._rest = bits, None
         if 0 < pointer - address < bits.__sizeof__():  # both are inside numpy's object
             left = np.frombuffer(rest.from_address(after), np.uint32)
             found = np.frombuffer(numbers.from_address(pointer), np.uint32)
