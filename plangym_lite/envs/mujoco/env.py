@@ -207,7 +207,7 @@ class MujocoEnv(KernelEnv):
                 value = type(like)(state[part.start])
             setattr(self._base, name, value)
         self._memory.load(state[self._simulation_part])
-        self._obs = None
+        self._obs, self._info = None, {}
 
     def describe_states(self) -> str:
         described = super().describe_states()

@@ -184,10 +184,18 @@ class Contract:
         """Each recorded state and action gives the next entry, in any order.
 
         Rows from returned states and rollouts give the same; the current state does not change.
+        Equal seeds give equal rows.
         """
         self.judge.at, _ = "step_batch", self.reference
         with self._made("step_batch") as (env, keeper):
             self.judge.batches(env, keeper, "step_batch")
+            self._seeded(env, keeper, "step_batch")
+
+    def _seeded(self, env: PlanEnv, keeper: Keeper, check: str) -> None:
+        try:
+            self.judge.seeded(env, keeper, check)
+        except NotImplementedError as error:
+            self.notes.append(f"seeds= was not checked: {error}")
 
     def through_workers(self) -> None:
         """The same with processes, if ``n_workers`` is given."""
@@ -202,6 +210,7 @@ class Contract:
         keeper = Keeper()
         with ParallelEnv(self.make_env, n_workers=self.n_workers) as env:
             self.judge.batches(env, keeper, check)
+            self._seeded(env, keeper, check)
             self.judge.absorbed(env, keeper, ends)
             self._nothing_changed(keeper, check)
         self._nothing_changed(keeper, f"{check}, once it is closed")
