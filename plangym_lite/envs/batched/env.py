@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -16,7 +17,7 @@ from plangym_lite.envs.batched.kernel import (
     Kernel,
     run_block,
 )
-from plangym_lite.envs.generators.generator import words_of_seed
+from plangym_lite.envs.generators.generator import GeneratorMemory, words_of_seed
 from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.nested import differences
 from plangym_lite.simulator import RUNNING
@@ -38,6 +39,7 @@ class KernelEnv(PlangymEnv):
 
     _warned: ClassVar[set[str]] = set()  # classes whose kernel was found to be wrong
 
+    _generator: GeneratorMemory  # of the base, if the state is plain
     _kernel: Kernel | None = None
     _trusted: dict[str, bool]  # by the dtype of actions, whether the kernel is exact
     _limit: Any = None
@@ -89,6 +91,12 @@ class KernelEnv(PlangymEnv):
         for info, dt in zip(infos, rows.dts.tolist(), strict=True):
             info["dt"] = dt
         return infos
+
+    def seed_generators(self, seed: int) -> Callable[[], None]:
+        if not self._is_plain:
+            return super().seed_generators(seed)
+        put_back = self._generator.seed(self._base.np_random, seed)
+        return put_back if not self.clone_seeds else lambda: None
 
     def _seeded_states(self, states: np.ndarray, seeds: np.ndarray) -> np.ndarray:
         """The states with seeded generators, unless they have ended."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,10 +43,12 @@ def generator_to_words(generator: np.random.Generator) -> list[int]:
 
 
 @functools.lru_cache(maxsize=4096)
-def words_of_seed(seed: int) -> tuple[int, ...]:
-    """The words of an environment's generator that a row is seeded with: see ``seed_all``."""
-    child = np.random.SeedSequence(seed, spawn_key=(0,))
-    return tuple(generator_to_words(np.random.Generator(np.random.PCG64(child))))
+def words_of_seed(seed: int) -> np.ndarray:
+    """``[GENERATOR_WORDS]`` what ``seed_all`` makes of an environment's only generator."""
+    bits: Any = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(0,)))
+    numbers = bits.state["state"]
+    data = b"".join(numbers[name].to_bytes(16, "little") for name in ("state", "inc"))
+    return np.frombuffer(bytes(8) + data, "<u4")
 
 
 def words_to_generator(words: Any, generator: np.random.Generator) -> None:
@@ -89,6 +92,14 @@ class GeneratorMemory:
         else:
             out[self._two_words] = self._rest
             out[self._eight_words] = self._numbers
+
+    def seed(self, generator: np.random.Generator, seed: int) -> Callable[[], None]:
+        """Do as ``seed_all``, for this generator alone."""
+        before, after = (np.zeros(self._all_words.stop, np.uint32) for _ in range(2))
+        self.save(generator, before)
+        after[self._all_words] = words_of_seed(seed)
+        self.load(after, generator)
+        return lambda: self.load(before, generator)
 
     def load(self, row: np.ndarray, generator: np.random.Generator) -> None:
         """Restore what ``save`` wrote."""
