@@ -6,6 +6,7 @@ The adapters of particular engines inherit from it and replace how the state is 
 from __future__ import annotations
 
 import functools
+import pickle
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -381,7 +382,8 @@ class PlangymEnv(SimulatorEnv):
         if self._replayed is not None:
             return self._replayed.save(self._ended)
         try:
-            return self._snapshot.save((self._ended, self._obs, self.current_info()))
+            info = pickle.dumps(self.current_info())  # apart: it may hold what no snapshot does
+            return self._snapshot.save((self._ended, self._obs, info))
         except NotUnderstoodError as error:
             raise NotCloneableError(
                 f"{self!r} holds something that no snapshot does, {error}: "
@@ -395,6 +397,6 @@ class PlangymEnv(SimulatorEnv):
             return
         try:
             self._ended, self._obs, *info = self._snapshot.load(data, self.clone_seeds)
-            self._info = info[0] if info else {}  # older states have none
+            self._info = pickle.loads(info[0]) if info else {}  # older states have none
         except Exception as error:  # bytes that are not a state can raise anything
             raise InvalidStateError(f"not a state of {self!r}: {error}") from error
