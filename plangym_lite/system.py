@@ -99,11 +99,13 @@ class CallLock:
 
     Args:
         what: the environment, for messages.
+        inner: the lock itself, also of the local copy; ``None``: a new one.
+        is_reentrant: a call from inside a call is allowed.
     """
 
-    def __init__(self, what: Any) -> None:
-        self.inner = threading.RLock()  # also of the local copy
-        self._what, self._pid = what, os.getpid()
+    def __init__(self, what: Any, inner: Any = None, is_reentrant: bool = False) -> None:
+        self.inner = threading.RLock() if inner is None else inner
+        self._what, self._pid, self._is_reentrant = what, os.getpid(), is_reentrant
         self._owner: int | None = None
 
     @property
@@ -120,31 +122,10 @@ class CallLock:
                 "before the fork"
             )
 
-    @contextmanager
-    def turn(self, timeout: float | None) -> Iterator[float | None]:
-        """A context for one thread at a time; yields the rest of ``timeout`` seconds.
-
-        Unlike ``acquire`` it is reentrant.
-
-        Raises:
-            ForkedError: this process was forked.
-            TimeoutError: other calls took longer.
-        """
-        self.check_process()
-        began = time.monotonic()
-        wait = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
-        if not self.inner.acquire(timeout=wait):
-            raise TimeoutError(f"a call of another thread took longer than {timeout:g} s")
-        try:
-            waited = time.monotonic() - began
-            if timeout is not None and waited > 1e-2:
-                timeout = max(1e-3, timeout - waited)
-            yield timeout
-        finally:
-            self.inner.release()
-
-    def acquire(self, timeout: float | None = None) -> None:
+    def acquire(self, timeout: float | None = None) -> float | None:
         """Begin a call; wait for calls of other threads first.
+
+        Returns the rest of ``timeout`` seconds.
 
         Raises:
             ForkedError: this process was forked.
@@ -153,20 +134,36 @@ class CallLock:
         """
         self.check_process()
         me = threading.get_ident()
-        if self._owner == me:
+        if self._owner == me and not self._is_reentrant:
             raise ReentrantCallError(
                 f"{self._what} was called from inside a call of it, by its environment: clone() "
                 "gives an environment that may be called there"
             )
-        wait = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
-        if not self.inner.acquire(timeout=wait):
-            raise TimeoutError(f"a call of another thread took longer than {timeout:g} s")
+        if timeout is None:
+            self.inner.acquire()
+        else:
+            began = time.monotonic()
+            if not self.inner.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+                raise TimeoutError(f"a call of another thread took longer than {timeout:g} s")
+            waited = time.monotonic() - began
+            if waited > 1e-2:
+                timeout = max(1e-3, timeout - waited)
         self._owner = me
+        return timeout
 
     def release(self) -> None:
         """End a call."""
         self._owner = None
         self.inner.release()
+
+    @contextmanager
+    def held(self, timeout: float | None) -> Iterator[float | None]:
+        """A context that is one call; yields what ``acquire`` returns."""
+        left = self.acquire(timeout)
+        try:
+            yield left
+        finally:
+            self.release()
 
     def __enter__(self) -> None:
         self.acquire()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
@@ -182,16 +181,16 @@ class VectorizedEnv(HasSpecs, PlanEnv):
             return self._env_recipe.replace(render_mode="rgb_array")
         return self._env_recipe
 
-    @one_at_a_time
     def sync_states(
         self, state: Any = None, blocking: bool = True, timeout: float | None = None
     ) -> None:
         """Put all workers and the local copy into ``state``; ``None``: the local copy's state."""
-        if state is None:
-            state = self._local.get_state()
-        else:
-            self._local.set_state(state)
-        self._sync(state, blocking, timeout)
+        with self._calls.held(check_timeout(timeout)) as left:
+            if state is None:
+                state = self._local.get_state()
+            else:
+                self._local.set_state(state)
+            self._sync(state, blocking, left)
 
     def _sync(self, state: Any, blocking: bool = False, timeout: float | None = None) -> None:
         self._is_synced = True
@@ -204,12 +203,8 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         return self.batch_spec.is_batched
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
-        if timeout is not None:
-            timeout, began = check_timeout(timeout), time.monotonic()
-        self._calls.acquire(timeout)
+        timeout = self._calls.acquire(check_timeout(timeout))
         try:
-            if timeout is not None and (waited := time.monotonic() - began) > 1e-2:
-                timeout = max(1e-3, timeout - waited)
             return self._batch_env.run(rows, form, timeout)
         except StateOutgrownError:
             self._outgrow()
@@ -248,7 +243,6 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         """The local copy's Gymnasium environment."""
         return self._local.gym_env  # type: ignore[attr-defined]
 
-    @one_at_a_time
     def reset(
         self,
         return_state: bool = True,
@@ -258,9 +252,9 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         timeout: float | None = None,
     ) -> tuple[Any, ...]:
         """``PlanEnv.reset``; the workers have ``timeout`` seconds to load the new state."""
-        check_timeout(timeout)
-        state, obs, info = self._local.reset(seed=seed, options=options)
-        self._sync(state, blocking=timeout is not None, timeout=timeout)
+        with self._calls.held(check_timeout(timeout)) as left:
+            state, obs, info = self._local.reset(seed=seed, options=options)
+            self._sync(state, blocking=timeout is not None, timeout=left)
         return (state, obs, info) if return_state else (obs, info)
 
     @one_at_a_time

@@ -63,7 +63,16 @@ def test_threads_that_share_an_environment_get_their_own_rows(kind, n_workers):
         run_threads(lambda: work(0), lambda: work(1), lambda: work(2))
 
 
-def test_waiting_counts_for_the_timeout():
+LATE = {
+    "step_batch": lambda env, state: env.step_batch([RIGHT], [state], timeout=0.2),
+    "reset": lambda env, state: env.reset(timeout=0.2),
+    "sync_states": lambda env, state: env.sync_states(state, timeout=0.2),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("call", LATE)
+def test_waiting_counts_for_the_timeout(call):
     with ParallelEnv(ToyEnv, n_workers=1, sleep_at=STAY, sleep_for=0.6) as env:
         state = env.get_state()
         started = threading.Event()
@@ -77,7 +86,7 @@ def test_waiting_counts_for_the_timeout():
             time.sleep(0.1)
             before = time.monotonic()
             with pytest.raises(TimeoutError, match="another thread"):
-                env.step_batch([RIGHT], [state], timeout=0.2)
+                LATE[call](env, state)
             assert time.monotonic() - before < 0.5
 
         run_threads(slow, quick)

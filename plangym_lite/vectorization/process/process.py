@@ -83,7 +83,7 @@ class ExternalProcess(EnvironmentWorker):
         self.known: dict[int, Any] = {}  # what the child knows by its name
         self._current_state: Any = None  # a fresh child is put into this state
         self._closed = False
-        self._calls: Any = CallLock(weakref.proxy(self))
+        self._calls: Any = CallLock(weakref.proxy(self), is_reentrant=True)
         self.why_dead: str | None = None
         if start:
             self.start()
@@ -101,7 +101,7 @@ class ExternalProcess(EnvironmentWorker):
         if self._child is not None:
             raise RuntimeError("the process was started before")
         if self._calls.is_forked:  # it was made before the fork, and is started after it
-            self._calls = CallLock(weakref.proxy(self))
+            self._calls = CallLock(weakref.proxy(self), is_reentrant=True)
         self._next_id, self._what = 1, {0: "starting"}
         self.waiting: dict[int, ProcessPromise] = {}
         self._attachments = Attachments()
@@ -168,7 +168,7 @@ class ExternalProcess(EnvironmentWorker):
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         check_timeout(timeout, bounded=True)
-        with suppress(TimeoutError, ForkedError), self._calls.turn(timeout):
+        with suppress(TimeoutError, ForkedError), self._calls.held(timeout):
             pass  # a call that never ends keeps nobody from closing
         self._closed = True
         self._end(timeout)
@@ -207,7 +207,7 @@ class ExternalProcess(EnvironmentWorker):
     # ---- requests -----------------------------------------------------------------------------
 
     def _turn(self, timeout: float | None) -> AbstractContextManager[float | None]:
-        return self._calls.turn(timeout)
+        return self._calls.held(timeout)
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
         payload = dumps((public(name), args, kwargs), self.known)
