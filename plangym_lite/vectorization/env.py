@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.core import READY, PlanEnv
+from plangym_lite.core import NEW, READY, PlanEnv
 from plangym_lite.errors import InvalidBatchError, StateOutgrownError
 from plangym_lite.recipe.informed import Informed
 from plangym_lite.recipe.recipe import Recipe, freeze
@@ -74,12 +74,17 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self.SINGLETON = getattr(env_class, "SINGLETON", False)  # type: ignore[misc]
         label = name if isinstance(name, str) else getattr(name or env_class, "__name__", None)
         label = label or str(getattr(name, "id", "?"))  # of an EnvSpec
-        self._calls: Any = CallLock(self)
+        self._calls: Any = CallLock(self, self._lock)
         super().__init__(label, delay_setup)
 
     @abstractmethod
     def make_batch_env(self, constructor: Callable[[], PlanEnv]) -> BatchEnv:
         """Start the workers."""
+
+    def setup(self) -> None:
+        if self._phase == NEW:
+            self._calls.check_process()
+        super().setup()
 
     def build_engine(self) -> None:
         """Start the workers, then make the local copy, because its engine may be a singleton.
@@ -109,7 +114,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         except BaseException:
             self._batch_env.close()
             raise
-        self.plan_env._calls = self._calls.inner
+        self.plan_env._calls = self._lock
         self._is_synced = self.plan_env._has_begun
         if self._is_synced:
             self._batch_env.sync_states(self.plan_env.get_state())

@@ -93,6 +93,31 @@ def test_waiting_counts_for_the_timeout(call):
         assert env.step_batch([RIGHT], [state]).rewards.shape == (1,)
 
 
+class Slow(ToyEnv):
+    """Counts how often it is built, which takes a while."""
+
+    n_built = 0
+
+    def build_engine(self):
+        Slow.n_built += 1
+        time.sleep(0.2)
+        super().build_engine()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("n_workers", [None, 1])
+def test_threads_build_a_delayed_environment_once(n_workers):
+    Slow.n_built = 0
+    if n_workers:
+        env = ParallelEnv(Slow, n_workers=n_workers, delay_setup=True)
+    else:
+        env = Slow(delay_setup=True)
+    with env:
+        run_threads(*[lambda: env.batch_spec] * 3)
+        assert Slow.n_built == 1  # in this process
+        assert env.step_batch([RIGHT]).rewards.shape == (1,)
+
+
 class Recursive(ToyEnv):
     """Calls the environment that it is in, from inside a step."""
 
