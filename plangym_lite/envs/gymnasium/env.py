@@ -79,6 +79,7 @@ class PlangymEnv(SimulatorEnv):
     _owns_globals: bool = False  # it draws from the global generators
     _saved_by_engine: tuple[str, ...] = ()  # attributes of the base that the adapter saves
     _changes_stack: bool = False  # the adapter adds a layer to what Gymnasium builds
+    _is_bare: bool = False  # while the plain environment is built: without that layer
     _plays_only: bool = False  # snapshots of its engine are not possible, only replay
     _snapshot: Any = None
     _obs: Any = None  # of the last step or reset
@@ -181,7 +182,11 @@ class PlangymEnv(SimulatorEnv):
 
     def make_plain(self) -> gym.Env:
         """The plain Gymnasium environment to compare with, without any class of ours."""
-        return self.wrap(self.make_gym_env())
+        self._is_bare = True
+        try:
+            return self.wrap(self.make_gym_env())
+        finally:
+            self._is_bare = False
 
     def prepare_states(self) -> None:
         """Find out how states are saved, unless they are the engine's own array."""
@@ -216,8 +221,8 @@ class PlangymEnv(SimulatorEnv):
             raise ValueError("clone_seeds=False: states of seed and actions hold the generators")
         if self.state_choice == "snapshot":
             raise ValueError(f"{self!r} cannot be saved as state_method='snapshot'")
-        known = (*STATELESS_WRAPPERS, gym.wrappers.TimeLimit)
-        gathers = any(type(layer) not in known for layer in self._layers[:-1])
+        known = {*STATELESS_WRAPPERS, gym.wrappers.TimeLimit}
+        gathers = not known.issuperset(map(type, self._layers[:-1]))
         kwargs = {"first": self._gym_env, "keep_wrappers": gathers, **kwargs}
         self._replayed = ReplayedEnv(
             self._make_another, keep_from_start=self._owns_globals, **kwargs
@@ -246,19 +251,17 @@ class PlangymEnv(SimulatorEnv):
 
     def make_gym_env(self) -> gym.Env:
         """The environment without the user's wrappers."""
-        kwargs = dict(self._engine_kwargs)
+        kwargs, mode = dict(self._engine_kwargs), self.render_mode
         if not isinstance(self._make, (str, EnvSpec)):
-            if self.render_mode is not None and takes(self._make, "render_mode"):
-                kwargs.setdefault("render_mode", self.render_mode)
+            if mode is not None and takes(self._make, "render_mode"):
+                kwargs.setdefault("render_mode", mode)
             built = take_over(original_of(self._make), kwargs)
             return self._make(**kwargs) if built is None else built
         made_by: Any = self._spec_made or self._make
         if isinstance(made_by, str):  # a worker has not imported the provider of the id
             self._spec_made = spec_of(made_by)
-        if self.render_mode is not None and knows_render_mode(
-            self._spec_made or made_by, self.render_mode
-        ):
-            kwargs.setdefault("render_mode", self.render_mode)
+        if mode is not None and knows_render_mode(self._spec_made or made_by, mode):
+            kwargs.setdefault("render_mode", mode)
         if self.remove_time_limit:
             kwargs.setdefault("max_episode_steps", -1)
         return make_by_gymnasium(made_by, kwargs, "render_mode" in self._engine_kwargs)
@@ -272,10 +275,8 @@ class PlangymEnv(SimulatorEnv):
 
     def surrounded_only_by(self, *known: type) -> bool:
         """Whether all layers around the base are stateless or of a ``known`` type."""
-        known = (*STATELESS_WRAPPERS, *known)
-        return self.state_choice is None and all(
-            type(layer) in known for layer in self._layers[:-1]
-        )
+        kinds = set(map(type, self._layers[:-1]))
+        return self.state_choice is None and kinds <= {*STATELESS_WRAPPERS, *known}
 
     # ---- running ------------------------------------------------------------------------------
 
