@@ -17,7 +17,8 @@ from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.system import CallLock, one_at_a_time
 from plangym_lite.transitions import BatchSpec, Form, Rows, Step, Transition
 from plangym_lite.validation import check_timeout
-from plangym_lite.vectorization.dispatch.batch_env import BatchEnv, Stats
+from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
+from plangym_lite.vectorization.dispatch.dispatcher import Stats
 from plangym_lite.vectorization.dispatch.splitting import split_similar_chunks
 from plangym_lite.vectorization.worker.proxy import HasSpecs
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT
