@@ -65,7 +65,8 @@ class PlanEnv(ABC):
     return_image: bool = False
 
     _recipe: Recipe
-    _calls: Any  # threads that call it wait for this lock
+    _lock: Any  # held by the thread that builds it, or calls it
+    _calls: Any  # threads that call it wait for this lock; the same one, or around it
     _phase: int = NEW
     _spec: BatchSpec | None = None  # None: not known yet
     _has_begun: bool = True  # whether an episode has begun, so that there is a current state
@@ -78,7 +79,7 @@ class PlanEnv(ABC):
                 "PlanEnv: an adapter for a simulator must inherit plangym_lite.SimulatorEnv"
             )
         self = super().__new__(cls)
-        self._calls = threading.RLock()
+        self._calls = self._lock = threading.RLock()
         self._recipe = Recipe(cls, freeze(args), freeze(kwargs))
         return self
 
@@ -99,8 +100,10 @@ class PlanEnv(ABC):
         if self._phase == CLOSED:
             raise ClosedError(f"{self!r} was closed: make a new one")
         if self._phase == NEW:
-            self.build_engine()
-            self._phase = READY
+            with self._lock:
+                if self._phase == NEW:  # not built by another thread meanwhile
+                    self.build_engine()
+                    self._phase = READY
 
     def close(self) -> None:
         """Free what runs the environment. May be called again."""

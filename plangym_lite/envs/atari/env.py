@@ -65,7 +65,6 @@ class AtariEnv(PlangymEnv):
     DEFAULT_OBS_TYPE: ClassVar[str] = "rgb"
     STATE_METHODS: ClassVar[tuple[str, ...]] = ()  # there is only one method
     _changes_stack = True
-    _is_bare: bool = False  # whether the plain environment is being built
 
     def __init__(
         self,
@@ -110,14 +109,6 @@ class AtariEnv(PlangymEnv):
         )
 
     # ---- building -----------------------------------------------------------------------------
-
-    def make_plain(self) -> gym.Env:
-        """Gymnasium's own environment with the same wrappers, to compare with."""
-        self._is_bare = True
-        try:
-            return super().make_plain()
-        finally:
-            self._is_bare = False
 
     def make_gym_env(self) -> gym.Env:
         env = self._make_plain_game()

@@ -79,6 +79,7 @@ class PlangymEnv(SimulatorEnv):
     _owns_globals: bool = False  # it draws from the global generators
     _saved_by_engine: tuple[str, ...] = ()  # attributes of the base that the adapter saves
     _changes_stack: bool = False  # the adapter adds a layer to what Gymnasium builds
+    _is_bare: bool = False  # while the plain environment is built: without that layer
     _plays_only: bool = False  # snapshots of its engine are not possible, only replay
     _snapshot: Any = None
     _obs: Any = None  # of the last step or reset
@@ -180,7 +181,11 @@ class PlangymEnv(SimulatorEnv):
 
     def make_plain(self) -> gym.Env:
         """The plain Gymnasium environment to compare with, without any class of ours."""
-        return self.wrap(self.make_gym_env())
+        self._is_bare = True
+        try:
+            return self.wrap(self.make_gym_env())
+        finally:
+            self._is_bare = False
 
     def prepare_states(self) -> None:
         """Find out how states are saved, unless they are the engine's own array."""
@@ -199,9 +204,8 @@ class PlangymEnv(SimulatorEnv):
             return
         saved = [layer for layer in self.snapshot_layers() if layer not in self._films]
         others = [layer for layer in self._layers if layer not in saved]
-        self._snapshot = Snapshot(
-            saved, others, verdict.constants, verdict.fields, self._saved_by_engine
-        )
+        kept = verdict.constants, verdict.fields, self._saved_by_engine
+        self._snapshot = Snapshot(saved, others, *kept)
         self._is_discovered = False
         self.STATE_IS_ARRAY = self.STATE_IS_ARRAY and verdict.capacity is not None
         self._capacity = self._capacity or verdict.capacity
@@ -215,20 +219,17 @@ class PlangymEnv(SimulatorEnv):
             raise ValueError("clone_seeds=False: states of seed and actions hold the generators")
         if self.state_choice == "snapshot":
             raise ValueError(f"{self!r} cannot be saved as state_method='snapshot'")
-        known = (*STATELESS_WRAPPERS, gym.wrappers.TimeLimit)
-        gathers = any(type(layer) not in known for layer in self._layers[:-1])
-        kwargs = {"first": self._gym_env, "keep_wrappers": gathers, **kwargs}
-        self._replayed = ReplayedEnv(
-            self._make_another, keep_from_start=self._owns_globals, **kwargs
-        )
-        self._gym_env = self._replayed
+        known = {*STATELESS_WRAPPERS, gym.wrappers.TimeLimit}
+        gathers = not known.issuperset(map(type, self._layers[:-1]))
+        kwargs = {"keep_from_start": self._owns_globals, "keep_wrappers": gathers, **kwargs}
+        kwargs.setdefault("first", self._gym_env)
+        self._gym_env = self._replayed = ReplayedEnv(self._make_another, **kwargs)
         self.STATE_IS_ARRAY = False
 
     def _make_another(self) -> gym.Env:
         env = self.make_stack()
-        for layer in layers_of(env):
-            if isinstance(layer, FILMS):
-                mute(layer)
+        for layer in filter(lambda layer: isinstance(layer, FILMS), layers_of(env)):
+            mute(layer)
         return env
 
     @property
@@ -264,10 +265,8 @@ class PlangymEnv(SimulatorEnv):
 
     def surrounded_only_by(self, *known: type) -> bool:
         """Whether all layers around the base are stateless or of a ``known`` type."""
-        known = (*STATELESS_WRAPPERS, *known)
-        return self.state_choice is None and all(
-            type(layer) in known for layer in self._layers[:-1]
-        )
+        kinds = set(map(type, self._layers[:-1]))
+        return self.state_choice is None and kinds <= {*STATELESS_WRAPPERS, *known}
 
     # ---- running ------------------------------------------------------------------------------
 
@@ -385,10 +384,8 @@ class PlangymEnv(SimulatorEnv):
             info = pickle.dumps(self.current_info())  # apart: it may hold what no snapshot does
             return self._snapshot.save((self._ended, self._obs, info))
         except NotUnderstoodError as error:
-            raise NotCloneableError(
-                f"{self!r} holds something that no snapshot does, {error}: "
-                "pass state_method='replay'"
-            ) from error
+            what = f"{self!r} holds something that no snapshot does, {error}"
+            raise NotCloneableError(f"{what}: pass state_method='replay'") from error
 
     def load_bytes(self, data: Any) -> None:
         """Restore what ``save_bytes`` returned."""
