@@ -118,7 +118,7 @@ def rollout_iw(
     looks = features_of(env.observation_space, features)
     simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
 
-    look = Look(simulator, looks, policy_fn, value_fn, risk_aversion)
+    look = Look(simulator, looks, policy_fn, value_fn, risk_aversion, first)
     start = Start(state, budget, archive, None if resample else tree, played or 1)
     search = Lookahead(
         n_actions, start, looks.size, max_depth, discount, subtables=subtables, rng=rng
@@ -255,9 +255,9 @@ class Lookahead(Growth):
                     leaves.append(self.add(node, action))
                     break
                 records = tables[child]  # a record that is still held needs no second look
-                if records is None or records[held[child]] != depths[child]:
-                    if not self._is_open(child):
-                        break
+                holds = records is not None and records[held[child]] == depths[child]
+                if not holds and not self._is_open(child):
+                    break
                 node = child
         return leaves
 

@@ -177,6 +177,9 @@ class Growth:
 
     def states_before(self, nodes: list[int]) -> Any:
         """``[B, S]`` the states from which ``nodes`` are reached."""
+        if len(nodes) == 1:
+            row = self.parents[nodes[0]]
+            return self.states[row : row + 1]
         return self.states[[self.parents[node] for node in nodes]]
 
     def enter(self, nodes: list[int], states: Any, rewards: list[float], ended: list[bool]) -> None:

@@ -86,6 +86,8 @@ class Walks(Growth):
         for node in nodes:
             if self.children[node]:  # of a tree that was kept
                 below, self.children[node], self.ready[node] = self.children[node], [], None
+                if legal is None:
+                    self.untried[node] = None
                 for child in below:
                     self._hang(child)
 
