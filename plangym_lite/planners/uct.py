@@ -63,9 +63,7 @@ class Walks(Growth):
             self._hang(node)
             self._arrive(node)
 
-    def know(
-        self, nodes: list[int], priors: np.ndarray | None, legal: np.ndarray | None
-    ) -> None:
+    def know(self, nodes: list[int], priors: np.ndarray | None, legal: np.ndarray | None) -> None:
         """Enter the priors of the actions of nodes, and which are legal: ``[B, A]`` each."""
         nothing: Any = [None] * len(nodes)
         first, second = nothing if priors is None else priors, nothing if legal is None else legal
@@ -93,9 +91,9 @@ class Walks(Growth):
 
     def mix(self, priors: np.ndarray) -> None:
         """Replace the weights of the root's actions."""
-        self.priors[ROOT] = priors.tolist()
+        mixed = self.priors[ROOT] = priors.tolist()
         for child in self.children[ROOT]:
-            self.weights[child] = self.priors[ROOT][self.actions[child]]
+            self.weights[child] = mixed[self.actions[child]]
 
     def _hang(self, node: int) -> None:
         """Add a node to its parent."""
