@@ -20,7 +20,7 @@ from plangym_lite.core import PlanEnv
 from plangym_lite.errors import PlangymError
 from plangym_lite.registry import adapter_for, make
 
-__all__ = ["CommandError", "add_env", "find_target", "make_env", "make_options"]
+__all__ = ["CommandError", "add_env", "check_ray", "find_target", "make_env", "make_options"]
 
 
 class CommandError(Exception):
@@ -81,8 +81,8 @@ def make_options(
     """
     if ray and workers is None:
         raise CommandError("--ray needs workers: give --workers a number, or auto")
-    if ray and importlib.util.find_spec("ray") is None:
-        raise CommandError('--ray needs Ray: pip install "plangym-lite[ray]"')
+    if ray:
+        check_ray()
     options: dict[str, Any] = {"n_workers": workers, "ray": ray}
     if frameskip is not None:
         options["frameskip"] = frameskip
@@ -90,6 +90,12 @@ def make_options(
         if name in (env_options or {}):
             raise CommandError(f"--env {name}: use {flag}")
     return {**options, **(env_options or {})}
+
+
+def check_ray() -> None:
+    """Raise :class:`CommandError` unless Ray is installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise CommandError('--ray needs Ray: pip install "plangym-lite[ray]"')
 
 
 def make_env(target: str | Callable[..., Any], title: str, /, **kwargs: Any) -> PlanEnv:

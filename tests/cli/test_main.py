@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import inspect
 import json
 import os
 import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import gymnasium as gym
@@ -235,6 +238,7 @@ def test_interrupted_it_still_writes(folder, number, workers):
     options = "--workers", workers, "--steps", "100000", "--gif", "out.gif", "--json", "out.json"
     command = [sys.executable, "-m", "plangym_lite", "plan", "user_games:Endless", *options]
     ours, terminal = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
     pipe, kept = subprocess.PIPE, {"start_new_session": True, "env": HERE}
     process = subprocess.Popen(command, stderr=terminal, stdout=pipe, **kept)
     os.close(terminal)
@@ -282,7 +286,7 @@ def test_interrupted_it_still_writes(folder, number, workers):
         (TOY, ("--mp4", "out.gif"), "out.gif does not end in .mp4"),
         (TOY, ("--gif", "out.mp4"), "out.mp4 does not end in .gif"),
         (TOY, ("--save", "out.npy"), "out.npy does not end in .npz"),
-        (TOY, ("--plot", "out.txt"), "out.txt does not end in .eps, "),
+        (TOY, ("--plot", "out.txt"), "out.txt does not end in ."),
         (TOY, ("--env", "n_workers=2"), "--env n_workers: use --workers"),
         (TOY, ("--env", "siez=9"), "no option siez: did you mean size?"),
         ("FrozenLake-v1", ("--env", "is_slipery=false"), "did you mean is_slippery?"),

@@ -10,7 +10,6 @@ from gymnasium import spaces
 
 from plangym_lite.cli.target import CommandError
 from plangym_lite.core import PlanEnv
-from plangym_lite.nested import ARRAY_SPACES
 from plangym_lite.planners import PlanOutput
 from plangym_lite.states.files import state_columns
 
@@ -57,19 +56,19 @@ def save_turns(path: Path, env: PlanEnv, turns: list[Turn]) -> None:
 
 
 def check_saving(env: PlanEnv) -> None:
-    """Raise :class:`CommandError` unless observations and actions are arrays of a fixed form."""
+    """Raise :class:`CommandError` if observations or actions have no fixed form."""
     for space in (env.observation_space, env.action_space):
-        for part in flat_parts(space):
-            if not isinstance(part, (*ARRAY_SPACES, spaces.Text)):
+        for part in parts_of(space):
+            if isinstance(part, (spaces.Sequence, spaces.Graph, spaces.OneOf)):
                 raise CommandError(f"--save: {env.name} has values of no fixed form: {part}")
 
 
-def flat_parts(space: spaces.Space) -> list[spaces.Space]:
+def parts_of(space: spaces.Space) -> list[spaces.Space]:
     """The spaces of the leaves of a nested space."""
     if isinstance(space, spaces.Dict):
-        return [leaf for part in space.spaces.values() for leaf in flat_parts(part)]
+        return [leaf for part in space.spaces.values() for leaf in parts_of(part)]
     if isinstance(space, spaces.Tuple):
-        return [leaf for part in space.spaces for leaf in flat_parts(part)]
+        return [leaf for part in space.spaces for leaf in parts_of(part)]
     return [space]
 
 
