@@ -25,7 +25,7 @@ from plangym_lite.cli.target import CommandError, find_target, make_env
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners import OnBatch
 from plangym_lite.registry import adapter_for
-from plangym_lite.viz.film import Film
+from plangym_lite.viz.game_film import GameFilm, Play
 
 __all__ = ["Game", "check_options_of", "open_environment", "play", "progress_bar"]
 
@@ -57,7 +57,7 @@ def play(
     planner_options: dict[str, Any],
     steps: int,
     execute: int = 1,
-    film: Film | None = None,
+    film: GameFilm | None = None,
     on_batch: OnBatch | None = None,
     on_step: Callable[[], Any] = lambda: None,
 ) -> None:
@@ -70,7 +70,7 @@ def play(
         planner_options: of the planner, by name.
         steps: maximum number of steps.
         execute: number of actions of each plan that are played.
-        film: gets an image of each step.
+        film: gets each step of both games.
         on_batch: called after every batch of the planner.
         on_step: called after every step.
     """
@@ -83,7 +83,7 @@ def play(
     state, _, _ = env.reset(seed=game.seed)
     random_state, plan = state, list[Any]()
     if film is not None:
-        film.add(env.get_image())
+        film.begin(state)
 
     def count(rows: int, frames: int) -> None:
         game.simulator_calls += rows
@@ -98,17 +98,19 @@ def play(
             plan, game.search = output.actions[:execute], output.search
             if kept is not None:
                 planner_options[kept] = output.search
-        random_step: Any = env.step(random_space.sample(), random_state)
-        step: Any = env.step(plan.pop(0), state)
+        action, random_action = plan.pop(0), random_space.sample()
+        random_step: Any = env.step(random_action, random_state)
+        step: Any = env.step(action, state)
         game.score += float(step.reward)
         game.rewards.append(float(step.reward))
         game.random_score += float(random_step.reward)
         game.steps += 1
         game.ended = bool(step.terminated or step.truncated)
         game.seconds = time.perf_counter() - start
-        state, random_state = step.state, random_step.state
         if film is not None:
-            film.add(env.get_image())
+            film.add(Play(state, action, step), Play(random_state, random_action, random_step))
+            start = time.perf_counter() - game.seconds  # films take no time of the game
+        state, random_state = step.state, random_step.state
         on_step()
 
 

@@ -27,7 +27,7 @@ from plangym_lite.cli.play.options import PLANNERS, add_common, options_of
 from plangym_lite.cli.target import CommandError, at_least_one, placement
 from plangym_lite.cli.versions import versions
 from plangym_lite.core import PlanEnv
-from plangym_lite.viz.film import Film
+from plangym_lite.viz.game_film import GameFilm
 
 __all__ = ["PlanOptions", "add_parser", "as_record", "check_paths", "interruptible", "plan"]
 
@@ -80,12 +80,13 @@ def plan(options: PlanOptions) -> int:
     if options.plot is not None:
         find_matplotlib()
     games: list[Game] = []
-    film = Film() if options.gif or options.mp4 else None
     where = placement(options.workers, options.ray)
     place = options.name, options.planner, where, options.frameskip
-    with open_environment(*place) as env, interruptible() as signals:
-        if film is not None:
-            check_images(env)
+    with (
+        open_environment(*place) as env,
+        filmed(env, options) as film,
+        interruptible() as signals,
+    ):
         try:
             play_all(env, options, games, film)
         except KeyboardInterrupt:
@@ -99,7 +100,7 @@ def plan(options: PlanOptions) -> int:
     return 128 + signals[0] if signals else 0
 
 
-def play_all(env: PlanEnv, options: PlanOptions, games: list[Game], film: Film | None) -> None:
+def play_all(env: PlanEnv, options: PlanOptions, games: list[Game], film: GameFilm | None) -> None:
     """Play every episode; the first is filmed."""
     total = options.episodes * options.steps
     with progress_bar(options.name, total, games) as (bar, on_batch):
@@ -158,10 +159,10 @@ def report(env: PlanEnv, options: PlanOptions, games: list[Game], interrupted: b
         print(f"JSON: {options.json}")
 
 
-def write_files(options: PlanOptions, games: list[Game], film: Film | None) -> None:
+def write_files(options: PlanOptions, games: list[Game], film: GameFilm | None) -> None:
     """Write the requested films and plot."""
     for kind, path in (("GIF", options.gif), ("MP4", options.mp4)):
-        if path is not None and film is not None and film.pictures:
+        if path is not None and film is not None and film.film.pictures:
             film.write(path)
             print(f"{kind}: {path}")
     if options.plot is not None:
@@ -190,12 +191,21 @@ def find_matplotlib() -> None:
         ) from error
 
 
-def check_images(env: PlanEnv) -> None:
-    """Raise unless the environment renders images."""
+@contextmanager
+def filmed(env: PlanEnv, options: PlanOptions) -> Iterator[GameFilm | None]:
+    """A film of both games, if one was asked for; raise unless the environment renders images."""
+    if not (options.gif or options.mp4):
+        yield None
+        return
     try:
         env.get_image()
     except Exception as error:  # a renderer may raise anything
         raise CommandError(f"--gif: {env.name} draws no image ({error})") from error
+    film = GameFilm(env, options.planner, "random play")
+    try:
+        yield film
+    finally:
+        film.close()
 
 
 @contextmanager
