@@ -26,7 +26,7 @@ from plangym_lite.cli.target import CommandError, find_target, make_env
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners import OnBatch
 from plangym_lite.registry import adapter_for
-from plangym_lite.viz.film import Film
+from plangym_lite.viz.game_film import GameFilm, Play
 
 __all__ = ["Game", "check_options_of", "open_environment", "play", "progress_bar"]
 
@@ -68,7 +68,7 @@ def play(
     planner_options: dict[str, Any],
     steps: int,
     execute: int = 1,
-    film: Film | None = None,
+    film: GameFilm | None = None,
     history: list[Turn] | None = None,
     on_batch: OnBatch | None = None,
     on_step: Callable[[], Any] = lambda: None,
@@ -82,7 +82,7 @@ def play(
         planner_options: of the planner, by name.
         steps: maximum number of steps.
         execute: number of actions of each plan that are played.
-        film: gets an image of each step.
+        film: gets each step of both games.
         history: gets all steps.
         on_batch: called after every batch of the planner.
         on_step: called after every step.
@@ -96,7 +96,7 @@ def play(
     state, obs, _ = env.reset(seed=game.seed)
     random_state, plan = state, list[Any]()
     if film is not None:
-        film.add(env.get_image())
+        film.begin(state)
 
     def count(rows: int, frames: int) -> None:
         game.simulator_calls += rows
@@ -112,16 +112,17 @@ def play(
             plan, game.search = decision.actions[:execute], decision.search
             if kept is not None:
                 planner_options[kept] = decision.search
-        random_step: Any = env.step(random_space.sample(), random_state)
-        action = plan.pop(0)
+        action, random_action = plan.pop(0), random_space.sample()
+        random_step: Any = env.step(random_action, random_state)
         step: Any = env.step(action, state)
         game.add(step, random_step)
         game.seconds = time.perf_counter() - start
         if history is not None:
             history.append(Turn(game.seed, state, obs, action, decision, step))
-        state, obs, random_state = step.state, step.obs, random_step.state
         if film is not None:
-            film.add(env.get_image())
+            film.add(Play(state, action, step), Play(random_state, random_action, random_step))
+            start = time.perf_counter() - game.seconds  # films take no time of the game
+        state, obs, random_state = step.state, step.obs, random_step.state
         on_step()
 
 

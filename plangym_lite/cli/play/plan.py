@@ -31,7 +31,7 @@ from plangym_lite.cli.play.saving import Turn, check_saving, save_turns
 from plangym_lite.cli.target import CommandError, make_options
 from plangym_lite.cli.versions import versions
 from plangym_lite.core import PlanEnv
-from plangym_lite.viz.film import Film
+from plangym_lite.viz.game_film import GameFilm
 
 __all__ = ["PlanOptions", "add_parser", "as_record", "interruptible", "plan"]
 
@@ -87,14 +87,12 @@ def plan(options: PlanOptions) -> int:
     check_options_of(options.planner, options.planner_options)
     check_files(options)
     games, turns = list[Game](), list[Turn]()
-    film = Film() if options.gif or options.mp4 else None
     kwargs = make_options(options.workers, options.ray, options.frameskip, options.env_options)
     with (
         open_environment(options.name, options.planner, kwargs) as env,
+        filmed(env, options) as film,
         interruptible() as signals,
     ):
-        if film is not None:
-            check_images(env)
         if options.save is not None:
             check_saving(env)
         try:
@@ -114,7 +112,7 @@ def play_all(
     env: PlanEnv,
     options: PlanOptions,
     games: list[Game],
-    film: Film | None,
+    film: GameFilm | None,
     turns: list[Turn],
 ) -> None:
     """Play every episode; the first is filmed."""
@@ -175,12 +173,12 @@ def report(env: PlanEnv, options: PlanOptions, games: list[Game], interrupted: b
 
 
 def write_files(
-    env: PlanEnv, options: PlanOptions, games: list[Game], film: Film | None, turns: list[Turn]
+    env: PlanEnv, options: PlanOptions, games: list[Game], film: GameFilm | None, turns: list[Turn]
 ) -> None:
     """Write the requested films, plot and steps."""
     output = Output(options.json, options.quiet)
     for kind, path in (("GIF", options.gif), ("MP4", options.mp4)):
-        if path is not None and film is not None and film.pictures:
+        if path is not None and film is not None and film.film.pictures:
             film.write(path)
             output.say(f"{kind}: {path}")
     if options.plot is not None:
@@ -219,12 +217,21 @@ def check_plot(path: Path) -> None:
         raise CommandError(f"--plot: {path} does not end in .{', .'.join(sorted(known))}")
 
 
-def check_images(env: PlanEnv) -> None:
-    """Raise unless the environment renders images."""
+@contextmanager
+def filmed(env: PlanEnv, options: PlanOptions) -> Iterator[GameFilm | None]:
+    """A film of both games, if one was asked for; raise unless the environment renders images."""
+    if not (options.gif or options.mp4):
+        yield None
+        return
     try:
         env.get_image()
     except Exception as error:  # a renderer may raise anything
         raise CommandError(f"no film: {env.name} draws no image ({error})") from error
+    film = GameFilm(env, options.planner, "random play")
+    try:
+        yield film
+    finally:
+        film.close()
 
 
 @contextmanager
