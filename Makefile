@@ -24,11 +24,11 @@ $(VENV)/dev: pyproject.toml | $(BIN)/python
 
 setup: $(VENV)/dev  ## virtual environment with everything that development needs
 
-demo: $(VENV)/core  ## plan Ms. Pac-Man on every core and show where the GIF is
+demo: $(VENV)/core  ## play Boxing by planning, and film it beside random play
 	@mkdir -p $(OUT)
-	$(BIN)/plangym-lite plan ALE/MsPacman-v5 --planner mcts --simulations 100 --steps 100 \
-	  --workers auto --seed 0 --gif $(OUT)/mspacman.gif --json $(OUT)/mspacman.json
-	@echo "The game it played: $(abspath $(OUT)/mspacman.gif)"
+	$(BIN)/plangym-lite plan ALE/Boxing-v5 --planner rollout_iw --budget 57 --frameskip 15 \
+	  --risk-aversion 50000 --steps 480 --seed 0 --gif $(OUT)/boxing.gif --json $(OUT)/boxing.json
+	@echo "The film, planner and random play side by side: $(abspath $(OUT)/boxing.gif)"
 
 test: $(VENV)/dev  ## all tests but the slow ones
 	$(BIN)/python -m tests
