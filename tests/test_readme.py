@@ -1,4 +1,4 @@
-"""The README's code runs and prints what the README says; its sentences are short, its links live."""
+"""The README's code prints what the README says; sentences are short, links lead somewhere."""
 
 import re
 import subprocess

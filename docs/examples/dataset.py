@@ -34,5 +34,5 @@ np.savez_compressed(
     terminateds=batch.terminateds.reshape(200, n_actions),
 )
 rewards = np.load(path)["rewards"]
-print(f"{rewards.size:,} transitions of {len(rewards)} states in {path.stat().st_size:,} bytes")
+print(f"{rewards.size:,} transitions of {len(rewards)} states")
 print("the action matters for the reward of", int((np.ptp(rewards, axis=1) > 0).sum()), "states")
