@@ -6,7 +6,7 @@ OUT    ?= out
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow soak check lint format types notebooks wheel pythons bench clean
+.PHONY: help setup demo test slow soak check lint format types notebooks wheel release pythons bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,11 @@ wheel: $(VENV)/dev  ## build the wheel, install it elsewhere, use it there
 	rm -rf dist build
 	$(BIN)/python -m build --wheel --outdir dist . >/dev/null
 	bash .ci/try-wheel $(PYTHON) dist/*.whl
+
+release: wheel  ## build and check source distribution and wheel; uploads nothing
+	$(BIN)/python -m build --sdist --outdir dist . >/dev/null
+	$(BIN)/twine check --strict dist/*
+	bash .ci/try-wheel $(PYTHON) dist/*.tar.gz
 
 pythons: $(VENV)/dev  ## core tests on every Python from 3.10 to 3.13 that is installed
 	$(BIN)/nox -f .ci/noxfile.py
