@@ -57,7 +57,7 @@ class PlainEnv:
         self._plain.begin(seed, options)
         given = {"seed": seed, "options": options}
         answer = self._plain.env.reset(**{name: v for name, v in given.items() if v is not None})
-        self._plain.obs = answer[0] if isinstance(answer, tuple) else answer
+        self._plain.obs, self._plain.info = answer if isinstance(answer, tuple) else (answer, {})
         return (self.get_state(), *answer) if return_state else answer
 
     def step(
@@ -79,7 +79,7 @@ class PlainEnv:
         plain.note(action)
         answer = plain.env.step(action)
         if isinstance(answer, tuple) and len(answer) == 5:
-            plain.obs, reward, *flags, _ = answer
+            plain.obs, reward, *flags, plain.info = answer
             plain.flags = bool(flags[0]), bool(flags[1])
             plain.add_reward(float(reward))
         return answer
