@@ -173,6 +173,8 @@ def adapter_for(
         if issubclass(name, gym.Env):
             return _adapter_of(name), True
         raise TypeError(f"expected a PlanEnv or gymnasium.Env class, got {name!r}")
+    if isinstance(name, (gym.Env, PlanEnv)):
+        raise TypeError(f"{name!r} is made already: pass a callable, make(lambda: gym.make(...))")
     if not callable(name):
         raise TypeError(f"expected an id, a class or a callable, got {name!r}")
     kwargs = _for_engine(engine_kwargs)
