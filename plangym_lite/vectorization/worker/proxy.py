@@ -83,9 +83,9 @@ class HasSpecs:
         )
 
 
-def _given(**options: Any) -> dict[str, Any]:
+def _given(**kwargs: Any) -> dict[str, Any]:
     """The options that are not ``None``: an environment of a user may not know them."""
-    return {name: value for name, value in options.items() if value is not None}
+    return {name: value for name, value in kwargs.items() if value is not None}
 
 
 class EnvironmentWorker(HasSpecs, Worker):
