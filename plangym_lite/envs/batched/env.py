@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -16,8 +17,10 @@ from plangym_lite.envs.batched.kernel import (
     Kernel,
     run_block,
 )
+from plangym_lite.envs.generators.generator import GeneratorMemory, words_of_seed
 from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.nested import differences
+from plangym_lite.simulator import RUNNING
 from plangym_lite.transitions import Columns, Rows, empty_columns
 
 __all__ = ["KernelEnv"]
@@ -36,6 +39,7 @@ class KernelEnv(PlangymEnv):
 
     _warned: ClassVar[set[str]] = set()  # classes whose kernel was found to be wrong
 
+    _generator: GeneratorMemory  # of the base, if the state is plain
     _kernel: Kernel | None = None
     _trusted: dict[str, bool]  # by the dtype of actions, whether the kernel is exact
     _limit: Any = None
@@ -47,6 +51,10 @@ class KernelEnv(PlangymEnv):
 
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
         """Write the states after the step into ``out``; ``states``, before it, both ``[B, S]``."""
+        raise NotImplementedError
+
+    def generator_words(self, states: np.ndarray) -> np.ndarray:
+        """The generator in each of the states, as a view ``[B, GENERATOR_WORDS]``."""
         raise NotImplementedError
 
     def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
@@ -68,6 +76,8 @@ class KernelEnv(PlangymEnv):
         if kernel is None or len(rows.dts) < ENOUGH_ROWS or not self._is_ordinary():
             return None
         states = np.asarray(rows.states)
+        if rows.seeds is not None and self.clone_seeds:
+            states = self._seeded_states(states, rows.seeds)
         block = self.take_apart(states)
         if block is None or not kernel.accepts(block):
             return None
@@ -81,6 +91,20 @@ class KernelEnv(PlangymEnv):
         for info, dt in zip(infos, rows.dts.tolist(), strict=True):
             info["dt"] = dt
         return infos
+
+    def seed_generators(self, seed: int) -> Callable[[], None]:
+        if not self._is_plain:
+            return super().seed_generators(seed)
+        put_back = self._generator.seed(self._base.np_random, seed)
+        return put_back if not self.clone_seeds else lambda: None
+
+    def _seeded_states(self, states: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        """The states with seeded generators, unless they have ended."""
+        seeded = states.copy()
+        words = self.generator_words(seeded)
+        for row in np.flatnonzero(states[:, 0] == RUNNING).tolist():
+            words[row] = words_of_seed(int(seeds[row]))
+        return seeded
 
     def _is_ordinary(self) -> bool:
         """Whether nothing has to be drawn and ``step`` has not been overridden."""

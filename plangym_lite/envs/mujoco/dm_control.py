@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.envs.generators.random_state import RandomMemory
+from plangym_lite.envs.generators.seeding import seed_all
 from plangym_lite.envs.gymnasium.fingerprint import digest_of
 from plangym_lite.envs.gymnasium.stack import to_grayscale
 from plangym_lite.envs.gymnasium.window import Window
@@ -41,7 +42,7 @@ from plangym_lite.envs.snapshot.mjdata import (
 )
 from plangym_lite.envs.snapshot.pickling import PROTOCOL, Pickler, Reducers
 from plangym_lite.errors import InvalidStateError, NotCloneableError
-from plangym_lite.simulator import SimulatorEnv
+from plangym_lite.simulator import TERMINATED, SimulatorEnv
 
 __all__ = ["TASKS", "DMControlEnv", "task_of"]
 
@@ -220,6 +221,15 @@ class DMControlEnv(SimulatorEnv):
         failed = over and discount == 0.0
         info = {"discount": float(discount), "n_step": n_step}
         return total, failed, over and not failed, info
+
+    def current_info(self) -> dict[str, Any]:
+        if self._env._step_count == 0:
+            return {}
+        return {"discount": 0.0 if self._ended & TERMINATED else 1.0}
+
+    def seed_generators(self, seed: int) -> Callable[[], None]:
+        put_back = seed_all([self._task.random], seed)
+        return put_back if not self.clone_seeds else lambda: None
 
     # ---- observations and images --------------------------------------------------------------
 

@@ -123,6 +123,9 @@ class MujocoEnv(KernelEnv):
         out[:, GENERATOR] = states[:, GENERATOR] if self.clone_seeds else 0
         out[:, self._simulation_part] = block.parts[0]
 
+    def generator_words(self, states: np.ndarray) -> np.ndarray:
+        return states[:, GENERATOR]
+
     def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
         states = np.empty((n_rows, self._simulation_part.stop))
         low, high = self._base.model.actuator_ctrlrange.T
@@ -204,7 +207,7 @@ class MujocoEnv(KernelEnv):
                 value = type(like)(state[part.start])
             setattr(self._base, name, value)
         self._memory.load(state[self._simulation_part])
-        self._obs = None
+        self._obs, self._info = None, {}
 
     def describe_states(self) -> str:
         described = super().describe_states()
