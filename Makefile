@@ -56,7 +56,7 @@ notebooks: $(VENV)/dev  ## run the notebooks
 	$(BIN)/python -m pytest -q tests/test_notebooks.py
 
 docs: $(VENV)/dev  ## build the documentation as a site, strictly: site/index.html
-	NO_MKDOCS_2_WARNING=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mkdocs build --strict
 	@echo "The site: $(abspath site/index.html)"
 
 wheel: $(VENV)/dev  ## build the wheel, install it elsewhere, use it there
