@@ -52,8 +52,8 @@ format: $(VENV)/dev  ## bring the code into style
 types: $(VENV)/dev  ## types
 	$(BIN)/mypy
 
-notebooks: $(VENV)/dev  ## run the notebooks
-	$(BIN)/python -m pytest -q tests/test_notebooks.py
+notebooks: $(VENV)/dev  ## run the notebooks and store their outputs
+	$(BIN)/python -m tests.tools.notebooks
 
 docs: $(VENV)/dev  ## build the documentation as a site, strictly: site/index.html
 	NO_MKDOCS_2_WARNING=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mkdocs build --strict
