@@ -7,6 +7,7 @@ from tests.tools.notebooks import NOTEBOOKS, run, texts
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.timeout(240)
 @pytest.mark.filterwarnings("ignore")  # jupyter's own
 def test_notebook_gives_what_is_stored(path):
     notebook, stored = run(path), nbformat.read(path, as_version=4)

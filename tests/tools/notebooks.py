@@ -25,7 +25,7 @@ def run(path: Path) -> nbformat.NotebookNode:
     """The notebook with the outputs of a new run."""
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(
-        notebook, timeout=50, kernel_name="python3", record_timing=False, coalesce_streams=True
+        notebook, timeout=150, kernel_name="python3", record_timing=False, coalesce_streams=True
     ).execute()
     return notebook
 
