@@ -2,7 +2,7 @@
 
 A state is uint8, 8 KB and more::
 
-    tag, ended, steps, reset next | generator | attributes of the task (a pickle) | simulation
+    tag, ended, steps, reset next, sub-steps | generator | task's attributes (a pickle) | simulation
 
 dm_control begins a step with the contacts of the last one, so they are recomputed when a state is
 restored; other arrays that ``mj_forward`` changes are restored afterwards.
@@ -32,6 +32,7 @@ from plangym_lite.envs.mujoco.dm_control_tasks import (
     suite,
     task_of,
 )
+from plangym_lite.envs.mujoco.physics import HasPhysics
 from plangym_lite.envs.mujoco.rendering import first_picture
 from plangym_lite.envs.snapshot.mjdata import (
     SimulationMemory,
@@ -41,17 +42,16 @@ from plangym_lite.envs.snapshot.mjdata import (
 )
 from plangym_lite.envs.snapshot.pickling import PROTOCOL, Pickler, Reducers
 from plangym_lite.errors import InvalidStateError, NotCloneableError
-from plangym_lite.simulator import SimulatorEnv
 
 __all__ = ["TASKS", "DMControlEnv", "task_of"]
 
 ALWAYS_CHANGED = {"lqr": ("jnt_stiffness",)}  # randomised when the model is made
-GENERATOR = slice(32, 32 + RandomMemory.NBYTES)
+GENERATOR = slice(40, 40 + RandomMemory.NBYTES)
 LENGTH = slice(GENERATOR.stop, GENERATOR.stop + 8)
 PROBE_SEEDS, PROBE_STEPS = (0, 1, 2), 3
 
 
-class DMControlEnv(SimulatorEnv):
+class DMControlEnv(HasPhysics):
     """A task of the DeepMind Control Suite.
 
     Args:
@@ -77,7 +77,7 @@ class DMControlEnv(SimulatorEnv):
     """
 
     STATES_NAME: ClassVar[str] = "DMControlEnv"
-    LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
+    LAYOUT: ClassVar[int] = 2  # version of the states; raised when older ones cannot be read
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("coords", "rgb", "grayscale")
 
     def __init__(
@@ -155,8 +155,7 @@ class DMControlEnv(SimulatorEnv):
         pickle_size = max(256, 2 * len(self._task_bytes()))
         self._room = slice(LENGTH.stop, LENGTH.stop + -(-pickle_size // 64) * 64)
         self._size = self._room.stop + 8 * self._memory.size
-        self._head = np.zeros(4)
-        self._head[0] = self._tag
+        self._head = np.array([self._tag, 0.0, 0.0, 0.0, self._env._n_sub_steps])
         self.apply_reset(int(np.random.SeedSequence().generate_state(1)[0]), None)
         if self.obs_type == "coords":
             size = len(self.current_obs())
@@ -258,6 +257,14 @@ class DMControlEnv(SimulatorEnv):
         task = f"{self.domain_name}-{self.task_name} {super().describe_states()}"
         return f"{task} {versions} options={digest_of(options)} model={int(self._tag):08x}"
 
+    # ---- the physics --------------------------------------------------------------------------
+
+    def simulation(self) -> tuple[Any, Any]:
+        return self._physics.model.ptr, self._physics.data.ptr
+
+    def physics_changed(self) -> None:
+        self._env._reset_next_step, self._obs = False, None
+
     # ---- the state ----------------------------------------------------------------------------
 
     def holds_pickles(self) -> bool:
@@ -278,7 +285,7 @@ class DMControlEnv(SimulatorEnv):
         if out is None:
             out = np.empty(self._size, np.uint8)
         env, head = self._env, self._head
-        head[1:] = self._ended, env._step_count, env._reset_next_step
+        head[1:4] = self._ended, env._step_count, env._reset_next_step
         out[: GENERATOR.start] = head.view(np.uint8)
         if self.clone_seeds:
             self._random.save(out[GENERATOR])
@@ -295,9 +302,14 @@ class DMControlEnv(SimulatorEnv):
         return out
 
     def load_state(self, state: Any) -> None:
-        tag, ended, steps, reset_next = state[: GENERATOR.start].view(np.float64).tolist()
+        tag, ended, steps, reset_next, found = state[: GENERATOR.start].view(float).tolist()
         if tag != self._tag or ended not in (0, 1, 2, 3):
-            raise InvalidStateError(f"not a state of {self!r}: it is of another task")
+            raise InvalidStateError(f"not a state of {self!r}: it is of another task or model")
+        if found != self._env._n_sub_steps:
+            raise InvalidStateError(
+                f"not a state of {self!r}: it was saved with {int(found)} sub-steps a control step,"
+                f" here it is {self._env._n_sub_steps}"
+            )
         env, attributes = self._env, vars(self._task)
         self._ended = int(ended)
         env._step_count, env._reset_next_step = int(steps), bool(reset_next)

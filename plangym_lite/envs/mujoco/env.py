@@ -2,7 +2,7 @@
 
 A state is float64, 8 to 36 KB, mostly the memory of the simulation::
 
-    ended | elapsed steps | tag | generator (10 words) | attributes | simulation
+    ended | elapsed steps | tag | frame_skip | generator (10 words) | attributes | simulation
 
 The tag distinguishes the states of different models. A user's subclass, or an environment in a
 user's wrappers, is saved by the generic snapshot, which includes the simulation; such a state is
@@ -20,7 +20,9 @@ import numpy as np
 from plangym_lite.envs.batched.env import KernelEnv
 from plangym_lite.envs.batched.kernel import Block
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
+from plangym_lite.envs.gymnasium.env import STATELESS_WRAPPERS
 from plangym_lite.envs.mujoco.kernels import KERNELS
+from plangym_lite.envs.mujoco.physics import HasPhysics
 from plangym_lite.envs.mujoco.rendering import first_picture
 from plangym_lite.envs.snapshot.mjdata import (
     SimulationMemory,
@@ -33,22 +35,22 @@ from plangym_lite.simulator import RUNNING
 
 __all__ = ["MujocoEnv"]
 
-ENDED, ELAPSED, TAG = range(3)
-GENERATOR = slice(TAG + 1, TAG + 1 + GENERATOR_WORDS)
+ENDED, ELAPSED, TAG, FRAME_SKIP = range(4)
+GENERATOR = slice(FRAME_SKIP + 1, FRAME_SKIP + 1 + GENERATOR_WORDS)
 ATTRIBUTES = GENERATOR.stop
 OWN_MODULES = "gymnasium.envs.mujoco."
 PROBE_SEEDS = (0, 1, 2)
 PROBE_STEPS = 3
 
 
-class MujocoEnv(KernelEnv):
+class MujocoEnv(HasPhysics, KernelEnv):
     """A Gymnasium MuJoCo environment.
 
     Images need OpenGL: set ``MUJOCO_GL=egl`` (or ``osmesa``) on a machine without a display.
     """
 
     STATES_NAME: ClassVar[str] = "MujocoEnv"
-    LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
+    LAYOUT: ClassVar[int] = 2  # version of the states; raised when older ones cannot be read
     _probed: Any = None  # what ``_probe`` found, here or in another environment of the recipe
 
     # ---- building -----------------------------------------------------------------------------
@@ -108,9 +110,10 @@ class MujocoEnv(KernelEnv):
     # ---- many rows at once --------------------------------------------------------------------
 
     def take_apart(self, states: np.ndarray) -> Block | None:
-        ended, elapsed, tags = states[:, : TAG + 1].T
+        ended, elapsed, tags, frame_skips = states[:, : GENERATOR.start].T
         known = (ended == 0) | (ended == 1) | (ended == 2) | (ended == 3)
-        if (tags != self._tag).any() or not known.all():
+        known &= (tags == self._tag) & (frame_skips == self._base.frame_skip)
+        if not known.all():
             return None
         self._memory.check(self._base.data)
         kernel: Any = self._kernel
@@ -119,6 +122,7 @@ class MujocoEnv(KernelEnv):
 
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
         out[:, ENDED], out[:, TAG] = block.ended, self._tag
+        out[:, FRAME_SKIP] = self._base.frame_skip
         out[:, ELAPSED] = block.elapsed if self._limits else 0
         out[:, GENERATOR] = states[:, GENERATOR] if self.clone_seeds else 0
         out[:, self._simulation_part] = block.parts[0]
@@ -173,7 +177,7 @@ class MujocoEnv(KernelEnv):
             out = np.empty(self._simulation_part.stop)
         base = self._base
         self._memory.check(base.data)
-        out[ENDED], out[TAG] = self._ended, self._tag
+        out[ENDED], out[TAG], out[FRAME_SKIP] = self._ended, self._tag, base.frame_skip
         out[ELAPSED] = self._limits[0]._elapsed_steps if self._limits else 0
         if self.clone_seeds:
             self._generator.save(base.np_random, out)
@@ -188,9 +192,14 @@ class MujocoEnv(KernelEnv):
         if not self._is_plain:
             super().load_state(state)
             return
-        ended, elapsed, tag = state[: GENERATOR.start].tolist()
+        ended, elapsed, tag, frame_skip = state[: GENERATOR.start].tolist()
         if tag != self._tag or ended not in (0, 1, 2, 3):
             raise InvalidStateError(f"not a state of {self!r}: it is of another model")
+        if frame_skip != self._base.frame_skip:
+            raise InvalidStateError(
+                f"not a state of {self!r}: it was saved with frame_skip={frame_skip:g}, here it is "
+                f"{self._base.frame_skip}"
+            )
         self._memory.check(self._base.data)
         self._ended = int(ended)
         if self._limits:
@@ -205,6 +214,21 @@ class MujocoEnv(KernelEnv):
             setattr(self._base, name, value)
         self._memory.load(state[self._simulation_part])
         self._obs = None
+
+    # ---- the physics --------------------------------------------------------------------------
+
+    def simulation(self) -> tuple[Any, Any]:
+        base: Any = self._base if self._replayed is None else self._replayed.live_env.unwrapped
+        return base.model, base.data
+
+    def physics_changed(self) -> None:
+        known = (*STATELESS_WRAPPERS, gym.wrappers.TimeLimit)
+        looks = getattr(self._base, "_get_obs", None)
+        if self._replayed is not None:
+            raise NotImplementedError(f"{self!r}: its states are seeds and actions")
+        if looks is None or not all(type(layer) in known for layer in self._layers[:-1]):
+            raise NotImplementedError(f"{self!r}: only a step can make its observations")
+        self._obs = looks()
 
     def describe_states(self) -> str:
         described = super().describe_states()
