@@ -191,6 +191,8 @@ def test_a_state_of_another_control_step():
     slow = {"environment_kwargs": {"control_timestep": 0.02}}
     with make("cartpole-balance", **slow, **BLIND) as two:
         state = two.get_state()
-    with make("cartpole-balance", **BLIND) as one:
-        with pytest.raises(InvalidStateError, match="2 sub-steps"):
-            one.set_state(state)
+    with (
+        make("cartpole-balance", **BLIND) as one,
+        pytest.raises(InvalidStateError, match="2 sub-steps"),
+    ):
+        one.set_state(state)
