@@ -1,9 +1,10 @@
-"""KernelEnv: an adapter that can step a whole batch with a :class:`Kernel`."""
+"""HasKernel: an adapter that can step a whole batch with a :class:`Kernel`."""
 
 from __future__ import annotations
 
 import copy
 import warnings
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -18,54 +19,63 @@ from plangym_lite.envs.batched.kernel import (
 )
 from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.nested import differences
+from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.transitions import Columns, Rows, empty_columns
 
-__all__ = ["KernelEnv"]
+__all__ = ["HasKernel", "KernelEnv"]
 
 TRIED_ROWS = 128
 COMPARED = ("states", "observs", "rewards", "terminateds", "truncateds")
 
 
-class KernelEnv(PlangymEnv):
-    """An environment of Gymnasium that has a kernel, used if nothing was added to it.
+class HasKernel(SimulatorEnv):
+    """A simulator that has a kernel, used if nothing was added to it.
 
-    With images or user wrappers rows are run one by one, and also if the results of the kernel are
-    not bit-identical to those of the environment. That is tested on random states at first use, for
-    each dtype of actions; a failure is warned about once.
+    If the results of the kernel are not bit-identical to those of the simulator, rows are run one
+    by one. That is tested on random states at first use, for each dtype of actions; a failure is
+    warned about once.
     """
 
     _warned: ClassVar[set[str]] = set()  # classes whose kernel was found to be wrong
 
     _kernel: Kernel | None = None
     _trusted: dict[str, bool]  # by the dtype of actions, whether the kernel is exact
-    _limit: Any = None
-    _step: Any = None
 
+    @abstractmethod
     def take_apart(self, states: np.ndarray) -> Block | None:
         """Convert states to columns; ``None`` if one of them is not a valid state."""
-        raise NotImplementedError
 
+    @abstractmethod
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
         """Write the states after the step into ``out``; ``states``, before it, both ``[B, S]``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
         """Plausible states of running episodes, ``[B, S]``."""
-        raise NotImplementedError
 
-    def use_kernel(self, kernel: Kernel | None, limits: list[Any]) -> None:
-        """Step batches with ``kernel``, and with the time limit in ``limits``, if any."""
+    @abstractmethod
+    def kernel_applies(self) -> bool:
+        """Whether nothing has to be drawn and nothing that the kernel does was overridden."""
+
+    @abstractmethod
+    def kernel_limit(self) -> float:
+        """Frames after which an episode is truncated."""
+
+    @abstractmethod
+    def kernel_label(self) -> tuple[str, str]:
+        """The name of what the kernel steps, and the package with its version."""
+
+    def accept_kernel(self, kernel: Kernel | None) -> None:
+        """Step batches with ``kernel`` from now on."""
         self._kernel, self._trusted = kernel, {}
-        self._limit = limits[0] if limits else None
-        self._step = type(self._base).step
 
     @property
     def is_batched(self) -> bool:
-        return self._kernel is not None and self._is_ordinary()
+        return self._kernel is not None and self.kernel_applies()
 
     def run_batched(self, rows: Rows, out: Columns) -> list[dict[str, Any]] | None:
         kernel = self._kernel
-        if kernel is None or len(rows.dts) < ENOUGH_ROWS or not self._is_ordinary():
+        if kernel is None or len(rows.dts) < ENOUGH_ROWS or not self.kernel_applies():
             return None
         states = np.asarray(rows.states)
         block = self.take_apart(states)
@@ -73,21 +83,15 @@ class KernelEnv(PlangymEnv):
             return None
         if not self._trust(kernel, rows.actions.dtype):
             return None
-        limit = NO_LIMIT if self._limit is None else self._limit._max_episode_steps
         n_frames = rows.dts * self.frameskip
-        infos = run_block(kernel, block, rows.actions, n_frames, limit=limit, out=out)
+        infos = run_block(
+            kernel, block, rows.actions, n_frames, limit=self.kernel_limit(), out=out
+        )
         if out.states is not None:
             self.put_together(block, states, out.states)
         for info, dt in zip(infos, rows.dts.tolist(), strict=True):
             info["dt"] = dt
         return infos
-
-    def _is_ordinary(self) -> bool:
-        """Whether nothing has to be drawn and ``step`` has not been overridden."""
-        base = self._base
-        own_step = type(base).step is not self._step or "step" in vars(base)
-        drawn = self.obs_type != "coords" or self.return_image or self.render_mode == "human"
-        return not own_step and not drawn
 
     def _trust(self, kernel: Kernel, dtype: np.dtype) -> bool:
         """Whether kernel and environment agree bit for bit on random states."""
@@ -105,14 +109,13 @@ class KernelEnv(PlangymEnv):
 
     def _warn(self, dtype: np.dtype, difference: str) -> None:
         """Say once in this process that the kernel of this class is not used."""
-        base = type(self._base)
-        name = f"{base.__module__}.{base.__qualname__}"
+        name, package = self.kernel_label()
         if name in self._warned:
             return
         self._warned.add(name)
         warnings.warn(
             f"batches of {name} with {dtype} actions are stepped row by row, which is exact but "
-            f"slower: what gymnasium {gym.__version__} does with these settings is not what the "
+            f"slower: what {package} does with these settings is not what the "
             f"vectorized step of plangym_lite does ({difference})",
             RuntimeWarning,
             stacklevel=2,
@@ -140,3 +143,32 @@ class KernelEnv(PlangymEnv):
             actions[::3] *= dtype.type(1.7)
             actions *= dtype.type(0.9)
         return actions
+
+
+class KernelEnv(HasKernel, PlangymEnv):
+    """An environment of Gymnasium that has a kernel, used if nothing was added to it.
+
+    With images or user wrappers rows are run one by one.
+    """
+
+    _limit: Any = None
+    _step: Any = None
+
+    def use_kernel(self, kernel: Kernel | None, limits: list[Any]) -> None:
+        """Step batches with ``kernel``, and with the time limit in ``limits``, if any."""
+        self.accept_kernel(kernel)
+        self._limit = limits[0] if limits else None
+        self._step = type(self._base).step
+
+    def kernel_applies(self) -> bool:
+        base = self._base
+        own_step = type(base).step is not self._step or "step" in vars(base)
+        drawn = self.obs_type != "coords" or self.return_image or self.render_mode == "human"
+        return not own_step and not drawn
+
+    def kernel_limit(self) -> float:
+        return NO_LIMIT if self._limit is None else self._limit._max_episode_steps
+
+    def kernel_label(self) -> tuple[str, str]:
+        base = type(self._base)
+        return f"{base.__module__}.{base.__qualname__}", f"gymnasium {gym.__version__}"

@@ -88,7 +88,7 @@ class Kernel(ABC):
 
 
 def run_block(
-    kernel: Kernel, block: Block, actions: np.ndarray, n_frames: np.ndarray, *, limit: int, out: Any
+    kernel: Kernel, block: Block, actions: np.ndarray, n_frames: np.ndarray, *, limit: float, out: Any
 ) -> list[dict[str, Any]]:
     """Run the rows of a batch and fill its columns except the states; return the infos.
 
@@ -127,7 +127,7 @@ def _hold(
     block: Block,
     actions: np.ndarray,
     n_frames: np.ndarray,
-    limit: int,
+    limit: float,
     n_steps: np.ndarray,
 ) -> np.ndarray:
     """Repeat each row's action for its frames or until its episode ends; return the rewards."""

@@ -24,13 +24,11 @@ from plangym_lite.envs.generators.random_state import RandomMemory
 from plangym_lite.envs.gymnasium.fingerprint import digest_of
 from plangym_lite.envs.gymnasium.stack import to_grayscale
 from plangym_lite.envs.gymnasium.window import Window
-from plangym_lite.envs.mujoco.dm_control_tasks import (
-    TASKS,
+from plangym_lite.envs.mujoco.dm_control.tasks import (
     TameBox,
     find_task,
     looking_away,
     suite,
-    task_of,
 )
 from plangym_lite.envs.mujoco.physics import HasPhysics
 from plangym_lite.envs.mujoco.rendering import first_picture
@@ -43,7 +41,7 @@ from plangym_lite.envs.snapshot.mjdata import (
 from plangym_lite.envs.snapshot.pickling import PROTOCOL, Pickler, Reducers
 from plangym_lite.errors import InvalidStateError, NotCloneableError
 
-__all__ = ["TASKS", "DMControlEnv", "task_of"]
+__all__ = ["DMControlEnv"]
 
 ALWAYS_CHANGED = {"lqr": ("jnt_stiffness",)}  # randomised when the model is made
 GENERATOR = slice(40, 40 + RandomMemory.NBYTES)
