@@ -15,9 +15,11 @@ from plangym_lite.envs.batched.kernel import (
     NO_LIMIT,
     Block,
     Kernel,
+    NotForKernelError,
     run_block,
 )
 from plangym_lite.envs.gymnasium.env import PlangymEnv
+from plangym_lite.errors import InvalidStateError
 from plangym_lite.nested import differences
 from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.transitions import Columns, Rows, empty_columns
@@ -25,6 +27,7 @@ from plangym_lite.transitions import Columns, Rows, empty_columns
 __all__ = ["HasKernel", "KernelEnv"]
 
 TRIED_ROWS = 128
+MOST_GROUPS = 8
 COMPARED = ("states", "observs", "rewards", "terminateds", "truncateds")
 
 
@@ -40,6 +43,9 @@ class HasKernel(SimulatorEnv):
 
     _kernel: Kernel | None = None
     _trusted: dict[str, bool]  # by the dtype of actions, whether the kernel is exact
+    _constants: slice | None = None
+    """The part of a state that must be equal in rows that the kernel steps together: it is loaded
+    into the simulator before."""
 
     @abstractmethod
     def take_apart(self, states: np.ndarray) -> Block | None:
@@ -77,20 +83,51 @@ class HasKernel(SimulatorEnv):
         kernel = self._kernel
         if kernel is None or len(rows.dts) < ENOUGH_ROWS or not self.kernel_applies():
             return None
+        if not self._trust(kernel, rows.actions.dtype):
+            return None
         states = np.asarray(rows.states)
+        try:
+            if self._constants is not None:
+                groups = _alike(states[:, self._constants])
+                if len(groups) > 1:
+                    return self._run_groups(rows, out, groups)
+                self.load_state(states[0])
+            return self._run_alike(kernel, rows, states, out)
+        except (InvalidStateError, NotForKernelError):  # rows run one by one say which of them
+            return None
+
+    def _run_alike(
+        self, kernel: Kernel, rows: Rows, states: np.ndarray, out: Columns
+    ) -> list[dict[str, Any]] | None:
         block = self.take_apart(states)
         if block is None or not kernel.accepts(block):
             return None
-        if not self._trust(kernel, rows.actions.dtype):
-            return None
-        n_frames = rows.dts * self.frameskip
-        infos = run_block(
-            kernel, block, rows.actions, n_frames, limit=self.kernel_limit(), out=out
-        )
+        n_frames, limit = rows.dts * self.frameskip, self.kernel_limit()
+        infos = run_block(kernel, block, rows.actions, n_frames, limit=limit, out=out)
         if out.states is not None:
             self.put_together(block, states, out.states)
         for info, dt in zip(infos, rows.dts.tolist(), strict=True):
             info["dt"] = dt
+        return infos
+
+    def _run_groups(
+        self, rows: Rows, out: Columns, groups: list[np.ndarray]
+    ) -> list[dict[str, Any]] | None:
+        """Run each group of rows as a batch, if they are few and none of them is small."""
+        if len(groups) > MOST_GROUPS or min(map(len, groups)) < ENOUGH_ROWS:
+            return None
+        infos: Any = [None] * len(rows.dts)
+        for chosen in groups:
+            some = Rows(rows.actions[chosen], np.asarray(rows.states)[chosen], rows.dts[chosen])
+            columns = empty_columns(self.batch_spec, len(chosen), out.form)
+            found = self.run_batched(some, columns)
+            if found is None:
+                return None
+            for whole, part in zip(out, columns, strict=True):
+                if isinstance(whole, np.ndarray):
+                    whole[chosen] = part
+            for row, info in zip(chosen.tolist(), found, strict=True):
+                infos[row] = info
         return infos
 
     def _trust(self, kernel: Kernel, dtype: np.dtype) -> bool:
@@ -172,3 +209,14 @@ class KernelEnv(HasKernel, PlangymEnv):
     def kernel_label(self) -> tuple[str, str]:
         base = type(self._base)
         return f"{base.__module__}.{base.__qualname__}", f"gymnasium {gym.__version__}"
+
+
+def _alike(rows: np.ndarray) -> list[np.ndarray]:
+    """The rows, ``[B, n]``, in groups of equal ones: the indices of each."""
+    groups: list[np.ndarray] = []
+    left = np.arange(len(rows))
+    while len(left) and len(groups) <= MOST_GROUPS:
+        same = (rows[left] == rows[left[0]]).all(1)
+        groups.append(left[same])
+        left = left[~same]
+    return groups

@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 import mujoco
 import numpy as np
 
+from plangym_lite.envs.mujoco.batch import INTEGRATION, layout_of
 from plangym_lite.simulator import RUNNING, SimulatorEnv
 from plangym_lite.system import one_at_a_time
 from plangym_lite.transitions import Form, Rows
 from plangym_lite.validation import check_state, check_states, fill_states
 
-__all__ = ["HasPhysics", "Physics", "places_of"]
-
-INTEGRATION = int(mujoco.mjtState.mjSTATE_INTEGRATION)
+__all__ = ["HasPhysics", "Physics"]
 
 
 class Physics(NamedTuple):
@@ -45,20 +44,6 @@ class Physics(NamedTuple):
     """``[B, nmocap, 4]`` their orientations."""
     integration: np.ndarray
     """``[B, n]`` everything that MuJoCo integrates, ``mjSTATE_INTEGRATION`` of ``mj_getState``."""
-
-
-COMPONENTS = {
-    "time": "TIME",
-    "qpos": "QPOS",
-    "qvel": "QVEL",
-    "act": "ACT",
-    "ctrl": "CTRL",
-    "qfrc_applied": "QFRC_APPLIED",
-    "xfrc_applied": "XFRC_APPLIED",
-    "mocap_pos": "MOCAP_POS",
-    "mocap_quat": "MOCAP_QUAT",
-}
-"""Fields of :class:`Physics` by what ``mjtState`` calls them."""
 
 
 class HasPhysics(SimulatorEnv):
@@ -161,8 +146,10 @@ class HasPhysics(SimulatorEnv):
         rows = self.integration_of(check_states(self.batch_spec, states))
         model, data = self.simulation()
         columns = {}
-        for name, place in places_of(model).items():
-            columns[name] = rows[:, place].reshape(len(rows), *np.shape(getattr(data, name)))
+        places = layout_of(model)
+        for name in Physics._fields[:-1]:
+            column = rows[:, places[name]]
+            columns[name] = column.reshape(len(rows), *np.shape(getattr(data, name)))
         return Physics(**columns, integration=rows)
 
     def integration_of(self, states: Any) -> np.ndarray:
@@ -176,21 +163,6 @@ class HasPhysics(SimulatorEnv):
             return rows
         finally:
             self._return_engine()
-
-
-def places_of(model: Any) -> dict[str, slice]:
-    """Where the fields of :class:`Physics` are in an ``mjSTATE_INTEGRATION``."""
-    places, start = {}, 0
-    names = {f"mjSTATE_{state}": name for name, state in COMPONENTS.items()}
-    for component, bit in mujoco.mjtState.__members__.items():
-        value = int(bit)
-        if component == "mjNSTATE" or value & (value - 1):  # not one component
-            continue
-        size = mujoco.mj_stateSize(model, value)
-        if component in names:
-            places[names[component]] = slice(start, start + size)
-        start += size
-    return places
 
 
 def _put(model: Any, data: Any, integration: Any, given: dict[str, Any]) -> None:

@@ -308,6 +308,7 @@ class TestNegativeControls:
 
     def test_the_contacts(self, monkeypatch):
         load = mjdata.SimulationMemory.load
+        monkeypatch.setattr(adapter, "KERNELS", {})
         monkeypatch.setattr(
             adapter.SimulationMemory, "load", lambda self, row, contacts: load(self, row)
         )
@@ -321,8 +322,32 @@ class TestNegativeControls:
             adapter.mujoco.mj_forward(self.model, self.data)
 
         original = mjdata.SimulationMemory.load
+        monkeypatch.setattr(adapter, "KERNELS", {})
         monkeypatch.setattr(adapter.SimulationMemory, "load", load)
         assert not self.check("hopper-hop").exact
+
+    @pytest.mark.parametrize("part", ["sensors", "warm start", "model"])
+    def test_few_numbers(self, monkeypatch, part):
+        """The simulation of a task with a kernel."""
+
+        def load(self, row, contacts=True):
+            sensors, warm_start = self.data.sensordata.copy(), self.data.qacc_warmstart.copy()
+            model = [field.copy() for field, _ in self._fields]
+            original(self, row)
+            if part == "sensors":
+                self.data.sensordata[:] = sensors
+            elif part == "warm start":
+                self.data.qacc_warmstart[:] = warm_start
+            else:
+                for (field, _), before in zip(self._fields, model, strict=True):
+                    field[...] = before
+
+        original = adapter.SlimMemory.load
+        monkeypatch.setattr(adapter.SlimMemory, "continues", lambda *args: True)
+        name = "finger-turn_easy" if part == "model" else "hopper-hop"
+        assert self.check(name).exact
+        monkeypatch.setattr(adapter.SlimMemory, "load", load)
+        assert not self.check(name).exact
 
     def test_the_warm_start(self, monkeypatch):
         monkeypatch.setattr(mjdata, "EXPECTED", frozenset())

@@ -1,11 +1,13 @@
 """DMControlEnv: the tasks of the DeepMind Control Suite.
 
-A state is uint8, 8 KB and more::
+A state is uint8, 4 KB and more::
 
     tag, ended, steps, reset next, sub-steps | generator | task's attributes (a pickle) | simulation
 
 dm_control begins a step with the contacts of the last one, so they are recomputed when a state is
-restored; other arrays that ``mj_forward`` changes are restored afterwards.
+restored; other arrays that ``mj_forward`` changes are restored afterwards. The simulation of a task
+that has a kernel is saved in few numbers (``memory.py``), that of the others as a whole. Rows of a
+batch whose task and model have the same attributes are stepped at once.
 """
 
 from __future__ import annotations
@@ -20,15 +22,22 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from plangym_lite.envs.batched.env import HasKernel
+from plangym_lite.envs.batched.kernel import Block
 from plangym_lite.envs.generators.random_state import RandomMemory
 from plangym_lite.envs.gymnasium.fingerprint import digest_of
 from plangym_lite.envs.gymnasium.stack import to_grayscale
 from plangym_lite.envs.gymnasium.window import Window
+from plangym_lite.envs.mujoco.dm_control.kernels import KERNELS
+from plangym_lite.envs.mujoco.dm_control.memory import SlimMemory, StateColumns
 from plangym_lite.envs.mujoco.dm_control.tasks import (
     TameBox,
+    check_images,
     find_task,
     looking_away,
+    step_of,
     suite,
+    upload_terrain,
 )
 from plangym_lite.envs.mujoco.physics import HasPhysics
 from plangym_lite.envs.mujoco.rendering import first_picture
@@ -40,16 +49,19 @@ from plangym_lite.envs.snapshot.mjdata import (
 )
 from plangym_lite.envs.snapshot.pickling import PROTOCOL, Pickler, Reducers
 from plangym_lite.errors import InvalidStateError, NotCloneableError
+from plangym_lite.simulator import RUNNING, TRUNCATED
 
 __all__ = ["DMControlEnv"]
 
 ALWAYS_CHANGED = {"lqr": ("jnt_stiffness",)}  # randomised when the model is made
+WORD = 8
 GENERATOR = slice(40, 40 + RandomMemory.NBYTES)
-LENGTH = slice(GENERATOR.stop, GENERATOR.stop + 8)
+LENGTH = slice(GENERATOR.stop, GENERATOR.stop + WORD)
 PROBE_SEEDS, PROBE_STEPS = (0, 1, 2), 3
+EPISODE = 32  # rows of random states
 
 
-class DMControlEnv(HasPhysics):
+class DMControlEnv(HasPhysics, HasKernel):
     """A task of the DeepMind Control Suite.
 
     Args:
@@ -59,8 +71,8 @@ class DMControlEnv(HasPhysics):
         delay_setup: build at first use.
         domain_name, task_name: instead of ``name``.
         remove_time_limit: continue after the suite's limit (1000 steps in most tasks).
-        render_mode: ``"rgb_array"``; ``"human"``: ``render()`` shows the image in a window (which
-            needs pygame and a display) and returns ``None``; or ``None``.
+        render_mode: ``"rgb_array"``, ``None``, or ``"human"``: ``render()`` shows the image in a
+            window (which needs pygame and a display) and returns ``None``.
         obs_type: ``"coords"``, the task's observations, flat; or ``"rgb"``, ``"grayscale"``.
         return_image: put the image after each step in ``info["rgb"]``.
         clone_seeds: whether the task's generator is part of the state.
@@ -69,13 +81,13 @@ class DMControlEnv(HasPhysics):
             the same everywhere (episodes are not: the generator is seeded again afterwards).
         environment_kwargs: for dm_control's environment.
         visualize_reward: colour bodies by reward.
-        wrappers: must be empty: these are not Gymnasium environments.
-        state_method: must be ``None``: there is only one method.
-        certify: accepted as in other adapters; it has no effect.
+        wrappers, state_method: must be empty: these are not Gymnasium environments.
+        certify: has no effect.
     """
 
     STATES_NAME: ClassVar[str] = "DMControlEnv"
     LAYOUT: ClassVar[int] = 2  # version of the states; raised when older ones cannot be read
+    _columns: Any = None  # of states, if there is a kernel
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("coords", "rgb", "grayscale")
 
     def __init__(
@@ -105,14 +117,9 @@ class DMControlEnv(HasPhysics):
         if tuple(wrappers or ()):
             raise TypeError(
                 f"{name or domain_name}: dm_control takes no Gymnasium wrappers; inherit from "
-                "DMControlEnv and override advance() or current_obs() instead of wrappers="
+                "DMControlEnv and override advance() or current_obs() instead"
             )
-        if obs_type not in self.OBS_TYPES:
-            raise ValueError(f"obs_type must be one of {self.OBS_TYPES}, got {obs_type!r}")
-        if render_mode not in (None, "rgb_array", "human"):
-            raise ValueError(f"render_mode must be rgb_array, human or None, got {render_mode!r}")
-        if render_mode is None and (return_image or obs_type != "coords"):
-            raise ValueError("images need render_mode='rgb_array', got render_mode=None")
+        check_images(obs_type, self.OBS_TYPES, render_mode, return_image)
         if name is None:
             name = f"{domain_name}-{task_name}"
         self.domain_name, self.task_name = find_task(name)
@@ -139,27 +146,43 @@ class DMControlEnv(HasPhysics):
         self._reducers = Reducers()
         self._obs: Any = None
         self._can_draw = False
-        # some tasks use OpenGL at each reset; no context is created until images are needed
-        self._physics._make_rendering_contexts = lambda: None
+        self._physics._make_rendering_contexts = lambda: None  # until images are needed
         spec = self._env.action_spec()
         low, high = (np.broadcast_to(bound, spec.shape) for bound in (spec.minimum, spec.maximum))
         self.action_space = TameBox(low, high, spec.shape, np.float64)
         self._random = RandomMemory(self._task.random)
-        model, data = self._physics.model.ptr, self._physics.data.ptr
-        fields = self._probe(model)
+        fields = self._probe(model := self._physics.model.ptr)
         self._tag = model_tag(model, f"{self.domain_name}-{self.task_name}", fields)
-        self._memory = SimulationMemory(model, data, fields)
+        self._memory = self._make_memory(fields)
         self._has_terrain = "hfield_data" in fields
         pickle_size = max(256, 2 * len(self._task_bytes()))
         self._room = slice(LENGTH.stop, LENGTH.stop + -(-pickle_size // 64) * 64)
-        self._size = self._room.stop + 8 * self._memory.size
-        self._head = np.array([self._tag, 0.0, 0.0, 0.0, self._env._n_sub_steps])
+        self._size = self._room.stop + WORD * self._memory.size
+        if isinstance(self._memory, SlimMemory):
+            self._columns = StateColumns(slice(0, GENERATOR.start), self._room.stop, self._memory)
+            n_bytes = WORD * self._memory.integration.start
+            self._constants = slice(LENGTH.start, self._room.stop + n_bytes)
+            self.accept_kernel(KERNELS[self.domain_name](self._env))
+            self._usual_step = step_of(self._env)
         self.apply_reset(int(np.random.SeedSequence().generate_state(1)[0]), None)
         if self.obs_type == "coords":
             size = len(self.current_obs())
             self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float64)
         else:
             self.observation_space = spaces.Box(0, 255, self.current_obs().shape, np.uint8)
+
+    def _make_memory(self, fields: tuple[str, ...]) -> Any:
+        """What saves the simulation: in few numbers for a task that has a kernel."""
+        model, data, task = self._physics.model.ptr, self._physics.data.ptr, self._task
+        is_own = type(task).__module__ == f"dm_control.suite.{self.domain_name}"
+        is_own &= type(self) is DMControlEnv and self._physics.legacy_step
+        is_own &= not (self._env._flat_observation or task.visualize_reward)
+        if is_own and self.domain_name in KERNELS:
+            memory = SlimMemory(model, data, fields)
+            actions = np.random.default_rng(0).uniform(-1, 1, (3, *self._env.action_spec().shape))
+            if memory.continues(self.apply_reset, self._env.step, actions):
+                return memory
+        return SimulationMemory(model, data, fields)
 
     def _probe(self, model: Any) -> tuple[str, ...]:
         """Run some steps; return the names of the model's arrays that change."""
@@ -212,6 +235,62 @@ class DMControlEnv(HasPhysics):
         info = {"discount": float(discount), "n_step": n_step}
         return total, failed, over and not failed, info
 
+    # ---- many rows at once --------------------------------------------------------------------
+
+    def kernel_applies(self) -> bool:
+        drawn = self.obs_type != "coords" or self.return_image
+        return not drawn and step_of(self._env) == self._usual_step
+
+    def kernel_limit(self) -> float:
+        return self._env._step_limit
+
+    def kernel_label(self) -> tuple[str, str]:
+        return type(self._task).__module__, f"dm_control {version('dm_control')}"
+
+    def take_apart(self, states: np.ndarray) -> Block | None:
+        columns: Any = self._columns
+        kernel: Any = self._kernel
+        if not columns.are_known(states, self._tag, self._env._n_sub_steps).all():
+            return None
+        ended, steps = columns.head(states)[:, 1:3].astype(int).T
+        parts = kernel.parts_of(columns.integration(states))
+        for row in np.flatnonzero(ended):  # it will not be stepped
+            self.load_state(states[row])
+            kernel.read(parts, row)
+        return Block(ended, steps, parts, is_own=False)
+
+    def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
+        out[:] = states
+        if not self.clone_seeds:
+            out[:, GENERATOR] = 0
+        columns, (ended, steps) = self._columns, (block.ended, block.elapsed)
+        columns.head(out)[:, 1:4] = np.stack([ended, steps, ended != 0], axis=1)
+        columns.integration(out)[:] = block.parts[0]
+        if (sensors := columns.sensors(out)).size:
+            sensors[:] = self._kernel.sensors(block.parts)  # type: ignore[union-attr]
+
+    def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
+        generator = self._task.random.get_state()
+        space: Any = self.action_space
+        low, high = np.clip([space.low, space.high], -1, 1)
+        states = np.empty((n_rows, self._size), np.uint8)
+        for row, state in enumerate(states):
+            if row % EPISODE == 0 or self._env._reset_next_step:
+                self.apply_reset(row // EPISODE, None)
+            self._env.step(draw.uniform(low, high))
+            self._ended = TRUNCATED if self._env._reset_next_step else RUNNING
+            self.save_state(state)
+        self._task.random.set_state(generator)
+        self._random.drawn()
+        return states
+
+    def integration_of(self, states: Any) -> np.ndarray:
+        if self._columns is not None:
+            rows = np.asarray(states)
+            if self._columns.are_known(rows, self._tag, self._env._n_sub_steps).all():
+                return self._columns.integration(rows).copy()
+        return super().integration_of(states)
+
     # ---- observations and images --------------------------------------------------------------
 
     def current_obs(self) -> Any:
@@ -230,7 +309,7 @@ class DMControlEnv(HasPhysics):
             first_picture(lambda: self._physics.render(**self._render_kwargs))
             self._can_draw = True
         if self._has_terrain:
-            self._upload_terrain()
+            upload_terrain(self._physics)
         return self._physics.render(**self._render_kwargs)
 
     def render(self) -> Any:
@@ -238,12 +317,6 @@ class DMControlEnv(HasPhysics):
         if self.render_mode != "human":
             return self.draw_image()
         return self._window.show(self.draw_image())
-
-    def _upload_terrain(self) -> None:
-        contexts, model = self._physics.contexts, self._physics.model.ptr
-        with contexts.gl.make_current() as context:
-            for index in range(model.nhfield):
-                context.call(mujoco.mjr_uploadHField, model, contexts.mujoco.ptr, index)
 
     def close_engine(self) -> None:
         self._window.close()
@@ -282,9 +355,14 @@ class DMControlEnv(HasPhysics):
     def save_state(self, out: np.ndarray | None = None) -> Any:
         if out is None:
             out = np.empty(self._size, np.uint8)
-        env, head = self._env, self._head
-        head[1:4] = self._ended, env._step_count, env._reset_next_step
-        out[: GENERATOR.start] = head.view(np.uint8)
+        env = self._env
+        out[: GENERATOR.start].view(float)[:] = (
+            self._tag,
+            self._ended,
+            env._step_count,
+            env._reset_next_step,
+            env._n_sub_steps,
+        )
         if self.clone_seeds:
             self._random.save(out[GENERATOR])
         else:

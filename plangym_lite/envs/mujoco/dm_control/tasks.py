@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import mujoco
 import numpy as np
 from gymnasium import spaces
 
@@ -19,12 +20,23 @@ try:
 except ImportError:  # EGL is not usable
     from dm_control import suite
 
-__all__ = ["TASKS", "TameBox", "find_task", "looking_away", "suite", "task_of"]
+__all__ = [
+    "TASKS",
+    "TameBox",
+    "check_images",
+    "find_task",
+    "looking_away",
+    "step_of",
+    "suite",
+    "task_of",
+    "upload_terrain",
+]
 
 TASKS: dict[str, tuple[str, str]] = {"-".join(pair): pair for pair in suite.ALL_TASKS}
 """Domain and task."""
 
 WIDE = 1e6
+HOOKS = "before_step", "after_step", "get_reward", "get_observation", "get_termination"
 
 
 def task_of(name: str) -> tuple[str, str] | None:
@@ -67,3 +79,28 @@ def looking_away(task: Any, observation: Any) -> Iterator[None]:
             del task.get_observation
         else:
             task.get_observation = own
+
+
+def check_images(
+    obs_type: str, obs_types: tuple[str, ...], render_mode: str | None, return_image: bool
+) -> None:
+    """Raise ``ValueError`` if the options of images do not fit together."""
+    if obs_type not in obs_types:
+        raise ValueError(f"obs_type must be one of {obs_types}, got {obs_type!r}")
+    if render_mode not in (None, "rgb_array", "human"):
+        raise ValueError(f"render_mode must be rgb_array, human or None, got {render_mode!r}")
+    if render_mode is None and (return_image or obs_type != "coords"):
+        raise ValueError("images need render_mode='rgb_array', got render_mode=None")
+
+
+def upload_terrain(physics: Any) -> None:
+    """Let OpenGL know the height fields of a model, which may have changed."""
+    contexts, model = physics.contexts, physics.model.ptr
+    with contexts.gl.make_current() as context:
+        for index in range(model.nhfield):
+            context.call(mujoco.mjr_uploadHField, model, contexts.mujoco.ptr, index)
+
+
+def step_of(env: Any) -> list[Any]:
+    """The methods that a step calls: two lists differ if one of them was replaced."""
+    return [env.step, env.physics.step, *(getattr(env.task, name) for name in HOOKS)]
