@@ -250,7 +250,7 @@ def _runs_of(model: Any) -> list[np.ndarray]:
             runs[-1][1] = max(stop, runs[-1][1])
         else:
             runs.append([start, stop])
-    return [
-        np.frombuffer((ctypes.c_char * (stop - start)).from_address(start), np.uint8)
-        for start, stop in runs
+    memories: list[Any] = [
+        (ctypes.c_uint8 * (stop - start)).from_address(start) for start, stop in runs
     ]
+    return [np.frombuffer(memory, np.uint8) for memory in memories]

@@ -1,12 +1,12 @@
 """MujocoEnv: environments built on Gymnasium's ``MujocoEnv``: v4, v5 and subclasses.
 
-A state is float64, 8 to 36 KB, mostly the memory of the simulation::
+A state is float64, 0.4 to 4.5 KB::
 
-    ended | elapsed steps | tag | frame_skip | generator (10 words) | attributes | simulation
+    ended | elapsed steps | tag | generator (10 words) | attributes | simulation (``slim.py``)
 
-The tag distinguishes the states of different models. A user's subclass, or an environment in a
-user's wrappers, is saved by the generic snapshot, which includes the simulation; such a state is
-uint8.
+The tag distinguishes the states of different models and frame skips. A user's subclass, or an
+environment in a user's wrappers, is saved by the generic snapshot, which includes the simulation;
+such a state is uint8.
 """
 
 from __future__ import annotations
@@ -21,22 +21,19 @@ from plangym_lite.envs.batched.env import KernelEnv
 from plangym_lite.envs.batched.kernel import Block
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.gymnasium.env import STATELESS_WRAPPERS
-from plangym_lite.envs.mujoco.kernels import KERNELS
+from plangym_lite.envs.mujoco.kernels import KERNELS, DivergedError, Robot
 from plangym_lite.envs.mujoco.physics import HasPhysics
 from plangym_lite.envs.mujoco.rendering import first_picture
-from plangym_lite.envs.snapshot.mjdata import (
-    SimulationMemory,
-    changed_fields,
-    copy_of_model,
-    model_tag,
-)
+from plangym_lite.envs.mujoco.slim import SlimMemory, examine
+from plangym_lite.envs.snapshot.mjdata import changed_fields, copy_of_model, model_tag
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.simulator import RUNNING
+from plangym_lite.transitions import Columns, Rows
 
 __all__ = ["MujocoEnv"]
 
-ENDED, ELAPSED, TAG, FRAME_SKIP = range(4)
-GENERATOR = slice(FRAME_SKIP + 1, FRAME_SKIP + 1 + GENERATOR_WORDS)
+ENDED, ELAPSED, TAG = range(3)
+GENERATOR = slice(TAG + 1, TAG + 1 + GENERATOR_WORDS)
 ATTRIBUTES = GENERATOR.stop
 OWN_MODULES = "gymnasium.envs.mujoco."
 PROBE_SEEDS = (0, 1, 2)
@@ -71,10 +68,14 @@ class MujocoEnv(HasPhysics, KernelEnv):
             return
         self._generator = GeneratorMemory(GENERATOR.start)
         self._probed = self._probed or self._probe()
-        attributes, fields = self._probed
-        label = f"{type(base).__module__}.{type(base).__qualname__}"
-        self._tag = model_tag(base.model, label, fields)
-        self._memory = SimulationMemory(base.model, base.data, fields)
+        attributes, examined, changed = self._probed
+        if examined is None or changed:  # it does more than step; the snapshot saves all of it
+            self._is_plain = False
+            self.use_kernel(None, [])
+            return
+        label = f"{type(base).__module__}.{type(base).__qualname__} {base.frame_skip}"
+        self._tag = model_tag(base.model, label)
+        self._memory = SlimMemory(base, *examined)
         self._parts: list[tuple[str, slice, Any]] = []  # of attributes that change
         start = ATTRIBUTES
         for name, value in attributes.items():
@@ -82,13 +83,12 @@ class MujocoEnv(HasPhysics, KernelEnv):
             start += np.size(value)
         self._simulation_part = slice(start, start + self._memory.size)
         self._obs: Any = None
-        kernel = KERNELS.get(label)
-        qpos, qvel = self._memory.columns_of("qpos"), self._memory.columns_of("qvel")
-        if kernel and qpos and qvel and not self._parts:
-            self.use_kernel(kernel(base, self._memory, qpos, qvel), self._limits)
+        kernel = KERNELS.get(label.partition(" ")[0])
+        self.use_kernel(kernel(base, self._memory) if kernel else None, self._limits)
 
-    def _probe(self) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Run some steps; return the base's numeric attributes and model arrays that change.
+    def _probe(self) -> tuple[dict[str, Any], Any, tuple[str, ...]]:
+        """Run some steps; return the base's numeric attributes that change, what :func:`examine`
+        finds, and model arrays that change.
 
         The base is stepped directly, so that wrappers keep no trace of it.
         """
@@ -105,15 +105,37 @@ class MujocoEnv(HasPhysics, KernelEnv):
                 for name, value in _numbers_of(base).items():
                     if name not in first or not np.array_equal(first[name], value):
                         changed[name] = value
-        return changed, changed_fields(base.model, model)
+        return changed, examine(base), changed_fields(base.model, model)
 
     # ---- many rows at once --------------------------------------------------------------------
 
+    @property
+    def can_use_threads(self) -> bool:
+        """Whether threads of this process may share the rows of a batch."""
+        return self.is_batched
+
+    def use_threads(self, n_threads: int) -> None:
+        """Let ``n_threads`` threads of this process share the rows of a batch."""
+        if isinstance(self._kernel, Robot):
+            self._kernel.use_threads(n_threads)
+
+    def run_batched(self, rows: Rows, out: Columns) -> list[dict[str, Any]] | None:
+        try:
+            infos = super().run_batched(rows, out)
+        except DivergedError:
+            return None
+        if infos is None or not self._memory.shows_derived or out.observs is None:
+            return infos
+        for row, info in enumerate(infos):
+            if not info["n_step"]:  # it had ended before; nothing derived was computed
+                self.load_state(rows.states[row])
+                out.observs[row, ...] = self.current_obs()
+        return infos
+
     def take_apart(self, states: np.ndarray) -> Block | None:
-        ended, elapsed, tags, frame_skips = states[:, : GENERATOR.start].T
+        ended, elapsed, tags = states[:, : GENERATOR.start].T
         known = (ended == 0) | (ended == 1) | (ended == 2) | (ended == 3)
-        known &= (tags == self._tag) & (frame_skips == self._base.frame_skip)
-        if not known.all():
+        if (tags != self._tag).any() or not known.all():
             return None
         self._memory.check(self._base.data)
         kernel: Any = self._kernel
@@ -122,9 +144,10 @@ class MujocoEnv(HasPhysics, KernelEnv):
 
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
         out[:, ENDED], out[:, TAG] = block.ended, self._tag
-        out[:, FRAME_SKIP] = self._base.frame_skip
         out[:, ELAPSED] = block.elapsed if self._limits else 0
         out[:, GENERATOR] = states[:, GENERATOR] if self.clone_seeds else 0
+        attributes = slice(ATTRIBUTES, self._simulation_part.start)
+        out[:, attributes] = states[:, attributes]
         out[:, self._simulation_part] = block.parts[0]
 
     def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
@@ -138,8 +161,17 @@ class MujocoEnv(HasPhysics, KernelEnv):
 
     # ---- observations and images --------------------------------------------------------------
 
+    @property
+    def gym_env(self) -> gym.Env:
+        env = super().gym_env
+        if self._is_plain:
+            self._memory.derive()
+        return env
+
     def current_obs(self) -> Any:
         if self._is_plain and self._obs is None:
+            if self._memory.shows_derived:
+                self._memory.derive()
             self._obs = self._base._get_obs()
         return super().current_obs()
 
@@ -150,6 +182,8 @@ class MujocoEnv(HasPhysics, KernelEnv):
             out[...] = self.current_obs()
 
     def draw_image(self) -> np.ndarray:
+        if self._is_plain:
+            self._memory.derive()
         if self._replayed is not None:
             return first_picture(super().draw_image)
         if self._camera is None and self.render_mode == "rgb_array":
@@ -177,7 +211,7 @@ class MujocoEnv(HasPhysics, KernelEnv):
             out = np.empty(self._simulation_part.stop)
         base = self._base
         self._memory.check(base.data)
-        out[ENDED], out[TAG], out[FRAME_SKIP] = self._ended, self._tag, base.frame_skip
+        out[ENDED], out[TAG] = self._ended, self._tag
         out[ELAPSED] = self._limits[0]._elapsed_steps if self._limits else 0
         if self.clone_seeds:
             self._generator.save(base.np_random, out)
@@ -192,13 +226,11 @@ class MujocoEnv(HasPhysics, KernelEnv):
         if not self._is_plain:
             super().load_state(state)
             return
-        ended, elapsed, tag, frame_skip = state[: GENERATOR.start].tolist()
+        state = np.ascontiguousarray(state)
+        ended, elapsed, tag = state[: GENERATOR.start].tolist()
         if tag != self._tag or ended not in (0, 1, 2, 3):
-            raise InvalidStateError(f"not a state of {self!r}: it is of another model")
-        if frame_skip != self._base.frame_skip:
             raise InvalidStateError(
-                f"not a state of {self!r}: it was saved with frame_skip={frame_skip:g}, here it is "
-                f"{self._base.frame_skip}"
+                f"not a state of {self!r}: it is of another model or frame_skip"
             )
         self._memory.check(self._base.data)
         self._ended = int(ended)
@@ -215,6 +247,11 @@ class MujocoEnv(HasPhysics, KernelEnv):
         self._memory.load(state[self._simulation_part])
         self._obs = None
 
+    def load_current(self, state: Any) -> None:
+        super().load_current(state)
+        if self._is_plain:
+            self._memory.derive()  # whoever holds the simulation sees all of the current state
+
     # ---- the physics --------------------------------------------------------------------------
 
     def simulation(self) -> tuple[Any, Any]:
@@ -229,6 +266,12 @@ class MujocoEnv(HasPhysics, KernelEnv):
         if looks is None or not all(type(layer) in known for layer in self._layers[:-1]):
             raise NotImplementedError(f"{self!r}: only a step can make its observations")
         self._obs = looks()
+
+    def integration_of(self, states: Any) -> np.ndarray:
+        rows = np.asarray(states)
+        if not self._is_plain or (rows[:, TAG] != self._tag).any():
+            return super().integration_of(states)
+        return rows[:, self._simulation_part][:, self._memory.integration].copy()
 
     def describe_states(self) -> str:
         described = super().describe_states()
