@@ -215,7 +215,8 @@ def test_errors_name_the_row(monkeypatch, native):
         for x in range(6)
         for z in range(4)
     )
-    text = f"<mujoco><size memory='30K'/><worldbody><geom type='plane' size='9 9 1'/>{boxes}</worldbody></mujoco>"
+    ground = "<geom type='plane' size='9 9 1'/>"
+    text = f"<mujoco><size memory='30K'/><worldbody>{ground}{boxes}</worldbody></mujoco>"
     model = mujoco.MjModel.from_xml_string(text)
     data = mujoco.MjData(model)
     states = np.empty((6, mujoco.mj_stateSize(model, INTEGRATION)))
