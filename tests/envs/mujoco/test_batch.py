@@ -39,7 +39,7 @@ SETTINGS = [
     ("Hopper-v5", {"terminate_when_unhealthy": False, "frame_skip": 1}),
     ("Swimmer-v5", {"exclude_current_positions_from_observation": False}),
 ]
-LENGTH = 24
+LENGTH = 16
 
 
 def walk(name, dtype, seed=0, scale=1.0, **options):
