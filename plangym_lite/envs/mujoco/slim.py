@@ -88,9 +88,7 @@ class SlimMemory:
         rows = np.empty((3, memory.size))
         memory.save(rows[0])
         control, n_steps = np.full(self.model.nu, 0.1), base.frame_skip
-        for row, step in zip(
-            rows[1:], (base._step_mujoco_simulation, self._advance), strict=True
-        ):
+        for row, step in zip(rows[1:], (base._step_mujoco_simulation, self._advance), strict=True):
             memory.load(rows[0])
             step(control, n_steps)
             memory.save(row)
