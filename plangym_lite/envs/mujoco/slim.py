@@ -45,7 +45,8 @@ class SlimMemory:
     """Saves and restores the simulation of an environment that does nothing but step it.
 
     It replaces the method with which the environment steps, so that it knows the state before the
-    last step.
+    last step. It must not refer to the environment: a renderer that is freed late, by the garbage
+    collector, deletes what another one has in OpenGL.
 
     Args:
         base: the environment; ``data`` and ``model`` must stay.
@@ -54,7 +55,7 @@ class SlimMemory:
     """
 
     def __init__(self, base: Any, before: Picks, shown: Picks) -> None:
-        self.base, self.model, self.data = base, base.model, base.data
+        self.model, self.data = base.model, base.data
         self.places = layout_of(base.model)
         n_moving = self.places["warmstart"].stop
         self.integration = slice(1, 1 + mujoco.mj_stateSize(base.model, INTEGRATION))
@@ -67,7 +68,7 @@ class SlimMemory:
         self._is_derived = True
         self._last = np.empty(self.integration.stop - 1)  # the state before the last step
         self._signature: Any = None  # of the derived arrays after that step
-        if self._steps_alike():
+        if self._steps_alike(base):
             base._step_mujoco_simulation = self._advance
 
     def _place(self, picks: Picks, start: int) -> tuple[list[tuple[str, Any, Any, slice]], int]:
@@ -81,15 +82,13 @@ class SlimMemory:
 
     # ---- stepping -----------------------------------------------------------------------------
 
-    def _steps_alike(self) -> bool:
+    def _steps_alike(self, base: Any) -> bool:
         """Whether the environment steps as :meth:`_advance` does, in this version of Gymnasium."""
         memory = SimulationMemory(self.model, self.data)
         rows = np.empty((3, memory.size))
         memory.save(rows[0])
-        control, n_steps = np.full(self.model.nu, 0.1), self.base.frame_skip
-        for row, step in zip(
-            rows[1:], (self.base._step_mujoco_simulation, self._advance), strict=True
-        ):
+        control, n_steps = np.full(self.model.nu, 0.1), base.frame_skip
+        for row, step in zip(rows[1:], (base._step_mujoco_simulation, self._advance), strict=True):
             memory.load(rows[0])
             step(control, n_steps)
             memory.save(row)

@@ -1,6 +1,8 @@
 """Batches of MuJoCo environments on threads: bit for bit what plain Gymnasium does."""
 
+import gc
 import importlib.util
+import weakref
 
 import numpy as np
 import pytest
@@ -39,7 +41,7 @@ SETTINGS = [
     ("Hopper-v5", {"terminate_when_unhealthy": False, "frame_skip": 1}),
     ("Swimmer-v5", {"exclude_current_positions_from_observation": False}),
 ]
-LENGTH = 24
+LENGTH = 16
 
 
 def walk(name, dtype, seed=0, scale=1.0, **options):
@@ -215,8 +217,8 @@ def test_errors_name_the_row(monkeypatch, native):
         for x in range(6)
         for z in range(4)
     )
-    plane = "<geom type='plane' size='9 9 1'/>"
-    text = f"<mujoco><size memory='30K'/><worldbody>{plane}{boxes}</worldbody></mujoco>"
+    ground = "<geom type='plane' size='9 9 1'/>"
+    text = f"<mujoco><size memory='30K'/><worldbody>{ground}{boxes}</worldbody></mujoco>"
     model = mujoco.MjModel.from_xml_string(text)
     data = mujoco.MjData(model)
     states = np.empty((6, mujoco.mj_stateSize(model, INTEGRATION)))
@@ -235,3 +237,17 @@ def test_errors_name_the_row(monkeypatch, native):
 def test_states_are_small(name, size):
     with make(name) as env:
         assert env.get_state().nbytes <= size
+
+
+def test_a_closed_environment_is_freed_at_once():
+    """A renderer that is freed later deletes what another one has in OpenGL."""
+    with make("HalfCheetah-v5") as env:
+        states = np.array([env.reset(seed=seed)[0] for seed in range(10)])
+        env.step_batch(np.array([env.sample_action() for _ in states]), states)
+        base = weakref.ref(env.gym_env.unwrapped)
+    gc.disable()
+    try:
+        del env
+        assert base() is None
+    finally:
+        gc.enable()
