@@ -21,7 +21,7 @@ from plangym_lite.envs.batched.env import KernelEnv
 from plangym_lite.envs.batched.kernel import Block
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.gymnasium.env import STATELESS_WRAPPERS
-from plangym_lite.envs.mujoco.kernels import KERNELS, DivergedError, Robot
+from plangym_lite.envs.mujoco.kernels import KERNELS, Robot
 from plangym_lite.envs.mujoco.physics import HasPhysics
 from plangym_lite.envs.mujoco.rendering import first_picture
 from plangym_lite.envs.mujoco.slim import SlimMemory, examine
@@ -120,10 +120,7 @@ class MujocoEnv(HasPhysics, KernelEnv):
             self._kernel.use_threads(n_threads)
 
     def run_batched(self, rows: Rows, out: Columns) -> list[dict[str, Any]] | None:
-        try:
-            infos = super().run_batched(rows, out)
-        except DivergedError:
-            return None
+        infos = super().run_batched(rows, out)
         if infos is None or not self._memory.shows_derived or out.observs is None:
             return infos
         for row, info in enumerate(infos):

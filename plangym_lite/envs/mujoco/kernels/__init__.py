@@ -8,7 +8,7 @@ from plangym_lite.envs.mujoco.kernels.bodies import (
     Standup,
     StandupV4,
 )
-from plangym_lite.envs.mujoco.kernels.robot import DivergedError, Robot
+from plangym_lite.envs.mujoco.kernels.robot import Robot
 from plangym_lite.envs.mujoco.kernels.runners import (
     Hopper,
     HopperV4,
@@ -29,7 +29,7 @@ from plangym_lite.envs.mujoco.kernels.targets import (
     ReacherV4,
 )
 
-__all__ = ["KERNELS", "DivergedError", "Robot"]
+__all__ = ["KERNELS", "Robot"]
 
 KERNELS: dict[str, type[Robot]] = {
     f"gymnasium.envs.mujoco.{module}_{version}.{name}Env": kind

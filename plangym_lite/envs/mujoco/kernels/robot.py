@@ -12,18 +12,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from plangym_lite.envs.batched.kernel import Kernel, Parts
+from plangym_lite.envs.batched.kernel import Kernel, NotForKernelError, Parts
 from plangym_lite.envs.mujoco.batch import Simulations
 from plangym_lite.envs.mujoco.slim import STEPPED, SlimMemory
 
-__all__ = ["DivergedError", "Fields", "Robot", "is_within", "lengths_of"]
+__all__ = ["Fields", "Robot", "is_within", "lengths_of"]
 
 Fields = dict[str, np.ndarray]
 """Derived arrays after a step, by name, each ``[B, n]``."""
-
-
-class DivergedError(Exception):
-    """MuJoCo warned that a simulation is unstable: these rows are run one by one."""
 
 
 class Robot(Kernel):
@@ -88,7 +84,7 @@ class Robot(Kernel):
         states[:, places["ctrl"].start - first : places["ctrl"].stop - first] = actions
         stepped = self._simulations.step(states, self.base.frame_skip)
         if stepped.has_warned:
-            raise DivergedError
+            raise NotForKernelError  # MuJoCo warned that a simulation is unstable
         after = np.zeros(before.shape)
         after[:, 0] = STEPPED
         after[:, memory.integration] = stepped.states
