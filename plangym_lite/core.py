@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -30,7 +29,13 @@ from plangym_lite.transitions import (
     TransitionBatch,
     table,
 )
-from plangym_lite.validation import check_states, count_steps, fill_states, prepare_rows
+from plangym_lite.validation import (
+    check_states,
+    count_steps,
+    fill_states,
+    prepare_rows,
+    states_of_rows,
+)
 
 if TYPE_CHECKING:
     from plangym_lite.simulator import SimulatorEnv
@@ -60,7 +65,8 @@ class PlanEnv(ABC):
     return_image: bool = False
 
     _recipe: Recipe
-    _calls: Any  # threads that call it wait for this lock
+    _lock: Any  # held by the thread that builds it, or calls it
+    _calls: Any  # threads that call it wait for this lock; the same one, or around it
     _phase: int = NEW
     _spec: BatchSpec | None = None  # None: not known yet
     _has_begun: bool = True  # whether an episode has begun, so that there is a current state
@@ -73,7 +79,7 @@ class PlanEnv(ABC):
                 "PlanEnv: an adapter for a simulator must inherit plangym_lite.SimulatorEnv"
             )
         self = super().__new__(cls)
-        self._calls = threading.RLock()
+        self._calls = self._lock = threading.RLock()
         self._recipe = Recipe(cls, freeze(args), freeze(kwargs))
         return self
 
@@ -94,8 +100,10 @@ class PlanEnv(ABC):
         if self._phase == CLOSED:
             raise ClosedError(f"{self!r} was closed: make a new one")
         if self._phase == NEW:
-            self.build_engine()
-            self._phase = READY
+            with self._lock:
+                if self._phase == NEW:  # not built by another thread meanwhile
+                    self.build_engine()
+                    self._phase = READY
 
     def close(self) -> None:
         """Free what runs the environment. May be called again."""
@@ -128,7 +136,13 @@ class PlanEnv(ABC):
 
     @abstractmethod
     def step(
-        self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
+        self,
+        action: Any,
+        state: Any = None,
+        dt: int = 1,
+        return_state: bool | None = None,
+        *,
+        seed: int | None = None,
     ) -> Step | Transition:
         """Apply ``action`` for ``dt * frameskip`` simulator steps; this moves the current state.
 
@@ -138,6 +152,7 @@ class PlanEnv(ABC):
                 ended, a new episode starts first (``autoreset=True``), or nothing is run.
             dt: units of ``frameskip``, at least 1. The step stops at the end of the episode.
             return_state: whether the state is returned; ``None``: if ``state`` is given.
+            seed: as one of ``seeds`` of ``step_batch``.
 
         Returns:
             ``(obs, reward, terminated, truncated, info)``, with the state in front if returned.
@@ -165,6 +180,10 @@ class PlanEnv(ABC):
         """The observation of the current state."""
 
     @abstractmethod
+    def info(self) -> dict[str, Any]:
+        """The info of the current state, as the last step or reset gave it."""
+
+    @abstractmethod
     def get_image(self) -> np.ndarray:
         """The image of the current state, ``[height, width, 3]`` uint8."""
 
@@ -185,6 +204,7 @@ class PlanEnv(ABC):
         dt: int | np.ndarray | Sequence[int] = 1,
         return_state: bool | None = None,
         *,
+        seeds: int | Sequence[int] | np.ndarray | None = None,
         timeout: float | None = None,
     ) -> StepBatch | TransitionBatch:
         """Step ``B`` rows, each from its own state. The current state does not change.
@@ -197,24 +217,27 @@ class PlanEnv(ABC):
             dt: one int for all rows or one for each, at least 1, in units of ``frameskip``.
             return_state: whether states are returned; ``None``: if ``states`` is not ``None``,
                 even if all its elements are.
+            seeds: one int for all rows or one for each: the row's generators are seeded with it
+                before the row runs, so that equal seeds give equal rows. Generator ``k`` (engine,
+                wrappers from the inside out, global) gets ``SeedSequence(seed).spawn(n)[k]``.
             timeout: seconds for the whole call. Without workers nothing could stop the engine, and
                 a timeout is refused.
 
         Returns:
             ``(observs, rewards, terminateds, truncateds, infos)``, with ``states`` in front if
             states are returned; arrays with a leading ``[B]`` axis, ``infos`` a list of dicts. A
-            row that starts from an ended state returns that state, with reward 0.
+            row that starts from an ended state returns that state and its info, with reward 0.
 
         Raises:
             InvalidBatchError: lengths, shapes, dtypes or ranges do not fit; nothing was run.
             InvalidStateError: a state is not one of this environment's; nothing was run.
             TimeoutError: it took longer; workers that had not answered were replaced.
         """
-        starts = self._starts(actions, states)
+        starts = states_of_rows(states, actions, self.get_state)
         if return_state is None:
             return_state = states is not None
-        rows = prepare_rows(self.batch_spec, actions, starts, dt)
-        return self.run_rows(rows, Form(states=return_state), timeout)
+        rows = prepare_rows(self.batch_spec, actions, starts, dt, seeds=seeds)
+        return self.run_rows(rows, Form(states=return_state, seeds=seeds is not None), timeout)
 
     def rollout_batch(
         self,
@@ -223,6 +246,7 @@ class PlanEnv(ABC):
         dt: int | np.ndarray | Sequence[int] = 1,
         return_observs: str | None = "last",
         *,
+        seeds: int | Sequence[int] | np.ndarray | None = None,
         timeout: float | None = None,
     ) -> RolloutBatch:
         """Run ``B`` sequences of ``T`` actions, each from its own state, until episodes end.
@@ -236,7 +260,7 @@ class PlanEnv(ABC):
             dt: how long each action is repeated: one int for all rows or one for each.
             return_observs: ``"last"``: the observations after the last action run; ``"all"``:
                 those after each action, ``[B, T, ...]``; ``None``: none.
-            timeout: as in ``step_batch``.
+            seeds, timeout: as in ``step_batch``.
 
         Returns:
             ``(states, observs, rewards [B, T], terminateds, truncateds, lengths [B], infos)``.
@@ -245,17 +269,15 @@ class PlanEnv(ABC):
             has length 0.
 
         Raises:
-            InvalidBatchError: lengths, shapes, dtypes or ranges do not fit; nothing was run.
-            InvalidStateError: a state is not one of this environment's; nothing was run.
-            TimeoutError: it took longer; workers that had not answered were replaced.
+            The same errors as ``step_batch``.
         """
         if return_observs not in OBSERVS:
             raise InvalidBatchError(
                 f"return_observs must be one of {OBSERVS}, got {return_observs!r}"
             )
-        starts = self._starts(actions, states)
-        rows = prepare_rows(self.batch_spec, actions, starts, dt, has_steps=True)
-        form = Form(True, count_steps(rows.actions), return_observs)
+        starts = states_of_rows(states, actions, self.get_state)
+        rows = prepare_rows(self.batch_spec, actions, starts, dt, has_steps=True, seeds=seeds)
+        form = Form(True, count_steps(rows.actions), return_observs, seeds=seeds is not None)
         return self.run_rows(rows, form, timeout)
 
     def get_images(self, states: np.ndarray | Sequence[Any]) -> np.ndarray:
@@ -272,19 +294,6 @@ class PlanEnv(ABC):
         """
         states = fill_states(states, self.get_state)
         return self.draw_images(check_states(self.batch_spec, states))
-
-    def _starts(self, actions: Any, states: Any) -> Any:
-        """The states given, with the current state for each row that has none.
-
-        To be called before ``batch_spec`` is read: getting the current state can show that states
-        have outgrown their arrays.
-        """
-        if states is not None:
-            return fill_states(states, self.get_state)
-        try:
-            return [self.get_state()] * len(actions)
-        except TypeError:
-            raise InvalidBatchError(f"actions must be a list or array, got {actions!r}") from None
 
     @property
     @abstractmethod
@@ -371,12 +380,7 @@ class PlanEnv(ABC):
     def __enter__(self) -> Any:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -50,28 +50,44 @@ def interrupts_held(send_again: bool = False) -> Iterator[None]:
         send_again: at the end send the signals again shortly afterwards instead of calling the
             handlers: for finalizers, where Python drops exceptions.
     """
-    before: dict[int, Any] = {}
-    put_off: dict[int, Any] = {}  # the last of each
+    before: dict[int, Any] = {}  # handlers to put back
+    put_off: dict[int, Any] = {}  # the last of each signal
+    raised: BaseException | None = None
     if threading.current_thread() is threading.main_thread():  # handlers run only there
         handlers = {number: signal.getsignal(number) for number in HELD}
         before = {number: each for number, each in handlers.items() if callable(each)}
-    for number in before:
-        signal.signal(number, lambda *args: put_off.update({args[0]: args}))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    handlers = before.copy()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        for number in before:
+            signal.signal(number, lambda *args: put_off.update({args[0]: args}))
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if is_sent := bool(put_off and send_again):
+            threading.Thread(target=_send_again, args=(put_off, before), daemon=True).start()
+        while before:
+            try:
+                for number in list(before):
+                    signal.signal(number, before[number])
+                    del before[number]
+            except BaseException as error:  # of a handler that is back already
+                raised = raised or error
         with ExitStack() as stack:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            for number, args in put_off.items():
-                if send_again:
-                    timer = threading.Timer(1e-3, os.kill, (os.getpid(), number))
-                    timer.daemon = True
-                    timer.start()
-                    continue
-                stack.callback(before[number], *args)
+            for number, args in () if is_sent else put_off.items():
+                stack.callback(handlers[number], *args)
+            if raised is not None:
+                raise raised
+
+
+def _send_again(signals: Collection[int], held: Collection[int]) -> None:
+    """Send signals to this process once none is held any more, and the finalizer has ended."""
+    while held:
+        time.sleep(1e-3)
+    time.sleep(1e-3)
+    for number in list(signals):
+        os.kill(os.getpid(), number)
 
 
 def add_note(error: BaseException, note: str) -> None:
@@ -99,11 +115,13 @@ class CallLock:
 
     Args:
         what: the environment, for messages.
+        inner: the lock itself, also of the local copy; ``None``: a new one.
+        is_reentrant: a call from inside a call is allowed.
     """
 
-    def __init__(self, what: Any) -> None:
-        self.inner = threading.RLock()  # also of the local copy
-        self._what, self._pid = what, os.getpid()
+    def __init__(self, what: Any, inner: Any = None, is_reentrant: bool = False) -> None:
+        self.inner = threading.RLock() if inner is None else inner
+        self._what, self._pid, self._is_reentrant = what, os.getpid(), is_reentrant
         self._owner: int | None = None
 
     @property
@@ -120,31 +138,10 @@ class CallLock:
                 "before the fork"
             )
 
-    @contextmanager
-    def turn(self, timeout: float | None) -> Iterator[float | None]:
-        """A context for one thread at a time; yields the rest of ``timeout`` seconds.
-
-        Unlike ``acquire`` it is reentrant.
-
-        Raises:
-            ForkedError: this process was forked.
-            TimeoutError: other calls took longer.
-        """
-        self.check_process()
-        began = time.monotonic()
-        wait = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
-        if not self.inner.acquire(timeout=wait):
-            raise TimeoutError(f"a call of another thread took longer than {timeout:g} s")
-        try:
-            waited = time.monotonic() - began
-            if timeout is not None and waited > 1e-2:
-                timeout = max(1e-3, timeout - waited)
-            yield timeout
-        finally:
-            self.inner.release()
-
-    def acquire(self, timeout: float | None = None) -> None:
+    def acquire(self, timeout: float | None = None) -> float | None:
         """Begin a call; wait for calls of other threads first.
+
+        Returns the rest of ``timeout`` seconds.
 
         Raises:
             ForkedError: this process was forked.
@@ -153,20 +150,36 @@ class CallLock:
         """
         self.check_process()
         me = threading.get_ident()
-        if self._owner == me:
+        if self._owner == me and not self._is_reentrant:
             raise ReentrantCallError(
                 f"{self._what} was called from inside a call of it, by its environment: clone() "
                 "gives an environment that may be called there"
             )
-        wait = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
-        if not self.inner.acquire(timeout=wait):
-            raise TimeoutError(f"a call of another thread took longer than {timeout:g} s")
+        if timeout is None:
+            self.inner.acquire()
+        else:
+            began = time.monotonic()
+            if not self.inner.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+                raise TimeoutError(f"a call of another thread took longer than {timeout:g} s")
+            waited = time.monotonic() - began
+            if waited > 1e-2:
+                timeout = max(1e-3, timeout - waited)
         self._owner = me
+        return timeout
 
     def release(self) -> None:
         """End a call."""
         self._owner = None
         self.inner.release()
+
+    @contextmanager
+    def held(self, timeout: float | None) -> Iterator[float | None]:
+        """A context that is one call; yields what ``acquire`` returns."""
+        left = self.acquire(timeout)
+        try:
+            yield left
+        finally:
+            self.release()
 
     def __enter__(self) -> None:
         self.acquire()

@@ -129,6 +129,7 @@ class Form(NamedTuple):
     steps: int | None = None  # T, the actions of a row of a rollout; None: a row is one step
     observs: str | None = "last"  # of the "last" step of a row, of "all" its steps, or None
     actions: str | None = None  # dtype of the action column, or PICKLED; None: the space's
+    seeds: bool = False  # whether rows have seeds
 
 
 PICKLED = "pickled"
@@ -165,11 +166,13 @@ class Rows(NamedTuple):
     states: Any  # [B, S] array, or a list of B states
     dts: np.ndarray  # [B] int64
     first: int = 0  # the index of row 0 in the caller's batch, for messages
+    seeds: np.ndarray | None = None  # [B] int64: seeds of the rows' generators; None: not seeded
 
     def part(self, start: int, stop: int) -> Rows:
         """Rows ``start`` to ``stop - 1``, as views."""
         cut = slice(start, stop)
-        return Rows(self.actions[cut], self.states[cut], self.dts[cut], self.first + start)
+        seeds = None if self.seeds is None else self.seeds[cut]
+        return Rows(self.actions[cut], self.states[cut], self.dts[cut], self.first + start, seeds)
 
 
 class Columns(NamedTuple):

@@ -5,7 +5,6 @@ Everything is checked here, once, before anything is sent to a worker.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,12 +19,13 @@ __all__ = [
     "check_action",
     "check_dt",
     "check_saved",
+    "check_seeds",
     "check_state",
     "check_timeout",
     "count_steps",
     "fill_states",
-    "has_seeds",
     "prepare_rows",
+    "states_of_rows",
 ]
 
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
@@ -33,7 +33,13 @@ FEW = 32  # numbers; up to so many Python's min and max are faster than numpy's
 
 
 def prepare_rows(
-    spec: BatchSpec, actions: Any, states: Any, dt: Any, *, has_steps: bool = False
+    spec: BatchSpec,
+    actions: Any,
+    states: Any,
+    dt: Any,
+    *,
+    has_steps: bool = False,
+    seeds: Any = None,
 ) -> Rows:
     """Check a batch and convert it to its canonical form.
 
@@ -49,7 +55,8 @@ def prepare_rows(
         raise InvalidBatchError(
             f"{size} actions but {len(states)} states: give one state for each action"
         )
-    return Rows(actions, states, check_dts(dt, size))
+    seeds = None if seeds is None else check_seeds(seeds, size)
+    return Rows(actions, states, check_dts(dt, size), seeds=seeds)
 
 
 def check_actions(space: Any, actions: Any) -> Any:
@@ -265,6 +272,20 @@ def fill_states(states: Any, current: Callable[[], Any]) -> Any:
     return [here if state is None else state for state in states]
 
 
+def states_of_rows(states: Any, actions: Any, current: Callable[[], Any]) -> Any:
+    """The states given, with ``current()`` for each row that has none.
+
+    To be called before the spec is read: getting the current state can show that states have
+    outgrown their arrays.
+    """
+    if states is not None:
+        return fill_states(states, current)
+    try:
+        return [current()] * len(actions)
+    except TypeError:
+        raise InvalidBatchError(f"actions must be a list or array, got {actions!r}") from None
+
+
 def check_states(spec: BatchSpec, states: Any) -> np.ndarray | list[Any]:
     """A ``[B, S]`` array or a list of states, each checked and contiguous."""
     if isinstance(states, np.ndarray) and states.dtype != object and spec.state_shape is not None:
@@ -317,17 +338,20 @@ def _size(spec: BatchSpec) -> str:
     return ", ".join(str(length) for length in spec.state_shape or ())
 
 
-def has_seeds(env: Any) -> bool:
-    """Whether the rows of an environment's batches can be seeded.
-
-    Raises:
-        NotImplementedError: they cannot.
-    """
-    if "seeds" not in inspect.signature(env.step_batch).parameters:
-        raise NotImplementedError(
-            f"resample=True needs step_batch(..., seeds=), which {type(env).__name__} does not have"
+def check_seeds(seeds: Any, size: int) -> np.ndarray:
+    """``[B]`` int64 from an int, a list or an array; each at least 0 and below 2**63."""
+    try:
+        array = np.asarray(seeds)
+        whole = array.astype(np.int64) if array.size else np.empty(0, np.int64)
+        fits = array.dtype.kind in "iuO" and bool((whole == array).all() and (whole >= 0).all())
+    except (TypeError, ValueError, OverflowError):
+        fits = False
+    if not (fits or array.size == 0) or array.shape not in ((), (size,)):
+        raise InvalidBatchError(
+            f"seeds must be one int for all or one for each of the {size} rows, each from 0 to "
+            f"2**63 - 1, got {seeds!r}"
         )
-    return True
+    return np.full(size, whole) if array.ndim == 0 else whole
 
 
 def check_timeout(timeout: Any, name: str = "timeout", *, bounded: bool = False) -> Any:

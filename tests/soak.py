@@ -1,5 +1,7 @@
 """Soak: batches at full speed under random faults, compared with a serial twin; see ``make soak``.
 
+Two threads share the environment; only the main one is interrupted.
+
 Faults come at random moments, from a thread (kill, stall, interrupt) or from rows of the batches
 themselves (raise, crash). A batch that a fault takes from its caller (an error of the environment,
 a timeout, Ctrl-C) is asked for once more, as any caller would. Every answer is compared with what a
@@ -45,6 +47,7 @@ WARM = 200  # batches after which memory should grow no more
 GROWTH = 48 << 20  # bytes of memory beyond which growth is called a leak
 EVERY = {"kill": 1.0, "stall": 6.0, "interrupt": 0.7}  # seconds between faults, on average
 SHARES = {"raise": 0.02, "crash": 0.004}  # of the batches, those with a row that does so
+THREADS = 2  # that ask for batches
 
 
 class SoakError(Exception):
@@ -125,9 +128,9 @@ class Faults(threading.Thread):
     def run(self) -> None:
         answered = -1
         while not self._soak.over.wait(self._draw.expovariate(1 / EVERY[self._kind])):
-            if answered == self._soak.batches:
+            if answered == self._soak.counts["batches"]:
                 continue  # on a busy machine nothing would ever be answered
-            answered = self._soak.batches
+            answered = self._soak.counts["batches"]
             if self._kind == "interrupt":
                 os.kill(os.getpid(), signal.SIGINT)
                 continue
@@ -141,13 +144,14 @@ class Soak:
     """One run; ``report`` says how it went."""
 
     def __init__(self, minutes: float, workers: int, seed: int) -> None:
-        self.seconds, self.seed, self.draw = 60 * minutes, seed, random.Random(seed)
+        self.seconds, self.seed = 60 * minutes, seed
         self.faults: Counter[str] = Counter()
-        self.batches = self.asked = self.answered = self.wrong = self.repeats = 0
+        self.counts: Counter[str] = Counter()
+        self.counting = threading.Lock()
+        self.failures: list[BaseException] = []
         self.over = threading.Event()
         self.interruptible = False
         signal.signal(signal.SIGINT, self.interrupt)
-        self.twin = make_env()
         start_timeout = self.measure_calm(workers)
         self.before = left_open()
         self.env = ParallelEnv(make_env, n_workers=workers, start_timeout=start_timeout)
@@ -169,47 +173,74 @@ class Soak:
             self.faults["interrupt"] += 1
             raise KeyboardInterrupt
 
+    def allow_interrupts(self, allowed: bool) -> None:
+        """In the main thread, let faults interrupt it from now on, or not."""
+        if threading.current_thread() is threading.main_thread():
+            self.interruptible = allowed
+
     def run(self) -> None:
         """Run batches until the time is over."""
-        threads = [Faults(self, kind) for kind in EVERY]
+        self.started = time.monotonic()
+        others = [threading.Thread(target=self.ask_all, args=(n,)) for n in range(1, THREADS)]
+        threads = [*others, *(Faults(self, kind) for kind in EVERY)]
         for thread in threads:
             thread.start()
-        self.started = time.monotonic()
-        end, renewed = self.started + self.seconds, -TURNOVER
-        while time.monotonic() < end:
-            if time.monotonic() - renewed > TURNOVER:
-                table, renewed = Table(self.twin, self.draw), time.monotonic()
-            self.batch(table)
-            warm = self.batches > WARM and time.monotonic() > self.started + self.seconds / 4
-            if warm and not self.memory:
-                gc.collect()
-                self.memory = memory_in_use()
+        self.ask_all(0)
         self.took = time.monotonic() - self.started
+        for thread in others:
+            thread.join()
         self.over.set()
         for thread in threads:
             thread.join()
+        if self.failures:
+            raise self.failures[0]
         gc.collect()
         self.growth = memory_in_use() - self.memory if self.memory else 0
         self.env.close()
 
-    def batch(self, table: Table) -> None:
+    def ask_all(self, number: int) -> None:
+        """What one thread does."""
+        draw, end = random.Random(self.seed + number), self.started + self.seconds
+        renewed = -TURNOVER
+        try:
+            with make_env() as twin:
+                while time.monotonic() < end:
+                    if time.monotonic() - renewed > TURNOVER:
+                        table, renewed = Table(twin, draw), time.monotonic()
+                    self.batch(table, draw)
+                    if number == 0:
+                        self.measure_memory()
+        except BaseException as error:
+            self.failures.append(error)
+
+    def measure_memory(self) -> None:
+        """Once, when it should grow no more."""
+        is_warm = time.monotonic() > self.started + self.seconds / 4
+        if is_warm and self.counts["batches"] > WARM and not self.memory:
+            gc.collect()
+            self.memory = memory_in_use()
+
+    def count(self, **numbers: int) -> None:
+        """Add to ``counts``."""
+        with self.counting:
+            self.counts.update(numbers)
+
+    def batch(self, table: Table, draw: random.Random) -> None:
         """One batch: asked for until it is answered, and compared."""
-        picks = [self.draw.randrange(TABLE) for _ in range(self.draw.randint(1, LARGEST))]
-        self.asked += len(picks)
+        picks = [draw.randrange(TABLE) for _ in range(draw.randint(1, LARGEST))]
+        self.count(asked=len(picks))
         dts = [table.dts[pick] for pick in picks]
-        if self.draw.random() < SHARES["crash"] and CRASHES in dts:
+        if draw.random() < SHARES["crash"] and CRASHES in dts:
             with suppress(FileExistsError), open(order(), "x"):
                 self.faults["crash"] += 1
-        if self.draw.random() < SHARES["raise"]:
-            self.ask_with_an_error(table, picks, dts)
+        if draw.random() < SHARES["raise"]:
+            self.ask_with_an_error(table, picks, dts, draw.randrange(len(dts)))
         for _ in range(20):
             batch = self.ask(table, picks, dts)
             if batch is not None:
-                self.batches += 1
-                self.answered += len(picks)
-                self.wrong += table.wrong(self.env, picks, batch)
-                return
-            self.repeats += 1
+                wrong = table.wrong(self.env, picks, batch)
+                return self.count(batches=1, answered=len(picks), wrong=wrong)
+            self.count(repeats=1)
         print(f"lost: a batch of {len(picks)} rows, asked for 20 times", file=sys.stderr)
 
     def ask(self, table: Table, picks: list[int], dts: list[int]) -> Any:
@@ -217,9 +248,9 @@ class Soak:
         states = [table.states[pick] for pick in picks]
         actions = [table.actions[pick] for pick in picks]
         try:
-            self.interruptible = True
+            self.allow_interrupts(True)
             batch = self.env.step_batch(actions, states, dts, timeout=self.timeout)
-            self.interruptible = False
+            self.allow_interrupts(False)
             return batch
         except (KeyboardInterrupt, TimeoutError):
             return None
@@ -227,11 +258,10 @@ class Soak:
             print(f"given up: {error}", file=sys.stderr)
             return None
         finally:
-            self.interruptible = False
+            self.allow_interrupts(False)
 
-    def ask_with_an_error(self, table: Table, picks: list[int], dts: list[int]) -> None:
-        """A row of the batch raises: that error, and no other, must come."""
-        row = self.draw.randrange(len(dts))
+    def ask_with_an_error(self, table: Table, picks: list[int], dts: list[int], row: int) -> None:
+        """That row of the batch raises: that error, and no other, must come."""
         bad = [*dts[:row], RAISES, *dts[row + 1 :]]
         try:
             answer = self.ask(table, picks, bad)
@@ -241,31 +271,32 @@ class Soak:
             if not any(
                 f"row {row} " in note for note in getattr(error, "__notes__", [f"row {row} "])
             ):
-                self.wrong += 1
+                self.count(wrong=1)
         if answer is not None:
-            self.wrong += 1
+            self.count(wrong=1)
 
     def report(self) -> bool:
         """Print how it went; whether all was well."""
-        lost = self.asked - self.answered
+        counts, wrong = self.counts, self.counts["wrong"]
+        lost = counts["asked"] - counts["answered"]
         left = {name: max(0, now - self.before[name]) for name, now in left_open().items()}
         leaks = sum(left.values()) + (self.growth > GROWTH)
-        counts = ", ".join(f"{kind} {self.faults[kind]:,}" for kind in (*EVERY, *SHARES))
+        faults = ", ".join(f"{kind} {self.faults[kind]:,}" for kind in (*EVERY, *SHARES))
         found = ", ".join(f"{name} {count}" for name, count in left.items())
         grown = (
             f"{self.growth / 2**20:+.1f} MB" if self.memory else "not measured in so short a time"
         )
         workers = self.env.n_workers
         print(
-            f"soak     {self.took / 60:.1f} minutes, {workers} workers, {GAME} in rgb, "
-            f"seed {self.seed}, a timeout of {self.timeout:.1f} s\n"
-            f"batches  {self.batches:,}, asked for again {self.repeats:,}\n"
-            f"rows     {self.answered:,}, {self.answered / self.took:,.0f} a second\n"
-            f"faults   {counts}\n"
-            f"rows     wrong {self.wrong}, lost {lost}\n"
+            f"soak     {self.took / 60:.1f} minutes, {workers} workers, {THREADS} threads, "
+            f"{GAME} in rgb, seed {self.seed}, a timeout of {self.timeout:.1f} s\n"
+            f"batches  {counts['batches']:,}, asked for again {counts['repeats']:,}\n"
+            f"rows     {counts['answered']:,}, {counts['answered'] / self.took:,.0f} a second\n"
+            f"faults   {faults}\n"
+            f"rows     wrong {wrong}, lost {lost}\n"
             f"leaks    {leaks}: {found}, memory {grown}"
         )
-        return not (self.wrong or lost or leaks)
+        return not (wrong or lost or leaks)
 
 
 def left_open() -> dict[str, int]:

@@ -624,7 +624,7 @@ def test_whoever_writes_all_of_the_contract_may():
 
         return property(there)
 
-    verbs = ["reset", "step", "get_state", "set_state", "seed", "observe", "get_image"]
+    verbs = ["reset", "step", "get_state", "set_state", "seed", "observe", "info", "get_image"]
     facts = ["batch_spec", "unwrapped", "has_ended", "state_method"]
     own = {name: ask(name) for name in [*verbs, "run_rows", "draw_images"]}
     own |= {name: look(name) for name in facts}
@@ -633,6 +633,7 @@ def test_whoever_writes_all_of_the_contract_may():
         assert env.obs_shape == (2,)
         assert_same(near.reset(seed=3), env.reset(seed=3))
         assert_same(near.step_batch([RIGHT, LEFT], dt=3), env.step_batch([RIGHT, LEFT], dt=3))
+        assert near.info() == env.info()
         assert env.fingerprint == near.fingerprint
         env.step(RIGHT)
         with env.clone() as other:

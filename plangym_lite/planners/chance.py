@@ -162,12 +162,14 @@ class ChanceWalks(Walks):
         """The row of the next action of ``node``; ``None``: all are pending."""
         if self.ended[node] or self.depths[node] >= self.max_depth:
             return None
-        path = self.walk(node, self.depths[node] + 1)
-        if path is None:
+        path = [node]
+        self.descend(path)
+        action = path[1] if len(path) > 1 else self.grow(node)
+        if action == UNKNOWN:
             return None
-        self.chosen[path[1]] += 1
+        self.chosen[action] += 1
         self.through[node] += 1
-        return path[1]
+        return action
 
     def arrive(self, action: int, name: bytes, reward: float, ended: bool) -> tuple[int, bool]:
         """The outcome of ``action`` for a draw, and whether it is that draw or an existing one.
@@ -211,6 +213,8 @@ class ChanceWalks(Walks):
         self._average(ROOT, value)
 
     def _average(self, node: int, value: float) -> None:
+        if not self.visits[node]:
+            self._arrive(node)
         self.visits[node] += 1
         self.values[node] += (value - self.values[node]) / self.visits[node]
 

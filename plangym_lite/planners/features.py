@@ -119,16 +119,18 @@ def value_features(space: spaces.Space) -> Features:
     scale = np.where(whole, 1.0, (BINS - 1e-6) / np.maximum(high - low, 1e-9))
     first = np.arange(low.size) * BINS
 
-    unbounded = np.flatnonzero(~bounded)
+    unbounded = None if bounded.all() else ~bounded
 
     def of(observs: np.ndarray) -> list[np.ndarray]:
-        values = np.reshape(observs, (len(observs), -1)).astype(float)
-        if unbounded.size:
-            values[:, unbounded] = np.arctan(values[:, unbounded])
+        values = np.asarray(observs).reshape(len(observs), -1).astype(float)
+        if unbounded is not None:
+            np.arctan(values, out=values, where=unbounded)
         values -= low
         values *= scale
         np.minimum(np.maximum(values, 0, out=values), BINS - 1, out=values)
-        return list(values.astype(int) + first)
+        features = values.astype(int)
+        features += first
+        return list(features)
 
     if whole.all() and not low.any():
         return Features(low.size * BINS, lambda observs: [first + np.ravel(obs) for obs in observs])
@@ -196,6 +198,7 @@ class Look(NamedTuple):
     policy_fn: PolicyFn | None
     value_fn: ValueFn | None
     risk_aversion: float
+    first: int  # of the actions
 
     def at_root(self, state: Any, info: Any) -> Note:
         """The note of the root."""
@@ -214,25 +217,25 @@ class Look(NamedTuple):
 
     def expand(self, search: Any, leaves: list[int]) -> None:
         """Step to new nodes, all in one batch."""
-        first = int(self.simulator.env.action_space.start)  # type: ignore[attr-defined]
-        actions = np.array([first + search.actions[leaf] for leaf in leaves])
+        actions = np.array([self.first + search.actions[leaf] for leaf in leaves])
         out = self.simulator.step(actions, search.states_before(leaves))
         values = [0.0] * len(leaves)
         if self.value_fn is not None:
             values = values_after(out, self.value_fn).tolist()
-        ended = (out.terminateds | out.truncateds).tolist()
-        search.enter(leaves, out.states, out.rewards.tolist(), ended)
+        rewards, terminated = out.rewards.tolist(), out.terminateds.tolist()
+        truncated = out.truncateds.tolist()
+        ended = [one or other for one, other in zip(terminated, truncated, strict=True)]
+        search.enter(leaves, out.states, rewards, ended)
         masks = self.simulator.legal(out.observs, out.states, out.infos)
-        felt, notes = feel(out, self.risk_aversion), self.notes(out.observs, out.states, masks)
+        felt = rewards if self.risk_aversion == 1 else feel(out, self.risk_aversion)
+        notes = self.notes(out.observs, out.states, masks)
         for row, leaf in enumerate(leaves):
-            search.know(leaf, Note(*notes[row], felt[row], bool(out.terminateds[row])))
+            search.know(leaf, Note(*notes[row], felt[row], terminated[row]))
             search.see(leaf, values[row])
 
 
 def feel(out: TransitionBatch, risk_aversion: float) -> list[float]:
     """The rewards of a batch, with risk aversion."""
-    if risk_aversion == 1:
-        return out.rewards.tolist()
     deaths = np.array([info.get("lost_life", False) for info in out.infos])
     losses = np.minimum(out.rewards, 0) - DEATHS * deaths
     return (np.maximum(out.rewards, 0) + risk_aversion * losses).tolist()

@@ -16,6 +16,7 @@ number of workers: the same generator gives the same plan with any number.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -189,7 +190,7 @@ class Search:
         noise[allowed] = self.walks.rng.dirichlet([alpha] * len(allowed))
         mixed = self.walks.exploration * ((1 - share) * priors + share * noise)
         before = np.array(self.walks.priors[ROOT])
-        self.walks.priors[ROOT] = np.where(np.isnan(before), before, mixed).tolist()
+        self.walks.mix(np.where(np.isnan(before), before, mixed))
 
     def select(self, size: int, limit: int, budget: int | None, cost: int) -> list[Job]:
         """The walks of the next batch."""
@@ -243,7 +244,7 @@ def best_action(tree: Tree, node: int, discount: float) -> tuple[int, np.ndarray
     return best, visits / max(visits.sum(), 1)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Job:
     """A pending walk; ``steps`` and ``state`` only with ``resample``."""
 
@@ -274,7 +275,7 @@ class Judge:
     def expand(self, jobs: list[Job]) -> None:
         """Step to the new leaves of all trees in one batch, and back up their values."""
         new = [job for job in jobs if not job.search.walks.visits[job.path[-1]]]
-        values: dict[int, float] = {}
+        values: Iterator[float] = iter(())
         if new:
             trees = [
                 (search.walks, [job.path[-1] for job in group]) for search, group in by_tree(new)
@@ -293,11 +294,10 @@ class Judge:
                 part = slice(start, start + len(leaves))
                 walks.enter(leaves, out.states[part], rewards[part].tolist(), ended[part])
                 start = part.stop
-            values = dict(zip(map(id, new), worth.tolist(), strict=True))
+            values = iter(worth.tolist())
         for job in jobs:
             walks, leaf = job.search.walks, job.path[-1]
-            value = values.get(id(job))
-            walks.backward(job.path, walks.values[leaf] if value is None else value)
+            walks.backward(job.path, walks.values[leaf] if walks.visits[leaf] else next(values))
             job.search.finished += 1
 
     def evaluate(self, jobs: list[Job], out: TransitionBatch) -> np.ndarray:
@@ -317,15 +317,18 @@ class Judge:
         """Enter the priors and the legal actions of leaves."""
         if masks is None and self.policy_fn is None:
             return
-        priors: Any = [None] * len(jobs)
+        priors: Any = None
         if self.policy_fn is not None:
             priors = policies_at(out.observs, out.states, self.policy_fn, self.n_actions)
             if masks is not None:
                 priors = np.where(masks, priors, 0.0)
                 priors = priors / np.maximum(priors.sum(1, keepdims=True), 1e-12)
-        for row, job in enumerate(jobs):
-            mask = None if masks is None else masks[row]
-            job.search.walks.know(job.path[-1], priors[row], mask)
+        start = 0
+        for search, group in by_tree(jobs):
+            part = slice(start, start + len(group))
+            known = [None if rows is None else rows[part] for rows in (priors, masks)]
+            search.walks.know([job.path[-1] for job in group], *known)
+            start = part.stop
 
     def look(self, search: Search, info: Any) -> None:
         """Enter the priors and the legal actions of a root."""

@@ -18,6 +18,7 @@ The same generator gives the same plan with any number of workers.
 
 from __future__ import annotations
 
+from array import array
 from bisect import insort
 from math import frexp
 from typing import Any
@@ -39,7 +40,7 @@ from plangym_lite.planners.simulator import (
     goal_first,
     one_hot,
 )
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Growth, Start, Tree
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Growth, Start, Tree, whole_numbers
 from plangym_lite.states.archive import StateArchive
 
 __all__ = ["rollout_iw"]
@@ -117,7 +118,7 @@ def rollout_iw(
     looks = features_of(env.observation_space, features)
     simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
 
-    look = Look(simulator, looks, policy_fn, value_fn, risk_aversion)
+    look = Look(simulator, looks, policy_fn, value_fn, risk_aversion, first)
     start = Start(state, budget, archive, None if resample else tree, played or 1)
     search = Lookahead(
         n_actions, start, looks.size, max_depth, discount, subtables=subtables, rng=rng
@@ -169,6 +170,7 @@ class Lookahead(Growth):
     ) -> None:
         super().__init__(n_actions, start)
         self.rng, self.n_features, self.max_depth = rng, n_features, max_depth
+        self.draw = whole_numbers(rng)
         self.discount, self.subtables = discount, subtables
         size = len(self.parents)
         self.children: list[list[int]] = [[] for _ in range(size)]
@@ -177,10 +179,11 @@ class Lookahead(Growth):
         self.solved = [False] * size  # whether all branches are solved
         self._ways = [list(range(n_actions)) for _ in range(size)]  # actions a walk may take
         self._left = [n_actions] * size  # number of unsolved branches
+        self._weights: list[Any] = [None] * size  # [A] probabilities of actions; None: equal
         self._tables: list[Any] = [None] * size  # of the nodes visited in this decision
         self._held = [0] * size  # a feature of which the node held a record
         self._sums = [0.0] * size  # sum of ``felt`` from the root
-        self._records: dict[int, np.ndarray] = {}  # for each sum: least depth of each feature
+        self._records: dict[int, array] = {}  # for each sum: least depth of each feature
         self._fronts: list[int] = []  # current nodes of the active walks
         self._least = np.inf  # least return so far
         for node in range(size):
@@ -191,7 +194,7 @@ class Lookahead(Growth):
 
     def know(self, node: int, note: Note) -> None:
         """Enter the data of a node besides its row."""
-        self.notes[node] = note
+        self.notes[node], self._weights[node] = note, note.weights
         if note.legal is not None:
             self._ways[node] = np.flatnonzero(note.legal).tolist()
             self._left[node] = len(self._ways[node])
@@ -221,6 +224,7 @@ class Lookahead(Growth):
         for column in (self.felt, self.gains, self._sums):
             column.append(0.0)
         self.solved.append(False)
+        self._weights.append(None)
         self._tables.append(None)
         self._held.append(0)
         self._ways.append(list(range(self.n_actions)))
@@ -235,16 +239,24 @@ class Lookahead(Growth):
 
     def walk(self, n_walks: int) -> list[int]:
         """Continue each walk to an untried action, or to its end; return the new rows."""
-        leaves = []
+        leaves, draw = [], self.draw
+        all_ways, all_weights, children = self._ways, self._weights, self.children
+        tables, held, depths = self._tables, self._held, self.depths
         fronts, self._fronts = self._fronts, []
         for node in [*fronts, *[ROOT] * (n_walks - len(fronts))][:n_walks]:
-            while self._ways[node]:
-                action, below = self._pick(node), self.children[node]
+            while ways := all_ways[node]:
+                if all_weights[node] is not None:
+                    action = self._pick(node)
+                else:
+                    action = ways[draw(len(ways))] if len(ways) > 1 else ways[0]
+                below = children[node]
                 child = below[action] if below else UNKNOWN
                 if child == UNKNOWN:
                     leaves.append(self.add(node, action))
                     break
-                if not self._is_open(child):
+                records = tables[child]  # a record that is still held needs no second look
+                holds = records is not None and records[held[child]] == depths[child]
+                if not holds and not self._is_open(child):
                     break
                 node = child
         return leaves
@@ -284,11 +296,12 @@ class Lookahead(Growth):
         self._fronts = [leaf for leaf in leaves if self._is_open(leaf)]
 
     def _pick(self, node: int) -> int:
-        """An action whose branch is neither solved nor pending."""
-        ways, weights = self._ways[node], self.notes[node].weights
-        if weights is not None and weights[ways].any():
-            return int(self.rng.choice(ways, p=weights[ways] / weights[ways].sum()))
-        return ways[self.rng.integers(len(ways))] if len(ways) > 1 else ways[0]
+        """An action whose branch is neither solved nor pending, by the policy."""
+        ways = self._ways[node]
+        weights = self._weights[node][ways]
+        if weights.any():
+            return int(self.rng.choice(ways, p=weights / weights.sum()))
+        return ways[self.draw(len(ways))] if len(ways) > 1 else ways[0]
 
     def _is_open(self, node: int) -> bool:
         """Whether a walk continues from here; if not, the branch is solved."""
@@ -298,28 +311,26 @@ class Lookahead(Growth):
 
     def _is_novel(self, node: int) -> bool:
         depth, records = self.depths[node], self._tables[node]
+        features = self.notes[node].features
         if records is not None:  # visited before: does it still hold a record?
-            if records[self._held[node]] == depth:
-                return True
-            features = self.notes[node].features
-            held = features[records[features] == depth]
+            held = features[np.frombuffer(records, np.int16)[features] == depth]
         else:
             if node != ROOT:
                 self._sums[node] = self._sums[self.parents[node]] + self.felt[node]
             records = self._tables[node] = self._table(self._sums[node])
-            features = self.notes[node].features
-            held = features[records[features] > depth]
-            records[held] = depth
+            least = np.frombuffer(records, np.int16)
+            held = features[least[features] > depth]
+            least[held] = depth
         if not held.size:
             return False
-        self._held[node] = held[0]
+        self._held[node] = int(held[0])
         return True
 
-    def _table(self, reward: float) -> np.ndarray:
+    def _table(self, reward: float) -> array:
         """``[F]`` the least depth of each feature, in the table of that reward."""
         key = frexp(reward)[1] if self.subtables and reward > 0 else NOTHING
         if key not in self._records:
-            self._records[key] = np.full(self.n_features, NEVER, np.int16)
+            self._records[key] = array("h", [NEVER]) * self.n_features
         return self._records[key]
 
     def _close(self, node: int) -> None:

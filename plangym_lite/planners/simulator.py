@@ -16,7 +16,6 @@ from gymnasium import spaces
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.transitions import RolloutBatch, TransitionBatch, map_leaves
-from plangym_lite.validation import has_seeds
 
 __all__ = [
     "LegalFn",
@@ -102,7 +101,7 @@ class Simulator:
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}")
         self.env, self.rng, self.on_batch = env, rng, on_batch
-        self.resample, self.legal_actions = resample and has_seeds(env), legal_actions
+        self.resample, self.legal_actions = resample, legal_actions
         self.calls = self.frames = 0  # rows stepped; simulator steps run
         self.costs: Any = None  # of the last batch: [B, 2] calls and frames
         self.not_finite = 0  # rows whose reward was not finite
@@ -188,8 +187,7 @@ class Simulator:
         home = env.get_state()
         env.set_state(state)
         obs = env.observe()
-        if not info and hasattr(env, "info"):
-            info = env.info() or {}
+        info = info or env.info()
         env.set_state(home)
         states = state[None] if isinstance(state, np.ndarray) else np.empty(1, object)
         states[0] = state

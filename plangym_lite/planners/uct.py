@@ -7,14 +7,18 @@ number of actions.
 from __future__ import annotations
 
 from array import array
+from bisect import insort
 from math import inf, log, nan, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Growth, Start, Tree
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Growth, Start, Tree, whole_numbers
 
 __all__ = ["GameWalks", "Rules", "Walks"]
+
+LOGS = [0.0]  # of whole numbers; that of 0 counts as that of 1
+UNTRIED = -2  # minus the action: an entry of ``slots``
 
 
 class Rules(NamedTuple):
@@ -35,6 +39,7 @@ class Walks(Growth):
     def __init__(self, n_actions: int, start: Start, rules: Rules) -> None:
         super().__init__(n_actions, start)
         self.max_depth, self.discount, self.exploration, self.rng = rules
+        self.draw = whole_numbers(self.rng)
         self.low, self.span = 0.0, 1.0  # the bounds of returns in the tree
         size = len(self.visits)
         self.chosen = list(self.visits)  # walks through the node, including pending ones
@@ -44,29 +49,51 @@ class Walks(Growth):
         self.returns = array("d", returns)  # of the step to the node and all later ones
         self.untried: list[list[int] | None] = [None] * size  # None: all actions
         self.children: list[list[int]] = [[] for _ in range(size)]
+        self.ready: list[list[int] | None] = [None] * size  # visited ones; None: some untried
+        self.ranked: list[list[int] | None] = [None] * size  # the same of nodes with priors
+        self.weights = [0.0] * size  # of the node among its siblings, with priors
         self.priors: list[list[float] | None] = [None] * size
         self.slots: list[list[int]] = [[] for _ in range(size)]  # children by action, with priors
         known, self.notes = self.notes, [None] * size
         for node, note in enumerate(known):
             if note is not None:
-                self.know(node, *note)
+                self.know([node], *(None if part is None else part[None] for part in note))
         for node in range(1, size):
             self.through[self.parents[node]] += self.visits[node]
             self._hang(node)
+            self._arrive(node)
 
-    def know(self, node: int, priors: np.ndarray | None, legal: np.ndarray | None) -> None:
-        """Enter the priors of the actions of a node, and which are legal: ``[A]`` each."""
-        if priors is None and legal is None:
-            return
-        self.notes[node] = priors, legal
+    def know(self, nodes: list[int], priors: np.ndarray | None, legal: np.ndarray | None) -> None:
+        """Enter the priors of the actions of nodes, and which are legal: ``[B, A]`` each."""
+        nothing: Any = [None] * len(nodes)
+        first, second = nothing if priors is None else priors, nothing if legal is None else legal
+        for node, *note in zip(nodes, first, second, strict=True):
+            self.notes[node] = tuple(note)
         if legal is not None:
-            self.untried[node] = np.flatnonzero(legal).tolist()
+            ends = legal.sum(1).cumsum().tolist()
+            actions = legal.nonzero()[1].tolist()
+            for node, start, end in zip(nodes, [0, *ends], ends, strict=False):
+                self.untried[node] = actions[start:end]
         if priors is not None:
             weights = self.exploration * priors
             if legal is not None:
                 weights = np.where(legal, weights, nan)  # never the greatest
-            self.priors[node] = weights.tolist()
-            self.slots[node] = [UNKNOWN] * self.n_actions
+            for node, row in zip(nodes, weights.tolist(), strict=True):
+                self.priors[node] = row
+                self.slots[node] = list(range(UNTRIED, UNTRIED - self.n_actions, -1))
+        for node in nodes:
+            if self.children[node]:  # of a tree that was kept
+                below, self.children[node], self.ready[node] = self.children[node], [], None
+                if legal is None:
+                    self.untried[node] = None
+                for child in below:
+                    self._hang(child)
+
+    def mix(self, priors: np.ndarray) -> None:
+        """Replace the weights of the root's actions."""
+        mixed = self.priors[ROOT] = priors.tolist()
+        for child in self.children[ROOT]:
+            self.weights[child] = mixed[self.actions[child]]
 
     def _hang(self, node: int) -> None:
         """Add a node to its parent."""
@@ -76,10 +103,20 @@ class Walks(Growth):
             untried = self.untried[parent] = list(range(self.n_actions))
         untried.remove(action)
         below.append(node)
-        if not untried:
+        priors = self.priors[parent]
+        if priors is not None:
+            self.slots[parent][action], self.weights[node] = node, priors[action]
+        if not untried and self.depths[parent] < self.max_depth:
             below.sort(key=self.actions.__getitem__)
-        if self.priors[parent] is not None:
-            self.slots[parent][action] = node
+            ready = self.ready if priors is None else self.ranked
+            ready[parent] = [child for child in below if self.visits[child]]
+
+    def _arrive(self, node: int) -> None:
+        """Let walks choose a node that is visited for the first time."""
+        parent = self.parents[node] if node != ROOT else ROOT
+        for ready in self.ready[parent], self.ranked[parent]:
+            if node != ROOT and ready is not None and node not in ready:
+                insort(ready, node, key=self.actions.__getitem__)
 
     def add(self, parent: int, action: int) -> int:
         node = super().add(parent, action)
@@ -88,6 +125,9 @@ class Walks(Growth):
         self.returns.append(0.0)
         self.untried.append(None)
         self.children.append([])
+        self.ready.append(None)
+        self.ranked.append(None)
+        self.weights.append(0.0)
         self.priors.append(None)
         self.slots.append([])
         self._hang(node)
@@ -95,16 +135,16 @@ class Walks(Growth):
 
     def select(self, size: int) -> list[list[int]]:
         """Up to ``size`` paths from the root to new nodes, or to old ones that cannot grow."""
-        paths = []
+        paths, chosen, through = [], self.chosen, self.through
         self.find_bounds()
         for _ in range(size):
-            path = self.walk(ROOT, self.max_depth)
+            path = self.walk()
             if path is None:  # everything below is pending: run this batch first
                 break
             for node in path:
-                self.chosen[node] += 1
-                self.through[node] += 1
-            self.through[path[-1]] -= 1
+                chosen[node] += 1
+                through[node] += 1
+            through[node] -= 1
             paths.append(path)
         return paths
 
@@ -115,48 +155,87 @@ class Walks(Growth):
             self.low = float(returns.min())
             self.span = float(returns.max()) - self.low or 1.0
 
-    def walk(self, node: int, max_depth: int) -> list[int] | None:
-        """One path down from ``node``, the main cost of a search.
+    def walk(self) -> list[int] | None:
+        """One path down, the main cost of a search.
 
         ``None``: all nodes below one are pending.
         """
-        ended, depths, untried, priors = self.ended, self.depths, self.untried, self.priors
-        visits, chosen, returns, through = self.visits, self.chosen, self.returns, self.through
-        low, span, weight = self.low, self.span, self.exploration
-        children, rng, path = self.children, self.rng, [node]
-        while depths[node] < max_depth and not ended[node]:
-            if priors[node] is not None:
-                child = self._puct(node)
-                if child < UNKNOWN:
-                    path.append(self.add(node, -2 - child))
-                    return path
-            elif (ways := untried[node]) or ways is None:
-                count = self.n_actions if ways is None else len(ways)
-                pick = int(rng.integers(count)) if count > 1 else 0
-                path.append(self.add(node, pick if ways is None else ways[pick]))
+        path = [ROOT]
+        while True:
+            self.descend(path)
+            node = path[-1]
+            if self.ended[node] or self.depths[node] >= self.max_depth:
                 return path
-            else:
-                curiosity, best, child, ties = log(through[node] or 1), -inf, UNKNOWN, None
-                for other in children[node]:
-                    count = visits[other]
-                    if count:
-                        often = chosen[other]
-                        score = (returns[other] - low) / span * count / often
-                        score += weight * sqrt(curiosity / often)
-                        if score > best:
-                            best, child, ties = score, other, None
-                        elif score == best:
-                            ties = [child, other] if ties is None else [*ties, other]
-                if ties is not None:
-                    child = ties[rng.integers(len(ties))]
+            child = self.grow(node)
             if child == UNKNOWN:
-                return None
-            node = child
+                return None if self.children[node] else path
+            path.append(child)
+            if not self.visits[child]:
+                return path
+
+    def descend(self, path: list[int]) -> None:
+        """Append the children with the best scores, as far as all actions are tried."""
+        while True:
+            if self.ready[path[-1]]:
+                self._by_bonus(path)
+            elif self.ranked[path[-1]]:
+                self._by_priors(path)
+            else:
+                return
+
+    def grow(self, node: int) -> int:
+        """A new child, or one with a better score than that; ``UNKNOWN``: all are pending."""
+        if self.priors[node] is not None:
+            return self._puct(node)
+        ways = self.untried[node]
+        count = self.n_actions if ways is None else len(ways)
+        if not count:
+            return UNKNOWN
+        pick = self.draw(count) if count > 1 else 0
+        return self.add(node, pick if ways is None else ways[pick])
+
+    def _by_bonus(self, path: list[int]) -> None:
+        """The same for nodes without priors (UCT)."""
+        visits, chosen, returns = self.visits, self.chosen, self.returns
+        low, span, weight, root, logs = self.low, self.span, self.exploration, sqrt, LOGS
+        ready, through, node = self.ready, self.through, path[-1]
+        while len(logs) <= through[node]:
+            logs.append(log(len(logs)))
+        while below := ready[node]:
+            curiosity, best, ties = logs[through[node]], -inf, None
+            for child in below:
+                often = chosen[child]
+                score = (returns[child] - low) / span * visits[child] / often
+                score += weight * root(curiosity / often)
+                if score > best:
+                    best, node, ties = score, child, None
+                elif score == best:
+                    ties = [node, child] if ties is None else [*ties, child]
+            if ties is not None:
+                node = ties[self.draw(len(ties))]
             path.append(node)
-        return path
+
+    def _by_priors(self, path: list[int]) -> None:
+        """The same for nodes with priors (PUCT)."""
+        visits, chosen, returns, weights = self.visits, self.chosen, self.returns, self.weights
+        low, span, ranked, through, root = self.low, self.span, self.ranked, self.through, sqrt
+        node = path[-1]
+        while below := ranked[node]:
+            curiosity, best, ties = root(through[node] + 1), -inf, None
+            for child in below:
+                often = chosen[child]
+                score = (returns[child] - low) / span * visits[child] / often
+                score += weights[child] * curiosity / (1 + often)
+                if score > best:
+                    best, node, ties = score, child, None
+                elif score == best:
+                    ties = [node, child] if ties is None else [*ties, child]
+            if ties is not None:
+                node = ties[self.draw(len(ties))]
+            path.append(node)
 
     def _puct(self, node: int) -> int:
-        """The child with the best score; ``-2 - action`` for an untried one; else -1."""
+        """The child with the best score by priors, a new one for an untried action; else -1."""
         visits, chosen, returns = self.visits, self.chosen, self.returns
         low, span, priors = self.low, self.span, self.priors[node] or []
         curiosity = sqrt(self.through[node] + 1)
@@ -164,7 +243,7 @@ class Walks(Growth):
         expected = (self.values[node] - low) / span
         for action, child in enumerate(self.slots[node]):
             if child < 0:
-                score, child = expected + priors[action] * curiosity, -2 - action
+                score = expected + priors[action] * curiosity
             else:
                 count = visits[child]
                 if not count:
@@ -176,12 +255,16 @@ class Walks(Growth):
                 best, winner, ties = score, child, None
             elif score == best:
                 ties = [winner, child] if ties is None else [*ties, child]
-        return winner if ties is None else ties[self.rng.integers(len(ties))]
+        if ties is not None:
+            winner = ties[self.draw(len(ties))]
+        return winner if winner > UNTRIED else self.add(node, UNTRIED - winner)
 
     def backward(self, path: list[int], value: float) -> None:
         """Back up a leaf's return to all nodes above it."""
         visits, values, rewards = self.visits, self.values, self.rewards
         returns, discount = self.returns, self.discount
+        if not visits[path[-1]]:
+            self._arrive(path[-1])
         for node in reversed(path):
             visits[node] = count = visits[node] + 1
             mean = values[node]
@@ -225,6 +308,9 @@ class GameWalks(Walks):
             if parent == UNKNOWN:
                 return
             self.children[parent].remove(node)
+            for ready in self.ready[parent], self.ranked[parent]:
+                if ready is not None and node in ready:
+                    ready.remove(node)
             priors = self.priors[parent]
             if priors is not None:
                 priors[self.actions[node]] = nan
@@ -234,6 +320,8 @@ class GameWalks(Walks):
             node, value = parent, self.floor[parent]
 
     def backward(self, path: list[int], value: float) -> None:
+        if not self.visits[path[-1]]:
+            self._arrive(path[-1])
         if self.ended[path[-1]]:
             self.prove(path[-1], 0.0)
         for node in reversed(path):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,13 @@ class ToyEnv(SimulatorEnv):
 
     def current_obs(self) -> Any:
         return np.array([self._cell, self._cell == self.size - 1], np.float32)
+
+    def current_info(self) -> dict[str, Any]:
+        return {"cell": self._cell}
+
+    def seed_generators(self, seed: int) -> Callable[[], None]:
+        self._random = seed % 2**32
+        return lambda: None  # it is part of the state
 
     def save_state(self, out: np.ndarray | None = None) -> Any:
         if out is None:

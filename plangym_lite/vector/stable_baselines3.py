@@ -78,7 +78,7 @@ class VecEnv(ABC):
             NotImplementedError: a mode other than ``"rgb_array"``.
         """
         if mode not in (None, "rgb_array"):
-            raise NotImplementedError(f"only mode 'rgb_array' crosses the border, got {mode!r}")
+            raise NotImplementedError(f"only mode 'rgb_array' is supported, got {mode!r}")
         return tile_images(self.get_images())
 
     @abstractmethod

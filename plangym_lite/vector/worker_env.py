@@ -264,7 +264,7 @@ class WorkerEnv:
             AttributeError: it does not exist, or is private.
         """
         if name.startswith("_"):
-            raise AttributeError(f"{name!r} is private: only public names cross the border")
+            raise AttributeError(f"{name!r} is private: only public names may be used in a worker")
         env = self._holder(name)
         return getattr(env, name) if isinstance(env, PlanEnv) else env.get_wrapper_attr(name)
 

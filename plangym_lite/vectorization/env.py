@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.core import READY, PlanEnv
+from plangym_lite.core import NEW, READY, PlanEnv
 from plangym_lite.errors import InvalidBatchError, StateOutgrownError
 from plangym_lite.recipe.informed import Informed
 from plangym_lite.recipe.recipe import Recipe, freeze
@@ -18,7 +17,8 @@ from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.system import CallLock, one_at_a_time
 from plangym_lite.transitions import BatchSpec, Form, Rows, Step, Transition
 from plangym_lite.validation import check_timeout
-from plangym_lite.vectorization.dispatch.batch_env import BatchEnv, Stats
+from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
+from plangym_lite.vectorization.dispatch.dispatcher import Stats
 from plangym_lite.vectorization.dispatch.splitting import split_similar_chunks
 from plangym_lite.vectorization.worker.proxy import HasSpecs
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT
@@ -75,12 +75,17 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self.SINGLETON = getattr(env_class, "SINGLETON", False)  # type: ignore[misc]
         label = name if isinstance(name, str) else getattr(name or env_class, "__name__", None)
         label = label or str(getattr(name, "id", "?"))  # of an EnvSpec
-        self._calls: Any = CallLock(self)
+        self._calls: Any = CallLock(self, self._lock)
         super().__init__(label, delay_setup)
 
     @abstractmethod
     def make_batch_env(self, constructor: Callable[[], PlanEnv]) -> BatchEnv:
         """Start the workers."""
+
+    def setup(self) -> None:
+        if self._phase == NEW:
+            self._calls.check_process()
+        super().setup()
 
     def build_engine(self) -> None:
         """Start the workers, then make the local copy, because its engine may be a singleton.
@@ -110,7 +115,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         except BaseException:
             self._batch_env.close()
             raise
-        self.plan_env._calls = self._calls.inner
+        self.plan_env._calls = self._lock
         self._is_synced = self.plan_env._has_begun
         if self._is_synced:
             self._batch_env.sync_states(self.plan_env.get_state())
@@ -182,16 +187,16 @@ class VectorizedEnv(HasSpecs, PlanEnv):
             return self._env_recipe.replace(render_mode="rgb_array")
         return self._env_recipe
 
-    @one_at_a_time
     def sync_states(
         self, state: Any = None, blocking: bool = True, timeout: float | None = None
     ) -> None:
         """Put all workers and the local copy into ``state``; ``None``: the local copy's state."""
-        if state is None:
-            state = self._local.get_state()
-        else:
-            self._local.set_state(state)
-        self._sync(state, blocking, timeout)
+        with self._calls.held(check_timeout(timeout)) as left:
+            if state is None:
+                state = self._local.get_state()
+            else:
+                self._local.set_state(state)
+            self._sync(state, blocking, left)
 
     def _sync(self, state: Any, blocking: bool = False, timeout: float | None = None) -> None:
         self._is_synced = True
@@ -204,12 +209,8 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         return self.batch_spec.is_batched
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
-        if timeout is not None:
-            timeout, began = check_timeout(timeout), time.monotonic()
-        self._calls.acquire(timeout)
+        timeout = self._calls.acquire(check_timeout(timeout))
         try:
-            if timeout is not None and (waited := time.monotonic() - began) > 1e-2:
-                timeout = max(1e-3, timeout - waited)
             return self._batch_env.run(rows, form, timeout)
         except StateOutgrownError:
             self._outgrow()
@@ -258,7 +259,6 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         """The physics of states, as columns; see the local copy's method. MuJoCo only."""
         return self._local.physics_of(states)  # type: ignore[attr-defined]
 
-    @one_at_a_time
     def reset(
         self,
         return_state: bool = True,
@@ -268,9 +268,9 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         timeout: float | None = None,
     ) -> tuple[Any, ...]:
         """``PlanEnv.reset``; the workers have ``timeout`` seconds to load the new state."""
-        check_timeout(timeout)
-        state, obs, info = self._local.reset(seed=seed, options=options)
-        self._sync(state, blocking=timeout is not None, timeout=timeout)
+        with self._calls.held(check_timeout(timeout)) as left:
+            state, obs, info = self._local.reset(seed=seed, options=options)
+            self._sync(state, blocking=timeout is not None, timeout=left)
         return (state, obs, info) if return_state else (obs, info)
 
     @one_at_a_time
@@ -279,9 +279,15 @@ class VectorizedEnv(HasSpecs, PlanEnv):
 
     @one_at_a_time
     def step(
-        self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
+        self,
+        action: Any,
+        state: Any = None,
+        dt: int = 1,
+        return_state: bool | None = None,
+        *,
+        seed: int | None = None,
     ) -> Step | Transition:
-        return self._local.step(action, state, dt, return_state)
+        return self._local.step(action, state, dt, return_state, seed=seed)
 
     @one_at_a_time
     def get_state(self) -> Any:
@@ -295,6 +301,10 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     @one_at_a_time
     def observe(self) -> Any:
         return self._local.observe()
+
+    @one_at_a_time
+    def info(self) -> dict[str, Any]:
+        return self._local.info()
 
     @one_at_a_time
     def get_image(self) -> np.ndarray:

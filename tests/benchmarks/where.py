@@ -21,7 +21,8 @@ from plangym_lite.vectorization.memory.layout import BatchColumns
 from plangym_lite.vectorization.memory.results import ResultCollector
 from plangym_lite.vectorization.parallel import ParallelEnv
 from plangym_lite.vectorization.process import server
-from plangym_lite.vectorization.process.process import ExternalProcess, ProcessPromise
+from plangym_lite.vectorization.process.process import ExternalProcess
+from plangym_lite.vectorization.process.promises import ProcessPromise
 from plangym_lite.vectorization.worker.channel import Channel
 from plangym_lite.vectorization.worker.handler import RequestHandler
 

@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from plangym_lite import InvalidStateError, make
 from plangym_lite.planners import PlanOutput, mcts
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Start
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, whole_numbers
 from plangym_lite.planners.uct import Rules, Walks
 from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv
 
@@ -359,3 +359,35 @@ def test_seconds_are_a_budget():
     assert output.search.visits[ROOT] >= 8
     few = plan(ToyEnv(size=20), seconds=10.0, num_simulations=50)
     assert few.search.visits[ROOT] == 50
+
+
+# ---- the tree itself -----------------------------------------------------------------------------
+
+
+def test_whole_numbers_are_those_of_the_generator():
+    one, other = np.random.default_rng(3), np.random.default_rng(3)
+    draw, sizes = whole_numbers(other), np.random.default_rng(0)
+    for k in range(3000):
+        size = int(sizes.integers(2, 2**32 if k % 2 else 50))  # redraws are frequent above 2**31
+        assert draw(size) == int(one.integers(size))
+    assert one.bit_generator.state == other.bit_generator.state
+
+
+def test_a_tree_without_priors_is_kept_by_a_search_with_them():
+    env = ToyEnv(size=20)
+    first = plan(env, num_simulations=300)
+    state = env.step(first.action, start(env)).state
+    kept = plan(env, state, tree=first.search, policy_fn=uniform, value_fn=nothing).search
+    assert kept.visits[ROOT] > 100
+    pairs = list(zip(kept.parents[1:].tolist(), kept.actions[1:].tolist(), strict=True))
+    assert len(pairs) == len(set(pairs))  # no action has two children
+    below = kept.parents[1:] == ROOT
+    assert kept.visits[1:][below].sum() in (kept.visits[ROOT], kept.visits[ROOT] - 1)
+
+
+def test_a_state_without_legal_actions_ends_the_walk_only():
+    def legal(observs, states, infos):
+        return np.repeat(observs[:, :1] < 3, 3, axis=1)  # none farther on
+
+    output = plan(ToyEnv(size=20), num_simulations=200, legal_actions=legal, value_fn=nothing)
+    assert output.search.visits[ROOT] == 200

@@ -40,20 +40,22 @@ SEARCHES = [
 
 
 class Clock:
-    """CPU time spent in some methods of :class:`Simulator`."""
+    """CPU time spent in some methods of :class:`Simulator`, also where one calls another."""
 
     def __init__(self, *names):
-        self.spent = 0.0
+        self.spent, self.depth = 0.0, 0
         for name in names:
             setattr(Simulator, name, self._timed(getattr(Simulator, name)))
 
     def _timed(self, method):
         def timed(*args, **kwargs):
-            start = time.process_time()
+            start, self.depth = time.process_time(), self.depth + 1
             try:
                 return method(*args, **kwargs)
             finally:
-                self.spent += time.process_time() - start
+                self.depth -= 1
+                if not self.depth:
+                    self.spent += time.process_time() - start
 
         return timed
 
@@ -105,7 +107,7 @@ def measure_rollout_iw(clock, name, batch_size):
 
 
 def main() -> None:
-    clock = Clock("step", "play")
+    clock = Clock("step", "play", "roll_out")
     for label, name, options in SEARCHES:
         tree, whole = measure(clock, name, options, 500 if "ALE" in name else 2000)
         print(f"{label:36s} tree {tree:6.1f}  whole {whole:6.1f}", flush=True)

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -21,7 +22,7 @@ KINDS = {
 }
 
 
-def run_threads(*functions):
+def run_threads(*functions, patience=50):
     """Run functions in threads; raise what the first of them raised."""
     errors = []
 
@@ -35,7 +36,7 @@ def run_threads(*functions):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(50)
+        thread.join(patience)
     if errors:
         raise errors[0]
     assert not any(thread.is_alive() for thread in threads)
@@ -63,7 +64,75 @@ def test_threads_that_share_an_environment_get_their_own_rows(kind, n_workers):
         run_threads(lambda: work(0), lambda: work(1), lambda: work(2))
 
 
-def test_waiting_counts_for_the_timeout():
+PLAIN = {  # one frame a step, no sticky actions, no time limit
+    "CartPole-v1": (lambda: gym.make("CartPole-v1", max_episode_steps=-1), {}),
+    "ALE/Pong-v5": (
+        lambda: gym.make(
+            "ALE/Pong-v5",
+            obs_type="ram",
+            frameskip=1,
+            repeat_action_probability=0.0,
+            max_episode_steps=-1,
+        ),
+        {"obs_type": "ram", "frameskip": 1},
+    ),
+}
+
+
+def plain_episode(env, seed, length=60):
+    """What plain Gymnasium gives: the actions, and observation, reward and flags after each."""
+    env.reset(seed=seed)
+    env.action_space.seed(seed)
+    episode = []
+    while len(episode) < length:
+        action = env.action_space.sample()
+        obs, reward, *ends, _ = env.step(action)
+        episode.append((action, obs.copy(), float(reward), *ends))
+        if any(ends):
+            break
+    return episode
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", PLAIN)
+def test_two_threads_get_the_rows_of_plain_gymnasium(name):
+    """Each thread follows episodes in random batches, always from the states that it got."""
+    make_plain, options = PLAIN[name]
+    done, wrong = [0, 0], [0, 0]
+    with make(name, n_workers=2, **options) as env, make_plain() as plain:
+        episodes = [plain_episode(plain, seed) for seed in range(12)]
+        firsts = [env.reset(seed=seed)[0] for seed in range(len(episodes))]
+
+        def work(number):
+            rng = np.random.default_rng(number)
+            at, states = [0] * len(episodes), list(firsts)
+            for _ in range(10_000):
+                chosen = rng.permutation(len(episodes))[: rng.integers(1, len(episodes) + 1)]
+                expected = [episodes[k][at[k]] for k in chosen]
+                batch = env.step_batch([row[0] for row in expected], [states[k] for k in chosen])
+                for row, (k, (_, obs, *numbers)) in enumerate(zip(chosen, expected, strict=True)):
+                    got = [field[row] for field in batch[2:5]]
+                    same = (batch.observs[row] == obs).all() and got == numbers
+                    wrong[number] += not same
+                    at[k] = (at[k] + 1) % len(episodes[k])
+                    states[k] = batch.states[row] if at[k] else firsts[k]
+                done[number] += 1
+
+        run_threads(lambda: work(0), lambda: work(1), patience=500)
+    assert (sum(done), wrong) == (20_000, [0, 0])
+
+
+LATE = {
+    "step_batch": lambda env, state: env.step_batch([RIGHT], [state], timeout=0.2),
+    "reset": lambda env, state: env.reset(timeout=0.2),
+    "sync_states": lambda env, state: env.sync_states(state, timeout=0.2),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("call", LATE)
+def test_waiting_counts_for_the_timeout(call):
     with ParallelEnv(ToyEnv, n_workers=1, sleep_at=STAY, sleep_for=0.6) as env:
         state = env.get_state()
         started = threading.Event()
@@ -77,11 +146,36 @@ def test_waiting_counts_for_the_timeout():
             time.sleep(0.1)
             before = time.monotonic()
             with pytest.raises(TimeoutError, match="another thread"):
-                env.step_batch([RIGHT], [state], timeout=0.2)
+                LATE[call](env, state)
             assert time.monotonic() - before < 0.5
 
         run_threads(slow, quick)
         assert env.step_batch([RIGHT], [state]).rewards.shape == (1,)
+
+
+class Slow(ToyEnv):
+    """Counts how often it is built, which takes a while."""
+
+    n_built = 0
+
+    def build_engine(self):
+        Slow.n_built += 1
+        time.sleep(0.2)
+        super().build_engine()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("n_workers", [None, 1])
+def test_threads_build_a_delayed_environment_once(n_workers):
+    Slow.n_built = 0
+    if n_workers:
+        env = ParallelEnv(Slow, n_workers=n_workers, delay_setup=True)
+    else:
+        env = Slow(delay_setup=True)
+    with env:
+        run_threads(*[lambda: env.batch_spec] * 3)
+        assert Slow.n_built == 1  # in this process
+        assert env.step_batch([RIGHT]).rewards.shape == (1,)
 
 
 class Recursive(ToyEnv):

@@ -242,6 +242,11 @@ class Emulator(Console):
             out[self._sticky_at : end] = state["key"].view(np.uint8)
             STICKY.pack_into(view, end, state["pos"], self.last_strength)
 
+    def generators(self) -> list[np.random.MT19937]:
+        """The generator of sticky actions, if there is one, to be seeded."""
+        self._loaded = None
+        return [self.mt] if self.has_generator else []
+
     def load(self, state: bytes, generators: bool = True) -> int:
         """Restore what ``save`` wrote; return its ``ended``."""
         tag, ended, n_pasts, last_action, _, draws = HEADER.unpack_from(state)

@@ -65,7 +65,6 @@ class AtariEnv(PlangymEnv):
     DEFAULT_OBS_TYPE: ClassVar[str] = "rgb"
     STATE_METHODS: ClassVar[tuple[str, ...]] = ()  # there is only one method
     _changes_stack = True
-    _is_bare: bool = False  # whether the plain environment is being built
 
     def __init__(
         self,
@@ -110,14 +109,6 @@ class AtariEnv(PlangymEnv):
         )
 
     # ---- building -----------------------------------------------------------------------------
-
-    def make_plain(self) -> gym.Env:
-        """Gymnasium's own environment with the same wrappers, to compare with."""
-        self._is_bare = True
-        try:
-            return super().make_plain()
-        finally:
-            self._is_bare = False
 
     def make_gym_env(self) -> gym.Env:
         env = self._make_plain_game()
@@ -266,6 +257,20 @@ class AtariEnv(PlangymEnv):
         over = ale.game_over(with_truncation=False) or (self.episodic_life and left < lives)
         return float(reward), over, ale.game_truncated(), info
 
+    def current_info(self) -> dict[str, Any]:
+        if not self._is_plain:
+            return super().current_info()
+        ale = self._ale
+        return {
+            "lives": ale.lives(),
+            "episode_frame_number": ale.getEpisodeFrameNumber(),
+            "frame_number": ale.getFrameNumber(),
+        }
+
+    def generators(self) -> list[Any]:
+        first, *others = super().generators()
+        return [first, *self.emulator.generators(), *others]
+
     def _advance_wrapped(
         self, action: Any, n_frames: int
     ) -> tuple[float, bool, bool, dict[str, Any]]:
@@ -286,7 +291,7 @@ class AtariEnv(PlangymEnv):
             over = bool(over) or (self.episodic_life and lost)
             if over or truncated:
                 break
-        self._obs = copy_element(self.observation_space, obs)
+        self._obs, self._info = copy_element(self.observation_space, obs), info
         return total, over, bool(truncated), {**info, "lost_life": lost, "n_step": n_step}
 
     # ---- observations and images --------------------------------------------------------------

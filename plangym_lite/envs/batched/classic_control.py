@@ -81,6 +81,9 @@ class ClassicControl(KernelEnv):
         put_side_by_side(out[:, FLOAT32:], block.parts[:3])
         put_side_by_side(out[:, VARIABLES:], block.parts[3:])
 
+    def generator_words(self, states: np.ndarray) -> np.ndarray:
+        return states[:, GENERATOR]
+
     def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
         kernel: Any = self._kernel
         states = np.tile(self.save_state(), (n_rows, 1))
@@ -130,6 +133,9 @@ class ClassicControl(KernelEnv):
             setattr(self._base, self._extra_name, kind(extra) if has_extra else None)
         if self.clone_seeds:
             self._generator.load(state, self._base.np_random)
+
+    def current_info(self) -> dict[str, Any]:
+        return {} if self._is_plain else super().current_info()
 
     def current_obs(self) -> Any:
         if self.obs_type != "coords" or not self._is_plain:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -18,10 +19,11 @@ from plangym_lite.envs.batched.kernel import (
     NotForKernelError,
     run_block,
 )
+from plangym_lite.envs.generators.generator import GeneratorMemory, words_of_seed
 from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.nested import differences
-from plangym_lite.simulator import SimulatorEnv
+from plangym_lite.simulator import RUNNING, SimulatorEnv
 from plangym_lite.transitions import Columns, Rows, empty_columns
 
 __all__ = ["HasKernel", "KernelEnv"]
@@ -41,6 +43,7 @@ class HasKernel(SimulatorEnv):
 
     _warned: ClassVar[set[str]] = set()  # classes whose kernel was found to be wrong
 
+    clone_seeds: bool
     _kernel: Kernel | None = None
     _trusted: dict[str, bool]  # by the dtype of actions, whether the kernel is exact
     _constants: slice | None = None
@@ -54,6 +57,10 @@ class HasKernel(SimulatorEnv):
     @abstractmethod
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
         """Write the states after the step into ``out``; ``states``, before it, both ``[B, S]``."""
+
+    @abstractmethod
+    def seeded_states(self, states: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        """The states with seeded generators, those that have ended as they are."""
 
     @abstractmethod
     def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
@@ -71,6 +78,10 @@ class HasKernel(SimulatorEnv):
     def kernel_label(self) -> tuple[str, str]:
         """The name of what the kernel steps, and the package with its version."""
 
+    def tell_ended(self, state: Any, info: dict[str, Any], out: Columns, row: int) -> Any:
+        """Complete a row that had ended, if the kernel does not; return its info."""
+        return info
+
     def accept_kernel(self, kernel: Kernel | None) -> None:
         """Step batches with ``kernel`` from now on."""
         self._kernel, self._trusted = kernel, {}
@@ -83,9 +94,10 @@ class HasKernel(SimulatorEnv):
         kernel = self._kernel
         if kernel is None or len(rows.dts) < ENOUGH_ROWS or not self.kernel_applies():
             return None
-        if not self._trust(kernel, rows.actions.dtype):
-            return None
         states = np.asarray(rows.states)
+        if rows.seeds is not None and self.clone_seeds:
+            states = self.seeded_states(states, rows.seeds)
+            rows = rows._replace(states=states, seeds=None)
         try:
             if self._constants is not None:
                 groups = _alike(states[:, self._constants])
@@ -102,12 +114,17 @@ class HasKernel(SimulatorEnv):
         block = self.take_apart(states)
         if block is None or not kernel.accepts(block):
             return None
+        if not self._trust(kernel, rows.actions.dtype):
+            return None
+        had_ended = np.flatnonzero(block.ended).tolist()
         n_frames, limit = rows.dts * self.frameskip, self.kernel_limit()
         infos = run_block(kernel, block, rows.actions, n_frames, limit=limit, out=out)
         if out.states is not None:
             self.put_together(block, states, out.states)
         for info, dt in zip(infos, rows.dts.tolist(), strict=True):
             info["dt"] = dt
+        for row in had_ended:
+            infos[row] = self.tell_ended(states[row], infos[row], out, row)
         return infos
 
     def _run_groups(
@@ -118,7 +135,8 @@ class HasKernel(SimulatorEnv):
             return None
         infos: Any = [None] * len(rows.dts)
         for chosen in groups:
-            some = Rows(rows.actions[chosen], np.asarray(rows.states)[chosen], rows.dts[chosen])
+            states = np.asarray(rows.states)[chosen]
+            some = Rows(rows.actions[chosen], states, rows.dts[chosen])
             columns = empty_columns(self.batch_spec, len(chosen), out.form)
             found = self.run_batched(some, columns)
             if found is None:
@@ -134,10 +152,12 @@ class HasKernel(SimulatorEnv):
         """Whether kernel and environment agree bit for bit on random states."""
         trusted = self._trusted.get(dtype.char)  # hashing the dtype itself is slow
         if trusted is None:
+            state = self.save_state()
             try:
                 difference = self._compare(kernel, dtype)
             except Exception as error:  # another version of Gymnasium, or a user's settings
                 difference = f"{type(error).__name__}: {error}"
+            self.load_state(state)
             trusted = self._trusted[dtype.char] = difference is None
             self._kernel = kernel if trusted or dtype != self.action_space.dtype else None
             if difference is not None:
@@ -188,8 +208,26 @@ class KernelEnv(HasKernel, PlangymEnv):
     With images or user wrappers rows are run one by one.
     """
 
+    _generator: GeneratorMemory  # of the base, if the state is plain
     _limit: Any = None
     _step: Any = None
+
+    @abstractmethod
+    def generator_words(self, states: np.ndarray) -> np.ndarray:
+        """The generator in each of the states, as a view ``[B, GENERATOR_WORDS]``."""
+
+    def seed_generators(self, seed: int) -> Callable[[], None]:
+        if not self._is_plain:
+            return super().seed_generators(seed)
+        put_back = self._generator.seed(self._base.np_random, seed)
+        return put_back if not self.clone_seeds else lambda: None
+
+    def seeded_states(self, states: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        seeded = states.copy()
+        words = self.generator_words(seeded)
+        for row in np.flatnonzero(states[:, 0] == RUNNING).tolist():
+            words[row] = words_of_seed(int(seeds[row]))
+        return seeded
 
     def use_kernel(self, kernel: Kernel | None, limits: list[Any]) -> None:
         """Step batches with ``kernel``, and with the time limit in ``limits``, if any."""

@@ -59,13 +59,9 @@ class GridWorld(Kernel):
     def infos(self, parts: Parts, n_steps: list[int]) -> list[dict[str, Any]]:
         chances = parts[-1].tolist()
         if self.masks is None:
-            pairs = zip(chances, n_steps, strict=True)
-            return [{"prob": chance} if count else {} for chance, count in pairs]
-        triples = zip(chances, self.masks[parts[-2]], n_steps, strict=True)
-        return [
-            {"prob": chance, "action_mask": mask} if count else {}
-            for chance, mask, count in triples
-        ]
+            return [{"prob": chance} for chance in chances]
+        pairs = zip(chances, self.masks[parts[-2]], strict=True)
+        return [{"prob": chance, "action_mask": mask} for chance, mask in pairs]
 
 
 def numbers_of(words: np.ndarray) -> list[np.ndarray]:

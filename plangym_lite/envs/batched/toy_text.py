@@ -2,10 +2,12 @@
 
 ::
 
-    ended | last action + 1 | flags | elapsed steps | generator | cell
-                                                                | two hands, face-up card
+    ended | last action + 1 | flags | chance | elapsed steps | generator | cell
+                                                                         | two hands, face-up card
 
 ``flags`` are Taxi's: whether the passenger may change the destination, and the taxi's orientation.
+``chance`` numbers the probability of the last transition among those of the table, from 1; 0 after
+a reset.
 An image shows the taxi oriented by its last move, whatever was drawn before.
 """
 
@@ -22,15 +24,17 @@ from plangym_lite.envs.batched.kernel import Block
 from plangym_lite.envs.batched.toy_kernels import GridWorld, numbers_of, words_of
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.errors import InvalidStateError
+from plangym_lite.simulator import RUNNING
 
 __all__ = ["ToyText"]
 
 MODULE = "gymnasium.envs.toy_text."
-HEAD = struct.Struct("<3BxI")
+HEAD = struct.Struct("<4BI")
 GENERATOR_IN_WORDS = slice(HEAD.size // 4, HEAD.size // 4 + GENERATOR_WORDS)
 GENERATOR = slice(HEAD.size, HEAD.size + 4 * GENERATOR_WORDS)
 CELL = struct.Struct("<I")
 HANDS = struct.Struct("<24s24s2s2x")  # 22 cards always sum to more than 21
+CHANCE = 3  # offset of its byte
 FICKLE, TURN = 1, 2  # the flags: a bit, and the orientation times two
 TURNS = range(4)
 
@@ -60,6 +64,13 @@ class ToyText(KernelEnv):
         self._body = HANDS if self._plays_cards else CELL
         self._turns = hasattr(self._base, "taxi_orientation")
         has_kernel = self._is_plain and not self._plays_cards
+        self._chance = 0
+        self._chances: list[Any] = []
+        if has_kernel:
+            moves = [
+                move for row in self._base.P.values() for each in row.values() for move in each
+            ]
+            self._chances = [1.0 if self._turns else 1, *sorted({move[0] for move in moves})]
         self.use_kernel(GridWorld(self._base) if has_kernel else None, self._limits)
 
     def _has_random_map(self) -> bool:
@@ -73,9 +84,25 @@ class ToyText(KernelEnv):
 
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
         result = super().advance(action, n_frames)
+        if self._chances:
+            self._chance = self._chances.index(result[-1]["prob"], 1)
         if self._turns and self._base.lastaction in TURNS:
             self._base.taxi_orientation = int(self._base.lastaction)
         return result
+
+    def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
+        self._chance = 0
+        return super().apply_reset(seed, options)
+
+    def current_info(self) -> dict[str, Any]:
+        if not self._is_plain:
+            return super().current_info()
+        if self._plays_cards:
+            return {}
+        info = {"prob": self._chances[self._chance]}
+        if self._turns:
+            info["action_mask"] = self._base.action_mask(self._base.s)
+        return info
 
     # ---- all rows of a batch at once -----------------------------------------------------------
 
@@ -86,20 +113,28 @@ class ToyText(KernelEnv):
         n_actions, n_cells = self.action_space.n, len(self._base.P)  # type: ignore[attr-defined]
         if (ended > 3).any() or (last > n_actions).any() or (cell >= n_cells).any():
             return None
+        if (states[:, CHANCE] >= len(self._chances)).any():
+            return None
         if not self.clone_seeds:
             return None
         numbers = numbers_of(words[:, GENERATOR_IN_WORDS])
-        return Block(ended, elapsed, [last, flags // TURN % 4, *numbers, cell, np.zeros(len(cell))])
+        chances = np.array(self._chances, float)[states[:, CHANCE]]
+        return Block(ended, elapsed, [last, flags // TURN % 4, *numbers, cell, chances])
 
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
         out[:] = states
         words = out.view("<u4")
-        last, orientation, *numbers, cell, _ = block.parts
+        last, orientation, *numbers, cell, chances = block.parts
         out[:, 0], out[:, 1] = block.ended, last
         out[:, 2] = (states[:, 2] & FICKLE) | (TURN * orientation)
         words[:, 1] = block.elapsed if self._limits else 0
         words_of(numbers, words[:, GENERATOR_IN_WORDS])
         words[:, -1] = cell
+        codes = 1 + np.searchsorted(self._chances[1:], chances)
+        out[:, CHANCE] = np.where(states[:, 0] == RUNNING, codes, states[:, CHANCE])
+
+    def generator_words(self, states: np.ndarray) -> np.ndarray:
+        return states.view("<u4")[:, GENERATOR_IN_WORDS]
 
     def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
         states = np.tile(self.save_state(), (n_rows, 1))
@@ -126,7 +161,7 @@ class ToyText(KernelEnv):
             flags |= TURN * base.taxi_orientation
         elapsed = self._limits[0]._elapsed_steps if self._limits else 0
         buffer: Any = out
-        HEAD.pack_into(buffer, 0, self._ended, last, flags, elapsed or 0)
+        HEAD.pack_into(buffer, 0, self._ended, last, flags, self._chance, elapsed or 0)
         if self.clone_seeds:
             self._generator.save(base.np_random, out.view(np.uint32))
         else:
@@ -140,8 +175,9 @@ class ToyText(KernelEnv):
             super().load_state(state)
             return
         base = self._base
-        ended, last, flags, elapsed = HEAD.unpack_from(state)
-        if ended > 3 or last > self.action_space.n:  # type: ignore[attr-defined]
+        ended, last, flags, chance, elapsed = HEAD.unpack_from(state)
+        n_actions, n_chances = self.action_space.n, len(self._chances)  # type: ignore[attr-defined]
+        if ended > 3 or last > n_actions or chance >= max(n_chances, 1):
             raise InvalidStateError(f"not a state of {self!r}: its first bytes are {state[:4]}")
         if self._plays_cards:
             self._take_hands(*HANDS.unpack_from(state, GENERATOR.stop))
@@ -151,7 +187,7 @@ class ToyText(KernelEnv):
                 raise InvalidStateError(f"not a state of {self!r}: it has no cell {cell}")
             base.s = self._obs = cell
             base.lastaction = last - 1 if last else None
-        self._ended = ended
+        self._ended, self._chance = ended, chance
         if self._turns:
             base.fickle_step, base.taxi_orientation = bool(flags & FICKLE), flags // TURN % 4
         if self._limits:

@@ -56,7 +56,6 @@ class Box2DEnv(PlangymEnv):
     """
 
     _changes_stack = _plays_only = True
-    _is_bare: bool = False  # whether the plain environment is being built
     STATE_METHODS: ClassVar[tuple[str, ...]] = ("replay",)
     STATES_NAME: ClassVar[str] = "Box2DEnv"
     LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
@@ -66,14 +65,6 @@ class Box2DEnv(PlangymEnv):
             raise ValueError(f"n_live must be at least 1, got {n_live}")
         self._n_live, self._sees_pixels = n_live, False
         super().__init__(name, *others, **engine_kwargs)
-
-    def make_plain(self) -> gym.Env:
-        """Gymnasium's own environment with the same wrappers, to compare with."""
-        self._is_bare = True
-        try:
-            return super().make_plain()
-        finally:
-            self._is_bare = False
 
     def make_gym_env(self) -> gym.Env:
         env = super().make_gym_env()

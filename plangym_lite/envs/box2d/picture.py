@@ -114,25 +114,25 @@ def drawn_once(env: gym.Env) -> Iterator[None]:
     base.reward = after
 
 
-def skip_pixels(env: gym.Env, actions: Iterator[Any]) -> Any:
-    """Step a CarRacing without drawing; return the image of the last state."""
+def skip_pixels(env: gym.Env, actions: Iterator[Any]) -> tuple[Any, Any]:
+    """Step a CarRacing without drawing; return the image of the last state, and the info."""
     with drawn_once(env):
         for action in actions:
-            env.step(action)
-    return env.unwrapped.state  # type: ignore[attr-defined]
+            *_, info = env.step(action)
+    return env.unwrapped.state, info  # type: ignore[attr-defined]
 
 
-def skip_exhaust(env: gym.Env, actions: Iterator[Any]) -> Any:
+def skip_exhaust(env: gym.Env, actions: Iterator[Any]) -> tuple[Any, Any]:
     """Step a LunarLander without exhaust that has vanished at the end: it collides with nothing."""
     base: Any = env.unwrapped
     todo, mode = list(actions), base.render_mode
     for left in range(len(todo), 0, -1):
         base.render_mode = mode if left <= LIFETIME else None
         try:
-            obs = env.step(todo[-left])[0]
+            obs, *_, info = env.step(todo[-left])
         finally:
             base.render_mode = mode
-    return obs
+    return obs, info
 
 
 SKIPS = {"CarRacing": skip_pixels, "LunarLander": skip_exhaust}

@@ -11,13 +11,21 @@ and writes the numbers in place.
 from __future__ import annotations
 
 import ctypes
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["GENERATOR_WORDS", "GeneratorMemory", "generator_to_words", "words_to_generator"]
+__all__ = [
+    "GENERATOR_WORDS",
+    "GeneratorMemory",
+    "generator_to_words",
+    "words_of_seed",
+    "words_to_generator",
+]
 
 GENERATOR_WORDS = 10
 SHIFTS = (0, 32, 64, 96)
@@ -32,6 +40,15 @@ def generator_to_words(generator: np.random.Generator) -> list[int]:
     for number in (state["state"]["state"], state["state"]["inc"]):
         words += [(number >> shift) & 0xFFFFFFFF for shift in SHIFTS]
     return words
+
+
+@functools.lru_cache(maxsize=4096)
+def words_of_seed(seed: int) -> np.ndarray:
+    """``[GENERATOR_WORDS]`` what ``seed_all`` makes of an environment's only generator."""
+    bits: Any = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(0,)))
+    numbers = bits.state["state"]
+    data = b"".join(numbers[name].to_bytes(16, "little") for name in ("state", "inc"))
+    return np.frombuffer(bytes(8) + data, "<u4")
 
 
 def words_to_generator(words: Any, generator: np.random.Generator) -> None:
@@ -50,7 +67,7 @@ def words_to_generator(words: Any, generator: np.random.Generator) -> None:
 
 
 class GeneratorMemory:
-    """Saves and restores any generator; fastest if it is the same one as in the call before.
+    """Saves and restores any generator; fastest if it has the bit generator of the call before.
 
     If numpy's memory is not laid out as expected, ``state`` is used, which is slower.
 
@@ -62,13 +79,13 @@ class GeneratorMemory:
         self._all_words = slice(place, place + GENERATOR_WORDS)
         self._two_words = slice(place, place + 2)
         self._eight_words = slice(place + 2, place + GENERATOR_WORDS)
-        self._generator: np.random.Generator | None = None
+        self._bits: Any = None  # the bit generator of the last call
         self._rest: np.ndarray | None = None  # the spare half, in numpy's memory
         self._numbers: Any = None
 
     def save(self, generator: np.random.Generator, out: np.ndarray) -> None:
         """Write the generator's words into their place in ``out``, a row of any numbers."""
-        if generator is not self._generator:
+        if generator.bit_generator is not self._bits:
             self._find(generator)
         if self._rest is None:
             out[self._all_words] = generator_to_words(generator)
@@ -76,9 +93,17 @@ class GeneratorMemory:
             out[self._two_words] = self._rest
             out[self._eight_words] = self._numbers
 
+    def seed(self, generator: np.random.Generator, seed: int) -> Callable[[], None]:
+        """Do as ``seed_all``, for this generator alone."""
+        before, after = (np.zeros(self._all_words.stop, np.uint32) for _ in range(2))
+        self.save(generator, before)
+        after[self._all_words] = words_of_seed(seed)
+        self.load(after, generator)
+        return lambda: self.load(before, generator)
+
     def load(self, row: np.ndarray, generator: np.random.Generator) -> None:
         """Restore what ``save`` wrote."""
-        if generator is not self._generator:
+        if generator.bit_generator is not self._bits:
             self._find(generator)
         if self._rest is None:
             words_to_generator(row[self._all_words].tolist(), generator)
@@ -94,7 +119,7 @@ class GeneratorMemory:
         rest: Any = ctypes.c_uint32 * 2
         pointer = ctypes.c_void_p.from_address(address).value or 0
         after = address + ctypes.sizeof(ctypes.c_void_p)
-        self._generator, self._rest = generator, None
+        self._bits, self._rest = bits, None
         if 0 < pointer - address < bits.__sizeof__():  # both are inside numpy's object
             left = np.frombuffer(rest.from_address(after), np.uint32)
             found = np.frombuffer(numbers.from_address(pointer), np.uint32)

@@ -66,6 +66,13 @@ class GlobalNumbers:
             memory.drawn()
             memory.save(self._saved)
 
+    def seed(self, numpy_seed: np.random.SeedSequence, seed: np.random.SeedSequence) -> None:
+        """Seed the copies of numpy's and of Python's generator."""
+        generator = np.random.RandomState(np.random.MT19937(numpy_seed))
+        self._saved = np.zeros(RandomMemory.NBYTES, np.uint8)
+        RandomMemory(generator).save(self._saved)
+        self._python = random.Random(int(seed.generate_state(1, np.uint64)[0])).getstate()
+
     def __enter__(self) -> None:
         self._swap()
 

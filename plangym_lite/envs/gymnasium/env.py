@@ -5,6 +5,8 @@ The adapters of particular engines inherit from it and replace how the state is 
 
 from __future__ import annotations
 
+import functools
+import pickle
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -14,22 +16,21 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
+from plangym_lite.envs.generators.seeding import seed_all
 from plangym_lite.envs.generators.shared import OwnGlobals, shared_kept
 from plangym_lite.envs.gymnasium.fingerprint import digest_of, versions_of
 from plangym_lite.envs.gymnasium.providers import spec_of
 from plangym_lite.envs.gymnasium.replay import ReplayedEnv
 from plangym_lite.envs.gymnasium.stack import (
     apply_wrapper,
+    call_factory,
     check_options,
     checked_wrappers,
-    knows_render_mode,
     make_by_gymnasium,
-    take_over,
-    takes,
     to_grayscale,
 )
 from plangym_lite.envs.snapshot.films import FILMS, mute, unmute
-from plangym_lite.envs.snapshot.packing import LENGTH_BYTES, pack, unpack
+from plangym_lite.envs.snapshot.packing import pack, unpack
 from plangym_lite.envs.snapshot.pickling import NotUnderstoodError
 from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
 from plangym_lite.envs.verify.verification import Verdict
@@ -37,7 +38,7 @@ from plangym_lite.envs.verify.verify import refuse_the_same, verdict_on
 from plangym_lite.errors import InvalidStateError, NotCloneableError, StateOutgrownError
 from plangym_lite.nested import copy_element, run_frames, split_reset
 from plangym_lite.recipe.informed import take_findings
-from plangym_lite.recipe.recipe import freeze, original_of
+from plangym_lite.recipe.recipe import freeze
 from plangym_lite.simulator import RUNNING, SimulatorEnv
 
 __all__ = ["STATELESS_WRAPPERS", "PlangymEnv", "to_grayscale"]
@@ -65,9 +66,8 @@ class PlangymEnv(SimulatorEnv):
         state_capacity: bytes of a state; the default is twice the size found when it was made.
         array_state: ``False``: states are ``bytes`` of varying length.
         state_method: ``"snapshot"`` or ``"replay"``; ``None``: the first that is exact.
-        certify: verify that states are exact when the environment is made. If snapshots are not,
-            states become seeds and actions, which are replayed (``replay.py``). If replay is not
-            exact either, ``NotCloneableError`` is raised.
+        certify: verify that states are exact when the environment is made: snapshots, or seeds
+            and actions, which are replayed. If neither is, ``NotCloneableError`` is raised.
         engine_kwargs: passed to ``gymnasium.make``, the class or the callable.
     """
 
@@ -79,9 +79,11 @@ class PlangymEnv(SimulatorEnv):
     _owns_globals: bool = False  # it draws from the global generators
     _saved_by_engine: tuple[str, ...] = ()  # attributes of the base that the adapter saves
     _changes_stack: bool = False  # the adapter adds a layer to what Gymnasium builds
+    _is_bare: bool = False  # while the plain environment is built: without that layer
     _plays_only: bool = False  # snapshots of its engine are not possible, only replay
     _snapshot: Any = None
     _obs: Any = None  # of the last step or reset
+    _info: Any = None  # likewise
     _is_discovered: bool = True  # whether the snapshot has seen an episode begin
     _image_shape: tuple[int, ...] | None = None  # if images are the observations
     verdict: Verdict | None = None  # the result of verification
@@ -175,13 +177,15 @@ class PlangymEnv(SimulatorEnv):
 
     def wrap(self, env: gym.Env) -> gym.Env:
         """Apply the user's wrappers to an environment."""
-        for wrapper in self._wrappers:
-            env = apply_wrapper(env, wrapper)
-        return env
+        return functools.reduce(apply_wrapper, self._wrappers, env)
 
     def make_plain(self) -> gym.Env:
         """The plain Gymnasium environment to compare with, without any class of ours."""
-        return self.wrap(self.make_gym_env())
+        self._is_bare = True
+        try:
+            return self.wrap(self.make_gym_env())
+        finally:
+            self._is_bare = False
 
     def prepare_states(self) -> None:
         """Find out how states are saved, unless they are the engine's own array."""
@@ -200,9 +204,8 @@ class PlangymEnv(SimulatorEnv):
             return
         saved = [layer for layer in self.snapshot_layers() if layer not in self._films]
         others = [layer for layer in self._layers if layer not in saved]
-        self._snapshot = Snapshot(
-            saved, others, verdict.constants, verdict.fields, self._saved_by_engine
-        )
+        kept = verdict.constants, verdict.fields, self._saved_by_engine
+        self._snapshot = Snapshot(saved, others, *kept)
         self._is_discovered = False
         self.STATE_IS_ARRAY = self.STATE_IS_ARRAY and verdict.capacity is not None
         self._capacity = self._capacity or verdict.capacity
@@ -216,20 +219,17 @@ class PlangymEnv(SimulatorEnv):
             raise ValueError("clone_seeds=False: states of seed and actions hold the generators")
         if self.state_choice == "snapshot":
             raise ValueError(f"{self!r} cannot be saved as state_method='snapshot'")
-        known = (*STATELESS_WRAPPERS, gym.wrappers.TimeLimit)
-        gathers = any(type(layer) not in known for layer in self._layers[:-1])
-        kwargs = {"first": self._gym_env, "keep_wrappers": gathers, **kwargs}
-        self._replayed = ReplayedEnv(
-            self._make_another, keep_from_start=self._owns_globals, **kwargs
-        )
-        self._gym_env = self._replayed
+        known = {*STATELESS_WRAPPERS, gym.wrappers.TimeLimit}
+        gathers = not known.issuperset(map(type, self._layers[:-1]))
+        kwargs = {"keep_from_start": self._owns_globals, "keep_wrappers": gathers, **kwargs}
+        kwargs.setdefault("first", self._gym_env)
+        self._gym_env = self._replayed = ReplayedEnv(self._make_another, **kwargs)
         self.STATE_IS_ARRAY = False
 
     def _make_another(self) -> gym.Env:
         env = self.make_stack()
-        for layer in layers_of(env):
-            if isinstance(layer, FILMS):
-                mute(layer)
+        for layer in filter(lambda layer: isinstance(layer, FILMS), layers_of(env)):
+            mute(layer)
         return env
 
     @property
@@ -248,20 +248,13 @@ class PlangymEnv(SimulatorEnv):
         """The environment without the user's wrappers."""
         kwargs = dict(self._engine_kwargs)
         if not isinstance(self._make, (str, EnvSpec)):
-            if self.render_mode is not None and takes(self._make, "render_mode"):
-                kwargs.setdefault("render_mode", self.render_mode)
-            built = take_over(original_of(self._make), kwargs)
-            return self._make(**kwargs) if built is None else built
+            return call_factory(self._make, kwargs, self.render_mode)
         made_by: Any = self._spec_made or self._make
         if isinstance(made_by, str):  # a worker has not imported the provider of the id
             self._spec_made = spec_of(made_by)
-        if self.render_mode is not None and knows_render_mode(
-            self._spec_made or made_by, self.render_mode
-        ):
-            kwargs.setdefault("render_mode", self.render_mode)
         if self.remove_time_limit:
             kwargs.setdefault("max_episode_steps", -1)
-        return make_by_gymnasium(made_by, kwargs, "render_mode" in self._engine_kwargs)
+        return make_by_gymnasium(made_by, self._spec_made or made_by, kwargs, self.render_mode)
 
     def adopt_layers(self) -> None:
         """Find what the adapter needs in the layers, and whether the state is plain."""
@@ -272,23 +265,37 @@ class PlangymEnv(SimulatorEnv):
 
     def surrounded_only_by(self, *known: type) -> bool:
         """Whether all layers around the base are stateless or of a ``known`` type."""
-        known = (*STATELESS_WRAPPERS, *known)
-        return self.state_choice is None and all(
-            type(layer) in known for layer in self._layers[:-1]
-        )
+        kinds = set(map(type, self._layers[:-1]))
+        return self.state_choice is None and kinds <= {*STATELESS_WRAPPERS, *known}
 
     # ---- running ------------------------------------------------------------------------------
 
     def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
         self._obs, info = split_reset(self._gym_env.reset(seed=seed, options=options), self)
+        self._info = info.copy()
         if not self._is_discovered:
             self._is_discovered = True
             self._snapshot.discover()
         return info
 
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
-        self._obs, *answer = run_frames(self._gym_env.step, action, n_frames, self)
-        return tuple(answer)  # type: ignore[return-value]
+        obs, reward, *ends, info = run_frames(self._gym_env.step, action, n_frames, self)
+        self._obs, self._info = obs, info.copy()
+        return reward, ends[0], ends[1], info
+
+    def current_info(self) -> dict[str, Any]:
+        info = self._info if self._replayed is None else self._replayed.info
+        return {name: value for name, value in info.items() if name != "n_step"}
+
+    def generators(self) -> list[Any]:
+        """The random generators: the base's first, then those of layers from the inside out."""
+        return [self._base.np_random] if self._is_plain else self._snapshot.generators()
+
+    def seed_generators(self, seed: int) -> Callable[[], None]:
+        if self._replayed is not None:
+            return self._replayed.seed_generators(seed)
+        put_back = seed_all(self.generators(), seed)
+        return put_back if not self.clone_seeds else lambda: None
 
     def current_obs(self) -> Any:
         if self.obs_type == "rgb":
@@ -316,21 +323,15 @@ class PlangymEnv(SimulatorEnv):
     def state_layout(self) -> tuple[tuple[int, ...], np.dtype] | None:
         if self._is_plain or not self.STATE_IS_ARRAY:
             return super().state_layout()
-        assert self._capacity is not None
-        return (self._capacity,), np.dtype(np.uint8)
+        return (self._capacity,), np.dtype(np.uint8)  # type: ignore[return-value]
 
     def save_state(self, out: np.ndarray | None = None) -> Any:
         data = self.save_bytes()
         if not self.STATE_IS_ARRAY:
             return data
-        assert self._capacity is not None
-        if len(data) + LENGTH_BYTES > self._capacity:
-            kind = InvalidStateError if self._has_own_capacity else StateOutgrownError
-            raise kind(
-                f"a state of {self!r} needs {len(data) + LENGTH_BYTES} bytes, more than "
-                f"state_capacity={self._capacity}: pass a larger one, or array_state=False"
-            )
-        return pack(data, np.empty(self._capacity, np.uint8) if out is None else out)
+        out = np.empty(self._capacity, np.uint8) if out is None else out  # type: ignore[arg-type]
+        kind = InvalidStateError if self._has_own_capacity else StateOutgrownError
+        return pack(data, out, self, kind)
 
     def load_state(self, state: Any) -> None:
         if isinstance(state, np.ndarray) and state.dtype == np.uint8:
@@ -380,12 +381,11 @@ class PlangymEnv(SimulatorEnv):
         if self._replayed is not None:
             return self._replayed.save(self._ended)
         try:
-            return self._snapshot.save((self._ended, self._obs))
+            info = pickle.dumps(self.current_info())  # apart: it may hold what no snapshot does
+            return self._snapshot.save((self._ended, self._obs, info))
         except NotUnderstoodError as error:
-            raise NotCloneableError(
-                f"{self!r} holds something that no snapshot does, {error}: "
-                "pass state_method='replay'"
-            ) from error
+            what = f"{self!r} holds something that no snapshot does, {error}"
+            raise NotCloneableError(f"{what}: pass state_method='replay'") from error
 
     def load_bytes(self, data: Any) -> None:
         """Restore what ``save_bytes`` returned."""
@@ -393,6 +393,7 @@ class PlangymEnv(SimulatorEnv):
             self._ended = self._replayed.load(data)
             return
         try:
-            self._ended, self._obs = self._snapshot.load(data, self.clone_seeds)
+            self._ended, self._obs, *info = self._snapshot.load(data, self.clone_seeds)
+            self._info = pickle.loads(info[0]) if info else {}  # older states have none
         except Exception as error:  # bytes that are not a state can raise anything
             raise InvalidStateError(f"not a state of {self!r}: {error}") from error

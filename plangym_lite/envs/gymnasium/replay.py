@@ -10,37 +10,22 @@ from one of them replays nothing.
 
 from __future__ import annotations
 
-import io
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 
+from plangym_lite.envs.generators.seeding import seed_all
+from plangym_lite.envs.gymnasium.trail import Place, Root, Trail, actions_in, to_bytes
 from plangym_lite.envs.snapshot.pickling import NotUnderstoodError
 from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
 from plangym_lite.errors import InvalidStateError
-from plangym_lite.nested import ARRAY_SPACES
-from plangym_lite.stable import register, stable_reduce
+from plangym_lite.nested import own_info
 
-__all__ = ["Checkpointer", "ReplayedEnv", "Root", "LiveEnv", "Trail"]
-
-
-class Root(NamedTuple):
-    """How an episode began."""
-
-    seed: int
-    options: bytes | None  # pickled
-    wrappers: bytes | None  # the state of the wrappers before the reset
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return stable_reduce("Root", *self)
-
-
-register("Root", Root)
+__all__ = ["Checkpointer", "LiveEnv", "ReplayedEnv"]
 
 
 class Checkpointer(Protocol):
@@ -52,54 +37,45 @@ class Checkpointer(Protocol):
 
 
 class LiveEnv:
-    """An environment in the state after ``frames``, the actions of its episode so far."""
+    """An environment in some state of one episode."""
 
     def __init__(self, env: gym.Env, root: Root) -> None:
         self.env, self.root = env, root
-        self.frames = b""
+        self.place = Place()
         self.obs: Any = None
+        self.info: dict[str, Any] = {}
         self.gathered: Any = None  # a Snapshot of the wrappers, if they keep state
         self.checkpointer: Any = None  # a Checkpointer, if the environment supports them
-        self.checkpoints: dict[bytes, tuple[Any, Any]] = {}  # by frames: checkpoint and observation
+        self.checkpoints: dict[Place, tuple[Any, Any, Any]] = {}  # and observation and info
 
     def keep_checkpoint(self) -> bool:
         """Take a checkpoint of this state unless there is one; return whether one was taken."""
-        if self.checkpointer is None or self.frames in self.checkpoints:
+        if self.checkpointer is None or self.place in self.checkpoints:
             return False
-        self.checkpoints[self.frames] = self.checkpointer.save(), self.obs
+        self.checkpoints[self.place] = self.checkpointer.save(), self.obs, own_info(self.info)
         return True
 
-    def nearest(self, frames: bytes) -> bytes | None:
-        """The longest prefix of ``frames`` that it is at or has a checkpoint of, or ``None``."""
-        if frames == self.frames or frames in self.checkpoints:
-            return frames
-        places = [place for place in (self.frames, *self.checkpoints) if frames.startswith(place)]
-        return max(places, key=len, default=None)
+    def nearest(self, there: Place) -> Place | None:
+        """The last place on the way ``there`` that it is at or has a checkpoint of, or ``None``."""
+        if there == self.place or there in self.checkpoints:
+            return there
+        places = [here for here in (self.place, *self.checkpoints) if here.is_on_the_way(there)]
+        return max(places, key=lambda here: (len(here.frames), len(here.seeds)), default=None)
 
-    def go_back(self, frames: bytes) -> None:
+    def go_back(self, place: Place) -> None:
         """Go to the state that ``nearest`` returned."""
-        if frames != self.frames:
-            checkpoint, self.obs = self.checkpoints[frames]
+        if place != self.place:
+            checkpoint, self.obs, self.info = self.checkpoints[place]
             self.checkpointer.load(checkpoint)
-            self.frames = frames
+            self.place = place
+
+    def seed_generators(self, seed: int) -> None:
+        """Seed the generators of the environment."""
+        seed_all(Snapshot(layers_of(self.env)).generators(discover=True), seed)
+        self.place = self.place._replace(seeds=(*self.place.seeds, (len(self.place.frames), seed)))
 
 
-FLOATS = frozenset("efd")  # half, single and double, as numpy's type characters
 MOST_WORLDS = 16  # environments kept alive if there are checkpoints
-
-
-class Trail(NamedTuple):
-    """A state: picklable and comparable; its size grows with the episode."""
-
-    root: Root
-    frames: bytes  # the actions, one after another
-    ended: int
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return stable_reduce("Trail", *self)
-
-
-register("Trail", Trail)
 
 
 class ReplayedEnv(gym.Env):
@@ -113,7 +89,7 @@ class ReplayedEnv(gym.Env):
         n_live: how many states are kept, as environments or as checkpoints. If it is over 1,
             environments must not share any state.
         skip: ``skip(env, actions)`` runs many actions without drawing intermediate frames and
-            returns the last observation.
+            returns the last observation and info.
         checkpoints: returns the :class:`Checkpointer` of a newly reset environment, or ``None``.
     """
 
@@ -125,14 +101,14 @@ class ReplayedEnv(gym.Env):
         keep_wrappers: bool = False,
         keep_from_start: bool = False,
         n_live: int = 1,
-        skip: Callable[[gym.Env, Iterator[Any]], Any] | None = None,
+        skip: Callable[[gym.Env, Iterator[Any]], tuple[Any, Any]] | None = None,
         checkpoints: Callable[[gym.Env], Checkpointer | None] | None = None,
     ) -> None:
         self._build, self._n_live = build, n_live
         self._keep_wrappers, self._keep_from_start = keep_wrappers, keep_from_start
         self.cannot_keep = False  # whether the state of wrappers was lost between episodes
         self._skip, self._checkpointer_of = skip or _play, checkpoints
-        self._taken: OrderedDict[tuple[int, bytes], LiveEnv] = OrderedDict()  # by last use
+        self._taken: OrderedDict[tuple[int, Place], LiveEnv] = OrderedDict()  # by last use
         self._live: list[LiveEnv] = []  # least recently used first
         self._next: gym.Env | None = first or build()  # for the next episode
         self._gathered: Any = self._snapshot_of_wrappers(self._next)  # of that one
@@ -140,7 +116,7 @@ class ReplayedEnv(gym.Env):
         self.observation_space = self._next.observation_space
         self._current: LiveEnv | None = None  # the one in the current state, if any
         self._root: Root | None = None
-        self._frames = b""
+        self._place = Place()
 
     # ---- what PlangymEnv calls ----------------------------------------------------------------
 
@@ -154,21 +130,28 @@ class ReplayedEnv(gym.Env):
         packed = None if options is None else pickle.dumps(options)
         root = Root(int(seed), packed, self._wrapper_state())
         info = self._begin(root)
-        self._root, self._frames = root, b""
+        self._root, self._place = root, Place()
         return self._live[-1].obs, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         live = self._ready()
-        frame = _to_bytes(self.action_space, action)
-        (same,) = _actions_in(self.action_space, frame)
+        frame = to_bytes(self.action_space, action)
+        (same,) = actions_in(self.action_space, frame)
         try:
             answer = live.env.step(same)
         except BaseException:
             self._forget(live)  # its state is unknown
             raise
-        live.obs = answer[0]
-        live.frames = self._frames = live.frames + frame
+        live.obs, live.info = answer[0], answer[-1]
+        live.place = self._place = Place(live.place.frames + frame, live.place.seeds)
         return answer
+
+    def seed_generators(self, seed: int) -> Callable[[], None]:
+        """Seed the generators; the state tells it. Returns what puts back nothing."""
+        live = self._ready()
+        live.seed_generators(seed)
+        self._place = live.place
+        return lambda: None
 
     def render(self) -> Any:
         return self._ready().env.render()
@@ -186,6 +169,11 @@ class ReplayedEnv(gym.Env):
         """The observation of the current state."""
         return self._ready().obs
 
+    @property
+    def info(self) -> dict[str, Any]:
+        """The info of the current state."""
+        return self._ready().info
+
     def look(self, obs: Any) -> None:
         """Set the observation of the current state."""
         self._ready().obs = obs
@@ -201,13 +189,14 @@ class ReplayedEnv(gym.Env):
             raise InvalidStateError("nothing to save before the first reset")
         if self._current is not None:
             self._keep_checkpoint(self._current)
-        return Trail(self._root, self._frames, ended)
+        return Trail(self._root, self._place.frames, ended, self._place.seeds)
 
     def load(self, trail: Any) -> int:
         """Make ``trail`` the current state, replayed when needed; return its ``ended``."""
         if not isinstance(trail, Trail):
             raise InvalidStateError(f"not a state: expected a Trail, got {type(trail).__name__}")
-        self._root, self._frames, self._current = trail.root, trail.frames, None
+        self._root, self._current = trail.root, None
+        self._place = Place(trail.frames, trail.seeds)
         return trail.ended
 
     # ---- reaching the current state -----------------------------------------------------------
@@ -219,7 +208,7 @@ class ReplayedEnv(gym.Env):
             if live is None:
                 self._begin(self._root)
                 live = self._live[-1]
-            self._go_on(live, self._frames[len(live.frames) :])
+            self._go_on(live, self._place)
             self._keep_checkpoint(live)
             self._current = live
         return self._current
@@ -227,10 +216,10 @@ class ReplayedEnv(gym.Env):
     def _nearest(self) -> LiveEnv | None:
         """Take the live environment with the fewest missing actions back to that state."""
         best: LiveEnv | None = None
-        place = b""
+        place = Place()
         for live in self._live:
-            found = live.nearest(self._frames) if live.root == self._root else None
-            if found is not None and (best is None or len(found) >= len(place)):
+            found = live.nearest(self._place) if live.root == self._root else None
+            if found is not None and (best is None or len(found.frames) >= len(place.frames)):
                 best, place = live, found
         if best is not None:
             self._live.remove(best)
@@ -243,22 +232,29 @@ class ReplayedEnv(gym.Env):
     def _keep_checkpoint(self, live: LiveEnv) -> None:
         """Keep a checkpoint, which is likely to be used again; drop the least recently used."""
         if (
-            live.keep_checkpoint() and live.frames
+            live.keep_checkpoint() and live.place.frames
         ):  # the first checkpoint is kept as long as the environment
-            self._taken[id(live), live.frames] = live
+            self._taken[id(live), live.place] = live
             while len(self._taken) > self._n_live:
-                (_, frames), old = self._taken.popitem(last=False)
-                del old.checkpoints[frames]
+                (_, place), old = self._taken.popitem(last=False)
+                del old.checkpoints[place]
 
-    def _go_on(self, live: LiveEnv, frames: bytes) -> None:
-        if not frames:
-            return
+    def _go_on(self, live: LiveEnv, there: Place) -> None:
+        """Take a live environment from where it is to a later state."""
         try:
-            live.obs = self._skip(live.env, _actions_in(self.action_space, frames))
+            for at, seed in there.seeds[len(live.place.seeds) :]:
+                self._run(live, there.frames[len(live.place.frames) : at])
+                live.seed_generators(seed)
+            self._run(live, there.frames[len(live.place.frames) :])
         except BaseException:
             self._forget(live)
             raise
-        live.frames += frames
+
+    def _run(self, live: LiveEnv, frames: bytes) -> None:
+        if frames:
+            actions = actions_in(self.action_space, frames)
+            live.obs, live.info = self._skip(live.env, actions)
+            live.place = live.place._replace(frames=live.place.frames + frames)
 
     def _begin(self, root: Root) -> dict[str, Any]:
         """Begin the episode in a new environment, added at the end of the live ones."""
@@ -276,6 +272,7 @@ class ReplayedEnv(gym.Env):
         live.gathered = gathered
         options = None if root.options is None else pickle.loads(root.options)
         live.obs, info = env.reset(seed=root.seed, options=options)
+        live.info = dict(info)
         self._live.append(live)
         self._current = live
         if self._checkpointer_of is not None:
@@ -286,8 +283,8 @@ class ReplayedEnv(gym.Env):
     def _forget(self, live: LiveEnv) -> None:
         self._live.remove(live)
         self._current = None
-        for frames in live.checkpoints:
-            self._taken.pop((id(live), frames), None)
+        for place in live.checkpoints:
+            self._taken.pop((id(live), place), None)
         live.env.close()
 
     def _wrapper_state(self) -> bytes | None:
@@ -308,59 +305,7 @@ class ReplayedEnv(gym.Env):
         return Snapshot(wrappers, [base]) if self._keep_wrappers and wrappers else None
 
 
-def _play(env: gym.Env, actions: Iterator[Any]) -> Any:
+def _play(env: gym.Env, actions: Iterator[Any]) -> tuple[Any, Any]:
     for action in actions:
-        obs = env.step(action)[0]
-    return obs
-
-
-# ---- actions as bytes ---------------------------------------------------------------------------
-
-
-def _is_short(space: Any) -> bool:
-    return isinstance(space, spaces.Discrete) and space.n <= 256
-
-
-def _to_bytes(space: Any, action: Any) -> bytes:
-    """An action as bytes that can be concatenated and split again.
-
-    Elements of a ``Box`` keep their dtype: the first byte says which.
-    """
-    if _is_short(space):
-        return bytes((int(action) - int(space.start),))
-    if isinstance(space, spaces.Box):
-        array = np.asarray(action)
-        kind: str = array.dtype.char
-        if kind not in FLOATS or space.dtype.kind != "f":
-            array, kind = array.astype(space.dtype), " "
-        return kind.encode() + array.tobytes()
-    if isinstance(space, ARRAY_SPACES):
-        return np.asarray(action, space.dtype).tobytes()
-    return pickle.dumps(action)
-
-
-def _actions_in(space: Any, frames: bytes) -> Iterator[Any]:
-    if _is_short(space):
-        for number in frames:
-            yield space.dtype.type(number + space.start)
-    elif isinstance(space, spaces.Box):
-        yield from _boxes_in(space, frames)
-    elif isinstance(space, ARRAY_SPACES):
-        shape: Any = space.shape
-        for action in np.frombuffer(frames, space.dtype).reshape(-1, *shape):
-            yield np.array(action) if shape else action
-    else:
-        stream = io.BytesIO(frames)
-        while stream.tell() < len(frames):
-            yield pickle.load(stream)
-
-
-def _boxes_in(space: spaces.Box, frames: bytes) -> Iterator[Any]:
-    size, at = int(np.prod(space.shape, dtype=int)), 0
-    while at < len(frames):
-        kind = frames[at : at + 1].decode()
-        dtype = space.dtype if kind == " " else np.dtype(kind)
-        end = at + 1 + size * dtype.itemsize
-        action = np.frombuffer(frames[at + 1 : end], dtype).reshape(space.shape)
-        yield action.copy() if space.shape else action[()]
-        at = end
+        obs, *_, info = env.step(action)
+    return obs, info

@@ -13,11 +13,9 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from gymnasium.utils.env_checker import data_equivalence
-
 from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.errors import InvalidStateError, NotCloneableError
+from plangym_lite.nested import differences
 from plangym_lite.recipe.informed import informed
 from plangym_lite.recipe.plain import PlainEpisode
 from plangym_lite.simulator import RUNNING, TERMINATED, TRUNCATED
@@ -159,20 +157,13 @@ def _adopted(verified: Any, factory: Callable[[], Any], env: Any) -> Any:
         verdict = adapter._findings
         with informed(verdict):
             adapter.take_verdict(verdict._replace(capacity=None))
-        if not _same_constants(verified._snapshot, adapter._snapshot):
+        constants = verified._snapshot.constants, adapter._snapshot.constants
+        if any(differences(*constants, "constants")):  # arrays that never change
             adapter.take_verdict(verdict._replace(capacity=None, constants=()))
         adapter._is_discovered = True
     adapter.OBS_IS_ARRAY = verified.OBS_IS_ARRAY
     adapter._ended, adapter._has_begun, adapter._phase = RUNNING, True, verified._phase
     return adapter
-
-
-def _same_constants(one: Any, other: Any) -> bool:
-    """Whether the arrays that never change are the same ones in both snapshots."""
-    pairs = zip(one.constants, other.constants, strict=False)
-    return len(one.constants) == len(other.constants) and all(
-        here.dtype == there.dtype and np.array_equal(here, there) for here, there in pairs
-    )
 
 
 def _repeat(adapter: Any, episode: PlainEpisode | None) -> None:
@@ -203,16 +194,9 @@ def _repeat(adapter: Any, episode: PlainEpisode | None) -> None:
         obs, reward, *ends, _ = env.step(action)
         rewards, flags = rewards + float(reward), (bool(ends[0]), bool(ends[1]))
     adapter._obs = copy.deepcopy(obs)
-    if flags != episode.flags or rewards != episode.rewards or not _same(obs, episode.obs):
+    is_same = (rewards, flags) == (episode.rewards, episode.flags)
+    if not is_same or any(differences(episode.obs, obs, "obs")):
         raise NotCloneableError(
             f"this episode cannot be repeated, as the states of {adapter!r} need it the first "
             "time: begin with reset(seed=...)"
         )
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return one.dtype == other.dtype and np.array_equal(
-            one, other, equal_nan=one.dtype.kind in "fc"
-        )
-    return bool(data_equivalence(one, other))

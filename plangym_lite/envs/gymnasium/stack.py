@@ -12,12 +12,14 @@ import numpy as np
 from gymnasium.envs.registration import load_env_creator
 from PIL import Image
 
+from plangym_lite.recipe.recipe import original_of
+
 __all__ = [
     "apply_wrapper",
+    "call_factory",
     "check_options",
     "checked_wrappers",
     "hand_over",
-    "knows_render_mode",
     "make_by_gymnasium",
     "take_over",
     "takes",
@@ -65,8 +67,21 @@ def check_options(
         raise ValueError("images need render_mode='rgb_array', got render_mode=None")
 
 
-def make_by_gymnasium(name: Any, kwargs: dict[str, Any], is_asked_for: bool) -> gym.Env:
-    """``gymnasium.make``; a render mode that the user did not ask for is dropped if unsupported."""
+def call_factory(factory: Any, kwargs: dict[str, Any], render_mode: str | None) -> gym.Env:
+    """What a callable builds, or what was handed over; with ``render_mode`` if it takes one."""
+    if render_mode is not None and takes(factory, "render_mode"):
+        kwargs.setdefault("render_mode", render_mode)
+    built = take_over(original_of(factory), kwargs)
+    return factory(**kwargs) if built is None else built
+
+
+def make_by_gymnasium(
+    name: Any, spec: Any, kwargs: dict[str, Any], render_mode: str | None
+) -> gym.Env:
+    """``gymnasium.make`` of a name; ``render_mode`` is dropped if unsupported."""
+    is_asked_for = "render_mode" in kwargs
+    if render_mode is not None and knows_render_mode(spec, render_mode):
+        kwargs.setdefault("render_mode", render_mode)
     try:
         return gym.make(name, disable_env_checker=True, **kwargs)
     except TypeError as error:

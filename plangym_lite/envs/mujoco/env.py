@@ -2,7 +2,8 @@
 
 A state is float64, 0.4 to 4.5 KB::
 
-    ended | elapsed steps | tag | generator (10 words) | attributes | simulation (``slim.py``)
+    ended | elapsed steps | tag | generator (10 words) | attributes
+    | info (``infos.py``) | simulation (``slim.py``)
 
 The tag distinguishes the states of different models and frame skips. A user's subclass, or an
 environment in a user's wrappers, is saved by the generic snapshot, which includes the simulation;
@@ -21,6 +22,7 @@ from plangym_lite.envs.batched.env import KernelEnv
 from plangym_lite.envs.batched.kernel import Block
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.gymnasium.env import STATELESS_WRAPPERS
+from plangym_lite.envs.mujoco.infos import InfoMemory, shapes_of
 from plangym_lite.envs.mujoco.kernels import KERNELS, Robot
 from plangym_lite.envs.mujoco.physics import HasPhysics
 from plangym_lite.envs.mujoco.rendering import first_picture
@@ -28,7 +30,7 @@ from plangym_lite.envs.mujoco.slim import SlimMemory, examine
 from plangym_lite.envs.snapshot.mjdata import changed_fields, copy_of_model, model_tag
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.simulator import RUNNING
-from plangym_lite.transitions import Columns, Rows
+from plangym_lite.transitions import Columns
 
 __all__ = ["MujocoEnv"]
 
@@ -68,8 +70,9 @@ class MujocoEnv(HasPhysics, KernelEnv):
             return
         self._generator = GeneratorMemory(GENERATOR.start)
         self._probed = self._probed or self._probe()
-        attributes, examined, changed = self._probed
-        if examined is None or changed:  # it does more than step; the snapshot saves all of it
+        attributes, examined, changed, infos = self._probed
+        if examined is None or changed or None in infos:
+            # it does more than step, or tells more than numbers: the snapshot saves all of it
             self._is_plain = False
             self.use_kernel(None, [])
             return
@@ -81,14 +84,18 @@ class MujocoEnv(HasPhysics, KernelEnv):
         for name, value in attributes.items():
             self._parts.append((name, slice(start, start + np.size(value)), value))
             start += np.size(value)
+        self._infos = InfoMemory(infos)
+        self._info_part = slice(start, start + self._infos.size)
+        self._info_row = np.zeros(self._infos.size)  # if ``_info`` is ``None``
+        start = self._info_part.stop
         self._simulation_part = slice(start, start + self._memory.size)
         self._obs: Any = None
         kernel = KERNELS.get(label.partition(" ")[0])
         self.use_kernel(kernel(base, self._memory) if kernel else None, self._limits)
 
-    def _probe(self) -> tuple[dict[str, Any], Any, tuple[str, ...]]:
+    def _probe(self) -> tuple[dict[str, Any], Any, tuple[str, ...], list[Any]]:
         """Run some steps; return the base's numeric attributes that change, what :func:`examine`
-        finds, and model arrays that change.
+        finds, model arrays that change, and the shapes of infos.
 
         The base is stepped directly, so that wrappers keep no trace of it.
         """
@@ -98,14 +105,16 @@ class MujocoEnv(HasPhysics, KernelEnv):
         env.reset(seed=PROBE_SEEDS[0])
         model, first = copy_of_model(base.model), _numbers_of(base)
         changed: dict[str, Any] = {}
+        infos: list[Any] = []
         for seed in PROBE_SEEDS:
-            env.reset(seed=seed)
+            infos.append(env.reset(seed=seed)[1])
             for _ in range(PROBE_STEPS):
-                env.step(actions.uniform(-1, 1, shape).astype(dtype))
+                infos.append(env.step(actions.uniform(-1, 1, shape).astype(dtype))[-1])
                 for name, value in _numbers_of(base).items():
                     if name not in first or not np.array_equal(first[name], value):
                         changed[name] = value
-        return changed, examine(base), changed_fields(base.model, model)
+        shapes = list({tuple(info): shapes_of(info) for info in infos}.values())
+        return changed, examine(base), changed_fields(base.model, model), shapes
 
     # ---- many rows at once --------------------------------------------------------------------
 
@@ -119,15 +128,11 @@ class MujocoEnv(HasPhysics, KernelEnv):
         if isinstance(self._kernel, Robot):
             self._kernel.use_threads(n_threads)
 
-    def run_batched(self, rows: Rows, out: Columns) -> list[dict[str, Any]] | None:
-        infos = super().run_batched(rows, out)
-        if infos is None or not self._memory.shows_derived or out.observs is None:
-            return infos
-        for row, info in enumerate(infos):
-            if not info["n_step"]:  # it had ended before; nothing derived was computed
-                self.load_state(rows.states[row])
-                out.observs[row, ...] = self.current_obs()
-        return infos
+    def tell_ended(self, state: Any, info: dict[str, Any], out: Columns, row: int) -> Any:
+        if self._memory.shows_derived and out.form.observs is not None:
+            self.load_state(state)
+            out.observs[row, ...] = self.current_obs()
+        return {**self._infos.load(state[self._info_part]), **info}
 
     def take_apart(self, states: np.ndarray) -> Block | None:
         ended, elapsed, tags = states[:, : GENERATOR.start].T
@@ -143,9 +148,20 @@ class MujocoEnv(HasPhysics, KernelEnv):
         out[:, ENDED], out[:, TAG] = block.ended, self._tag
         out[:, ELAPSED] = block.elapsed if self._limits else 0
         out[:, GENERATOR] = states[:, GENERATOR] if self.clone_seeds else 0
-        attributes = slice(ATTRIBUTES, self._simulation_part.start)
-        out[:, attributes] = states[:, attributes]
+        kept = slice(ATTRIBUTES, self._simulation_part.start)
+        out[:, kept] = states[:, kept]
         out[:, self._simulation_part] = block.parts[0]
+        ran = np.flatnonzero(states[:, ENDED] == RUNNING)
+        kernel: Any = self._kernel
+        if len(ran) == len(states):
+            self._infos.save_columns(kernel.told(block.parts), out[:, self._info_part])
+        elif len(ran):
+            columns = np.empty((len(ran), self._infos.size))
+            self._infos.save_columns(kernel.told([part[ran] for part in block.parts]), columns)
+            out[ran, self._info_part] = columns
+
+    def generator_words(self, states: np.ndarray) -> np.ndarray:
+        return states[:, GENERATOR]
 
     def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
         states = np.empty((n_rows, self._simulation_part.stop))
@@ -171,6 +187,11 @@ class MujocoEnv(HasPhysics, KernelEnv):
                 self._memory.derive()
             self._obs = self._base._get_obs()
         return super().current_obs()
+
+    def current_info(self) -> dict[str, Any]:
+        if self._is_plain and self._info is None:
+            return self._infos.load(self._info_row)
+        return super().current_info()
 
     def write_obs(self, out: np.ndarray) -> None:
         if self._is_plain and self.obs_type == "coords" and self._obs is not None:
@@ -216,6 +237,10 @@ class MujocoEnv(HasPhysics, KernelEnv):
             out[GENERATOR] = 0
         for name, part, _ in self._parts:
             out[part] = np.ravel(getattr(base, name))
+        if self._info is None:
+            out[self._info_part] = self._info_row
+        else:
+            self._infos.save(self.current_info(), out[self._info_part])
         self._memory.save(out[self._simulation_part])
         return out
 
@@ -242,7 +267,8 @@ class MujocoEnv(HasPhysics, KernelEnv):
                 value = type(like)(state[part.start])
             setattr(self._base, name, value)
         self._memory.load(state[self._simulation_part])
-        self._obs = None
+        self._info_row = state[self._info_part].copy()
+        self._obs = self._info = None
 
     def load_current(self, state: Any) -> None:
         super().load_current(state)

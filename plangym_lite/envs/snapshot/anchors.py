@@ -179,6 +179,10 @@ def put_back(anchor: Any, content: Any, skipped: set[str], made: dict[str, Any])
     for name in skipped & attributes.keys():
         del attributes[name]
     present.update(attributes)
+    if [name for name in present if name in attributes] != list(attributes):
+        others = {name: value for name, value in present.items() if name not in attributes}
+        present.clear()  # in the order of the state, so that it is saved alike everywhere
+        present.update({**others, **attributes})
     for name in _slots_of(kind) if slots is not None else ():
         if name in slots:
             object.__setattr__(anchor, name, slots[name])

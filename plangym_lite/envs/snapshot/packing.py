@@ -14,9 +14,18 @@ LENGTH_BYTES = 4
 CAPACITY_STEP = 64  # bytes
 
 
-def pack(data: bytes, out: np.ndarray) -> np.ndarray:
-    """Write a pickle into ``out``, [S] uint8, which must be large enough; return ``out``."""
+def pack(data: bytes, out: np.ndarray, env: Any, too_long: type[Exception]) -> np.ndarray:
+    """Write a pickle, a state of ``env``, into ``out``, [S] uint8; return ``out``.
+
+    Raises:
+        too_long: it has more than ``S`` bytes.
+    """
     end = LENGTH_BYTES + len(data)
+    if end > len(out):
+        raise too_long(
+            f"a state of {env!r} needs {end} bytes, more than state_capacity={len(out)}: pass a "
+            "larger one, or array_state=False"
+        )
     out[:LENGTH_BYTES] = np.frombuffer(len(data).to_bytes(LENGTH_BYTES, "little"), np.uint8)
     out[LENGTH_BYTES:end] = np.frombuffer(data, np.uint8)
     out[end:] = 0

@@ -196,6 +196,28 @@ class Snapshot:
             for number, anchor in enumerate(self._anchors)
         ]
 
+    def generators(self, discover: bool = False) -> list[Any]:
+        """The generators that a state holds: the base's, those of layers from the inside out,
+        those of other objects, those of action spaces, the global ones.
+
+        Args:
+            discover: skip what a snapshot cannot hold. It cannot save anything afterwards.
+        """
+        reducers, contents = self._reducers, self._contents()
+        reducers.discovering = discover
+        base: Any = self._layers()[-1].unwrapped
+        found = {id(base.np_random): base.np_random}
+        for content in [*contents[: self._n_layers][::-1], contents]:
+            try:
+                self._pickle(content)
+            except Exception:  # a foreign __reduce__ may raise anything
+                if not discover:
+                    raise
+            found.update((id(each), each) for each in reducers.generators if id(each) not in found)
+        spaces = [space._np_random for space in self._action_spaces]
+        found.update((id(each), each) for each in spaces if each is not None)
+        return sorted(found.values(), key=lambda each: isinstance(each, GlobalNumbers))
+
     def sizes(self) -> list[tuple[str, int]]:
         """Attributes and how many bytes each would take alone, largest first."""
         found = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 
 from plangym_lite.core import PlanEnv
@@ -184,10 +184,16 @@ class Contract:
         """Each recorded state and action gives the next entry, in any order.
 
         Rows from returned states and rollouts give the same; the current state does not change.
+        Equal seeds give equal rows.
         """
         self.judge.at, _ = "step_batch", self.reference
         with self._made("step_batch") as (env, keeper):
             self.judge.batches(env, keeper, "step_batch")
+            self._seeded(env, keeper, "step_batch")
+
+    def _seeded(self, env: PlanEnv, keeper: Keeper, check: str) -> None:
+        with suppress(NotImplementedError):  # an adapter whose generators cannot be seeded
+            self.judge.seeded(env, keeper, check)
 
     def through_workers(self) -> None:
         """The same with processes, if ``n_workers`` is given."""
@@ -202,6 +208,7 @@ class Contract:
         keeper = Keeper()
         with ParallelEnv(self.make_env, n_workers=self.n_workers) as env:
             self.judge.batches(env, keeper, check)
+            self._seeded(env, keeper, check)
             self.judge.absorbed(env, keeper, ends)
             self._nothing_changed(keeper, check)
         self._nothing_changed(keeper, f"{check}, once it is closed")

@@ -26,6 +26,7 @@ class Judge:
         self.reference: Reference | None = None
         self.checks = 0
         self.at = "the first walk"  # the current check, for messages
+        self._seeded: dict[int, list[Entry]] = {}  # by depth: rows with seeds, as first seen
 
     def same_recording(self, expected: list[Entry], got: list[Entry]) -> None:
         """Compare two recordings; raise the first difference."""
@@ -86,6 +87,23 @@ class Judge:
                 after[number] = got.state
         self.checks += 1
         return after
+
+    def seeded(self, env: PlanEnv, keeper: Keeper, check: str) -> None:
+        """Rows with equal seeds are equal, here and wherever this was called before."""
+        reference = self._reference
+        for depth in reference.depths:
+            self.at = f"{check} with seeds, depth {depth}"
+            move = reference.moves[depth]
+            if move.reset:
+                continue
+            actions, states = [copy_of(move.action)] * 4, [reference.saved[depth].state] * 4
+            options: Any = {"dt": move.dt, "seeds": [depth, 2**40, depth, 2**40]}
+            out: Any = env.step_batch(actions, states, **options)
+            rows = _entries_of(env, out, keeper, self.at)
+            first = self._seeded.setdefault(depth, rows)
+            for row, got in enumerate(rows):
+                self.same_entry(first[row % 2], got, f"row {row} (seed {options['seeds'][row]})")
+            self.checks += 1
 
     def _rollouts(self, env: PlanEnv, keeper: Keeper, rows: list[int]) -> None:
         """A row of a rollout equals single moves, up to an end."""

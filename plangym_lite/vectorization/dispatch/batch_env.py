@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from plangym_lite.transitions import (
     write_row,
 )
 from plangym_lite.validation import check_state, check_timeout, fill_states, prepare_rows
-from plangym_lite.vectorization.dispatch.dispatcher import Dispatcher
+from plangym_lite.vectorization.dispatch.dispatcher import Dispatcher, Stats
 from plangym_lite.vectorization.dispatch.splitting import split_evenly
 from plangym_lite.vectorization.memory.blocks import BlockPool
 from plangym_lite.vectorization.memory.chunks import Chunk, ChunkSizes
@@ -43,23 +43,11 @@ from plangym_lite.vectorization.worker.worker import (
     time_limit,
 )
 
-__all__ = ["BatchEnv", "Stats"]
+__all__ = ["BatchEnv"]
 
 RESTARTS = 3
 IMAGES_AT_ONCE = 64  # images per message of draw_images
 PATIENCE = 0.5  # seconds that a worker gets to finish an interrupted batch
-
-
-@dataclass
-class Stats:
-    """Counts of what the workers and the caller have done so far."""
-
-    batches: int = 0
-    rows: int = 0
-    frames: int = 0  # in units of ``frameskip``; requested ones if a row ends early
-    seconds: float = 0.0  # in calls that ran batches
-    replacements: int = 0  # workers that died, or did not answer in time
-    rows_again: int = 0  # repeated after the death of a worker
 
 
 class BatchEnv:
@@ -88,10 +76,10 @@ class BatchEnv:
         self._unfinished: dict[int, Promise] = {}  # calls of an interrupted batch
         self._spec = common_spec(self._envs)
         self._sizes = ChunkSizes(self._spec.is_batched, chunk_size)
-        self._dispatcher = Dispatcher(self._envs, self._replace, blocking)
+        self.stats = Stats()
+        self._dispatcher = Dispatcher(self._envs, self._replace, self.stats, blocking)
         self._pool = BlockPool(self._spec, shared_limit)
         self._pool.on_drop = [worker.detach for worker in self._envs]
-        self.stats = Stats()
         self._caller: Any = None  # a PlanEnv of this process that also runs rows
         self._most_rung: int | None = None  # maximum workers per batch; None: no limit
 
@@ -166,8 +154,8 @@ class BatchEnv:
             batch = caller.run_rows(rows, form)
             seconds = taken = time.perf_counter() - began
         else:
-            batch = self._run_shared(rows, form, chunks, (caller, n_workers, deadline))
-            seconds, taken = self._dispatcher.seconds, time.perf_counter() - began
+            batch, seconds = self._run_shared(rows, form, chunks, (caller, n_workers, deadline))
+            taken = time.perf_counter() - began
         self._sizes.learn(plan, seconds)
         stats = self.stats
         stats.batches += 1
@@ -178,7 +166,8 @@ class BatchEnv:
 
     def _run_shared(
         self, rows: Rows, form: Form, chunks: list[Chunk], how: tuple[Any, int, float | None]
-    ) -> Any:
+    ) -> tuple[Any, float]:
+        """The batch, and the run time of its rows, summed over takers."""
         spec = self._spec
         form = form_of(form, spec.action_space, rows.actions)
         heap = None
@@ -186,20 +175,16 @@ class BatchEnv:
             heap = heap_of(spec, form, rows, known_to_all(self._envs))
         block, may_lease = self._pool.acquire(len(rows.dts), form, len(heap.data) if heap else 0)
         block.columns.fill(rows, heap)
-        run = self._dispatcher.run
         try:
-            results, error = run(block, rows, chunks, *how)
+            results, error = self._dispatcher.run(block, rows, chunks, *how)
         except BaseException:  # such as an interrupt: workers may still write rows
             self._unfinished = self._dispatcher.interrupt()
             block.outstanding += self._unfinished.values()
             self._pool.discard(block)
             raise
-        finally:
-            self.stats.rows_again += self._dispatcher.n_rerun
-            self._dispatcher.n_rerun = 0
         if error is not None:
             raise error
-        return results.finish(spec, block, may_lease)
+        return results.finish(spec, block, may_lease), results.seconds
 
     def outgrow(self) -> None:
         """Switch to unbounded states: new blocks have no column for states."""
@@ -277,7 +262,7 @@ class BatchEnv:
     def render(self, mode: str = "rgb_array") -> np.ndarray:
         """The images of all workers, ``[n, H, W, 3]`` uint8."""
         if mode != "rgb_array":
-            raise NotImplementedError(f"only mode 'rgb_array' crosses the border, got {mode!r}")
+            raise NotImplementedError(f"only mode 'rgb_array' is supported, got {mode!r}")
         return np.stack(self._ask("render", dict.fromkeys(range(len(self)), ())))
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:

@@ -17,6 +17,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from plangym_lite.errors import WorkerDiedError
@@ -30,11 +31,23 @@ from plangym_lite.vectorization.worker.handler import RowsResult, run_chunk
 from plangym_lite.vectorization.worker.messages import load_error
 from plangym_lite.vectorization.worker.worker import Promise, Worker
 
-__all__ = ["Dispatcher"]
+__all__ = ["Dispatcher", "Stats"]
 
 AHEAD = 2  # chunks in flight to a worker without shared memory: one running, one next
 ATTEMPTS = 3  # worker deaths per row before it is an error
 SPIN = 1e-3  # seconds of polling for answers, if that takes no core from workers
+
+
+@dataclass
+class Stats:
+    """Counts of what the workers and the caller have done so far."""
+
+    batches: int = 0
+    rows: int = 0
+    frames: int = 0  # in units of ``frameskip``; requested ones if a row ends early
+    seconds: float = 0.0  # in calls that ran batches
+    replacements: int = 0  # workers that died, or did not answer in time
+    rows_again: int = 0  # repeated after the death of a worker
 
 
 class InFlight(NamedTuple):
@@ -50,21 +63,25 @@ class Dispatcher:
     Args:
         workers: see :class:`.Worker`.
         replace: called with the index of a dead worker, to replace it.
+        stats: where repeated rows are counted.
         in_turn: ring one worker per batch, in turn.
     """
 
     def __init__(
-        self, workers: Sequence[Worker], replace: Callable[[int], None], in_turn: bool = False
+        self,
+        workers: Sequence[Worker],
+        replace: Callable[[int], None],
+        stats: Stats,
+        in_turn: bool = False,
     ) -> None:
         self._workers = workers
         self._replace = replace
+        self._stats = stats
         self._next = 0 if in_turn else None
         self._takes = [worker.takes_chunks for worker in workers]
         self._all_take = all(self._takes)
         self._queue: ChunkQueue | LocalQueue | None = None
         self._in_flight: list[deque[InFlight]] = [deque() for _ in workers]
-        self.n_rerun = 0  # rows repeated after the death of a worker
-        self.seconds = 0.0  # run time of the last batch, summed over takers
 
     def run(
         self,
@@ -94,7 +111,6 @@ class Dispatcher:
             self._queue = make_queue()
         batch = _Batch(block, rows, chunks)
         batch.is_shared = block.is_shared and self._queue.is_shared
-        self.seconds = 0.0
         block.columns.at_work[: len(self._workers)] = 0
         self._begin(batch, len(chunks) - (caller is not None), most_rung)
         while batch.n_left > 0:
@@ -173,9 +189,9 @@ class Dispatcher:
             rows = batch.rows.part(start, stop)
             found = run_chunk(caller, batch.block.columns, start, stop, rows)
         except Exception as error:
-            self._fail(batch, start, stop, error)
+            self._fail(batch, Chunk(start, stop), error)
             return True
-        self.seconds += time.perf_counter() - began
+        batch.results.seconds += time.perf_counter() - began
         batch.n_left -= batch.results.collect([(start, stop)], *found)
         return True
 
@@ -217,7 +233,7 @@ class Dispatcher:
                 return self._handle_death(batch, index, error)
             except Exception as error:
                 sent.popleft()
-                self._fail(batch, *(chunk or (batch.first_left(), 0)), error)
+                self._fail(batch, chunk or batch.no_rows(), error)
                 continue
             sent.popleft()
             self._take(batch, result)
@@ -227,24 +243,24 @@ class Dispatcher:
             self._ring(batch, index)
 
     def _take(self, batch: _Batch, result: RowsResult) -> None:
-        self.seconds += result.seconds
+        batch.results.seconds += result.seconds
         batch.n_left -= batch.results.collect(result.chunks, result.infos, result.pickled)
         if result.failure is not None:
             start, stop, error = result.failure
-            self._fail(batch, start, stop, load_error(error))
+            self._fail(batch, Chunk(start, stop), load_error(error))
         if result.refused is not None:
             if batch.error is not None:
                 batch.n_left -= result.refused[1] - result.refused[0]
             else:
                 self._queue.put(batch.block.number, [Chunk(*result.refused)])  # type: ignore[union-attr]
 
-    def _fail(self, batch: _Batch, start: int, stop: int, error: BaseException) -> None:
+    def _fail(self, batch: _Batch, failed: Chunk, error: BaseException) -> None:
         """Handle a failed chunk: clear the queue; chunks that have begun are waited for."""
-        batch.n_left -= max(0, stop - start) + self._queue.clear()  # type: ignore[union-attr]
-        batch.n_left -= sum(chunk.stop - chunk.start for chunk in batch.chunks)
+        batch.n_left -= self._queue.clear()  # type: ignore[union-attr]
+        batch.n_left -= sum(chunk.stop - chunk.start for chunk in (failed, *batch.chunks))
         batch.chunks = []
-        if batch.error is None or start < batch.error[0]:
-            batch.error = start, error
+        if batch.error is None or failed.start < batch.error[0]:
+            batch.error = failed.start, error
 
     # ---- deaths -------------------------------------------------------------------------------
 
@@ -265,15 +281,8 @@ class Dispatcher:
         if at_work is not None and at_work.stop - at_work.start == 1:
             row = at_work.start
             if batch.attempts[row] >= ATTEMPTS:
-                self._fail(
-                    batch,
-                    row,
-                    row + 1,
-                    WorkerDiedError(
-                        f"row {row} ended its worker {ATTEMPTS} times; the last time {error}"
-                    ),
-                )
-                return
+                text = f"row {row} ended its worker {ATTEMPTS} times; the last time {error}"
+                return self._fail(batch, at_work, WorkerDiedError(text))
         if not self._queue.is_empty():  # type: ignore[union-attr]
             self._ring(batch, index)
 
@@ -288,7 +297,7 @@ class Dispatcher:
         if self._queue.is_empty():  # type: ignore[union-attr]
             if not batch.chunks:
                 batch.chunks = batch.lost_chunks()
-                self.n_rerun += sum(chunk.stop - chunk.start for chunk in batch.chunks)
+                self._stats.rows_again += sum(chunk.stop - chunk.start for chunk in batch.chunks)
             self._put(batch)
         for index in batch.takers:
             self._ring(batch, index)
@@ -316,9 +325,10 @@ class _Batch:
         start, stop = self.block.columns.at_work[index].tolist()
         return Chunk(start, stop) if stop > start else None
 
-    def first_left(self) -> int:
-        """The first row that is not reported."""
-        return next(row for row, info in enumerate(self.results.infos) if info is None)
+    def no_rows(self) -> Chunk:
+        """The empty chunk at the first row that is not reported: of a worker that took none."""
+        row = self.results.infos.index(None)
+        return Chunk(row, row)
 
     def lost_chunks(self) -> list[Chunk]:
         """The rows that are not reported; those that may have ended a worker one by one."""

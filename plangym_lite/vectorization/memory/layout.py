@@ -2,7 +2,8 @@
 
 Each column holds one field for all rows, and starts on a cache line::
 
-    chunk at work | actions | states in | dts | states out | observations | rewards | flags | heap
+    chunk at work | actions | states in | dts | seeds | states out | observations | rewards | flags
+    | heap
 
 Nested actions and observations have a column for each leaf. Inputs that are not arrays of a fixed
 shape (opaque states, text in actions, nested actions of a rollout) are pickled into the heap, each
@@ -86,6 +87,7 @@ class Layout:
         self._actions = self._place_actions(spec.action_space, steps)
         self._states_in = self._place_states()
         self._dts = self._place(np.int64)
+        self._seeds = self._place(np.int64) if form.seeds else None
         self._states_out = self._place_states() if form.states else None
         self._observs: Any = None
         if form.observs is not None:
@@ -105,7 +107,8 @@ class Layout:
             return None if field is None else field.within(memory)
 
         states = [None] * self.capacity if self._has_opaque_states else column(self._states_out)
-        rows = Rows(map_leaves(column, self._actions), column(self._states_in), column(self._dts))
+        inputs = map_leaves(column, self._actions), column(self._states_in), column(self._dts)
+        rows = Rows(*inputs, seeds=column(self._seeds))
         return BatchColumns(
             rows,
             Columns(
@@ -196,6 +199,8 @@ class BatchColumns:
         """Write a batch and its pickled inputs."""
         size = len(rows.dts)
         self.rows.dts[:size] = rows.dts
+        if self.rows.seeds is not None:
+            self.rows.seeds[:size] = rows.seeds
         if isinstance(self.rows.actions, np.ndarray):
             self.rows.actions[:size] = rows.actions
         elif self.rows.actions is not None:
@@ -228,7 +233,8 @@ class BatchColumns:
             places = [tuple(place) for place in self._places[start:stop, 1].tolist()]
             loaded = {place: self._load(*place) for place in set(places)}
             states = [loaded[place] for place in places]
-        return Rows(actions, states, rows.dts[start:stop], start)
+        seeds = None if rows.seeds is None else rows.seeds[start:stop]
+        return Rows(actions, states, rows.dts[start:stop], start, seeds)
 
     def _load(self, start: int, end: int) -> Any:
         return pickle.loads(self._heap[start:end].data)

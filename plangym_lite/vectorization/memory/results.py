@@ -21,6 +21,7 @@ class ResultCollector:
 
     def __init__(self, size: int) -> None:
         self.infos: list[Any] = [None] * size  # None: not reported yet
+        self.seconds = 0.0  # run time of the rows, summed over takers
         self._pickled: list[tuple[int, int, list[list[Any]]]] = []
 
     def collect(

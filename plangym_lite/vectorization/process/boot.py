@@ -1,6 +1,6 @@
 """What a new interpreter runs first: it becomes a worker (spawn), or a server that forks workers.
 
-Neither runs the program's ``__main__``, nor anything else of multiprocessing's start methods.
+Neither runs the program's ``__main__`` or multiprocessing's own start code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["NAME", "NUMBER", "bootstrap", "command", "serve", "work"]
 
 NAME = "plangym_lite worker"
 NUMBER = struct.Struct("<q")
-"""What the server says of a worker: its process id, or minus an ``errno``; then its exit code."""
+"""A report of the server: a worker's process id, or minus an ``errno``; then its exit code."""
 
 CODE = """import marshal, sys
 with open({0}, "rb") as file:
@@ -34,23 +34,23 @@ sys.path[:] = orders["path"]
 from plangym_lite.vectorization.process import boot
 boot.{1}(orders, {2})
 """
-"""Until ``sys.path`` is set only what is built in is imported: a file of the user's may have the
-name of a module of Python's."""
+"""Until ``sys.path`` is set, only built-in modules are imported: a file of the user may have the
+name of a module of the standard library."""
 
 
 def command(what: str, orders: int, fds: Iterable[int]) -> str:
     """Python code that calls a function of this module.
 
     Args:
-        what: its name.
-        orders: descriptor of the marshalled dict that it is given first.
-        fds: descriptors that it is given, too.
+        what: the name of the function.
+        orders: descriptor of the marshalled dict that is its first argument.
+        fds: descriptors, its other arguments.
     """
     return CODE.format(orders, what, ", ".join(map(str, fds)))
 
 
 def work(orders: dict[str, Any], sock: int, lifeline: int) -> None:
-    """Be a worker: take over what the parent's process has, and serve."""
+    """Be a worker: take over the surroundings of the parent, then serve."""
     os._exit(_work(orders, sock, lifeline, "spawn"))
 
 
@@ -78,7 +78,7 @@ def bootstrap(args: tuple[Any, ...], method: str, parent: int) -> int:
 
 
 def _take_over(orders: dict[str, Any]) -> None:
-    """Have the environment variables, ``sys.path`` and ``sys.argv`` of the parent's process."""
+    """Set the environment variables, ``sys.path`` and ``sys.argv`` to those of the parent."""
     given = orders["environ"]
     for name in os.environ.keys() - given.keys():
         del os.environ[name]
@@ -89,7 +89,7 @@ def _take_over(orders: dict[str, Any]) -> None:
 
 
 def serve(orders: dict[str, Any], sock: int) -> None:
-    """Be the server: fork a worker whenever the parent asks for one; end with the parent."""
+    """Be the server: fork a worker at each request of the parent; end with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for name in orders["preload"]:
@@ -98,11 +98,11 @@ def serve(orders: dict[str, Any], sock: int) -> None:
 
 
 class _Server:
-    """Forks workers, and reports what becomes of them.
+    """Forks workers; reports their process ids and exit codes.
 
     Args:
-        sock: connected with the parent. For each worker come one byte and four descriptors: the
-            worker's channel, its lifeline, its orders, and a pipe to report to.
+        sock: connected with the parent, which sends one byte and four descriptors for each worker:
+            its channel, its lifeline, its orders, and a pipe for the reports.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -112,11 +112,11 @@ class _Server:
         os.set_blocking(wake, False)
         os.set_blocking(self._woken, False)
         self._wake = wake
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # else no byte is written to ``wake``
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # so that bytes are written to ``wake``
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
 
     def run(self) -> None:
-        """Serve until the parent is gone."""
+        """Serve until the parent has ended."""
         ready = select.poll()
         ready.register(self._sock, select.POLLIN)
         ready.register(self._woken, select.POLLIN)
@@ -172,5 +172,5 @@ class _Server:
                     os.close(report)
 
     def _report(self, report: int, number: int) -> None:
-        with suppress(OSError):  # nobody listens any more
+        with suppress(OSError):  # the parent has closed the pipe
             os.write(report, NUMBER.pack(number))

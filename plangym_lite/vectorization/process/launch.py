@@ -1,4 +1,4 @@
-"""Launch: which start method, and a child that was just started, until it has ended."""
+"""Launch: the choice of the start method, and a child process from its start to its end."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from plangym_lite.vectorization.worker.messages import Message, dump
 __all__ = ["Child", "default_start_method", "describe_exit", "end_process"]
 
 NEVER_FORKED = frozenset(("jax", "stable_retro", "tensorflow", "torch"))
-"""Packages with threads of their own, or with an engine of which a process can have only one."""
+"""Packages with their own threads, or with an engine that a process can have only once."""
 
 
 def default_start_method(constructor: Callable[[], Any] | None = None) -> str:
     """``forkserver`` where there is one, else ``spawn``: neither forks a process with threads.
 
-    Where the code that a constructor reaches makes sets of words (see ``Reach``), it is ``fork``:
-    their order hangs on a secret that each interpreter draws anew, unless ``PYTHONHASHSEED`` is
-    set, and on how they came about; only a fork of this process shares both. A process that has
-    threads is not forked even so, nor one with an engine of which there is one in a process, or
-    with torch or JAX; a warning says what to do about it.
+    If the code that a constructor reaches makes sets of strings (see ``Reach``), it is ``fork``.
+    The order of such a set depends on a hash seed, which each interpreter draws unless
+    ``PYTHONHASHSEED`` is set, and on the set's history; only a fork of this process has both. A
+    process is not forked if it has threads, an engine that can exist only once, torch or JAX; then
+    a warning says what to do.
     """
     methods = multiprocessing.get_all_start_methods()
     default = "forkserver" if "forkserver" in methods else "spawn"
@@ -58,7 +58,7 @@ def default_start_method(constructor: Callable[[], Any] | None = None) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _warn_of_sets() -> None:
-    """Once in a process."""
+    """Warn once per process."""
     warnings.warn(
         "the environment uses sets, whose order in the workers may be another one than here, and "
         "with it the results: this process cannot be forked, because it has threads or a library "
@@ -72,17 +72,17 @@ def _warn_of_sets() -> None:
 def end_process(
     process: ChildProcess, channel: Any, lifeline: Any, timeout: float = 1.0
 ) -> int | None:
-    """Wait ``timeout`` seconds for a child whose channel is closed to end; then make it end.
+    """Close a child's channel, wait ``timeout`` seconds for its end, then kill it.
 
-    With 0 seconds it is not asked but killed: it may be stopped, and hear nothing. Returns its
-    exit code.
+    With 0 seconds it is killed at once: it may be stopped and unable to react. Returns its exit
+    code.
     """
     channel.close()
-    if not process.is_ours:  # in a fork of its parent
+    if not process.is_ours:  # this process is a fork of its parent
         lifeline.close()
         return None
     process.join(timeout)
-    lifeline.close()  # ends it, if it hangs
+    lifeline.close()  # the kernel then ends it, even if it hangs
     if timeout and process.is_alive():
         process.join(0.5)
     if process.is_alive():
@@ -94,7 +94,7 @@ def end_process(
 
 @interrupts_held(send_again=True)
 def _end_forgotten(process: ChildProcess, channel: Any, lifeline: Any) -> None:
-    """``end_process`` where an exception would be swallowed and leave the child there."""
+    """``end_process`` in a finalizer, where an exception would be dropped and the child left."""
     end_process(process, channel, lifeline)
 
 
@@ -111,13 +111,13 @@ def describe_exit(exitcode: int | None) -> str:
 
 
 class Child:
-    """A process that was just started and builds its environment.
+    """A child process, which first builds its environment.
 
     Args:
         parcel: what makes the environment.
         start_method: one of multiprocessing's.
         start_timeout: seconds that the environment may take to build.
-        poll_seconds: seconds for which it looks out for the next request before it sleeps.
+        poll_seconds: seconds for which it polls for the next request before it sleeps.
     """
 
     def __init__(
@@ -151,17 +151,17 @@ class Child:
         self._finalizer = weakref.finalize(self, _end_forgotten, process, self.channel, lifeline)
 
     def is_alive(self) -> bool:
-        """Whether it runs."""
+        """Whether it is running."""
         return self._finalizer.alive and self._process.is_alive()
 
     def first_message(
         self, timeout: float | None, deadline: float | None
     ) -> tuple[int, int, bytes]:
-        """What it says when its environment stands, or could not be built.
+        """Its first message: the environment is ready, or could not be built.
 
         Raises:
-            LateError: it is still at it after ``timeout`` seconds, or at ``deadline``.
-            TimeoutError: it took longer than ``start_timeout``; it is gone.
+            LateError: none within ``timeout`` seconds, or by ``deadline``.
+            TimeoutError: it took longer than ``start_timeout`` and was ended.
             ChannelClosedError: it ended before.
         """
         now = time.monotonic()
@@ -178,12 +178,12 @@ class Child:
         )
 
     def request_close(self) -> None:
-        """Ask it to close its environment and end."""
+        """Request that it closes its environment and ends."""
         with suppress(ChannelClosedError, LateError):
             self.channel.send(Message.CLOSE, 0, dump(None), deadline=0.0)
 
     def end(self, timeout: float = 1.0) -> None:
-        """Wait ``timeout`` seconds for it to end by itself; then make it end."""
+        """Wait ``timeout`` seconds for its end; then kill it."""
         if self._finalizer.alive:
             self._exit_code = end_process(self._process, self.channel, self._lifeline, timeout)
             self._finalizer.detach()

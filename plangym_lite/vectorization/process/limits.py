@@ -1,4 +1,4 @@
-"""Limits of the system that cannot hold the workers, named with the number needed."""
+"""Errors for limits of the system that are too low for the workers, with the number needed."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import os
 __all__ = ["check_descriptors", "too_many"]
 
 FDS_OF_A_WORKER, FDS_OF_ALL = 3, 16
-"""Descriptors: of a worker the channel, the lifeline and the server's pipe; of all the server, the
-queue, what is shared in memory, and what is open while one starts."""
+"""Descriptors. Per worker: channel, lifeline, the server's pipe. For all: the server, the queue,
+shared memory, and those that are open only during a start."""
 
 
 def check_descriptors(n_workers: int) -> None:
-    """Make sure that this process may open what so many workers need.
+    """Check that this process may open enough descriptors for so many workers.
 
     Raises:
-        OSError: it may not.
+        OSError: the limit is too low.
     """
     import resource  # not on Windows, where there are no workers
 
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     try:
         n_open = len(os.listdir("/dev/fd"))
-    except OSError:  # not even one more, or no such folder here
+    except OSError:  # no descriptor is left, or there is no such folder
         n_open = 0 if limit == resource.RLIM_INFINITY else limit
     needed = n_open + FDS_OF_A_WORKER * n_workers + FDS_OF_ALL
     if limit != resource.RLIM_INFINITY and needed > limit:
@@ -36,7 +36,7 @@ def check_descriptors(n_workers: int) -> None:
 
 
 def too_many(error: OSError, index: int, n_workers: int) -> OSError:
-    """The error for a worker that no limit left room for; any other as it is."""
+    """The error for a worker that exceeds a limit; other errors unchanged."""
     import resource
 
     if error.errno not in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):

@@ -14,7 +14,7 @@ from plangym_lite.vectorization.worker.worker import close_all
 
 __all__ = ["start_processes"]
 
-POLL_SECONDS = 1e-3  # seconds
+POLL_SECONDS = 1e-3
 
 
 def start_processes(
@@ -24,20 +24,21 @@ def start_processes(
     serially: bool = False,
     timeout: float | None = None,
 ) -> list[ExternalProcess]:
-    """A process for each constructor, started side by side or one after another.
+    """One process for each constructor, started concurrently or one after another.
 
     Raises:
-        TimeoutError: an environment did not stand within ``timeout`` seconds.
-        OSError: a limit of descriptors or processes cannot hold them; the message has the number.
-        WorkerDiedError: a process ended before that; the message names its index.
-        Exception: what a constructor raised. In any case no process is left.
+        TimeoutError: an environment was not ready within ``timeout`` seconds.
+        OSError: a limit of descriptors or processes is too low; the message has the number needed.
+        WorkerDiedError: a process ended before it was ready; the message names its index.
+        Exception: what a constructor raised.
+        After any of these no process is left.
     """
     processes: list[ExternalProcess] = []
     parcels = {id(constructor): constructor for constructor in constructors}
     parcels = {key: Parcel.of(constructor) for key, constructor in parcels.items()}
     check_descriptors(len(constructors))
     try:
-        spare = usable_cores() - 1  # one core is the caller's
+        spare = usable_cores() - 1  # the caller uses one core
         if len(constructors) > usable_cores():
             spare = 0  # the others need every core
         for index, constructor in enumerate(constructors):

@@ -1,16 +1,14 @@
-"""ExternalProcess: the parent's handle on one child.
+"""ExternalProcess: one environment in a child process.
 
-What it promises:
-
-- The constructor may be any callable; it travels by value and is called in the child. What it
-  raises is raised here, as itself, with the child's traceback as its cause.
-- Every request has an id and its answer carries it: a late or unwanted answer answers nothing else.
-- An error in the environment leaves the child as usable as before.
-- A call that takes longer than its ``timeout`` raises ``TimeoutError``, and a child that then still
-  owes an answer is replaced.
-- A child that dies gives ``WorkerDiedError`` to everyone who waits; nobody waits for ever.
-- Threads may use it at once: their calls wait for each other. A forked process is refused.
-- ``close()`` takes seconds at most. When this process ends, however it ends, so does the child.
+- The constructor may be any callable. It is pickled by value and called in the child. An exception
+  that it raises is raised here unchanged, with the child's traceback as its cause.
+- Each request has an id, which its answer repeats: a late answer is never taken for another one.
+- After an error in the environment the child can be used as before.
+- A call that takes longer than its ``timeout`` raises ``TimeoutError``; a child that has not
+  answered by then is replaced.
+- If the child dies, every wait for it ends with ``WorkerDiedError``.
+- Calls of several threads wait for each other. Calls in a forked process raise ``ForkedError``.
+- ``close()`` is bounded in time. The child ends with this process, even if that is killed.
 """
 
 from __future__ import annotations
@@ -38,25 +36,24 @@ from plangym_lite.vectorization.worker.messages import Message, dump, load, load
 from plangym_lite.vectorization.worker.proxy import EnvironmentWorker
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise, unknown
 
-__all__ = ["CLOSED", "ExternalProcess", "ProcessPromise"]
+__all__ = ["ExternalProcess"]
 
 logger = logging.getLogger("plangym_lite")
 
-
-RESTART_TIMEOUT = 0.2  # for a worker that is replaced there is no point in waiting long
+RESTART_TIMEOUT = 0.2  # seconds that a worker which is replaced has to end
 
 
 class ExternalProcess(EnvironmentWorker):
-    """An environment in a process of its own.
+    """An environment in its own process.
 
     Args:
         constructor: callable that returns the environment.
-        start: start now and wait until the environment stands; ``False``: see ``start``.
+        start: start now and wait until the environment is ready; ``False``: see ``start``.
         start_method: one of multiprocessing's; the default never forks a process with threads.
-        start_timeout: seconds that the environment may take to build, each time the process is
-            started; ``None``: no limit.
-        poll_seconds: seconds for which the child looks out for the next request before it sleeps.
-        flatten: accepted for TF-Agents' sake; nested values come back nested either way.
+        start_timeout: maximum seconds to build the environment, at each start of the process;
+            ``None``: no limit.
+        poll_seconds: seconds for which the child polls for the next request before it sleeps.
+        flatten: accepted for compatibility with TF-Agents; nested values stay nested.
     """
 
     takes_chunks = True
@@ -77,13 +74,13 @@ class ExternalProcess(EnvironmentWorker):
         start_timeout = check_timeout(start_timeout, "start_timeout")
         start_method = start_method or default_start_method(self._parcel)
         self._how_to_start = start_method, start_timeout, poll_seconds
-        self._ready: server.Ready | None = None  # what the child said when its environment stood
+        self._ready: server.Ready | None = None  # the child's first message
         self._child: Any = None  # a Child, once started
         self._channel: Any = None  # the child's
-        self.known: dict[int, Any] = {}  # what the child knows by its name
-        self._current_state: Any = None  # a fresh child is put into this state
+        self.known: dict[int, Any] = {}  # by id: classes and functions that the child has by name
+        self._current_state: Any = None  # the state of a new child
         self._closed = False
-        self._calls: Any = CallLock(weakref.proxy(self))
+        self._calls: Any = CallLock(weakref.proxy(self), is_reentrant=True)
         self.why_dead: str | None = None
         if start:
             self.start()
@@ -95,13 +92,13 @@ class ExternalProcess(EnvironmentWorker):
     # ---- life ---------------------------------------------------------------------------------
 
     def start(self, wait_to_start: bool = True) -> None:
-        """Start the child; with ``wait_to_start=False`` see ``wait_start`` for the rest."""
+        """Start the child; with ``wait_to_start=False`` do not wait until it is ready."""
         if self._closed:
             raise ClosedError(CLOSED)
         if self._child is not None:
             raise RuntimeError("the process was started before")
-        if self._calls.is_forked:  # it was made before the fork, and is started after it
-            self._calls = CallLock(weakref.proxy(self))
+        if self._calls.is_forked:  # made before the fork, started after it
+            self._calls = CallLock(weakref.proxy(self), is_reentrant=True)
         self._next_id, self._what = 1, {0: "starting"}
         self.waiting: dict[int, ProcessPromise] = {}
         self._attachments = Attachments()
@@ -113,12 +110,12 @@ class ExternalProcess(EnvironmentWorker):
             self.wait_start()
 
     def wait_start(self, timeout: float | None = None) -> None:
-        """Wait until the environment stands.
+        """Wait until the environment is ready.
 
         Raises:
-            TimeoutError: not within ``timeout`` seconds: wait again or close; or not within
-                ``start_timeout``: the process is gone.
-            Exception: what the constructor raised; the process is gone.
+            TimeoutError: not within ``timeout`` seconds, and may be called again; or not within
+                ``start_timeout``, and the process was ended.
+            Exception: what the constructor raised; the process has ended.
             WorkerDiedError: the process ended before.
         """
         if self._ready is not None:
@@ -168,8 +165,8 @@ class ExternalProcess(EnvironmentWorker):
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         check_timeout(timeout, bounded=True)
-        with suppress(TimeoutError, ForkedError), self._calls.turn(timeout):
-            pass  # a call that never ends keeps nobody from closing
+        with suppress(TimeoutError, ForkedError), self._calls.held(timeout):
+            pass  # close even if a call never ends
         self._closed = True
         self._end(timeout)
         self.why_dead = self.why_dead or CLOSED
@@ -189,7 +186,7 @@ class ExternalProcess(EnvironmentWorker):
         return None if self._child is None else self._child.pid
 
     def is_alive(self) -> bool:
-        """Whether the child runs."""
+        """Whether the child is running."""
         return self._child is not None and not self._closed and self._child.is_alive()
 
     def fileno(self) -> int:
@@ -207,7 +204,7 @@ class ExternalProcess(EnvironmentWorker):
     # ---- requests -----------------------------------------------------------------------------
 
     def _turn(self, timeout: float | None) -> AbstractContextManager[float | None]:
-        return self._calls.turn(timeout)
+        return self._calls.held(timeout)
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
         payload = dumps((public(name), args, kwargs), self.known)
@@ -255,7 +252,7 @@ class ExternalProcess(EnvironmentWorker):
             try:
                 return self._send(channel, kind, name, payload, fds)
             except ChannelClosedError:
-                self.take_in()  # the answers that came before the end
+                self.take_in()  # answers from before its end
                 raise self._died(name) from None
 
     def _send(
@@ -270,14 +267,14 @@ class ExternalProcess(EnvironmentWorker):
         return reply
 
     def take_in(self, awaited: ProcessPromise | None = None, timeout: float | None = None) -> None:
-        """Deliver the answers that are here; with a promise that has none yet, at least one.
+        """Deliver the answers that have arrived; if ``awaited`` has none yet, wait for one.
 
-        A message is dropped only after it was delivered, and delivered twice it does no harm: an
-        interrupt at any moment loses none. Another thread may be at it: wait for it, if need be.
+        A message is dropped after it was delivered, and may be delivered twice, so that an
+        interrupt loses none. If another thread is delivering, wait for it only with ``awaited``.
 
         Raises:
-            TimeoutError: none came within ``timeout`` seconds.
-            ForkedError: the child is another process's.
+            TimeoutError: no answer within ``timeout`` seconds.
+            ForkedError: this process was forked from the one that started the child.
         """
         self._calls.check_process()
         limit = -1 if awaited is None or timeout is None else timeout
@@ -293,7 +290,7 @@ class ExternalProcess(EnvironmentWorker):
     def _take_in(self, wait: bool, timeout: float | None) -> None:
         channel = self._channel
         if channel is None or self.why_dead is not None or self._ready is None:
-            return  # the first message of a child is for wait_start
+            return  # ``wait_start`` reads a child's first message
         message, gone = None, False
         try:
             if wait:
@@ -335,7 +332,7 @@ class ExternalProcess(EnvironmentWorker):
         return self._channel
 
     def _died(self, call: str | None = None) -> WorkerDiedError:
-        """The child is gone: find out how, and remember it for everyone who waits."""
+        """Record how the child ended, for all waits; return the error."""
         if self.why_dead is None:
             self._child.end()
             under_way = call or next(iter(self._what.values()), None)

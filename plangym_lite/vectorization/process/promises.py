@@ -1,4 +1,4 @@
-"""Promises of what a process will answer."""
+"""Promises of the answers of a process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLOSED = "the process was closed"
 
 
 class ProcessPromise(Promise):
-    """The answer to one request of one process."""
+    """The answer to one request to a process."""
 
     def __init__(self, process: Any, request: int) -> None:
         self._process = process

@@ -1,8 +1,8 @@
-"""The child's side: receive, do, answer; survive errors; end with the parent.
+"""The child's side: receive a request, handle it, answer; errors do not end the child.
 
-The child ignores Ctrl-C, which is the parent's business. It ends when the parent closes its end of
-the channel, and also, even in the middle of a call, when the parent's process is gone: the kernel
-then sends SIGIO for the lifeline, a pipe whose other end only the parent holds.
+The child ignores Ctrl-C, which the parent handles. It ends when the parent closes its end of the
+channel. It also ends, even during a call, when the parent's process has ended: the kernel then
+sends SIGIO for the lifeline, a pipe whose other end only the parent has open.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["Ready", "main", "quieten", "ready_of"]
 
 
 class Ready(NamedTuple):
-    """What a child says when its environment stands."""
+    """A child's first message: the spaces of its environment."""
 
     spec: BatchSpec | None
     observation_space: Any
@@ -37,13 +37,13 @@ class Ready(NamedTuple):
 
 
 def ready_of(env: Any) -> Ready:
-    """What there is to say about an environment that stands."""
+    """The first message for an environment."""
     names = ("batch_spec", "observation_space", "action_space")
     return Ready(*(getattr(env, name, None) for name in names))
 
 
 def quieten() -> None:
-    """Have plot and window libraries in this process do without a screen."""
+    """Let plot and window libraries in this process run without a screen."""
     os.environ.update(MPLBACKEND="Agg", SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
 
 
@@ -54,21 +54,21 @@ def main(
     poll_seconds: float = 0.0,
     cwd: str | None = None,
 ) -> None:
-    """Run a worker until it is told to close.
+    """Run a worker until it receives CLOSE.
 
     Args:
         sock: the channel.
-        lifeline: closes when the parent is gone.
+        lifeline: closes when the parent has ended.
         constructor: makes the environment; ``bytes``: that of a parcel.
-        poll_seconds: seconds to look for the next request again and again before sleeping.
+        poll_seconds: seconds for which it polls for the next request before it sleeps.
         cwd: the working directory to change to.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the parent may ignore it
     _end_with(lifeline)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the parent's may hide the signal of this end
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the inherited mask may block SIGIO
     quieten()
-    np.random.seed()  # a forked child would draw what its parent draws
+    np.random.seed()  # a forked child would draw the parent's numbers
     random.seed()
     channel = Channel(sock, takes_fds=True)
     try:
@@ -81,7 +81,7 @@ def main(
             if hasattr(handler.env, "close"):
                 handler.env.close()
     except ChannelClosedError:
-        pass  # the parent is gone or has closed its end: nobody is left to tell
+        pass  # the parent has ended or has closed its end
     finally:
         channel.close()
 
@@ -128,7 +128,7 @@ def _handle(handler: RequestHandler, channel: Channel, payload: bytes) -> Any:
 
 
 def _end_with(lifeline: Connection) -> None:
-    """Have the kernel end this process when ``lifeline`` closes, whatever it is doing then."""
+    """Let the kernel end this process when ``lifeline`` closes, even during a call."""
     try:
         import fcntl
 
@@ -137,6 +137,6 @@ def _end_with(lifeline: Connection) -> None:
         fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
     except (ImportError, AttributeError, OSError):
-        return  # no such signal here: the channel's end alone must do
+        return  # no such signal here: it ends with the channel only
     if lifeline.poll():
         os._exit(1)

@@ -1,17 +1,16 @@
-"""Starting a child process by any start method, without disturbing the program that does it.
+"""Starting a child process by any start method, without changing anything else in this process.
 
 ``multiprocessing`` imports the parent's ``__main__`` in children that are not forked, and takes
-their environment variables from this process, so that both would have to be changed here while one
-starts. Our children need no ``__main__``: what they run travels by value. So they are started with
-public means of Python, and told what they shall know:
+their environment variables from this process; both would have to be changed here during a start.
+Our children need no ``__main__``, because their code is pickled by value. So they are started here:
 
 - ``fork``: a fork of this process.
 - ``spawn``: a new interpreter.
-- ``forkserver``: a fork of a server, which is a new interpreter that has our modules loaded. It
-  serves this process only, and ends with it.
+- ``forkserver``: a fork of a server, a new interpreter that has imported our modules. It serves
+  only this process, and ends with it.
 
-None of them has a name in a file system. Children see the environment variables, the working
-directory, ``sys.path`` and ``sys.argv`` of the moment in which they are started.
+No file is created. A child gets the environment variables, the working directory, ``sys.path`` and
+``sys.argv`` of the moment of its start.
 """
 
 from __future__ import annotations
@@ -47,13 +46,13 @@ __all__ = [
 ]
 
 THREAD_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""One worker is one core's work; and a server that forks must have no threads."""
+"""A worker uses one core; and a server that forks must have no threads."""
 
 PRELOAD = ["plangym_lite.envs.gymnasium.env"]
-"""What the server imports, so that workers have it when they are forked."""
+"""Modules that the server imports, so that forked workers have them."""
 
-SERVER_TIMEOUT = 120.0  # seconds in which the server must have loaded our modules
-LONGEST_NAP = 0.02  # seconds between two looks at a child that is waited for
+SERVER_TIMEOUT = 120.0  # seconds for the server to import our modules
+LONGEST_NAP = 0.02  # seconds between two checks of a child
 
 
 @functools.lru_cache(maxsize=1)
@@ -65,12 +64,12 @@ def hash_seed() -> str | None:
         with interrupts_held(), open("/proc/self/environ", "rb") as file:
             pairs = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0"))
         seed = pairs.get(b"PYTHONHASHSEED", b"").decode()
-    except OSError:  # no such file here
+    except OSError:  # not Linux
         seed = os.environ.get("PYTHONHASHSEED", "")
     return None if seed in ("", "random") else seed
 
 
-# ---- what is this process's alone ---------------------------------------------------------------
+# ---- what a fork of this process must not keep --------------------------------------------------
 
 _ours: weakref.WeakSet[Any] = weakref.WeakSet()
 _starting = threading.RLock()
@@ -78,15 +77,15 @@ _server: _ForkServer | None = None
 
 
 def close_in_forks(*ends: Any) -> None:
-    """Have these closed in every process that is forked of this one.
+    """Close these in every process that is forked from this one.
 
-    There they would hide from children that this process is gone.
+    Open there, they would prevent children from noticing the end of this process.
     """
     _ours.update(ends)
 
 
 def _forget() -> None:
-    """In a process that was forked of this one."""
+    """In a process that was forked from this one."""
     global _starting, _server
     for end in list(_ours):
         end.close()
@@ -111,8 +110,8 @@ class _Pipe:
         """The next number.
 
         Raises:
-            TimeoutError: none came within ``timeout`` seconds.
-            EOFError: there is none.
+            TimeoutError: none within ``timeout`` seconds.
+            EOFError: the pipe was closed.
         """
         ready = select.poll()
         ready.register(self._fd, select.POLLIN)
@@ -131,8 +130,8 @@ class ChildProcess:
     """A child of this process.
 
     Attributes:
-        exitcode: as multiprocessing has it; ``None``: it runs, or its end could not be observed,
-            because this process ignores SIGCHLD or waits for all its children elsewhere.
+        exitcode: as in multiprocessing; ``None``: it is running, or its end could not be observed
+            because this process ignores SIGCHLD or waits for its children elsewhere.
     """
 
     def __init__(self, pid: int) -> None:
@@ -143,11 +142,11 @@ class ChildProcess:
 
     @property
     def is_ours(self) -> bool:
-        """Whether this process started it, and was not forked of the one that did."""
+        """Whether this process started it (and not one that this process was forked from)."""
         return self._parent == os.getpid()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for its end, ``timeout`` seconds at most; whether it has ended."""
+        """Wait at most ``timeout`` seconds for its end; whether it has ended."""
         deadline = None if timeout is None else time.monotonic() + timeout
         nap = 5e-4
         while not self._has_ended and self.is_ours:
@@ -160,7 +159,7 @@ class ChildProcess:
         return self._has_ended
 
     def _look(self, timeout: float) -> None:
-        """Find out whether it has ended; may wait for that."""
+        """Check whether it has ended; may wait ``timeout`` seconds."""
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:
@@ -170,17 +169,17 @@ class ChildProcess:
             self.exitcode, self._has_ended = os.waitstatus_to_exitcode(status), True
 
     def is_alive(self) -> bool:
-        """Whether it runs; not of a child of another process."""
+        """Whether it is running; ``False`` for a child of another process."""
         return self.is_ours and not self.join(0.0)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         if self.is_alive():
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Release what it holds here."""
+        """Close what belongs to it in this process."""
 
 
 class _ServedProcess(ChildProcess):
@@ -200,7 +199,7 @@ class _ServedProcess(ChildProcess):
         except TimeoutError:
             return
         except EOFError:
-            pass  # the server is gone, and nobody can tell; if the child runs, its lifeline ends it
+            pass  # the server has ended; if the child is running, its lifeline will end it
         self._has_ended = True
 
     def close(self) -> None:
@@ -208,7 +207,7 @@ class _ServedProcess(ChildProcess):
 
 
 class _Popen(subprocess.Popen):
-    """A process that is waited for elsewhere."""
+    """A process whose end :class:`ChildProcess` waits for."""
 
     def __del__(self) -> None:
         return
@@ -238,7 +237,7 @@ def start_process(
             return ChildProcess(_spawn("work", orders, fds).pid)
         try:
             return _fork_server().fork(orders, fds)
-        except (BrokenPipeError, EOFError):  # it was killed
+        except (BrokenPipeError, EOFError):  # the server was killed
             pass
         try:
             return _fork_server(anew=True).fork(orders, fds)
@@ -250,7 +249,7 @@ def start_process(
 def _fork(args: tuple[Any, ...]) -> ChildProcess:
     parent = os.getpid()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # whatever it is today
+        with suppress(Exception):  # it may have been replaced by anything
             stream.flush()
     pid = os.fork()
     if pid:
@@ -265,7 +264,7 @@ def _fork(args: tuple[Any, ...]) -> ChildProcess:
 
 
 def _forget_signals() -> None:
-    """In a forked worker: what the program does about signals is not the worker's to do."""
+    """In a forked worker: remove the signal handlers of the program."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
@@ -274,7 +273,7 @@ def _forget_signals() -> None:
 
 
 def _surroundings() -> dict[str, Any]:
-    """What a child shall know of this process, in types that ``marshal`` takes."""
+    """What a child takes over from this process, in types that ``marshal`` accepts."""
     try:
         cwd: str | None = os.getcwd()
     except OSError:  # it was deleted
@@ -293,7 +292,7 @@ def _surroundings() -> dict[str, Any]:
 def _spawn(what: str, orders: dict[str, Any], fds: tuple[int, ...]) -> _Popen:
     """A new interpreter that calls a function of :mod:`boot`."""
     environ = dict(orders["environ"])
-    environ.pop("PYTHONHASHSEED", None)  # whatever it is now: hash words as this interpreter does
+    environ.pop("PYTHONHASHSEED", None)  # the child hashes strings as this interpreter does
     if hash_seed() is not None:
         environ["PYTHONHASHSEED"] = str(hash_seed())
     file = _file_of(orders)
@@ -307,7 +306,7 @@ def _spawn(what: str, orders: dict[str, Any], fds: tuple[int, ...]) -> _Popen:
 
 
 def _file_of(orders: dict[str, Any]) -> int:
-    """A file without a name that holds the orders."""
+    """A descriptor of a file without a name that holds the orders."""
     try:
         fd = os.memfd_create("plangym_lite")
     except (AttributeError, OSError):
@@ -334,7 +333,7 @@ def _fork_server(anew: bool = False) -> _ForkServer:
 
 
 class _ForkServer:
-    """This process's end of the server."""
+    """The server, as seen from this process."""
 
     def __init__(self) -> None:
         self._sock, theirs = socket.socketpair()
@@ -350,18 +349,18 @@ class _ForkServer:
         weakref.finalize(self, self._sock.close)
 
     def close(self) -> None:
-        """Have it end."""
+        """End it."""
         self._sock.close()
         if not self.process.join(1.0):
             self.process.kill()
             self.process.join()
 
     def fork(self, orders: dict[str, Any], fds: tuple[int, ...]) -> ChildProcess:
-        """Have it fork a worker.
+        """Let it fork a worker.
 
         Raises:
-            OSError: it cannot; ``BrokenPipeError``, ``EOFError``: it is gone.
-            TimeoutError: it does not answer.
+            OSError: it could not fork; ``BrokenPipeError``, ``EOFError``: it has ended.
+            TimeoutError: it did not answer.
         """
         reader, writer = os.pipe()
         report = _Pipe(reader)

@@ -173,7 +173,7 @@ def public(name: Any) -> str:
     if not isinstance(name, str):
         raise TypeError(f"the name of a method or attribute must be a string, got {name!r}")
     if name.startswith("_"):
-        raise AttributeError(f"{name!r} is private: only public names cross the border")
+        raise AttributeError(f"{name!r} is private: only public names may be used in a worker")
     return name
 
 

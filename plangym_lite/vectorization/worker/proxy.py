@@ -1,8 +1,8 @@
-"""The verbs of an environment, spoken to a worker.
+"""EnvironmentWorker: a worker with the methods of the environment in it.
 
-Every verb takes ``blocking``: ``True`` gives the result, ``False`` at once a promise of it; and
-``timeout``: seconds for the whole call. A worker that has not answered by then is replaced by a
-fresh one, whose environment knows nothing of what went before.
+Each method takes ``blocking``: ``True`` returns the result, ``False`` a promise of it, without
+waiting; and ``timeout``: seconds for the whole call. A worker that has not answered by then is
+replaced by a new one, whose environment starts from the beginning.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["ArraySpec", "EnvironmentWorker", "HasSpecs", "TimeStepSpec", "spec_o
 
 
 class ArraySpec(NamedTuple):
-    """What one array looks like; ``minimum`` and ``maximum`` can be reached."""
+    """Shape, dtype and bounds of an array; the bounds are inclusive."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -30,7 +30,7 @@ class ArraySpec(NamedTuple):
 
 
 class TimeStepSpec(NamedTuple):
-    """What a step looks like."""
+    """The arrays of a step."""
 
     step_type: ArraySpec
     reward: ArraySpec
@@ -59,21 +59,21 @@ def _bounds(space: Any) -> tuple[Any, Any] | None:
 
 
 class HasSpecs:
-    """The specs of whatever has an ``observation_space`` and an ``action_space``."""
+    """Specs, made from ``observation_space`` and ``action_space``."""
 
     observation_space: Any
     action_space: Any
 
     def observation_spec(self) -> Any:
-        """What an observation looks like."""
+        """The spec of an observation."""
         return spec_of_space(self.observation_space)
 
     def action_spec(self) -> Any:
-        """What an action looks like."""
+        """The spec of an action."""
         return spec_of_space(self.action_space)
 
     def time_step_spec(self) -> TimeStepSpec:
-        """What a step looks like; its type is 0 for the first, 1 for a middle, 2 for the last."""
+        """The spec of a step; its type is 0 for the first, 1 for a middle, 2 for the last one."""
         number = np.dtype(np.float64)
         return TimeStepSpec(
             ArraySpec((), np.dtype(np.int64), 0, 2),
@@ -84,10 +84,10 @@ class HasSpecs:
 
 
 class EnvironmentWorker(HasSpecs, Worker):
-    """A worker that can be used like the environment that lives in it.
+    """A worker that can be used like its environment.
 
-    Each verb does over there what the method of :class:`~plangym_lite.core.PlanEnv` does. A plain
-    Gymnasium environment answers to all of them, too: see :class:`.PlainEnv`.
+    Each method calls that of :class:`~plangym_lite.core.PlanEnv` in the worker. A plain Gymnasium
+    environment has them all, too: see :class:`.PlainEnv`.
     """
 
     def step(
@@ -101,7 +101,7 @@ class EnvironmentWorker(HasSpecs, Worker):
         timeout: float | None = None,
     ) -> Any:
         """``PlanEnv.step``."""
-        return self._verb(blocking, timeout, "step", action, state, dt, return_state)
+        return self._invoke(blocking, timeout, "step", action, state, dt, return_state)
 
     def step_batch(
         self,
@@ -114,7 +114,7 @@ class EnvironmentWorker(HasSpecs, Worker):
         timeout: float | None = None,
     ) -> Any:
         """``PlanEnv.step_batch``."""
-        return self._verb(blocking, timeout, "step_batch", actions, states, dt, return_state)
+        return self._invoke(blocking, timeout, "step_batch", actions, states, dt, return_state)
 
     def rollout_batch(
         self,
@@ -127,7 +127,7 @@ class EnvironmentWorker(HasSpecs, Worker):
         timeout: float | None = None,
     ) -> Any:
         """``PlanEnv.rollout_batch``."""
-        return self._verb(blocking, timeout, "rollout_batch", actions, states, dt, return_observs)
+        return self._invoke(blocking, timeout, "rollout_batch", actions, states, dt, return_observs)
 
     def reset(
         self,
@@ -141,36 +141,36 @@ class EnvironmentWorker(HasSpecs, Worker):
         """``PlanEnv.reset``: ``(obs, info)``; with ``return_state``, ``(state, obs, info)``."""
         given = {"seed": seed, "options": options}
         given = {name: value for name, value in given.items() if value is not None}
-        return self._verb(blocking, timeout, "reset", return_state, **given)
+        return self._invoke(blocking, timeout, "reset", return_state, **given)
 
     def get_state(self, *, blocking: bool = True, timeout: float | None = None) -> Any:
         """``PlanEnv.get_state``."""
-        return self._verb(blocking, timeout, "get_state")
+        return self._invoke(blocking, timeout, "get_state")
 
     def set_state(self, state: Any, *, blocking: bool = True, timeout: float | None = None) -> Any:
         """``PlanEnv.set_state``."""
-        return self._verb(blocking, timeout, "set_state", state)
+        return self._invoke(blocking, timeout, "set_state", state)
 
     def render(
         self, mode: str = "rgb_array", *, blocking: bool = True, timeout: float | None = None
     ) -> Any:
-        """The picture."""
+        """The image of the current state."""
         if mode != "rgb_array":
-            raise NotImplementedError(f"only mode 'rgb_array' crosses the border, got {mode!r}")
-        return self._verb(blocking, timeout, "render")
+            raise NotImplementedError(f"only mode 'rgb_array' is supported, got {mode!r}")
+        return self._invoke(blocking, timeout, "render")
 
-    def _verb(
+    def _invoke(
         self, blocking: bool, timeout: float | None, name: str, *args: Any, **kwargs: Any
     ) -> Any:
         if not blocking and timeout is not None:
-            raise ValueError("timeout= is for blocking calls: ask the promise, result(timeout=...)")
+            raise ValueError("timeout= needs blocking=True; a promise has result(timeout=...)")
         turn = self._turn(check_timeout(timeout))
         with turn as left, time_limit([self], left, name, lambda _: self.replace()):
             promise = self.call(name, *args, **kwargs)
             return promise.result() if blocking else promise
 
     def _turn(self, timeout: float | None) -> AbstractContextManager[float | None]:
-        """A context in which no other thread's call is; gives what is left of the time."""
+        """A context that excludes calls of other threads; yields the rest of ``timeout``."""
         return nullcontext(timeout)
 
     def __getattr__(self, name: str) -> Any:

@@ -146,7 +146,7 @@ def test_rows_that_had_ended_are_shown_as_they_are():
         env.reset(seed=0)
         while not env.has_ended:
             env.step(env.sample_action())
-        over, obs = env.get_state(), env.observe()
+        over, obs, info = env.get_state(), env.observe(), env.info()
         fresh = env.reset(seed=1)[0]
         actions = np.array([env.sample_action() for _ in range(10)])
         states = np.array([over, fresh] * 5)
@@ -155,7 +155,7 @@ def test_rows_that_had_ended_are_shown_as_they_are():
         assert env.is_batched
         assert (batch.states[::2] == over).all()
         assert (batch.observs[::2] == obs).all()
-        assert batch.infos[0] == {"n_step": 0, "dt": 1}
+        assert_same(batch.infos[0], {**info, "n_step": 0, "dt": 1})
 
 
 def test_the_answer_does_not_depend_on_threads():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from plangym_lite import WorkerDiedError
 from plangym_lite.transitions import BatchSpec, Rows
-from plangym_lite.vectorization.dispatch.dispatcher import AHEAD, ATTEMPTS, Dispatcher
+from plangym_lite.vectorization.dispatch.dispatcher import AHEAD, ATTEMPTS, Dispatcher, Stats
 from plangym_lite.vectorization.memory.blocks import Block
 from plangym_lite.vectorization.memory.chunks import MOST_CHUNKS, chunks_of
 from plangym_lite.vectorization.memory.layout import Layout
@@ -42,7 +42,8 @@ class Pool:
 
     def __init__(self, workers, in_turn=False):
         replace = lambda index: workers[index].restart()  # noqa: E731
-        self.workers, self.dispatcher = workers, Dispatcher(workers, replace, in_turn)
+        self.workers, self.stats = workers, Stats()
+        self.dispatcher = Dispatcher(workers, replace, self.stats, in_turn)
 
     def run(self, size, least=1, **options):
         self.block = Block(Layout(SPEC, size))
@@ -149,7 +150,7 @@ def test_what_a_dead_worker_had_taken_runs_again():
         again = [start for start, stop in first.ran[3:] + second.ran if stop - start == 1]
         assert again  # the rows of the chunk that it died over, one by one
         assert not lost & set(again)  # but not those that it had run before
-        assert pool.dispatcher.n_rerun == len(lost) + len(again)
+        assert pool.stats.rows_again == len(lost) + len(again)
 
 
 @pytest.mark.parametrize("in_turn", [True, False])

@@ -12,9 +12,7 @@ batch whose task and model have the same attributes are stepped at once.
 
 from __future__ import annotations
 
-import io
-import pickle
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Any, ClassVar
 
@@ -25,11 +23,17 @@ from gymnasium import spaces
 from plangym_lite.envs.batched.env import HasKernel
 from plangym_lite.envs.batched.kernel import Block
 from plangym_lite.envs.generators.random_state import RandomMemory
+from plangym_lite.envs.generators.seeding import bytes_of_seed, seed_all
 from plangym_lite.envs.gymnasium.fingerprint import digest_of
 from plangym_lite.envs.gymnasium.stack import to_grayscale
 from plangym_lite.envs.gymnasium.window import Window
 from plangym_lite.envs.mujoco.dm_control.kernels import KERNELS
-from plangym_lite.envs.mujoco.dm_control.memory import SlimMemory, StateColumns
+from plangym_lite.envs.mujoco.dm_control.memory import (
+    WORD,
+    SlimMemory,
+    StateColumns,
+    TaskMemory,
+)
 from plangym_lite.envs.mujoco.dm_control.tasks import (
     TameBox,
     check_images,
@@ -47,16 +51,14 @@ from plangym_lite.envs.snapshot.mjdata import (
     copy_of_model,
     model_tag,
 )
-from plangym_lite.envs.snapshot.pickling import PROTOCOL, Pickler, Reducers
 from plangym_lite.errors import InvalidStateError, NotCloneableError
-from plangym_lite.simulator import RUNNING, TRUNCATED
+from plangym_lite.simulator import RUNNING, TERMINATED, TRUNCATED
+from plangym_lite.transitions import Columns
 
 __all__ = ["DMControlEnv"]
 
 ALWAYS_CHANGED = {"lqr": ("jnt_stiffness",)}  # randomised when the model is made
-WORD = 8
 GENERATOR = slice(40, 40 + RandomMemory.NBYTES)
-LENGTH = slice(GENERATOR.stop, GENERATOR.stop + WORD)
 PROBE_SEEDS, PROBE_STEPS = (0, 1, 2), 3
 EPISODE = 32  # rows of random states
 
@@ -143,7 +145,6 @@ class DMControlEnv(HasPhysics, HasKernel):
         if self.remove_time_limit:
             self._env._step_limit = float("inf")
         self._task, self._physics = self._env.task, self._env.physics
-        self._reducers = Reducers()
         self._obs: Any = None
         self._can_draw = False
         self._physics._make_rendering_contexts = lambda: None  # until images are needed
@@ -155,13 +156,15 @@ class DMControlEnv(HasPhysics, HasKernel):
         self._tag = model_tag(model, f"{self.domain_name}-{self.task_name}", fields)
         self._memory = self._make_memory(fields)
         self._has_terrain = "hfield_data" in fields
-        pickle_size = max(256, 2 * len(self._task_bytes()))
-        self._room = slice(LENGTH.stop, LENGTH.stop + -(-pickle_size // 64) * 64)
-        self._size = self._room.stop + WORD * self._memory.size
+        self._task_memory = TaskMemory(self._task)
+        self._task_part = slice(GENERATOR.stop, GENERATOR.stop + self._task_memory.size)
+        self._size = self._task_part.stop + WORD * self._memory.size
         if isinstance(self._memory, SlimMemory):
-            self._columns = StateColumns(slice(0, GENERATOR.start), self._room.stop, self._memory)
+            self._columns = StateColumns(
+                slice(0, GENERATOR.start), self._task_part.stop, self._memory
+            )
             n_bytes = WORD * self._memory.integration.start
-            self._constants = slice(LENGTH.start, self._room.stop + n_bytes)
+            self._constants = slice(GENERATOR.stop, self._task_part.stop + n_bytes)
             self.accept_kernel(KERNELS[self.domain_name](self._env))
             self._usual_step = step_of(self._env)
         self.apply_reset(int(np.random.SeedSequence().generate_state(1)[0]), None)
@@ -235,6 +238,23 @@ class DMControlEnv(HasPhysics, HasKernel):
         info = {"discount": float(discount), "n_step": n_step}
         return total, failed, over and not failed, info
 
+    def current_info(self) -> dict[str, Any]:
+        if self._env._step_count == 0:
+            return {}
+        return {"discount": 0.0 if self._ended & TERMINATED else 1.0}
+
+    def seed_generators(self, seed: int) -> Callable[[], None]:
+        put_back = seed_all([self._task.random], seed)
+        self._random.drawn()
+        return put_back if not self.clone_seeds else lambda: None
+
+    def seeded_states(self, states: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        seeded = states.copy()
+        ended = self._columns.head(states)[:, 1]
+        for row in np.flatnonzero(ended == RUNNING).tolist():
+            seeded[row, GENERATOR] = bytes_of_seed(int(seeds[row]))
+        return seeded
+
     # ---- many rows at once --------------------------------------------------------------------
 
     def kernel_applies(self) -> bool:
@@ -246,6 +266,10 @@ class DMControlEnv(HasPhysics, HasKernel):
 
     def kernel_label(self) -> tuple[str, str]:
         return type(self._task).__module__, f"dm_control {version('dm_control')}"
+
+    def tell_ended(self, state: Any, info: dict[str, Any], out: Columns, row: int) -> Any:
+        self.load_state(state)
+        return {**self.current_info(), **info}
 
     def take_apart(self, states: np.ndarray) -> Block | None:
         columns: Any = self._columns
@@ -261,8 +285,7 @@ class DMControlEnv(HasPhysics, HasKernel):
 
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
         out[:] = states
-        if not self.clone_seeds:
-            out[:, GENERATOR] = 0
+        out[:, GENERATOR] *= self.clone_seeds
         columns, (ended, steps) = self._columns, (block.ended, block.elapsed)
         columns.head(out)[:, 1:4] = np.stack([ended, steps, ended != 0], axis=1)
         columns.integration(out)[:] = block.parts[0]
@@ -271,8 +294,7 @@ class DMControlEnv(HasPhysics, HasKernel):
 
     def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
         generator = self._task.random.get_state()
-        space: Any = self.action_space
-        low, high = np.clip([space.low, space.high], -1, 1)
+        low, high = np.clip([self.action_space.low, self.action_space.high], -1, 1)
         states = np.empty((n_rows, self._size), np.uint8)
         for row, state in enumerate(states):
             if row % EPISODE == 0 or self._env._reset_next_step:
@@ -285,10 +307,9 @@ class DMControlEnv(HasPhysics, HasKernel):
         return states
 
     def integration_of(self, states: Any) -> np.ndarray:
-        if self._columns is not None:
-            rows = np.asarray(states)
-            if self._columns.are_known(rows, self._tag, self._env._n_sub_steps).all():
-                return self._columns.integration(rows).copy()
+        rows, columns = np.asarray(states), self._columns
+        if columns and columns.are_known(rows, self._tag, self._env._n_sub_steps).all():
+            return columns.integration(rows).copy()
         return super().integration_of(states)
 
     # ---- observations and images --------------------------------------------------------------
@@ -341,17 +362,6 @@ class DMControlEnv(HasPhysics, HasKernel):
     def holds_pickles(self) -> bool:
         return True  # the attributes of the task
 
-    def _task_bytes(self) -> bytes:
-        attributes = {name: value for name, value in vars(self._task).items() if name != "_random"}
-        buffer = io.BytesIO()
-        pickler = Pickler(buffer, PROTOCOL)
-        pickler.reducers = self._reducers
-        try:
-            pickler.dump(attributes)
-            return buffer.getvalue()
-        except Exception as error:  # a foreign __reduce__ may raise anything
-            raise NotCloneableError(f"the attributes of {self._task!r}: {error}") from error
-
     def save_state(self, out: np.ndarray | None = None) -> Any:
         if out is None:
             out = np.empty(self._size, np.uint8)
@@ -367,14 +377,8 @@ class DMControlEnv(HasPhysics, HasKernel):
             self._random.save(out[GENERATOR])
         else:
             out[GENERATOR] = 0
-        task = self._task_bytes()
-        if len(task) > self._room.stop - self._room.start:
-            raise InvalidStateError(f"the attributes of {self._task!r} have grown: {len(task)} B")
-        out[LENGTH] = np.frombuffer(len(task).to_bytes(8, "little"), np.uint8)
-        stop = self._room.start + len(task)
-        out[self._room.start : stop] = np.frombuffer(task, np.uint8)
-        out[stop : self._room.stop] = 0
-        self._memory.save(out[self._room.stop :].view(np.float64))
+        self._task_memory.save(out[self._task_part])
+        self._memory.save(out[self._task_part.stop :].view(np.float64))
         return out
 
     def load_state(self, state: Any) -> None:
@@ -386,15 +390,11 @@ class DMControlEnv(HasPhysics, HasKernel):
                 f"not a state of {self!r}: it was saved with {int(found)} sub-steps a control step,"
                 f" here it is {self._env._n_sub_steps}"
             )
-        env, attributes = self._env, vars(self._task)
+        env = self._env
         self._ended = int(ended)
         env._step_count, env._reset_next_step = int(steps), bool(reset_next)
         if self.clone_seeds:
             self._random.load(state[GENERATOR])
-        stop = self._room.start + int.from_bytes(state[LENGTH].tobytes(), "little")
-        saved = pickle.loads(state[self._room.start : stop].tobytes())
-        for name in [name for name in attributes if name not in saved and name != "_random"]:
-            del attributes[name]  # set after the state was saved
-        attributes.update(saved)
-        self._memory.load(state[self._room.stop :].view(np.float64), contacts=True)
+        self._task_memory.load(state[self._task_part])
+        self._memory.load(state[self._task_part.stop :].view(np.float64), contacts=True)
         self._obs = None

@@ -11,6 +11,7 @@ length of a state.
 
 from __future__ import annotations
 
+import io
 import pickle
 from typing import Any
 
@@ -18,10 +19,12 @@ import mujoco
 import numpy as np
 
 from plangym_lite.envs.mujoco.batch import INTEGRATION, layout_of
+from plangym_lite.envs.snapshot.pickling import PROTOCOL, Pickler, Reducers
+from plangym_lite.errors import InvalidStateError, NotCloneableError
 
-__all__ = ["SlimMemory", "StateColumns"]
+__all__ = ["WORD", "SlimMemory", "StateColumns", "TaskMemory"]
 
-WORD = 8
+WORD = 8  # bytes
 
 
 class SlimMemory:
@@ -90,6 +93,48 @@ class SlimMemory:
                 self.load(row)
             answers.append(pickle.dumps([tuple(step(action))[1:] for action in actions]))
         return answers[0] == answers[1]
+
+
+class TaskMemory:
+    """Saves and restores the attributes of a task, except its generator.
+
+    Args:
+        task: a task of dm_control.
+    """
+
+    def __init__(self, task: Any) -> None:
+        self._task, self._reducers = task, Reducers()
+        size = max(256, 2 * len(self._pickled()))
+        self.size = WORD - (-size // 64) * 64  # bytes
+
+    def _pickled(self) -> bytes:
+        attributes = {name: value for name, value in vars(self._task).items() if name != "_random"}
+        buffer = io.BytesIO()
+        pickler = Pickler(buffer, PROTOCOL)
+        pickler.reducers = self._reducers
+        try:
+            pickler.dump(attributes)
+            return buffer.getvalue()
+        except Exception as error:  # a foreign __reduce__ may raise anything
+            raise NotCloneableError(f"the attributes of {self._task!r}: {error}") from error
+
+    def save(self, out: np.ndarray) -> None:
+        """Write the attributes into ``out``, [size] uint8."""
+        data = self._pickled()
+        stop = WORD + len(data)
+        if stop > self.size:
+            raise InvalidStateError(f"the attributes of {self._task!r} have grown: {len(data)} B")
+        out[:WORD] = np.frombuffer(len(data).to_bytes(WORD, "little"), np.uint8)
+        out[WORD:stop] = np.frombuffer(data, np.uint8)
+        out[stop:] = 0
+
+    def load(self, part: np.ndarray) -> None:
+        """Restore what ``save`` wrote."""
+        stop = WORD + int.from_bytes(part[:WORD].tobytes(), "little")
+        saved, attributes = pickle.loads(part[WORD:stop].tobytes()), vars(self._task)
+        for name in [name for name in attributes if name not in saved and name != "_random"]:
+            del attributes[name]  # set after the state was saved
+        attributes.update(saved)
 
 
 class StateColumns:

@@ -1,4 +1,4 @@
-"""SimulatorEnv: the hooks that an adapter implements, and the loop that runs the rows of a batch.
+"""SimulatorEnv: the hooks that an adapter for a simulator implements.
 
 An adapter for a simulator implements only the hooks. All else is implemented here and in
 :class:`~plangym_lite.core.PlanEnv`, once for every simulator.
@@ -6,6 +6,7 @@ An adapter for a simulator implements only the hooks. All else is implemented he
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,14 @@ import numpy as np
 from plangym_lite.core import BORROWED, READY, PlanEnv
 from plangym_lite.errors import InvalidStateError, StateOutgrownError
 from plangym_lite.nested import ATOMS, own_info
+from plangym_lite.simulator.rows import (
+    RUNNING,
+    TERMINATED,
+    TRUNCATED,
+    run_rows,
+    step_row,
+    write_end,
+)
 from plangym_lite.stable import layout_versions, states_name
 from plangym_lite.system import add_note, one_at_a_time
 from plangym_lite.transitions import (
@@ -24,15 +33,10 @@ from plangym_lite.transitions import (
     Transition,
     empty_columns,
     pack,
-    write_row,
-    write_steps,
 )
-from plangym_lite.validation import check_action, check_dt, check_saved, check_state
+from plangym_lite.validation import check_action, check_dt, check_saved, check_seeds, check_state
 
-__all__ = ["RUNNING", "TERMINATED", "TRUNCATED", "SimulatorEnv"]
-
-RUNNING, TERMINATED, TRUNCATED = 0, 1, 2
-"""Bits of ``SimulatorEnv._ended``."""
+__all__ = ["SimulatorEnv"]
 
 
 class SimulatorEnv(PlanEnv):
@@ -91,6 +95,17 @@ class SimulatorEnv(PlanEnv):
     def current_obs(self) -> Any:
         """The observation of the engine's state, as a new array or nested value."""
         raise self._missing("current_obs")
+
+    def current_info(self) -> dict[str, Any]:
+        """The info of the engine's state, a new dict; to define if infos are not empty."""
+        return {}
+
+    def seed_generators(self, seed: int) -> Callable[[], None]:
+        """Seed all generators of the engine with ``seed``, as ``step_batch`` describes.
+
+        Returns what puts back those that are not part of the state.
+        """
+        raise self._missing("seed_generators")
 
     def _missing(self, hook: str) -> NotImplementedError:
         return NotImplementedError(f"{type(self).__name__} must define {hook}(): see SimulatorEnv")
@@ -170,15 +185,22 @@ class SimulatorEnv(PlanEnv):
 
     @one_at_a_time
     def step(
-        self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
+        self,
+        action: Any,
+        state: Any = None,
+        dt: int = 1,
+        return_state: bool | None = None,
+        *,
+        seed: int | None = None,
     ) -> Step | Transition:
         self._restore_current()
         action, dt = check_action(self.action_space, action), check_dt(dt)
+        seed = None if seed is None else int(check_seeds(seed, 1)[0])
         if state is not None:
             self.set_state(state)
         elif self._ended and self.autoreset:
             self._begin_episode(None, None)
-        reward, info = self._transition(action, dt)
+        reward, info = self._seeded(seed, self._transition, action, dt)
         ends = bool(self._ended & TERMINATED), bool(self._ended & TRUNCATED)
         step = self.observe(), reward, *ends, info
         if return_state or (return_state is None and state is not None):
@@ -216,6 +238,11 @@ class SimulatorEnv(PlanEnv):
     def observe(self) -> Any:
         self._restore_current()
         return self.current_obs()
+
+    @one_at_a_time
+    def info(self) -> dict[str, Any]:
+        self._restore_current()
+        return own_info(self.current_info())
 
     @one_at_a_time
     def get_image(self) -> np.ndarray:
@@ -278,78 +305,29 @@ class SimulatorEnv(PlanEnv):
         infos = self.run_batched(rows, out)
         if infos is not None:
             return infos
-        actions, states, dts, first = rows
-        if isinstance(actions, np.ndarray):
-            actions = list(actions.copy())  # an engine may keep a reference to its action
-        run_row = self._step_row if out.lengths is None else self._roll_out_row
-        infos = []
-        for row, (action, state, dt) in enumerate(zip(actions, states, dts.tolist(), strict=True)):
-            try:
-                self.load_state(state)
-                absorbed = self._ended
-                infos.append(run_row(action, dt, out, row))
-                self._write_end(out, row, state if absorbed else None)
-            except BaseException as error:  # an environment may even call sys.exit
-                add_note(error, f"in row {first + row} of the batch (action {action!r}, dt {dt})")
-                raise
-        return infos
+        return run_rows(self, rows, out)
 
     def step_here(self, action: Any, out: Columns, row: int) -> dict[str, Any]:
         """Step from the current state and keep the new one; write one row, return the info."""
         self._restore_current()
-        info = self._step_row(action, 1, out, row)
-        self._write_end(out, row, None)
+        info = step_row(self, action, 1, out, row)
+        write_end(self, out, row, None)
         return info
 
-    def _step_row(self, action: Any, dt: int, out: Columns, row: int) -> dict[str, Any]:
-        out.rewards[row], info = self._transition(action, dt)
-        self._write_obs_at(out.observs, row)
-        return info
-
-    def _roll_out_row(self, actions: Any, dt: int, out: Columns, row: int) -> dict[str, Any]:
-        """Run a row's actions, one after another, until the episode ends."""
-        rewards, every = out.rewards[row], out.form.observs == "all"
-        rewards[:] = 0.0
-        info: dict[str, Any] = {"n_step": 0}
-        n_step, length, seen = 0, 0, []
-        for left, action in zip(range(len(rewards))[::-1], actions, strict=True):
-            if self._ended:
-                break
-            rewards[length], info = self._run_action(action, dt, more=left > 0)
-            n_step, length = n_step + info["n_step"], length + 1
-            if every:
-                seen.append(self.current_obs())
-        if every:
-            last = seen[-1] if seen else self.current_obs()
-            write_steps(out.observs, row, seen + [last] * (len(rewards) - length))
-        elif out.observs is not None:
-            self._write_obs_at(out.observs, row)
-        out.lengths[row] = length  # type: ignore[index]
-        info = self._complete(info, dt)
-        info["n_step"] = n_step
-        return info
-
-    def _write_obs_at(self, observs: Any, row: int) -> None:
-        if isinstance(observs, np.ndarray):
-            self.write_obs(observs[row, ...])
-        else:
-            write_row(observs, row, self.current_obs())
-
-    def _write_end(self, out: Columns, row: int, same: Any) -> None:
-        """Write the row's last state and flags; ``same`` is its first state, if unchanged."""
-        out.terminateds[row] = self._ended & TERMINATED
-        out.truncateds[row] = self._ended & TRUNCATED
-        if out.states is None:
-            return
-        if same is None and isinstance(out.states, np.ndarray):
-            self.save_state(out.states[row])
-        else:
-            out.states[row] = self.save_state() if same is None else same
+    def _seeded(self, seed: int | None, run: Callable[..., Any], *args: Any) -> Any:
+        """``run(*args)`` with seeded generators, unless ``seed`` is ``None``."""
+        if seed is None or self._ended:
+            return run(*args)
+        put_back = self.seed_generators(seed)
+        try:
+            return run(*args)
+        finally:
+            put_back()
 
     def _transition(self, action: Any, dt: int) -> tuple[float, dict[str, Any]]:
         """Run one checked action; an ended episode stays as it is."""
         if self._ended:
-            return 0.0, self._complete({"n_step": 0}, dt)
+            return 0.0, self._complete({**self.current_info(), "n_step": 0}, dt)
         reward, info = self._run_action(action, dt)
         return reward, self._complete(info, dt)
 
