@@ -6,7 +6,7 @@ OUT    ?= out
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow soak check lint format types notebooks wheel pythons bench clean
+.PHONY: help setup demo test slow soak check lint format types notebooks wheel release pythons bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,11 +24,11 @@ $(VENV)/dev: pyproject.toml | $(BIN)/python
 
 setup: $(VENV)/dev  ## virtual environment with everything that development needs
 
-demo: $(VENV)/core  ## plan Ms. Pac-Man on every core and show where the GIF is
+demo: $(VENV)/core  ## play Boxing by planning, and film it beside random play
 	@mkdir -p $(OUT)
-	$(BIN)/plangym-lite plan ALE/MsPacman-v5 --planner mcts --simulations 100 --steps 100 \
-	  --workers auto --seed 0 --gif $(OUT)/mspacman.gif --json $(OUT)/mspacman.json
-	@echo "The game it played: $(abspath $(OUT)/mspacman.gif)"
+	$(BIN)/plangym-lite plan ALE/Boxing-v5 --planner rollout_iw --budget 57 --frameskip 15 \
+	  --risk-aversion 50000 --steps 480 --seed 0 --gif $(OUT)/boxing.gif --json $(OUT)/boxing.json
+	@echo "The film, planner and random play side by side: $(abspath $(OUT)/boxing.gif)"
 
 test: $(VENV)/dev  ## all tests but the slow ones
 	$(BIN)/python -m tests
@@ -59,6 +59,11 @@ wheel: $(VENV)/dev  ## build the wheel, install it elsewhere, use it there
 	rm -rf dist build
 	$(BIN)/python -m build --wheel --outdir dist . >/dev/null
 	bash .ci/try-wheel $(PYTHON) dist/*.whl
+
+release: wheel  ## build and check source distribution and wheel; uploads nothing
+	$(BIN)/python -m build --sdist --outdir dist . >/dev/null
+	$(BIN)/twine check --strict dist/*
+	bash .ci/try-wheel $(PYTHON) dist/*.tar.gz
 
 pythons: $(VENV)/dev  ## core tests on every Python from 3.10 to 3.13 that is installed
 	$(BIN)/nox -f .ci/noxfile.py

@@ -260,16 +260,13 @@ class PlanEnv(ABC):
             dt: how long each action is repeated: one int for all rows or one for each.
             return_observs: ``"last"``: the observations after the last action run; ``"all"``:
                 those after each action, ``[B, T, ...]``; ``None``: none.
-            seeds, timeout: as in ``step_batch``.
+            seeds, timeout: as in ``step_batch``, and so are errors.
 
         Returns:
             ``(states, observs, rewards [B, T], terminateds, truncateds, lengths [B], infos)``.
             ``lengths`` counts the actions run. ``infos`` are those of the last action, except that
             ``n_step`` counts all simulator steps of the row. A row that starts from an ended state
             has length 0.
-
-        Raises:
-            The same errors as ``step_batch``.
         """
         if return_observs not in OBSERVS:
             raise InvalidBatchError(

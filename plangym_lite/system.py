@@ -54,8 +54,8 @@ def interrupts_held(send_again: bool = False) -> Iterator[None]:
     put_off: dict[int, Any] = {}  # the last of each signal
     raised: BaseException | None = None
     if threading.current_thread() is threading.main_thread():  # handlers run only there
-        handlers = {number: signal.getsignal(number) for number in HELD}
-        before = {number: each for number, each in handlers.items() if callable(each)}
+        known = {number: signal.getsignal(number) for number in HELD}
+        before = {number: each for number, each in known.items() if callable(each)}
     handlers = before.copy()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:

@@ -44,7 +44,7 @@ INSIDE = {
         "atari box2d mujoco retro",
     ],
     "vectorization": ["memory", "worker", "process dispatch", "env", "parallel ray"],
-    "cli": ["versions", "target", "envs check play bench", "main"],
+    "cli": ["versions parser", "target", "output", "envs", "check play bench", "main"],
     "testing": ["toy", "contract"],
 }
 """Inside a room, from the ground up."""

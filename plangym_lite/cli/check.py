@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 from functools import partial
 from typing import Any
 
-from plangym_lite.cli.target import find_target, make_env
+from plangym_lite.cli.envs import complete_ids
+from plangym_lite.cli.output import Output, add_output, check_paths
+from plangym_lite.cli.target import add_env, find_target, make_env, make_options
+from plangym_lite.cli.versions import versions
 from plangym_lite.errors import NotCloneableError
-from plangym_lite.testing.contract.contract import check_exact
+from plangym_lite.testing.contract.contract import Report, check_exact
 
 __all__ = ["add_parser", "check"]
 
@@ -15,24 +19,39 @@ __all__ = ["add_parser", "check"]
 def add_parser(commands: Any) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("check", help="find out whether an environment is exact")
-    parser.add_argument("name", metavar="NAME", help="an id, module:Id or module:Class")
-    parser.set_defaults(run=lambda args: check(args.name))
+    name = parser.add_argument("name", metavar="NAME", help="an id, module:Id or module:Class")
+    name.completer = complete_ids
+    add_env(parser)
+    add_output(parser, quiet="no report: the exit code is 0 if it is exact, else 1")
+    parser.set_defaults(run=run)
 
 
-def check(name: str) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return the exit code."""
+    return check(args.name, dict(args.env_options), Output(args.json, args.quiet))
+
+
+def check(name: str, env_options: dict[str, Any], output: Output) -> int:
     """Run the exactness contract and print its report; return 0 if exact, else 1.
 
     Args:
         name: an environment's id, ``module:Id-v0`` or ``module:Class``.
+        env_options: arguments of the environment.
+        output: where the report goes.
 
     Raises:
-        CommandError: there is no such class.
+        CommandError: there is no such class, or the environment cannot be made.
         UnknownEnvironmentError: no environment has that name.
     """
+    check_paths(output.json)
+    kwargs = make_options(env_options=env_options)
     try:
-        report = check_exact(partial(make_env, find_target(name), name), name=name)
+        report = check_exact(partial(make_env, find_target(name), name, **kwargs), name=name)
+        output.say(str(report))
     except NotCloneableError as error:
-        print(f"{name}: NOT exact, and says so when it is made: {error}")
-        return 1
-    print(report)
+        report = Report(name, exact=False, difference=str(error))
+        output.say(f"{name}: NOT exact, and says so when it is made: {error}")
+    keys = ("name", "exact", "difference", "checks", "state_bytes", "pictures", "notes")
+    record = {key: getattr(report, key) for key in keys}
+    output.write({**record, "env_options": env_options, "versions": versions()})
     return 0 if report.exact else 1

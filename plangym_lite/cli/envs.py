@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
 
 import gymnasium as gym
 
+from plangym_lite.cli.output import Output, add_output, check_paths
 from plangym_lite.envs.gymnasium.providers import PROVIDERS, register_ids_of
 
 __all__ = [
     "FAMILIES",
     "Family",
     "add_parser",
+    "complete_ids",
     "describe",
     "envs",
     "installed_families",
@@ -61,18 +64,41 @@ STUBS = ("gymnasium.envs", "gymnasium.envs.registration")
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command."""
+    """Add the command and its options."""
     parser = commands.add_parser("envs", help="list the environments that can be made")
-    parser.set_defaults(run=lambda args: envs())
+    text = "only ids and families with all of these texts in them"
+    parser.add_argument("words", metavar="TEXT", nargs="*", help=text)
+    add_output(parser, quiet="only the ids, one a line")
+    parser.set_defaults(run=lambda args: envs(args.words, Output(args.json), args.quiet))
 
 
-def envs() -> int:
-    """Print the list; return the exit code."""
-    for family in installed_families():
-        text = describe(family)
+def envs(words: Sequence[str], output: Output, only_ids: bool) -> int:
+    """Print the list, or only ids that can be made.
+
+    Returns:
+        The exit code: 1 if no id or family has all ``words`` in it.
+
+    Raises:
+        CommandError: the JSON cannot be written.
+    """
+    check_paths(output.json)
+    families = [chosen for family in installed_families() if (chosen := select(family, words))]
+    if not families:
+        print(f"no environment and no family has {' '.join(words)!r} in it", file=sys.stderr)
+    for family in families:
+        text = "\n".join(family.ids * family.can_be_made) if only_ids else describe(family)
         if text:
-            print(text)
-    return 0
+            output.say(text)
+    keys = ("title", "ids", "can_be_made", "extra")
+    output.write([{key: getattr(family, key) for key in keys} for family in families])
+    return 0 if families else 1
+
+
+def select(family: Family, words: Sequence[str]) -> Family | None:
+    """The family with the ids that have all words in them or in the title, if there are any."""
+    texts = [(name, f"{family.title} {name}".lower()) for name in family.ids]
+    ids = [name for name, text in texts if all(word.lower() in text for word in words)]
+    return replace(family, ids=ids) if ids or not words else None
 
 
 def installed_families() -> list[Family]:
@@ -93,6 +119,17 @@ def installed_families() -> list[Family]:
     return families
 
 
+def complete_ids(prefix: str, action: Any, parser: Any, parsed_args: Any) -> list[str]:
+    """The ids that begin with ``prefix``, for argcomplete; not of shimmy, which loads slowly."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for provider in PROVIDERS:
+            if provider != "shimmy":
+                register_ids_of(provider)
+    families = sort_into_families(gym.registry.values())
+    return [name for family in families for name in family.ids if name.startswith(prefix)]
+
+
 def registered_specs() -> list[Any]:
     """All specs in Gymnasium's registry after importing the installed providers."""
     for provider in PROVIDERS:
@@ -102,10 +139,7 @@ def registered_specs() -> list[Any]:
 
 def sort_into_families(specs: Iterable[Any]) -> list[Family]:
     """The families with the ids of ``specs``; of Atari only ``ALE/*-v5``."""
-    families = [
-        Family(kind.title, kind.modules, kind.extra, kind.needs, kind.draws_with)
-        for kind in FAMILIES
-    ]
+    families = [replace(kind, ids=[]) for kind in FAMILIES]
     for spec in specs:
         module = spec.namespace if spec.namespace == "dm_control" else _module_of(spec.entry_point)
         if module in STUBS:

@@ -1,4 +1,4 @@
-"""Parsing of common arguments: NAME, numbers, ``--workers`` and ``--ray``."""
+"""The environment that a command names: NAME, ``--workers``, ``--ray`` and ``--env``."""
 
 from __future__ import annotations
 
@@ -6,29 +6,32 @@ import argparse
 import importlib
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
 
+from plangym_lite.cli.parser import did_you_mean, key_and_value
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import PlangymError
-from plangym_lite.registry import make
+from plangym_lite.registry import adapter_for, make
 
-__all__ = ["CommandError", "at_least_one", "find_target", "make_env", "placement"]
+__all__ = ["CommandError", "add_env", "check_ray", "find_target", "make_env", "make_options"]
 
 
 class CommandError(Exception):
     """The command cannot be run with these arguments; its message is one line for the user."""
 
 
-def at_least_one(text: str) -> int:
-    """A positive integer."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
+def add_env(parser: argparse.ArgumentParser) -> None:
+    """Add ``--env``, whose values are a list of pairs."""
+    text = "an argument of the environment, such as is_slippery=false (repeatable)"
+    options: Any = {"type": key_and_value, "action": "append", "default": [], "help": text}
+    parser.add_argument("--env", dest="env_options", metavar="KEY=VALUE", **options)
 
 
 def find_target(name: str) -> str | Callable[..., Any]:
@@ -48,7 +51,8 @@ def find_target(name: str) -> str | Callable[..., Any]:
     try:
         found = importlib.import_module(module)
     except Exception as error:  # the import may raise anything
-        raise CommandError(f"{module} cannot be imported: {_line(error)}") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise CommandError(f"{module} cannot be imported: {reason}") from error
     if callable(getattr(found, attribute, None)):
         return getattr(found, attribute)
     if attribute.isidentifier() and not _is_id(attribute):
@@ -64,21 +68,38 @@ def _is_id(name: str) -> bool:
     return True
 
 
-def placement(workers: int | str | None, ray: bool) -> dict[str, Any]:
-    """The arguments of ``make`` for the options ``--workers`` and ``--ray``.
+def make_options(
+    workers: int | str | None = None,
+    ray: bool = False,
+    frameskip: int | None = None,
+    env_options: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The arguments of ``make`` for ``--workers``, ``--ray``, ``--frameskip`` and ``--env``.
 
     Raises:
         CommandError: the options do not fit each other, or Ray is not installed.
     """
     if ray and workers is None:
         raise CommandError("--ray needs workers: give --workers a number, or auto")
-    if ray and importlib.util.find_spec("ray") is None:
+    if ray:
+        check_ray()
+    options: dict[str, Any] = {"n_workers": workers, "ray": ray}
+    if frameskip is not None:
+        options["frameskip"] = frameskip
+    for name, flag in (("n_workers", "--workers"), ("ray", "--ray"), ("frameskip", "--frameskip")):
+        if name in (env_options or {}):
+            raise CommandError(f"--env {name}: use {flag}")
+    return {**options, **(env_options or {})}
+
+
+def check_ray() -> None:
+    """Raise :class:`CommandError` unless Ray is installed."""
+    if importlib.util.find_spec("ray") is None:
         raise CommandError('--ray needs Ray: pip install "plangym-lite[ray]"')
-    return {"n_workers": workers, "ray": ray}
 
 
-def make_env(target: str | Callable[..., Any], name: str, **kwargs: Any) -> PlanEnv:
-    """``plangym_lite.make(target, **kwargs)``.
+def make_env(target: str | Callable[..., Any], title: str, /, **kwargs: Any) -> PlanEnv:
+    """``plangym_lite.make(target, **kwargs)``; ``title`` is its name in errors.
 
     Raises:
         CommandError: the environment raised an error.
@@ -89,8 +110,20 @@ def make_env(target: str | Callable[..., Any], name: str, **kwargs: Any) -> Plan
     except PlangymError:
         raise
     except Exception as error:  # a foreign environment may raise anything
-        raise CommandError(f"{name} cannot be made: {_line(error)}") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        wrong = re.search(r"unexpected keyword argument '(\w+)'", reason)
+        if wrong and wrong[1] in kwargs:
+            reason = f"no option {wrong[1]}{did_you_mean(wrong[1], _options_of(target))}"
+        raise CommandError(f"{title} cannot be made: {reason}") from error
 
 
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+def _options_of(target: str | Callable[..., Any]) -> set[str]:
+    """The names of the arguments of an environment, as far as signatures say."""
+    makers: list[Any] = [target]
+    if isinstance(target, str):
+        spec = gym.registry.get(target)
+        creator: Any = None if spec is None else spec.entry_point
+        makers = [load_env_creator(creator) if isinstance(creator, str) else creator]
+        makers.append(adapter_for(target)[0])
+    bases = [base for maker in makers for base in getattr(maker, "__mro__", (maker,))]
+    return {name for base in bases if callable(base) for name in signature(base).parameters}

@@ -21,7 +21,7 @@ from plangym_lite.core import PlanEnv
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.validation import check_states
 
-__all__ = ["load_states", "save_states"]
+__all__ = ["load_states", "save_states", "state_columns"]
 
 FORMAT = 1
 """Version of the file format."""
@@ -30,6 +30,17 @@ LAYOUT = re.compile(r"layout=([0-9.]+)")
 
 def save_states(path: str | os.PathLike[str], env: PlanEnv, states: Any) -> None:
     """Write states of ``env`` to ``path``: a ``[B, S]`` array, or a sequence of states.
+
+    Raises:
+        InvalidStateError: they are not states of ``env``.
+    """
+    columns = state_columns(env, states)
+    with open(path, "wb") as file:
+        np.savez(file, **columns)
+
+
+def state_columns(env: PlanEnv, states: Any) -> dict[str, Any]:
+    """The arrays that ``save_states`` writes, for a file that holds more than states.
 
     Raises:
         InvalidStateError: they are not states of ``env``.
@@ -43,8 +54,7 @@ def save_states(path: str | os.PathLike[str], env: PlanEnv, states: Any) -> None
     else:
         shape, dtype = env.batch_spec.state_shape, env.batch_spec.state_dtype
         columns["states"] = np.array(rows, dtype).reshape(len(rows), *shape)
-    with open(path, "wb") as file:
-        np.savez(file, **columns)
+    return columns
 
 
 def load_states(path: str | os.PathLike[str], env: PlanEnv, *, trusted: bool = False) -> Any:

@@ -7,6 +7,7 @@ A step of a vector environment is a CALL to run one row, and this class takes th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -25,7 +26,7 @@ from plangym_lite.nested import (
     own_info,
     split_reset,
 )
-from plangym_lite.recipe.plain import PlainEpisode, states_of
+from plangym_lite.recipe.plain import RunningPlain
 from plangym_lite.recipe.recipe import Recipe
 from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.transitions import BatchSpec, Columns, Rows, write_row
@@ -68,20 +69,20 @@ class WorkerEnv:
     """
 
     def __init__(self, env: Any, mode: AutoresetMode, factory: Callable[[], Any]) -> None:
-        self.env = env
-        self._mode = mode
-        self._factory = factory
+        self._env, self._mode = env, mode
         self._plan_env: SimulatorEnv | None = env.unwrapped if isinstance(env, PlanEnv) else None
-        self._obs: Any = None  # the last one of a plain environment, in the dtype of the space
-        self._raw_obs: Any = None  # the same as returned
-        self._flags = (False, False)  # terminated, truncated, of a plain environment
-        self._states: Any = None  # of a plain environment, once requested
-        self._so_far: PlainEpisode | None = None  # the episode until then
-        self._attributes: list[str] = []  # attributes that were set
+        begin = partial(self._begin_episode, None, None)
+        self._plain = RunningPlain(env, factory, begin)  # not used for a PlanEnv
+        self._raw_obs: Any = None  # the last one of a plain environment, as returned
         self._ended = False
         self._seeds: Sequence[int | None] = (None,)
         self._episode = 0
         self._last_rewards: Any = None  # of the actors, before the last automatic reset
+
+    @property
+    def env(self) -> Any:
+        """The environment that is stepped."""
+        return self._env if self._plan_env is not None else self._plain.env
 
     @property
     def observation_space(self) -> gym.Space:
@@ -105,7 +106,7 @@ class WorkerEnv:
         """The Gymnasium environment in it, or the ``PlanEnv``."""
         if self._plan_env is not None:
             return getattr(self._plan_env, "gym_env", self.env)
-        return self.env if self._states is None else self._states.layers
+        return self._plain.layers
 
     def describe(self) -> tuple[dict[str, Any], str | None]:
         """The environment's metadata and render mode."""
@@ -147,21 +148,19 @@ class WorkerEnv:
 
     def _step_plain(self, env: Any, action: Any, out: Columns) -> dict[str, Any]:
         """Step a plain environment."""
-        if self._so_far is not None:
-            self._so_far.add(action)
+        self._plain.note(action)
         answer = env.step(action)
         try:
             obs, reward, terminated, truncated, info = answer
         except (TypeError, ValueError):
             raise no_step(answer, env) from None
         self._raw_obs = obs
-        self._obs = fit_element(self.observation_space, obs)
-        self._flags = bool(terminated), bool(truncated)
-        self._ended = any(self._flags)
-        write_row(out.observs, 0, self._obs)
+        self._plain.obs = fit_element(self.observation_space, obs)
+        self._plain.flags = bool(terminated), bool(truncated)
+        self._ended = any(self._plain.flags)
+        write_row(out.observs, 0, self._plain.obs)
         out.rewards[0] = reward = as_reward(reward, env)
-        if self._so_far is not None:
-            self._so_far.rewards += reward
+        self._plain.add_reward(reward)
         out.terminateds[0], out.truncateds[0] = terminated, truncated
         return own_info(info if info.__class__ is dict else dict(as_info(info, env)))
 
@@ -169,14 +168,13 @@ class WorkerEnv:
         if seed is None:
             seed = self._seeds[self._episode % len(self._seeds)]
         self._episode += 1
-        self._ended, self._flags = False, (False, False)
+        self._ended = False
         if self._plan_env is not None:
             return self.env.reset(return_state=False, seed=seed, options=options)
-        if self._states is None:
-            self._so_far = PlainEpisode(self.env, seed, options)
+        self._plain.begin(seed, options)
         obs, info = split_reset(self.env.reset(seed=seed, options=options), self.env)
-        self._obs = fit_element(self.observation_space, obs)
-        return self._obs, own_info(info)
+        self._plain.obs = fit_element(self.observation_space, obs)
+        return self._plain.obs, own_info(info)
 
     def reset(self, seed: int | None, options: dict[str, Any] | None, anew: bool) -> Any:
         """Begin an episode; ``anew``: from the first of the seeds. Returns ``(obs, info)``."""
@@ -197,7 +195,7 @@ class WorkerEnv:
 
     def observe(self) -> Any:
         """The current observation."""
-        return self._obs if self._plan_env is None else self._plan_env.observe()
+        return self._plain.obs if self._plan_env is None else self._plan_env.observe()
 
     # ---- states -------------------------------------------------------------------------------
 
@@ -205,12 +203,12 @@ class WorkerEnv:
         """The environment's state."""
         if self._plan_env is not None:
             return self.env.get_state()
-        return self._plain_states().save(self._obs, *self._flags)
+        return self._plain.save()
 
     def check_state(self, state: Any) -> None:
         """Raise ``InvalidStateError`` unless ``state`` looks like one of this environment."""
         if self._plan_env is None:
-            self._plain_states().check(state)
+            self._plain.states.check(state)
 
     def set_state(self, state: Any) -> bool:
         """Set the state; whether it is the end of an episode."""
@@ -218,9 +216,7 @@ class WorkerEnv:
             self.env.set_state(state)
             self._ended = self._plan_env.has_ended
         else:
-            self._obs, *flags = self._plain_states().load(state)
-            self._flags = flags[0], flags[1]
-            self._ended = any(flags)
+            self._ended = self._plain.load(state)
         return self._ended
 
     def state_info(self, state: Any, action: Any) -> tuple[float, bool]:
@@ -236,19 +232,6 @@ class WorkerEnv:
             return as_reward(reward, self.env), bool(terminated or truncated)
         finally:
             self.set_state(here)
-
-    def _plain_states(self) -> Any:
-        """The object that saves and restores a plain environment; made at first use."""
-        if self._states is None:
-            if self._so_far is None:
-                self._begin_episode(None, None)
-            episode = self._so_far
-            assert episode is not None
-            episode.obs, episode.flags = self._obs, self._flags
-            episode.attributes = self._attributes
-            self._states = states_of(self._factory, self.env, episode)
-            self.env, self._so_far = self._states.env, None
-        return self._states
 
     # ---- everything else ----------------------------------------------------------------------
 
@@ -279,7 +262,7 @@ class WorkerEnv:
     def set_env_attr(self, name: str, value: Any) -> None:
         """Set an attribute where it is found, else on the innermost environment."""
         env = self._holder(name)
-        self._attributes.append(name)
+        self._plain.attributes.append(name)
         if isinstance(env, PlanEnv):
             setattr(env, name, value)
         else:
@@ -313,4 +296,4 @@ class WorkerEnv:
 
     def close(self) -> None:
         """Close the environment."""
-        (self._states or self.env).close()
+        (self._env if self._plan_env is not None else self._plain).close()

@@ -1,43 +1,91 @@
-"""Film: the images of a game, written as an animated GIF or as MP4."""
+"""Film: pictures, written as an animated GIF or as MP4 at the speed of the game."""
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
-__all__ = ["Film"]
+__all__ = ["DARK", "LIGHT", "Film"]
 
-MAX_PICTURES = 400
-MAX_SIDE = 480  # pixels
-MILLISECONDS = 80  # for each step: five frames of an Atari game
+MAX_PICTURES = 1000
+SIDE = 420  # pixels of the longer side of an image: twice that of Atari
+GAP = 8  # pixels between images
+SAME, DARK, LIGHT = range(3)  # indices in a palette: as in the picture before, colours of text
+OWN_COLOURS: dict[tuple[int, ...], int] = {
+    (253, 1, 254): SAME,
+    (24, 24, 32): DARK,
+    (255, 255, 255): LIGHT,
+}
+COLOURS = 256 - len(OWN_COLOURS)  # of images
+SHORTEST = 20  # milliseconds: browsers slow down GIFs whose pictures are shorter
+TICK = 10  # milliseconds: durations of a GIF are multiples of it
+LAST = 3000  # milliseconds for which the last picture is shown
+
+Pen = ImageDraw.ImageDraw
+
+
+class Picture(NamedTuple):
+    """An image of mode P, compressed."""
+
+    size: tuple[int, int]
+    palette: list[int] | None  # None: that of the film
+    data: bytes
 
 
 class Film:
-    """Images of a game, one for each step; of a long game every second, fourth, ... is kept."""
+    """Pictures of a game; of a long game every second, fourth, ... is kept, and the last.
 
-    def __init__(self) -> None:
-        self.pictures: list[Image.Image] = []
-        self.stride = 1  # steps from one image to the next
+    Pictures share a palette while all of them have few colours: the file is a third smaller.
+
+    Args:
+        milliseconds: from one picture to the next.
+    """
+
+    def __init__(self, milliseconds: float = 80) -> None:
+        self.milliseconds = milliseconds
+        self.stride = max(1, round(SHORTEST / milliseconds))  # steps from one picture to the next
+        self.pictures: list[Picture] = []
+        self._colours: dict[tuple[int, ...], int] = dict(OWN_COLOURS)  # the film's palette
+        self._last: Picture | None = None  # if it is not among the pictures
         self._steps = 0
 
-    def add(self, picture: np.ndarray) -> None:
-        """Add the image of the next step, ``[height, width, 3]`` uint8."""
-        if self._steps % self.stride == 0:
-            image = Image.fromarray(picture)
-            image.thumbnail((MAX_SIDE, MAX_SIDE))
-            self.pictures.append(image.quantize(128))
+    def add(
+        self, *images: np.ndarray, top: int = 0, label: Callable[[Pen], None] | None = None
+    ) -> None:
+        """Add the next picture.
+
+        Args:
+            images: of one size, ``[height, width, 3]`` uint8, drawn side by side. They are shrunk
+                to ``SIDE``; small ones grow by a whole number.
+            top: height of a dark strip above them in pixels.
+            label: draws on the picture, in the colours ``DARK`` and ``LIGHT``.
+        """
+        drawn, palette = self._draw(images)
+        picture = Image.new("P", (drawn.width, drawn.height + top), DARK)
+        picture.paste(drawn, (0, top))
+        if label is not None:
+            label(ImageDraw.Draw(picture))
+        kept = Picture(picture.size, palette, zlib.compress(picture.tobytes(), 1))
+        self._last = None if self._steps % self.stride == 0 else kept
+        if self._last is None:
+            self.pictures.append(kept)
         self._steps += 1
         if len(self.pictures) > MAX_PICTURES:
+            self._last = kept if len(self.pictures) % 2 == 0 else None
             self.pictures = self.pictures[::2]
             self.stride *= 2
 
     def write(self, path: Path) -> None:
-        """Write the images as a GIF that loops, or as MP4 if the name ends in ``.mp4``.
+        """Write the pictures as a GIF that loops, or as MP4 if the name ends in ``.mp4``.
 
         Raises:
-            ValueError: there are no images.
+            ValueError: there are no pictures.
             OSError: the file cannot be written.
             ImportError: MP4 needs ``pip install plangym-lite[video]``.
         """
@@ -46,9 +94,43 @@ class Film:
         if Path(path).suffix.lower() == ".mp4":
             self._write_mp4(Path(path))
             return
-        first, *others = self.pictures
-        durations = [MILLISECONDS * self.stride] * len(others) + [1000]
-        first.save(path, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
+        images = self._images()
+        options: dict[str, Any] = {"duration": self._durations(), "loop": 0}
+        if all(picture.palette is None for picture in self.pictures):
+            palette = bytes(palette_of(self._colours))
+            options |= {"palette": palette, "transparency": SAME, "optimize": True}
+        next(images).save(path, "GIF", save_all=True, append_images=images, **options)
+
+    def _draw(self, images: tuple[np.ndarray, ...]) -> tuple[Image.Image, list[int] | None]:
+        """The images side by side in mode P, and their palette if it is not the film's."""
+        joined, factor = side_by_side(images)
+        colours: Any = joined.getcolors(256)
+        new = [] if colours is None else sorted({c for _, c in colours} - self._colours.keys())
+        palette = None
+        if colours is not None and len(self._colours) + len(new) <= 256:
+            self._colours |= {colour: len(self._colours) + k for k, colour in enumerate(new)}
+            known = Image.new("P", (1, 1))
+            known.putpalette(palette_of(self._colours))
+            drawn = joined.quantize(palette=known, dither=Image.Dither.NONE)
+        else:
+            drawn = joined.quantize(COLOURS)
+            palette = palette_of(OWN_COLOURS) + (drawn.getpalette() or [])[: 3 * COLOURS]
+            drawn = drawn.point(lambda index: index + len(OWN_COLOURS))
+        size = drawn.width * factor, drawn.height * factor
+        return drawn.resize(size, Image.Resampling.NEAREST), palette
+
+    def _images(self) -> Iterator[Image.Image]:
+        """All pictures, the last included."""
+        for picture in [*self.pictures, *([self._last] if self._last is not None else [])]:
+            image = Image.frombytes("P", picture.size, zlib.decompress(picture.data))
+            image.putpalette(picture.palette or palette_of(self._colours))
+            yield image
+
+    def _durations(self) -> list[int]:
+        """Of each picture, in whole ticks that together keep the speed."""
+        n_pictures = len(self.pictures) + (self._last is not None)
+        begins = [round(n * self.stride * self.milliseconds / TICK) for n in range(n_pictures)]
+        return [TICK * (end - begin) for begin, end in pairwise(begins)] + [LAST]
 
     def _write_mp4(self, path: Path) -> None:
         try:
@@ -59,9 +141,31 @@ class Film:
             ) from None
         width, height = self.pictures[0].size
         even = width - width % 2, height - height % 2  # the format requires even sizes
-        fps = 1000 / (MILLISECONDS * self.stride)
+        fps = 1000 / (self.milliseconds * self.stride)
         film = write_frames(path, even, fps=fps, macro_block_size=2, ffmpeg_log_level="error")
         film.send(None)
-        for picture in self.pictures:
+        for picture in self._images():
             film.send(np.ascontiguousarray(picture.convert("RGB").crop((0, 0, *even))))
         film.close()
+
+
+def palette_of(colours: Iterable[tuple[int, ...]]) -> list[int]:
+    """Red, green and blue of all colours, one after another."""
+    return [part for colour in colours for part in colour]
+
+
+def side_by_side(images: tuple[np.ndarray, ...]) -> tuple[Image.Image, int]:
+    """All images in one of mode RGB, and the factor by which it is to grow."""
+    pictures = [Image.fromarray(image) for image in images]
+    longer = max(pictures[0].size)
+    for picture in pictures:
+        if longer > SIDE:
+            picture.thumbnail((SIDE, SIDE))
+    width, height = pictures[0].size
+    factor = max(1, SIDE // longer)
+    pitch = width + -(-GAP // factor)
+    size = (len(images) - 1) * pitch + width, height
+    joined = Image.new("RGB", size, [*OWN_COLOURS][DARK])
+    for place, picture in enumerate(pictures):
+        joined.paste(picture, (place * pitch, 0))
+    return joined, factor

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from PIL import Image, ImageDraw
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.states.archive import StateArchive
+from plangym_lite.transitions import Transition
 from plangym_lite.viz.film import Film
+from plangym_lite.viz.game_film import Camera, Play
 
 __all__ = ["archive_sheet", "contact_sheet", "film_plan", "plot_tree", "tree_sheet"]
 
@@ -128,15 +131,19 @@ def film_plan(
     Returns:
         ``path``.
     """
-    states = [state]
-    for action in actions:
-        out: Any = env.step_batch([action], states[-1:], dt)
-        states.append(out.states[0])
-        if out.terminateds[0] or out.truncateds[0]:
-            break
-    film = Film()
-    for image in env.get_images(states):
-        film.add(image)
+    camera = Camera(env, dt)
+    film = Film(camera.milliseconds)
+    film.add(env.get_images([state])[0])
+    with closing(camera):
+        for action in actions:
+            out: Any = env.step_batch([action], [state], dt)
+            ends = bool(out.terminateds[0]), bool(out.truncateds[0])
+            step = Transition(out.states[0], None, float(out.rewards[0]), *ends, {})
+            for shot in camera.film_step(Play(state, action, step)):
+                film.add(shot.image)
+            state = step.state
+            if any(ends):
+                break
     film.write(Path(path))
     return Path(path)
 

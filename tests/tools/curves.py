@@ -21,7 +21,7 @@ from tqdm import tqdm
 from plangym_lite.cli.bench.command import machine
 from plangym_lite.cli.bench.ours import ATARI, steps
 from plangym_lite.cli.bench.rounds import Contender, rate
-from plangym_lite.cli.target import at_least_one
+from plangym_lite.cli.parser import at_least_one
 from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.system import usable_cores
 

@@ -103,7 +103,7 @@ def test_a_film_as_mp4(tmp_path):
         path = viz.film_plan(env, state, [0, 2, 3] * 4, tmp_path / "plan.mp4")
     n_frames, seconds = ffmpeg.count_frames_and_secs(path)
     assert n_frames == 13
-    assert seconds == pytest.approx(13 * 0.08, abs=0.05)
+    assert seconds == pytest.approx(13 * 5 / 60, abs=0.05)
 
 
 @pytest.mark.filterwarnings("ignore")  # matplotlib's own

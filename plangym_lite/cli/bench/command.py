@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,9 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from plangym_lite.cli.bench.rounds import Comparison, Work, compare
-from plangym_lite.cli.target import CommandError, at_least_one
+from plangym_lite.cli.output import Output, add_output, check_paths
+from plangym_lite.cli.parser import above_zero, at_least_one
+from plangym_lite.cli.target import CommandError, check_ray
 from plangym_lite.cli.versions import versions
 from plangym_lite.system import usable_cores
 
@@ -27,7 +28,8 @@ class BenchOptions(NamedTuple):
     rounds: int
     seconds: float
     only: str
-    json: Path | None
+    json: Path | None = None
+    quiet: bool = False
 
 
 def add_parser(commands: Any) -> None:
@@ -44,15 +46,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--workers", type=_counts, metavar="N[,N...]", help="several: how it scales")
     add("--rounds", type=at_least_one, default=7, metavar="N", help="rounds, in turns (7)")
-    add("--seconds", type=float, default=0.5, metavar="X", help="of each measurement (0.5)")
+    add("--seconds", type=above_zero, default=0.5, metavar="X", help="of each measurement (0.5)")
     add("--only", default="", metavar="TEXT", help="only lines of the table with TEXT in them")
-    add("--json", type=Path, metavar="PATH", help="write every round")
+    add_output(parser)
 
 
 def options_of(args: argparse.Namespace) -> BenchOptions:
     """The options of the command line."""
     counts = args.workers or [usable_cores()]
-    return BenchOptions(counts, args.rounds, args.seconds, args.only, args.json)
+    return BenchOptions(counts, args.rounds, args.seconds, args.only, args.json, args.quiet)
 
 
 def _counts(text: str) -> list[int]:
@@ -64,12 +66,13 @@ def bench(options: BenchOptions, ray: bool = False) -> int:
     """Measure the table, the scaling with workers, or Ray; return the exit code.
 
     Raises:
-        CommandError: no line is selected.
+        CommandError: no line is selected, or Ray is not installed.
     """
     from plangym_lite.cli.bench.works import ray_works, scaling_works, table  # imports ale_py
 
     counts = options.workers
     if ray:
+        check_ray()
         return run(ray_works(counts), options)
     return run(table(*counts) if len(counts) == 1 else scaling_works(counts), options)
 
@@ -84,21 +87,20 @@ def run(works: Sequence[Work], options: BenchOptions) -> int:
     if not chosen:
         raise CommandError(f"no line of the table has {options.only!r} in it")
     missing = {work.needs for work in chosen if not _is_there(work.needs)}
-    lines = []
-    print(machine())
+    lines, output = [], Output(options.json, options.quiet)
+    check_paths(options.json)
+    output.say(machine())
     titles = "work | reference | ours /s | reference /s | ratio (quartiles) | at least | aim"
-    print(f"| {titles} | CPU us |")
-    print("| --- " * 8 + "|", flush=True)
-    for work in tqdm(chosen, desc="bench", disable=None, leave=False):
+    output.say(f"| {titles} | CPU us |\n{'| --- ' * 8}|")
+    for work in tqdm(chosen, desc="bench", disable=options.quiet or None, leave=False):
         if work.needs not in missing:
             found = compare(work, options.rounds, options.seconds)
-            tqdm.write(line_of(work, found))
+            with tqdm.external_write_mode():
+                output.say(line_of(work, found))
             lines.append(entry_of(work, found))
     for package in sorted(filter(None, missing)):
-        print(f"{package} is not installed: its lines were left out")
-    if options.json is not None:
-        data = {"machine": machine(), "lines": lines}
-        options.json.write_text(json.dumps(data, indent=2) + "\n")
+        output.say(f"{package} is not installed: its lines were left out")
+    output.write({"machine": machine(), "lines": lines})
     return 0
 
 

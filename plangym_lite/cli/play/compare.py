@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from plangym_lite import planners
+from plangym_lite.cli.envs import complete_ids
+from plangym_lite.cli.output import Output, check_paths
+from plangym_lite.cli.parser import unknown
 from plangym_lite.cli.play.game import Game, open_environment, play, progress_bar
 from plangym_lite.cli.play.options import PLANNERS, add_common, flag_of, options_of
-from plangym_lite.cli.play.plan import as_record, check_paths, interruptible
-from plangym_lite.cli.target import CommandError, placement
+from plangym_lite.cli.play.plan import as_record, interruptible
+from plangym_lite.cli.target import CommandError, make_options
 from plangym_lite.cli.versions import versions
 
 __all__ = ["CompareOptions", "add_parser", "compare", "table"]
@@ -32,9 +34,15 @@ class CompareOptions:
     seed: int = 0
     frameskip: int | None = None
     json: Path | None = None
-    planner_options: dict[str, Any] = field(
-        default_factory=dict
-    )  # each for the planners that have this option
+    quiet: bool = False
+    env_options: dict[str, Any] = field(default_factory=dict)
+    planner_options: dict[str, Any] = field(default_factory=dict)
+    """Each is for the planners that have this option."""
+
+    @property
+    def make_options(self) -> dict[str, Any]:
+        """The arguments of ``make``."""
+        return make_options(self.workers, self.ray, self.frameskip, self.env_options)
 
 
 @dataclass
@@ -49,7 +57,8 @@ def add_parser(commands: Any) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("compare", help="several planners, several environments")
     add = parser.add_argument
-    add("names", metavar="NAME", nargs="+", help="ids, module:Id-v0 or module:Class")
+    names: Any = add("names", metavar="NAME", nargs="+", help="ids, module:Id-v0 or module:Class")
+    names.completer = complete_ids
     add("--planners", type=_planners, default=list(PLANNERS), metavar="A,B", help="default: all")
     add_common(parser, episodes=3)
     parser.set_defaults(run=lambda args: compare(CompareOptions(**options_of(args))))
@@ -60,22 +69,26 @@ def _planners(text: str) -> list[str]:
     names = text.split(",")
     for name in names:
         if name not in PLANNERS:
-            known = ", ".join(PLANNERS)
-            raise argparse.ArgumentTypeError(f"no planner {name!r}: choose of {known}")
+            raise argparse.ArgumentTypeError(unknown(name, PLANNERS))
     return names
 
 
 def compare(options: CompareOptions) -> int:
-    """Play, print the table (also after an interrupt), write the JSON; return the exit code.
+    """Play, print the table (also after an interrupt), write the JSON.
+
+    Returns:
+        The exit code: 1 if every planner refused every environment.
 
     Raises:
         CommandError: an option is invalid; nothing was played.
         UnknownEnvironmentError: no environment has one of the names.
     """
+    output = Output(options.json, options.quiet)
     check_paths(options.json)
     for option in options.planner_options:
         if not any(option in _parameters_of(planner) for planner in options.planners):
             raise CommandError(f"none of {', '.join(options.planners)} has {flag_of(option)}")
+    check_names(options)
     found = Comparison()
     with interruptible() as signals:
         try:
@@ -83,15 +96,23 @@ def compare(options: CompareOptions) -> int:
                 for planner in options.planners:
                     play_cell(options, name, planner, found)
         except KeyboardInterrupt:
-            print("interrupted: this is what was finished")
-    print(table(found.records, options.planners))
+            output.say("interrupted: this is what was finished")
+    if found.records:
+        output.say(table(found.records, options.planners))
     for line in found.refusals:
-        print(line)
-    if options.json is not None:
-        record = {"results": found.records, "versions": versions()}
-        options.json.write_text(json.dumps(record, indent=2) + "\n")
-        print(f"JSON: {options.json}")
-    return 128 + signals[0] if signals else 0
+        output.say(line)
+    how = {"results": found.records, "refusals": found.refusals}
+    output.write({**how, "env_options": options.env_options, "versions": versions()})
+    if signals:
+        return 128 + signals[0]
+    return 0 if found.records else 1
+
+
+def check_names(options: CompareOptions) -> None:
+    """Make each environment once, without workers, so that errors come before the first game."""
+    kwargs = {**options.make_options, "n_workers": None, "ray": False}
+    for name in options.names:
+        open_environment(name, options.planners[0], kwargs).close()
 
 
 def _parameters_of(planner: str) -> Any:
@@ -108,10 +129,10 @@ def play_cell(options: CompareOptions, name: str, planner: str, found: Compariso
     }
     games: list[Game] = []
     total = options.episodes * options.steps
-    title, where = f"{planner} on {name}", placement(options.workers, options.ray)
+    title = f"{planner} on {name}"
     with (
-        open_environment(name, planner, where, options.frameskip) as env,
-        progress_bar(title, total, games) as (bar, on_batch),
+        open_environment(name, planner, options.make_options) as env,
+        progress_bar(title, total, games, options.quiet) as (bar, on_batch),
     ):
         try:
             for episode in range(options.episodes):

@@ -21,11 +21,12 @@ from tqdm import tqdm
 
 from plangym_lite import planners
 from plangym_lite.cli.play.options import flag_of
+from plangym_lite.cli.play.saving import Turn
 from plangym_lite.cli.target import CommandError, find_target, make_env
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners import OnBatch
 from plangym_lite.registry import adapter_for
-from plangym_lite.viz.film import Film
+from plangym_lite.viz.game_film import GameFilm, Play
 
 __all__ = ["Game", "check_options_of", "open_environment", "play", "progress_bar"]
 
@@ -46,7 +47,17 @@ class Game:
     seconds: float = 0.0
     ended: bool = False  # whether the episode has ended
     rewards: list[float] = field(default_factory=list)  # of each step
+    random_rewards: list[float] = field(default_factory=list)  # of random play
     search: Any = None  # of the last decision; not in the JSON
+
+    def add(self, step: Any, random_step: Any) -> None:
+        """Add a step of each game."""
+        self.score += float(step.reward)
+        self.rewards.append(float(step.reward))
+        self.random_score += float(random_step.reward)
+        self.random_rewards.append(float(random_step.reward))
+        self.steps += 1
+        self.ended = bool(step.terminated or step.truncated)
 
 
 def play(
@@ -57,7 +68,8 @@ def play(
     planner_options: dict[str, Any],
     steps: int,
     execute: int = 1,
-    film: Film | None = None,
+    film: GameFilm | None = None,
+    history: list[Turn] | None = None,
     on_batch: OnBatch | None = None,
     on_step: Callable[[], Any] = lambda: None,
 ) -> None:
@@ -70,7 +82,8 @@ def play(
         planner_options: of the planner, by name.
         steps: maximum number of steps.
         execute: number of actions of each plan that are played.
-        film: gets an image of each step.
+        film: gets each step of both games.
+        history: gets all steps.
         on_batch: called after every batch of the planner.
         on_step: called after every step.
     """
@@ -80,10 +93,10 @@ def play(
     kept = next((name for name in ("tree", "before") if name in known and execute == 1), None)
     random_space = deepcopy(env.action_space)
     random_space.seed(game.seed)
-    state, _, _ = env.reset(seed=game.seed)
+    state, obs, _ = env.reset(seed=game.seed)
     random_state, plan = state, list[Any]()
     if film is not None:
-        film.add(env.get_image())
+        film.begin(state)
 
     def count(rows: int, frames: int) -> None:
         game.simulator_calls += rows
@@ -93,35 +106,42 @@ def play(
 
     start = time.perf_counter()
     while game.steps < steps and not game.ended:
+        decision = None
         if not plan:
-            output = decide(env, state, **planner_options, on_batch=count, rng=rng)
-            plan, game.search = output.actions[:execute], output.search
+            decision = decide(env, state, **planner_options, on_batch=count, rng=rng)
+            plan, game.search = decision.actions[:execute], decision.search
             if kept is not None:
-                planner_options[kept] = output.search
-        random_step: Any = env.step(random_space.sample(), random_state)
-        step: Any = env.step(plan.pop(0), state)
-        game.score += float(step.reward)
-        game.rewards.append(float(step.reward))
-        game.random_score += float(random_step.reward)
-        game.steps += 1
-        game.ended = bool(step.terminated or step.truncated)
+                planner_options[kept] = decision.search
+        action, random_action = plan.pop(0), random_space.sample()
+        random_step: Any = env.step(random_action, random_state)
+        step: Any = env.step(action, state)
+        game.add(step, random_step)
         game.seconds = time.perf_counter() - start
-        state, random_state = step.state, random_step.state
+        if history is not None:
+            history.append(Turn(game.seed, state, obs, action, decision, step))
         if film is not None:
-            film.add(env.get_image())
+            film.add(Play(state, action, step), Play(random_state, random_action, random_step))
+            start = time.perf_counter() - game.seconds  # films take no time of the game
+        state, obs, random_state = step.state, step.obs, random_step.state
         on_step()
 
 
 @contextmanager
-def progress_bar(title: str, total: int, games: list[Game]) -> Iterator[tuple[Any, OnBatch]]:
-    """A progress bar of steps, with the score of the last game and frames per second."""
+def progress_bar(
+    title: str, total: int, games: list[Game], quiet: bool = False
+) -> Iterator[tuple[Any, OnBatch]]:
+    """A progress bar of steps, with the score of the last game and frames per second.
+
+    It is drawn on terminals only.
+    """
     start = shown = time.perf_counter()
-    with tqdm(total=total, desc=title, unit="step", mininterval=0.5, delay=0.2) as bar:
+    options: Any = {"unit": "step", "mininterval": 0.5, "delay": 0.2, "disable": quiet or None}
+    with tqdm(total=total, desc=title, **options) as bar:
 
         def on_batch(rows: int, frames: int) -> None:
             nonlocal shown
             now = time.perf_counter()
-            if now - shown > bar.mininterval:
+            if not bar.disable and now - shown > bar.mininterval:
                 shown = now
                 speed = sum(game.frames for game in games) / (now - start)
                 bar.set_postfix_str(f"score {games[-1].score:g}, {speed:,.0f} frames/s")
@@ -129,20 +149,15 @@ def progress_bar(title: str, total: int, games: list[Game]) -> Iterator[tuple[An
         yield bar, on_batch
 
 
-def open_environment(
-    name: str, planner: str, where: dict[str, Any], frameskip: int | None
-) -> PlanEnv:
+def open_environment(name: str, planner: str, options: dict[str, Any]) -> PlanEnv:
     """The environment; Atari with RAM observations if the planner needs no images.
 
-    ``where`` is the result of :func:`~plangym_lite.cli.target.placement`.
+    ``options`` is the result of :func:`~plangym_lite.cli.target.make_options`.
     """
     target = find_target(name)
-    kwargs = dict(where)
-    if frameskip is not None:
-        kwargs["frameskip"] = frameskip
     if isinstance(target, str) and "ram" in getattr(adapter_for(target)[0], "OBS_TYPES", ()):
-        kwargs["obs_type"] = OBS_TYPES.get(planner, "ram")
-    return make_env(target, name, **kwargs)
+        options = {"obs_type": OBS_TYPES.get(planner, "ram"), **options}
+    return make_env(target, name, **options)
 
 
 def check_options_of(planner: str, planner_options: dict[str, Any]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from plangym_lite.cli.target import at_least_one
+from plangym_lite.cli.output import add_output
+from plangym_lite.cli.parser import at_least_one
+from plangym_lite.cli.target import add_env
 
 __all__ = ["OPTIONS", "PLANNERS", "add_common", "flag_of", "options_of"]
 
@@ -58,7 +59,8 @@ def add_common(parser: argparse.ArgumentParser, episodes: int) -> None:
     add("--ray", action="store_true", help="workers on a Ray cluster (RAY_ADDRESS), not processes")
     add("--seed", type=int, default=0, metavar="N", help="of the first episode")
     add("--frameskip", type=at_least_one, metavar="N", help="frames for each step")
-    add("--json", type=Path, metavar="PATH", help="write the numbers")
+    add_env(parser)
+    add_output(parser)
     group = parser.add_argument_group("options of the planners")
     for name, (kind, text) in OPTIONS.items():
         flag = flag_of(name)
@@ -75,7 +77,7 @@ def options_of(args: argparse.Namespace) -> dict[str, Any]:
     given = {key: value for key, value in vars(args).items() if key not in OPTIONS and key != "run"}
     planner_options = {name: getattr(args, name) for name in OPTIONS}
     chosen = {name: value for name, value in planner_options.items() if value is not None}
-    return {**given, "planner_options": chosen}
+    return {**given, "env_options": dict(args.env_options), "planner_options": chosen}
 
 
 def _workers(text: str) -> int | str | None:

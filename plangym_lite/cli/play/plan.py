@@ -5,7 +5,7 @@ Ctrl-C and SIGTERM end the game early; the steps so far are written.
 
 from __future__ import annotations
 
-import json
+import importlib.util
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,6 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from plangym_lite.cli.envs import complete_ids
+from plangym_lite.cli.output import STDOUT, Output, check_paths
+from plangym_lite.cli.parser import at_least_one
 from plangym_lite.cli.play.game import (
     Game,
     check_options_of,
@@ -24,12 +27,13 @@ from plangym_lite.cli.play.game import (
     progress_bar,
 )
 from plangym_lite.cli.play.options import PLANNERS, add_common, options_of
-from plangym_lite.cli.target import CommandError, at_least_one, placement
+from plangym_lite.cli.play.saving import Turn, check_saving, save_turns
+from plangym_lite.cli.target import CommandError, make_options
 from plangym_lite.cli.versions import versions
 from plangym_lite.core import PlanEnv
-from plangym_lite.viz.film import Film
+from plangym_lite.viz.game_film import GameFilm
 
-__all__ = ["PlanOptions", "add_parser", "as_record", "check_paths", "interruptible", "plan"]
+__all__ = ["PlanOptions", "add_parser", "as_record", "interruptible", "plan"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,10 @@ class PlanOptions:
     gif: Path | None = None
     mp4: Path | None = None
     plot: Path | None = None
+    save: Path | None = None
     json: Path | None = None
+    quiet: bool = False
+    env_options: dict[str, Any] = field(default_factory=dict)
     planner_options: dict[str, Any] = field(default_factory=dict)  # of the planner, by name
 
 
@@ -56,38 +63,40 @@ def add_parser(commands: Any) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("plan", help="play a game by planning")
     add = parser.add_argument
-    add("name", metavar="NAME", help="an id such as ALE/MsPacman-v5, module:Id-v0 or module:Class")
+    name: Any = add(
+        "name", metavar="NAME", help="an id such as ALE/MsPacman-v5, module:Id-v0 or module:Class"
+    )
+    name.completer = complete_ids
     add("--planner", choices=PLANNERS, default="mcts")
     add("--execute", type=at_least_one, default=1, metavar="N", help="actions of each plan")
     add("--gif", type=Path, metavar="PATH", help="write what was played")
     add("--mp4", type=Path, metavar="PATH", help="the same as a video")
     add("--plot", type=Path, metavar="PATH", help="draw the scores and the last search")
+    add("--save", type=Path, metavar="PATH", help="write all steps for training, as .npz")
     add_common(parser, episodes=1)
     parser.set_defaults(run=lambda args: plan(PlanOptions(**options_of(args))))
 
 
 def plan(options: PlanOptions) -> int:
-    """Play, report, write films, plot and JSON; return the exit code.
+    """Play, report, write films, plot, steps and JSON; return the exit code.
 
     Raises:
         CommandError: an option is invalid; nothing was played.
         UnknownEnvironmentError: no environment has that name.
     """
     check_options_of(options.planner, options.planner_options)
-    check_paths(options.gif, options.mp4, options.json, options.plot)
-    if options.mp4 is not None and options.mp4.suffix.lower() != ".mp4":
-        raise CommandError(f"--mp4: {options.mp4} does not end in .mp4")
-    if options.plot is not None:
-        find_matplotlib()
-    games: list[Game] = []
-    film = Film() if options.gif or options.mp4 else None
-    where = placement(options.workers, options.ray)
-    place = options.name, options.planner, where, options.frameskip
-    with open_environment(*place) as env, interruptible() as signals:
-        if film is not None:
-            check_images(env)
+    check_files(options)
+    games, turns = list[Game](), list[Turn]()
+    kwargs = make_options(options.workers, options.ray, options.frameskip, options.env_options)
+    with (
+        open_environment(options.name, options.planner, kwargs) as env,
+        filmed(env, options) as film,
+        interruptible() as signals,
+    ):
+        if options.save is not None:
+            check_saving(env)
         try:
-            play_all(env, options, games, film)
+            play_all(env, options, games, film, turns)
         except KeyboardInterrupt:
             games = games or [Game(options.seed)]  # report the games so far
         except (TypeError, ValueError) as error:
@@ -95,14 +104,20 @@ def plan(options: PlanOptions) -> int:
                 raise
             raise CommandError(str(error)) from error  # raised before the first batch
         report(env, options, games, bool(signals))
-        write_files(options, games, film)
+        write_files(env, options, games, film, turns)
     return 128 + signals[0] if signals else 0
 
 
-def play_all(env: PlanEnv, options: PlanOptions, games: list[Game], film: Film | None) -> None:
+def play_all(
+    env: PlanEnv,
+    options: PlanOptions,
+    games: list[Game],
+    film: GameFilm | None,
+    turns: list[Turn],
+) -> None:
     """Play every episode; the first is filmed."""
     total = options.episodes * options.steps
-    with progress_bar(options.name, total, games) as (bar, on_batch):
+    with progress_bar(options.name, total, games, options.quiet) as (bar, on_batch):
         for episode in range(options.episodes):
             games.append(Game(options.seed + episode))
             play(
@@ -113,6 +128,7 @@ def play_all(env: PlanEnv, options: PlanOptions, games: list[Game], film: Film |
                 steps=options.steps,
                 execute=options.execute,
                 film=film if episode == 0 else None,
+                history=turns if options.save else None,
                 on_batch=on_batch,
                 on_step=bar.update,
             )
@@ -139,63 +155,83 @@ def as_record(games: list[Game]) -> dict[str, Any]:
 
 def report(env: PlanEnv, options: PlanOptions, games: list[Game], interrupted: bool) -> None:
     """Print the results and write the JSON."""
-    record = as_record(games)
+    record, output = as_record(games), Output(options.json, options.quiet)
     how = "interrupted after" if interrupted else "in"
     scores = f"{record['score']:g} points"
     if len(games) > 1:
         scores += f" (± {record['score_std']:.3g}, {len(games)} episodes)"
-    print(f"{options.planner}: {scores} {how} {record['steps']} steps of {options.name}")
-    print(f"random play: {record['random_score']:g} points in as many steps")
+    output.say(f"{options.planner}: {scores} {how} {record['steps']} steps of {options.name}")
+    output.say(f"random play: {record['random_score']:g} points in as many steps")
     seconds, frames = record["seconds"], record["frames"]
     speed = frames / seconds if seconds else 0.0
-    print(f"{frames:,} frames in {seconds:.1f} s: {speed:,.0f} frames/s")
-    if options.json is not None:
-        how_played = asdict(options)
-        kept = ("name", "planner", "planner_options", "seed", "execute")
-        record |= {key: how_played[key] for key in kept}
-        record |= {"workers": getattr(env, "n_workers", 0), "interrupted": interrupted}
-        options.json.write_text(json.dumps({**record, "versions": versions()}, indent=2) + "\n")
-        print(f"JSON: {options.json}")
+    output.say(f"{frames:,} frames in {seconds:.1f} s: {speed:,.0f} frames/s")
+    how_played = asdict(options)
+    kept = ("name", "env_options", "planner", "planner_options", "seed", "execute")
+    record |= {key: how_played[key] for key in kept}
+    record |= {"workers": getattr(env, "n_workers", 0), "interrupted": interrupted}
+    output.write({**record, "versions": versions()})
 
 
-def write_files(options: PlanOptions, games: list[Game], film: Film | None) -> None:
-    """Write the requested films and plot."""
+def write_files(
+    env: PlanEnv, options: PlanOptions, games: list[Game], film: GameFilm | None, turns: list[Turn]
+) -> None:
+    """Write the requested films, plot and steps."""
+    output = Output(options.json, options.quiet)
     for kind, path in (("GIF", options.gif), ("MP4", options.mp4)):
-        if path is not None and film is not None and film.pictures:
+        if path is not None and film is not None and film.film.pictures:
             film.write(path)
-            print(f"{kind}: {path}")
+            output.say(f"{kind}: {path}")
     if options.plot is not None:
         from plangym_lite.cli.play.plots import plot_games
 
         plot_games(games, f"{options.planner} on {options.name}", options.plot)
-        print(f"plot: {options.plot}")
+        output.say(f"plot: {options.plot}")
+    if options.save is not None and turns:
+        save_turns(options.save, env, turns)
+        output.say(f"steps: {options.save}")
 
 
-def check_paths(*paths: Path | None) -> None:
-    """Raise unless the files can be written."""
-    for path in paths:
-        if path is not None and path.is_dir():
-            raise CommandError(f"{path} cannot be written: it is a folder")
-        if path is not None and not path.resolve().parent.is_dir():
-            raise CommandError(f"{path} cannot be written: there is no folder {path.parent}")
+def check_files(options: PlanOptions) -> None:
+    """Raise unless all files can be written, and what writes them is installed."""
+    check_paths(options.gif, options.mp4, options.plot, options.save, options.json)
+    for kind in ("gif", "mp4", "save"):
+        path, suffix = getattr(options, kind), ".npz" if kind == "save" else f".{kind}"
+        if path == STDOUT or (path is not None and path.suffix.lower() != suffix):
+            raise CommandError(f"--{kind}: {path} does not end in {suffix}")
+    if options.mp4 is not None and importlib.util.find_spec("imageio_ffmpeg") is None:
+        raise CommandError("--mp4 needs imageio-ffmpeg: pip install 'plangym-lite[video]'")
+    if options.plot is not None:
+        check_plot(options.plot)
 
 
-def find_matplotlib() -> None:
-    """Raise unless matplotlib is installed."""
+def check_plot(path: Path) -> None:
+    """Raise unless matplotlib is installed and knows the format."""
     try:
-        import matplotlib  # noqa: F401
+        from matplotlib.figure import Figure
     except ImportError as error:
         raise CommandError(
             "--plot needs matplotlib: pip install 'plangym-lite[notebooks]'"
         ) from error
+    known = Figure().canvas.get_supported_filetypes()
+    if path.suffix.lower().removeprefix(".") not in known:
+        raise CommandError(f"--plot: {path} does not end in .{', .'.join(sorted(known))}")
 
 
-def check_images(env: PlanEnv) -> None:
-    """Raise unless the environment renders images."""
+@contextmanager
+def filmed(env: PlanEnv, options: PlanOptions) -> Iterator[GameFilm | None]:
+    """A film of both games, if one was asked for; raise unless the environment renders images."""
+    if not (options.gif or options.mp4):
+        yield None
+        return
     try:
         env.get_image()
     except Exception as error:  # a renderer may raise anything
-        raise CommandError(f"--gif: {env.name} draws no image ({error})") from error
+        raise CommandError(f"no film: {env.name} draws no image ({error})") from error
+    film = GameFilm(env, options.planner, "random play")
+    try:
+        yield film
+    finally:
+        film.close()
 
 
 @contextmanager

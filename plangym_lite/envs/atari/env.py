@@ -206,6 +206,12 @@ class AtariEnv(PlangymEnv):
         return self._base.ale
 
     @property
+    def render_fps(self) -> float:
+        """Steps in a second of the game, which has 60 frames."""
+        skip = self._base._frameskip if callable(self._make) else self._frame_range or 1
+        return 60 / (skip if isinstance(skip, int) else (skip[0] + skip[1] - 1) / 2)
+
+    @property
     def n_actions(self) -> int:
         """Number of actions."""
         return int(self.batch_spec.action_space.n)  # type: ignore[attr-defined]

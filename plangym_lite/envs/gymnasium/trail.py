@@ -86,6 +86,7 @@ def to_bytes(space: Any, action: Any) -> bytes:
 
 
 def actions_in(space: Any, frames: bytes) -> Iterator[Any]:
+    """The actions of a space that ``to_bytes`` made these bytes of."""
     if _is_short(space):
         for number in frames:
             yield space.dtype.type(number + space.start)

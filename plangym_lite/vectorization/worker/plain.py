@@ -9,7 +9,7 @@ import gymnasium as gym
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.nested import run_frames
-from plangym_lite.recipe.plain import PlainEpisode, states_of
+from plangym_lite.recipe.plain import RunningPlain
 from plangym_lite.transitions import Step, Transition
 
 __all__ = ["PlainEnv", "hosted"]
@@ -34,22 +34,17 @@ class PlainEnv:
     """
 
     def __init__(self, env: Any, factory: Callable[[], Any]) -> None:
-        self._env, self._factory = env, factory
-        self._obs: Any = None  # the last one
-        self._flags = (False, False)  # terminated, truncated
-        self._states: Any = None  # a RunningStates, once states were requested
-        self._episode: PlainEpisode | None = None  # until then
-        self._attributes: list[str] = []  # attributes that were set
+        self._plain = RunningPlain(env, factory, self.reset)
 
     @property
     def observation_space(self) -> Any:
         """The environment's."""
-        return self._env.observation_space
+        return self._plain.env.observation_space
 
     @property
     def action_space(self) -> Any:
         """The environment's."""
-        return self._env.action_space
+        return self._plain.env.action_space
 
     def reset(
         self,
@@ -59,11 +54,10 @@ class PlainEnv:
         options: dict[str, Any] | None = None,
     ) -> Any:
         """Gymnasium's ``(obs, info)``; with ``return_state``, ``(state, obs, info)``."""
-        if self._states is None:
-            self._episode = PlainEpisode(self._env, seed, options)
+        self._plain.begin(seed, options)
         given = {"seed": seed, "options": options}
-        answer = self._env.reset(**{name: v for name, v in given.items() if v is not None})
-        self._obs, self._flags = answer[0] if isinstance(answer, tuple) else answer, (False, False)
+        answer = self._plain.env.reset(**{name: v for name, v in given.items() if v is not None})
+        self._plain.obs = answer[0] if isinstance(answer, tuple) else answer
         return (self.get_state(), *answer) if return_state else answer
 
     def step(
@@ -74,21 +68,20 @@ class PlainEnv:
             if self.set_state(state):
                 return self._absorbed(action, dt, return_state)
             return_state = True if return_state is None else return_state
-        answer = self._step(action) if dt == 1 else run_frames(self._step, action, dt, self._env)
+        env = self._plain.env
+        answer = self._step(action) if dt == 1 else run_frames(self._step, action, dt, env)
         if not isinstance(answer, tuple) or len(answer) != 5:
             return answer
         return Transition(self.get_state(), *answer) if return_state else Step(*answer)
 
     def _step(self, action: Any) -> Any:
-        episode = self._episode
-        if episode is not None:
-            episode.add(action)
-        answer = self._env.step(action)
+        plain = self._plain
+        plain.note(action)
+        answer = plain.env.step(action)
         if isinstance(answer, tuple) and len(answer) == 5:
-            self._obs, reward, *flags, _ = answer
-            self._flags = bool(flags[0]), bool(flags[1])
-            if episode is not None:
-                episode.rewards += float(reward)
+            plain.obs, reward, *flags, _ = answer
+            plain.flags = bool(flags[0]), bool(flags[1])
+            plain.add_reward(float(reward))
         return answer
 
     def _absorbed(self, action: Any, dt: int, return_state: bool | None) -> Any:
@@ -101,40 +94,25 @@ class PlainEnv:
 
     def get_state(self) -> Any:
         """The state."""
-        return self._saved().save(self._obs, *self._flags)
+        return self._plain.save()
 
     def set_state(self, state: Any) -> bool:
         """Set the state; whether it is the end of an episode."""
-        self._obs, *flags = self._saved().load(state)
-        self._flags = flags[0], flags[1]
-        return any(self._flags)
+        return self._plain.load(state)
 
     def step_batch(
         self, actions: Any, states: Any = None, dt: Any = 1, return_state: bool | None = None
     ) -> Any:
         """``PlanEnv.step_batch``."""
         self.get_state()
-        return self._states.run("step_batch", actions, states, dt, return_state)
+        return self._plain.states.run("step_batch", actions, states, dt, return_state)
 
     def rollout_batch(
         self, actions: Any, states: Any = None, dt: Any = 1, return_observs: str | None = "last"
     ) -> Any:
         """``PlanEnv.rollout_batch``."""
         self.get_state()
-        return self._states.run("rollout_batch", actions, states, dt, return_observs)
-
-    def _saved(self) -> Any:
-        """The object that saves and restores states."""
-        if self._states is None:
-            if self._episode is None:
-                self.reset()
-            episode = self._episode
-            assert episode is not None
-            episode.obs, episode.flags = self._obs, self._flags
-            episode.attributes = self._attributes
-            self._states = states_of(self._factory, self._env, episode)
-            self._env, self._episode = self._states.env, None
-        return self._states
+        return self._plain.states.run("rollout_batch", actions, states, dt, return_observs)
 
     # ---- everything else ----------------------------------------------------------------------
 
@@ -143,10 +121,10 @@ class PlainEnv:
         if name in vars(PlainEnv):
             return getattr(self, name)
         if name == "set_wrapper_attr":
-            self._attributes.append(name)
-        env = self._env if self._states is None else self._states.layers
+            self._plain.attributes.append(name)
+        env = self._plain.layers
         return getattr(env, name) if hasattr(env, name) else env.get_wrapper_attr(name)
 
     def close(self) -> None:
         """Close the environment."""
-        (self._env if self._states is None else self._states).close()
+        self._plain.close()

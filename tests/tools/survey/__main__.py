@@ -21,7 +21,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from plangym_lite.cli.target import CommandError, at_least_one
+from plangym_lite.cli.output import check_paths
+from plangym_lite.cli.parser import at_least_one
+from plangym_lite.cli.target import CommandError
 from plangym_lite.cli.versions import versions
 from plangym_lite.system import usable_cores
 from tests.tools.survey.checking import EXACT, WRONG, Row
@@ -36,9 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Check, or read what was written before; return the exit code: 2 for wrong arguments."""
     args = options().parse_args(argv)
     try:
-        for path in (args.json, args.markdown):
-            if path is not None and not path.resolve().parent.is_dir():
-                raise CommandError(f"{path} cannot be written: there is no such folder")
+        check_paths(args.json, args.markdown)
         if args.sources:
             rows, made_with = read(args.sources)
             return report(rows, made_with, args.json, args.markdown)

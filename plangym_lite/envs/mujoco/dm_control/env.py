@@ -220,6 +220,11 @@ class DMControlEnv(HasPhysics, HasKernel):
 
     # ---- running ------------------------------------------------------------------------------
 
+    @property
+    def render_fps(self) -> float:
+        """Control steps in a second of the simulation."""
+        return 1 / self.dm_env.control_timestep()
+
     def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
         if seed is not None:
             self._task.random.seed(seed % 2**32)
