@@ -36,6 +36,7 @@ from plangym_lite.envs.mujoco.dm_control.memory import (
 )
 from plangym_lite.envs.mujoco.dm_control.tasks import (
     TameBox,
+    changing_fields,
     check_images,
     find_task,
     looking_away,
@@ -45,13 +46,8 @@ from plangym_lite.envs.mujoco.dm_control.tasks import (
 )
 from plangym_lite.envs.mujoco.physics import HasPhysics
 from plangym_lite.envs.mujoco.rendering import first_picture
-from plangym_lite.envs.snapshot.mjdata import (
-    SimulationMemory,
-    changed_fields,
-    copy_of_model,
-    model_tag,
-)
-from plangym_lite.errors import InvalidStateError, NotCloneableError
+from plangym_lite.envs.snapshot.mjdata import SimulationMemory, model_tag
+from plangym_lite.errors import InvalidStateError
 from plangym_lite.simulator import RUNNING, TERMINATED, TRUNCATED
 from plangym_lite.transitions import Columns
 
@@ -59,7 +55,6 @@ __all__ = ["DMControlEnv"]
 
 ALWAYS_CHANGED = {"lqr": ("jnt_stiffness",)}  # randomised when the model is made
 GENERATOR = slice(40, 40 + RandomMemory.NBYTES)
-PROBE_SEEDS, PROBE_STEPS = (0, 1, 2), 3
 EPISODE = 32  # rows of random states
 
 
@@ -152,7 +147,9 @@ class DMControlEnv(HasPhysics, HasKernel):
         low, high = (np.broadcast_to(bound, spec.shape) for bound in (spec.minimum, spec.maximum))
         self.action_space = TameBox(low, high, spec.shape, np.float64)
         self._random = RandomMemory(self._task.random)
-        fields = self._probe(model := self._physics.model.ptr)
+        model = self._physics.model.ptr
+        changed = changing_fields(model, self.apply_reset, self._env.step, spec.shape)
+        fields = tuple(sorted(changed | set(ALWAYS_CHANGED.get(self.domain_name, ()))))
         self._tag = model_tag(model, f"{self.domain_name}-{self.task_name}", fields)
         self._memory = self._make_memory(fields)
         self._has_terrain = "hfield_data" in fields
@@ -186,18 +183,6 @@ class DMControlEnv(HasPhysics, HasKernel):
             if memory.continues(self.apply_reset, self._env.step, actions):
                 return memory
         return SimulationMemory(model, data, fields)
-
-    def _probe(self, model: Any) -> tuple[str, ...]:
-        """Run some steps; return the names of the model's arrays that change."""
-        before = copy_of_model(model)
-        actions = np.random.default_rng(0)
-        changed = set(ALWAYS_CHANGED.get(self.domain_name, ()))
-        for seed in PROBE_SEEDS:
-            self.apply_reset(seed, None)
-            for _ in range(PROBE_STEPS):
-                self._env.step(actions.uniform(-0.1, 0.1, self.action_space.shape))
-            changed |= set(changed_fields(model, before))
-        return tuple(sorted(changed))
 
     # ---- only for dm_control ------------------------------------------------------------------
 
@@ -299,7 +284,8 @@ class DMControlEnv(HasPhysics, HasKernel):
 
     def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
         generator = self._task.random.get_state()
-        low, high = np.clip([self.action_space.low, self.action_space.high], -1, 1)
+        space: Any = self.action_space
+        low, high = np.clip([space.low, space.high], -1, 1)
         states = np.empty((n_rows, self._size), np.uint8)
         for row, state in enumerate(states):
             if row % EPISODE == 0 or self._env._reset_next_step:

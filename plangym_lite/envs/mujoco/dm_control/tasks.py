@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.envs.mujoco.rendering import without_display
+from plangym_lite.envs.snapshot.mjdata import changed_fields, copy_of_model
 from plangym_lite.errors import NotCloneableError, UnknownEnvironmentError
 
 try:
@@ -23,6 +24,7 @@ except ImportError:  # EGL is not usable
 __all__ = [
     "TASKS",
     "TameBox",
+    "changing_fields",
     "check_images",
     "find_task",
     "looking_away",
@@ -35,6 +37,7 @@ __all__ = [
 TASKS: dict[str, tuple[str, str]] = {"-".join(pair): pair for pair in suite.ALL_TASKS}
 """Domain and task."""
 
+PROBE_SEEDS, PROBE_STEPS = (0, 1, 2), 3
 WIDE = 1e6
 HOOKS = "before_step", "after_step", "get_reward", "get_observation", "get_termination"
 
@@ -104,3 +107,22 @@ def upload_terrain(physics: Any) -> None:
 def step_of(env: Any) -> list[Any]:
     """The methods that a step calls: two lists differ if one of them was replaced."""
     return [env.step, env.physics.step, *(getattr(env.task, name) for name in HOOKS)]
+
+
+def changing_fields(model: Any, reset: Any, step: Any, shape: tuple[int, ...]) -> set[str]:
+    """Run some steps; return the names of the model's arrays that change.
+
+    Args:
+        model: the ``MjModel``.
+        reset: ``reset(seed, options)`` begins an episode.
+        step: dm_control's step.
+        shape: of an action.
+    """
+    before, changed = copy_of_model(model), set()
+    actions = np.random.default_rng(0)
+    for seed in PROBE_SEEDS:
+        reset(seed, None)
+        for _ in range(PROBE_STEPS):
+            step(actions.uniform(-0.1, 0.1, shape))
+        changed |= set(changed_fields(model, before))
+    return changed
