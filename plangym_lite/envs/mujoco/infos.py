@@ -47,13 +47,29 @@ class InfoMemory:
         Raises:
             InvalidStateError: it has other keys or types than those that were found.
         """
-        self.save_columns({name: [value] for name, value in info.items()}, out[None])
+        numbers, types = [self._number_of(info), 0], 0
+        for place, value in enumerate(info.values()):
+            if _is_array(value):
+                types |= ARRAY << BITS * place
+                numbers += value.ravel().tolist()
+            else:
+                types |= _code_of(value) << BITS * place
+                numbers.append(float(value))
+        numbers[1] = types
+        if len(numbers) > self.size:
+            raise InvalidStateError(f"an info has more numbers than before: {info}")
+        out[: len(numbers)] = numbers
+        out[len(numbers) :] = 0
+
+    def _number_of(self, info: dict[str, Any]) -> int:
+        number = self._numbers.get(tuple(info))
+        if number is None:
+            raise InvalidStateError(f"an info has other keys than before: {list(info)}")
+        return number
 
     def save_columns(self, told: dict[str, Any], out: np.ndarray) -> None:
         """Write infos, given as columns, into ``out``, ``[B, size]``."""
-        number = self._numbers.get(tuple(told))
-        if number is None:
-            raise InvalidStateError(f"an info has other keys than before: {list(told)}")
+        number = self._number_of(told)
         out[:, 0], types, start = number, np.zeros(len(out), np.int64), 2
         for place, (column, shape) in enumerate(
             zip(told.values(), self._found[number].values(), strict=True)
@@ -100,11 +116,15 @@ def _size_of(shape: tuple[int, ...]) -> int:
     return int(np.prod(shape))
 
 
+def _code_of(value: Any) -> int:
+    code = CODES.get(type(value))
+    if code is None:
+        raise InvalidStateError(f"an info has a value of {type(value)}")
+    return code
+
+
 def _codes_of(column: Any) -> Any:
     """The types of the values of a column, one for all or one for each."""
-    try:
-        if not isinstance(column, np.ndarray):
-            return np.array([ARRAY if _is_array(value) else CODES[type(value)] for value in column])
-        return CODES[column.dtype.type] if column.ndim == 1 else ARRAY
-    except KeyError as error:
-        raise InvalidStateError(f"an info has a value of {error}") from None
+    if not isinstance(column, np.ndarray):
+        return np.array([_code_of(value) for value in column])
+    return _code_of(column.dtype.type(0)) if column.ndim == 1 else ARRAY
