@@ -47,14 +47,12 @@ class InfoMemory:
         Raises:
             InvalidStateError: it has other keys or types than those that were found.
         """
-        numbers, types = [self._number_of(info), 0], 0
+        numbers: list[float] = [self._number_of(info), 0]
+        types = 0
         for place, value in enumerate(info.values()):
-            if _is_array(value):
-                types |= ARRAY << BITS * place
-                numbers += value.ravel().tolist()
-            else:
-                types |= _code_of(value) << BITS * place
-                numbers.append(float(value))
+            code = _code_of(value)
+            types |= code << BITS * place
+            numbers += value.ravel().tolist() if code == ARRAY else [float(value)]
         numbers[1] = types
         if len(numbers) > self.size:
             raise InvalidStateError(f"an info has more numbers than before: {info}")
@@ -117,8 +115,8 @@ def _size_of(shape: tuple[int, ...]) -> int:
 
 
 def _code_of(value: Any) -> int:
-    code = CODES.get(type(value))
-    if code is None:
+    code = CODES.get(type(value), ARRAY)
+    if code == ARRAY and not _is_array(value):
         raise InvalidStateError(f"an info has a value of {type(value)}")
     return code
 
@@ -126,5 +124,5 @@ def _code_of(value: Any) -> int:
 def _codes_of(column: Any) -> Any:
     """The types of the values of a column, one for all or one for each."""
     if not isinstance(column, np.ndarray):
-        return np.array([_code_of(value) for value in column])
+        return np.array([_code_of(value) for value in column], np.int64)
     return _code_of(column.dtype.type(0)) if column.ndim == 1 else ARRAY
