@@ -107,7 +107,7 @@ def installed_families() -> list[Family]:
         warnings.simplefilter("ignore")  # about displays and versions
         families = sort_into_families(registered_specs())
         if find_spec("dm_control"):
-            from plangym_lite.envs.mujoco.dm_control_tasks import TASKS, task_of
+            from plangym_lite.envs.mujoco.dm_control.tasks import TASKS, task_of
 
             family = next(kind for kind in families if kind.title == "dm_control")
             others = [name for name in family.ids if task_of(name) is None]

@@ -250,6 +250,16 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         """The local copy's Gymnasium environment."""
         return self._local.gym_env  # type: ignore[attr-defined]
 
+    @one_at_a_time
+    def state_from(self, state: Any = None, **kwargs: Any) -> Any:
+        """A state with measured numbers in it; see the local copy's method. MuJoCo only."""
+        return self._local.state_from(state, **kwargs)  # type: ignore[attr-defined]
+
+    @one_at_a_time
+    def physics_of(self, states: Any) -> Any:
+        """The physics of states, as columns; see the local copy's method. MuJoCo only."""
+        return self._local.physics_of(states)  # type: ignore[attr-defined]
+
     def reset(
         self,
         return_state: bool = True,

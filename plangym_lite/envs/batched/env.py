@@ -1,9 +1,10 @@
-"""KernelEnv: an adapter that can step a whole batch with a :class:`Kernel`."""
+"""HasKernel: an adapter that can step a whole batch with a :class:`Kernel`."""
 
 from __future__ import annotations
 
 import copy
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -15,112 +16,148 @@ from plangym_lite.envs.batched.kernel import (
     NO_LIMIT,
     Block,
     Kernel,
+    NotForKernelError,
     run_block,
 )
 from plangym_lite.envs.generators.generator import GeneratorMemory, words_of_seed
 from plangym_lite.envs.gymnasium.env import PlangymEnv
+from plangym_lite.errors import InvalidStateError
 from plangym_lite.nested import differences
-from plangym_lite.simulator import RUNNING
+from plangym_lite.simulator import RUNNING, SimulatorEnv
 from plangym_lite.transitions import Columns, Rows, empty_columns
 
-__all__ = ["KernelEnv"]
+__all__ = ["HasKernel", "KernelEnv"]
 
 TRIED_ROWS = 128
+MOST_GROUPS = 8
 COMPARED = ("states", "observs", "rewards", "terminateds", "truncateds")
 
 
-class KernelEnv(PlangymEnv):
-    """An environment of Gymnasium that has a kernel, used if nothing was added to it.
+class HasKernel(SimulatorEnv):
+    """A simulator that has a kernel, used if nothing was added to it.
 
-    With images or user wrappers rows are run one by one, and also if the results of the kernel are
-    not bit-identical to those of the environment. That is tested on random states at first use, for
-    each dtype of actions; a failure is warned about once.
+    If the results of the kernel are not bit-identical to those of the simulator, rows are run one
+    by one. That is tested on random states at first use, for each dtype of actions; a failure is
+    warned about once.
     """
 
     _warned: ClassVar[set[str]] = set()  # classes whose kernel was found to be wrong
 
-    _generator: GeneratorMemory  # of the base, if the state is plain
+    clone_seeds: bool
     _kernel: Kernel | None = None
     _trusted: dict[str, bool]  # by the dtype of actions, whether the kernel is exact
-    _limit: Any = None
-    _step: Any = None
+    _constants: slice | None = None
+    """The part of a state that must be equal in rows that the kernel steps together: it is loaded
+    into the simulator before."""
 
+    @abstractmethod
     def take_apart(self, states: np.ndarray) -> Block | None:
         """Convert states to columns; ``None`` if one of them is not a valid state."""
-        raise NotImplementedError
 
+    @abstractmethod
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
         """Write the states after the step into ``out``; ``states``, before it, both ``[B, S]``."""
-        raise NotImplementedError
 
-    def generator_words(self, states: np.ndarray) -> np.ndarray:
-        """The generator in each of the states, as a view ``[B, GENERATOR_WORDS]``."""
-        raise NotImplementedError
+    @abstractmethod
+    def seeded_states(self, states: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        """The states with seeded generators, those that have ended as they are."""
 
+    @abstractmethod
     def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
         """Plausible states of running episodes, ``[B, S]``."""
-        raise NotImplementedError
 
-    def use_kernel(self, kernel: Kernel | None, limits: list[Any]) -> None:
-        """Step batches with ``kernel``, and with the time limit in ``limits``, if any."""
+    @abstractmethod
+    def kernel_applies(self) -> bool:
+        """Whether nothing has to be drawn and nothing that the kernel does was overridden."""
+
+    @abstractmethod
+    def kernel_limit(self) -> float:
+        """Frames after which an episode is truncated."""
+
+    @abstractmethod
+    def kernel_label(self) -> tuple[str, str]:
+        """The name of what the kernel steps, and the package with its version."""
+
+    def tell_ended(self, state: Any, info: dict[str, Any], out: Columns, row: int) -> Any:
+        """Complete a row that had ended, if the kernel does not; return its info."""
+        return info
+
+    def accept_kernel(self, kernel: Kernel | None) -> None:
+        """Step batches with ``kernel`` from now on."""
         self._kernel, self._trusted = kernel, {}
-        self._limit = limits[0] if limits else None
-        self._step = type(self._base).step
 
     @property
     def is_batched(self) -> bool:
-        return self._kernel is not None and self._is_ordinary()
+        return self._kernel is not None and self.kernel_applies()
 
     def run_batched(self, rows: Rows, out: Columns) -> list[dict[str, Any]] | None:
         kernel = self._kernel
-        if kernel is None or len(rows.dts) < ENOUGH_ROWS or not self._is_ordinary():
+        if kernel is None or len(rows.dts) < ENOUGH_ROWS or not self.kernel_applies():
             return None
         states = np.asarray(rows.states)
         if rows.seeds is not None and self.clone_seeds:
-            states = self._seeded_states(states, rows.seeds)
+            states = self.seeded_states(states, rows.seeds)
+            rows = rows._replace(states=states, seeds=None)
+        try:
+            if self._constants is not None:
+                groups = _alike(states[:, self._constants])
+                if len(groups) > 1:
+                    return self._run_groups(rows, out, groups)
+                self.load_state(states[0])
+            return self._run_alike(kernel, rows, states, out)
+        except (InvalidStateError, NotForKernelError):  # rows run one by one say which of them
+            return None
+
+    def _run_alike(
+        self, kernel: Kernel, rows: Rows, states: np.ndarray, out: Columns
+    ) -> list[dict[str, Any]] | None:
         block = self.take_apart(states)
         if block is None or not kernel.accepts(block):
             return None
         if not self._trust(kernel, rows.actions.dtype):
             return None
-        limit = NO_LIMIT if self._limit is None else self._limit._max_episode_steps
-        n_frames = rows.dts * self.frameskip
+        had_ended = np.flatnonzero(block.ended).tolist()
+        n_frames, limit = rows.dts * self.frameskip, self.kernel_limit()
         infos = run_block(kernel, block, rows.actions, n_frames, limit=limit, out=out)
         if out.states is not None:
             self.put_together(block, states, out.states)
         for info, dt in zip(infos, rows.dts.tolist(), strict=True):
             info["dt"] = dt
+        for row in had_ended:
+            infos[row] = self.tell_ended(states[row], infos[row], out, row)
         return infos
 
-    def seed_generators(self, seed: int) -> Callable[[], None]:
-        if not self._is_plain:
-            return super().seed_generators(seed)
-        put_back = self._generator.seed(self._base.np_random, seed)
-        return put_back if not self.clone_seeds else lambda: None
-
-    def _seeded_states(self, states: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-        """The states with seeded generators, unless they have ended."""
-        seeded = states.copy()
-        words = self.generator_words(seeded)
-        for row in np.flatnonzero(states[:, 0] == RUNNING).tolist():
-            words[row] = words_of_seed(int(seeds[row]))
-        return seeded
-
-    def _is_ordinary(self) -> bool:
-        """Whether nothing has to be drawn and ``step`` has not been overridden."""
-        base = self._base
-        own_step = type(base).step is not self._step or "step" in vars(base)
-        drawn = self.obs_type != "coords" or self.return_image or self.render_mode == "human"
-        return not own_step and not drawn
+    def _run_groups(
+        self, rows: Rows, out: Columns, groups: list[np.ndarray]
+    ) -> list[dict[str, Any]] | None:
+        """Run each group of rows as a batch, if they are few and none of them is small."""
+        if len(groups) > MOST_GROUPS or min(map(len, groups)) < ENOUGH_ROWS:
+            return None
+        infos: Any = [None] * len(rows.dts)
+        for chosen in groups:
+            states = np.asarray(rows.states)[chosen]
+            some = Rows(rows.actions[chosen], states, rows.dts[chosen])
+            columns = empty_columns(self.batch_spec, len(chosen), out.form)
+            found = self.run_batched(some, columns)
+            if found is None:
+                return None
+            for whole, part in zip(out, columns, strict=True):
+                if isinstance(whole, np.ndarray):
+                    whole[chosen] = part
+            for row, info in zip(chosen.tolist(), found, strict=True):
+                infos[row] = info
+        return infos
 
     def _trust(self, kernel: Kernel, dtype: np.dtype) -> bool:
         """Whether kernel and environment agree bit for bit on random states."""
         trusted = self._trusted.get(dtype.char)  # hashing the dtype itself is slow
         if trusted is None:
+            state = self.save_state()
             try:
                 difference = self._compare(kernel, dtype)
             except Exception as error:  # another version of Gymnasium, or a user's settings
                 difference = f"{type(error).__name__}: {error}"
+            self.load_state(state)
             trusted = self._trusted[dtype.char] = difference is None
             self._kernel = kernel if trusted or dtype != self.action_space.dtype else None
             if difference is not None:
@@ -129,14 +166,13 @@ class KernelEnv(PlangymEnv):
 
     def _warn(self, dtype: np.dtype, difference: str) -> None:
         """Say once in this process that the kernel of this class is not used."""
-        base = type(self._base)
-        name = f"{base.__module__}.{base.__qualname__}"
+        name, package = self.kernel_label()
         if name in self._warned:
             return
         self._warned.add(name)
         warnings.warn(
             f"batches of {name} with {dtype} actions are stepped row by row, which is exact but "
-            f"slower: what gymnasium {gym.__version__} does with these settings is not what the "
+            f"slower: what {package} does with these settings is not what the "
             f"vectorized step of plangym_lite does ({difference})",
             RuntimeWarning,
             stacklevel=2,
@@ -164,3 +200,61 @@ class KernelEnv(PlangymEnv):
             actions[::3] *= dtype.type(1.7)
             actions *= dtype.type(0.9)
         return actions
+
+
+class KernelEnv(HasKernel, PlangymEnv):
+    """An environment of Gymnasium that has a kernel, used if nothing was added to it.
+
+    With images or user wrappers rows are run one by one.
+    """
+
+    _generator: GeneratorMemory  # of the base, if the state is plain
+    _limit: Any = None
+    _step: Any = None
+
+    @abstractmethod
+    def generator_words(self, states: np.ndarray) -> np.ndarray:
+        """The generator in each of the states, as a view ``[B, GENERATOR_WORDS]``."""
+
+    def seed_generators(self, seed: int) -> Callable[[], None]:
+        if not self._is_plain:
+            return super().seed_generators(seed)
+        put_back = self._generator.seed(self._base.np_random, seed)
+        return put_back if not self.clone_seeds else lambda: None
+
+    def seeded_states(self, states: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        seeded = states.copy()
+        words = self.generator_words(seeded)
+        for row in np.flatnonzero(states[:, 0] == RUNNING).tolist():
+            words[row] = words_of_seed(int(seeds[row]))
+        return seeded
+
+    def use_kernel(self, kernel: Kernel | None, limits: list[Any]) -> None:
+        """Step batches with ``kernel``, and with the time limit in ``limits``, if any."""
+        self.accept_kernel(kernel)
+        self._limit = limits[0] if limits else None
+        self._step = type(self._base).step
+
+    def kernel_applies(self) -> bool:
+        base = self._base
+        own_step = type(base).step is not self._step or "step" in vars(base)
+        drawn = self.obs_type != "coords" or self.return_image or self.render_mode == "human"
+        return not own_step and not drawn
+
+    def kernel_limit(self) -> float:
+        return NO_LIMIT if self._limit is None else self._limit._max_episode_steps
+
+    def kernel_label(self) -> tuple[str, str]:
+        base = type(self._base)
+        return f"{base.__module__}.{base.__qualname__}", f"gymnasium {gym.__version__}"
+
+
+def _alike(rows: np.ndarray) -> list[np.ndarray]:
+    """The rows, ``[B, n]``, in groups of equal ones: the indices of each."""
+    groups: list[np.ndarray] = []
+    left = np.arange(len(rows))
+    while len(left) and len(groups) <= MOST_GROUPS:
+        same = (rows[left] == rows[left[0]]).all(1)
+        groups.append(left[same])
+        left = left[~same]
+    return groups

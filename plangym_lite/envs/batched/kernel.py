@@ -21,6 +21,7 @@ __all__ = [
     "NO_LIMIT",
     "Block",
     "Kernel",
+    "NotForKernelError",
     "all_among",
     "put_side_by_side",
     "run_block",
@@ -87,8 +88,18 @@ class Kernel(ABC):
         return [{} for _ in n_steps]
 
 
+class NotForKernelError(Exception):
+    """A kernel met rows that only the simulator itself can run."""
+
+
 def run_block(
-    kernel: Kernel, block: Block, actions: np.ndarray, n_frames: np.ndarray, *, limit: int, out: Any
+    kernel: Kernel,
+    block: Block,
+    actions: np.ndarray,
+    n_frames: np.ndarray,
+    *,
+    limit: float,
+    out: Any,
 ) -> list[dict[str, Any]]:
     """Run the rows of a batch and fill its columns except the states; return the infos.
 
@@ -127,7 +138,7 @@ def _hold(
     block: Block,
     actions: np.ndarray,
     n_frames: np.ndarray,
-    limit: int,
+    limit: float,
     n_steps: np.ndarray,
 ) -> np.ndarray:
     """Repeat each row's action for its frames or until its episode ends; return the rewards."""

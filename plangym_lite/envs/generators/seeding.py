@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
+from plangym_lite.envs.generators.random_state import RandomMemory
 from plangym_lite.envs.generators.shared import GlobalNumbers
 
-__all__ = ["seed_all"]
+__all__ = ["bytes_of_seed", "seed_all"]
 
 
 def seed_all(generators: Iterable[Any], seed: int) -> Callable[[], None]:
@@ -59,3 +60,12 @@ def _seed(generator: Any, seed: np.random.SeedSequence) -> Callable[[], None]:
     state = generator.state  # of a bit generator of numpy
     generator.state = type(generator)(seed).state
     return partial(setattr, generator, "state", state)
+
+
+@lru_cache(maxsize=1024)
+def bytes_of_seed(seed: int) -> np.ndarray:
+    """``[RandomMemory.NBYTES]`` what ``seed_all`` makes of an environment's only generator."""
+    numbers, out = np.random.RandomState(0), np.empty(RandomMemory.NBYTES, np.uint8)
+    seed_all([numbers], seed)
+    RandomMemory(numbers).save(out)
+    return out

@@ -41,7 +41,7 @@ from plangym_lite.recipe.informed import take_findings
 from plangym_lite.recipe.recipe import freeze
 from plangym_lite.simulator import RUNNING, SimulatorEnv
 
-__all__ = ["PlangymEnv", "to_grayscale"]
+__all__ = ["STATELESS_WRAPPERS", "PlangymEnv", "to_grayscale"]
 
 STATELESS_WRAPPERS = (gym.wrappers.PassiveEnvChecker, gym.wrappers.OrderEnforcing)
 

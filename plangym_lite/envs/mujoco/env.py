@@ -1,12 +1,13 @@
 """MujocoEnv: environments built on Gymnasium's ``MujocoEnv``: v4, v5 and subclasses.
 
-A state is float64, 8 to 36 KB, mostly the memory of the simulation::
+A state is float64, 0.4 to 4.5 KB::
 
-    ended | elapsed steps | tag | generator (10 words) | attributes | simulation
+    ended | elapsed steps | tag | generator (10 words) | attributes
+    | info (``infos.py``) | simulation (``slim.py``)
 
-The tag distinguishes the states of different models. A user's subclass, or an environment in a
-user's wrappers, is saved by the generic snapshot, which includes the simulation; such a state is
-uint8.
+The tag distinguishes the states of different models and frame skips. A user's subclass, or an
+environment in a user's wrappers, is saved by the generic snapshot, which includes the simulation;
+such a state is uint8.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ import numpy as np
 from plangym_lite.envs.batched.env import KernelEnv
 from plangym_lite.envs.batched.kernel import Block
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
-from plangym_lite.envs.mujoco.kernels import KERNELS
+from plangym_lite.envs.gymnasium.env import STATELESS_WRAPPERS
+from plangym_lite.envs.mujoco.infos import InfoMemory, shapes_of
+from plangym_lite.envs.mujoco.kernels import KERNELS, Robot
+from plangym_lite.envs.mujoco.physics import HasPhysics
 from plangym_lite.envs.mujoco.rendering import first_picture
-from plangym_lite.envs.snapshot.mjdata import (
-    SimulationMemory,
-    changed_fields,
-    copy_of_model,
-    model_tag,
-)
+from plangym_lite.envs.mujoco.slim import SlimMemory, examine
+from plangym_lite.envs.snapshot.mjdata import changed_fields, copy_of_model, model_tag
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.simulator import RUNNING
+from plangym_lite.transitions import Columns
 
 __all__ = ["MujocoEnv"]
 
@@ -41,14 +42,14 @@ PROBE_SEEDS = (0, 1, 2)
 PROBE_STEPS = 3
 
 
-class MujocoEnv(KernelEnv):
+class MujocoEnv(HasPhysics, KernelEnv):
     """A Gymnasium MuJoCo environment.
 
     Images need OpenGL: set ``MUJOCO_GL=egl`` (or ``osmesa``) on a machine without a display.
     """
 
     STATES_NAME: ClassVar[str] = "MujocoEnv"
-    LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
+    LAYOUT: ClassVar[int] = 2  # version of the states; raised when older ones cannot be read
     _probed: Any = None  # what ``_probe`` found, here or in another environment of the recipe
 
     # ---- building -----------------------------------------------------------------------------
@@ -69,24 +70,32 @@ class MujocoEnv(KernelEnv):
             return
         self._generator = GeneratorMemory(GENERATOR.start)
         self._probed = self._probed or self._probe()
-        attributes, fields = self._probed
-        label = f"{type(base).__module__}.{type(base).__qualname__}"
-        self._tag = model_tag(base.model, label, fields)
-        self._memory = SimulationMemory(base.model, base.data, fields)
+        attributes, examined, changed, infos = self._probed
+        if examined is None or changed or None in infos:
+            # it does more than step, or tells more than numbers: the snapshot saves all of it
+            self._is_plain = False
+            self.use_kernel(None, [])
+            return
+        label = f"{type(base).__module__}.{type(base).__qualname__} {base.frame_skip}"
+        self._tag = model_tag(base.model, label)
+        self._memory = SlimMemory(base, *examined)
         self._parts: list[tuple[str, slice, Any]] = []  # of attributes that change
         start = ATTRIBUTES
         for name, value in attributes.items():
             self._parts.append((name, slice(start, start + np.size(value)), value))
             start += np.size(value)
+        self._infos = InfoMemory(infos)
+        self._info_part = slice(start, start + self._infos.size)
+        self._info_row = np.zeros(self._infos.size)  # if ``_info`` is ``None``
+        start = self._info_part.stop
         self._simulation_part = slice(start, start + self._memory.size)
         self._obs: Any = None
-        kernel = KERNELS.get(label)
-        qpos, qvel = self._memory.columns_of("qpos"), self._memory.columns_of("qvel")
-        if kernel and qpos and qvel and not self._parts:
-            self.use_kernel(kernel(base, self._memory, qpos, qvel), self._limits)
+        kernel = KERNELS.get(label.partition(" ")[0])
+        self.use_kernel(kernel(base, self._memory) if kernel else None, self._limits)
 
-    def _probe(self) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Run some steps; return the base's numeric attributes and model arrays that change.
+    def _probe(self) -> tuple[dict[str, Any], Any, tuple[str, ...], list[Any]]:
+        """Run some steps; return the base's numeric attributes that change, what :func:`examine`
+        finds, model arrays that change, and the shapes of infos.
 
         The base is stepped directly, so that wrappers keep no trace of it.
         """
@@ -96,19 +105,37 @@ class MujocoEnv(KernelEnv):
         env.reset(seed=PROBE_SEEDS[0])
         model, first = copy_of_model(base.model), _numbers_of(base)
         changed: dict[str, Any] = {}
+        infos: list[Any] = []
         for seed in PROBE_SEEDS:
-            env.reset(seed=seed)
+            infos.append(env.reset(seed=seed)[1])
             for _ in range(PROBE_STEPS):
-                env.step(actions.uniform(-1, 1, shape).astype(dtype))
+                infos.append(env.step(actions.uniform(-1, 1, shape).astype(dtype))[-1])
                 for name, value in _numbers_of(base).items():
                     if name not in first or not np.array_equal(first[name], value):
                         changed[name] = value
-        return changed, changed_fields(base.model, model)
+        shapes = list({tuple(info): shapes_of(info) for info in infos}.values())
+        return changed, examine(base), changed_fields(base.model, model), shapes
 
     # ---- many rows at once --------------------------------------------------------------------
 
+    @property
+    def can_use_threads(self) -> bool:
+        """Whether threads of this process may share the rows of a batch."""
+        return self.is_batched
+
+    def use_threads(self, n_threads: int) -> None:
+        """Let ``n_threads`` threads of this process share the rows of a batch."""
+        if isinstance(self._kernel, Robot):
+            self._kernel.use_threads(n_threads)
+
+    def tell_ended(self, state: Any, info: dict[str, Any], out: Columns, row: int) -> Any:
+        if self._memory.shows_derived and out.form.observs is not None:
+            self.load_state(state)
+            out.observs[row, ...] = self.current_obs()
+        return {**self._infos.load(state[self._info_part]), **info}
+
     def take_apart(self, states: np.ndarray) -> Block | None:
-        ended, elapsed, tags = states[:, : TAG + 1].T
+        ended, elapsed, tags = states[:, : GENERATOR.start].T
         known = (ended == 0) | (ended == 1) | (ended == 2) | (ended == 3)
         if (tags != self._tag).any() or not known.all():
             return None
@@ -121,7 +148,17 @@ class MujocoEnv(KernelEnv):
         out[:, ENDED], out[:, TAG] = block.ended, self._tag
         out[:, ELAPSED] = block.elapsed if self._limits else 0
         out[:, GENERATOR] = states[:, GENERATOR] if self.clone_seeds else 0
+        kept = slice(ATTRIBUTES, self._simulation_part.start)
+        out[:, kept] = states[:, kept]
         out[:, self._simulation_part] = block.parts[0]
+        ran = np.flatnonzero(states[:, ENDED] == RUNNING)
+        kernel: Any = self._kernel
+        if len(ran) == len(states):
+            self._infos.save_columns(kernel.told(block.parts), out[:, self._info_part])
+        elif len(ran):
+            columns = np.empty((len(ran), self._infos.size))
+            self._infos.save_columns(kernel.told([part[ran] for part in block.parts]), columns)
+            out[ran, self._info_part] = columns
 
     def generator_words(self, states: np.ndarray) -> np.ndarray:
         return states[:, GENERATOR]
@@ -137,10 +174,24 @@ class MujocoEnv(KernelEnv):
 
     # ---- observations and images --------------------------------------------------------------
 
+    @property
+    def gym_env(self) -> gym.Env:
+        env = super().gym_env
+        if self._is_plain:
+            self._memory.derive()
+        return env
+
     def current_obs(self) -> Any:
         if self._is_plain and self._obs is None:
+            if self._memory.shows_derived:
+                self._memory.derive()
             self._obs = self._base._get_obs()
         return super().current_obs()
+
+    def current_info(self) -> dict[str, Any]:
+        if self._is_plain and self._info is None:
+            return self._infos.load(self._info_row)
+        return super().current_info()
 
     def write_obs(self, out: np.ndarray) -> None:
         if self._is_plain and self.obs_type == "coords" and self._obs is not None:
@@ -149,6 +200,8 @@ class MujocoEnv(KernelEnv):
             out[...] = self.current_obs()
 
     def draw_image(self) -> np.ndarray:
+        if self._is_plain:
+            self._memory.derive()
         if self._replayed is not None:
             return first_picture(super().draw_image)
         if self._camera is None and self.render_mode == "rgb_array":
@@ -184,6 +237,10 @@ class MujocoEnv(KernelEnv):
             out[GENERATOR] = 0
         for name, part, _ in self._parts:
             out[part] = np.ravel(getattr(base, name))
+        if self._info is None:
+            out[self._info_part] = self._info_row
+        else:
+            self._infos.save(self.current_info(), out[self._info_part])
         self._memory.save(out[self._simulation_part])
         return out
 
@@ -191,9 +248,12 @@ class MujocoEnv(KernelEnv):
         if not self._is_plain:
             super().load_state(state)
             return
+        state = np.ascontiguousarray(state)
         ended, elapsed, tag = state[: GENERATOR.start].tolist()
         if tag != self._tag or ended not in (0, 1, 2, 3):
-            raise InvalidStateError(f"not a state of {self!r}: it is of another model")
+            raise InvalidStateError(
+                f"not a state of {self!r}: it is of another model or frame_skip"
+            )
         self._memory.check(self._base.data)
         self._ended = int(ended)
         if self._limits:
@@ -207,7 +267,34 @@ class MujocoEnv(KernelEnv):
                 value = type(like)(state[part.start])
             setattr(self._base, name, value)
         self._memory.load(state[self._simulation_part])
-        self._obs, self._info = None, {}
+        self._info_row = state[self._info_part].copy()
+        self._obs = self._info = None
+
+    def load_current(self, state: Any) -> None:
+        super().load_current(state)
+        if self._is_plain:
+            self._memory.derive()  # whoever holds the simulation sees all of the current state
+
+    # ---- the physics --------------------------------------------------------------------------
+
+    def simulation(self) -> tuple[Any, Any]:
+        base: Any = self._base if self._replayed is None else self._replayed.live_env.unwrapped
+        return base.model, base.data
+
+    def physics_changed(self) -> None:
+        known = (*STATELESS_WRAPPERS, gym.wrappers.TimeLimit)
+        looks = getattr(self._base, "_get_obs", None)
+        if self._replayed is not None:
+            raise NotImplementedError(f"{self!r}: its states are seeds and actions")
+        if looks is None or not all(type(layer) in known for layer in self._layers[:-1]):
+            raise NotImplementedError(f"{self!r}: only a step can make its observations")
+        self._obs = looks()
+
+    def integration_of(self, states: Any) -> np.ndarray:
+        rows = np.asarray(states)
+        if not self._is_plain or (rows[:, TAG] != self._tag).any():
+            return super().integration_of(states)
+        return rows[:, self._simulation_part][:, self._memory.integration].copy()
 
     def describe_states(self) -> str:
         described = super().describe_states()

@@ -37,10 +37,13 @@ class Simulations:
     Args:
         anchors: objects that stay with the environment; grows during discovery.
         fields: for each simulation the arrays of its model that change.
+        label: what else the states of different environments differ in.
     """
 
-    def __init__(self, anchors: list[Any], fields: tuple[tuple[str, ...], ...] = ()) -> None:
-        self._anchors, self._fields = anchors, fields
+    def __init__(
+        self, anchors: list[Any], fields: tuple[tuple[str, ...], ...] = (), label: str = ""
+    ) -> None:
+        self._anchors, self._fields, self._label = anchors, fields, label
         self._memories: dict[int, SimulationMemory] = {}  # by the number of the anchor
         self.tags: list[float] = []  # of the models, in the same order
         self._places: list[tuple[int, int, int, str]] = []  # start, end, anchor, name of the array
@@ -56,7 +59,7 @@ class Simulations:
                 index = len(self._memories)
                 fields = self._fields[index] if index < len(self._fields) else ()
                 self._memories[number] = SimulationMemory(anchor.model, anchor, fields)
-                self.tags.append(model_tag(anchor.model, "", fields))
+                self.tags.append(model_tag(anchor.model, self._label, fields))
                 self._add_places(number, anchor)
             elif is_model(anchor):
                 self._add_places(number, anchor)
@@ -96,7 +99,7 @@ class Simulations:
     def check(self, saved: list[Any]) -> None:
         """Raise if it was saved from other models."""
         if saved[0] != self.tags:
-            raise InvalidStateError("it is of another model")
+            raise InvalidStateError("it is of another model or frame_skip")
 
     def load(self, saved: list[Any]) -> None:
         """Restore what ``save`` returned."""

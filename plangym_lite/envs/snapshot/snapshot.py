@@ -148,7 +148,8 @@ class Snapshot:
                 return
             from plangym_lite.envs.snapshot.simulations import Simulations
 
-            self._reducers.simulations = Simulations(self._anchors, self._fields)
+            label = str(getattr(self._layers()[-1], "frame_skip", ""))
+            self._reducers.simulations = Simulations(self._anchors, self._fields, label)
         self._reducers.simulations.learn()
 
     @property

@@ -256,7 +256,7 @@ class SuiteTask:
 
     def __init__(self, domain: str, task: str, limited: bool, load_kwargs: dict[str, Any]) -> None:
 
-        from plangym_lite.envs.mujoco.dm_control_tasks import suite
+        from plangym_lite.envs.mujoco.dm_control.tasks import suite
 
         self._env: Any = suite.load(domain, task, **load_kwargs)
         if not limited:

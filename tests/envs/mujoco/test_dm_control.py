@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from plangym_lite.envs.mujoco import dm_control as adapter
-from plangym_lite.envs.mujoco.dm_control_tasks import suite
+from plangym_lite.envs.mujoco.dm_control import env as adapter
+from plangym_lite.envs.mujoco.dm_control import tasks
+from plangym_lite.envs.mujoco.dm_control.tasks import suite
 from plangym_lite.envs.snapshot import mjdata
 
 if importlib.util.find_spec("dm_control") is None:
@@ -16,7 +17,7 @@ if importlib.util.find_spec("dm_control") is None:
 from plangym_lite import InvalidStateError, make
 from plangym_lite.envs.generators.random_state import RandomMemory
 from plangym_lite.envs.mujoco.dm_control import DMControlEnv
-from plangym_lite.envs.mujoco.dm_control_tasks import TASKS
+from plangym_lite.envs.mujoco.dm_control.tasks import TASKS
 from plangym_lite.errors import NotCloneableError, UnknownEnvironmentError
 from plangym_lite.testing import check_exact
 from tests.same import assert_same, collect_states
@@ -308,6 +309,7 @@ class TestNegativeControls:
 
     def test_the_contacts(self, monkeypatch):
         load = mjdata.SimulationMemory.load
+        monkeypatch.setattr(adapter, "KERNELS", {})
         monkeypatch.setattr(
             adapter.SimulationMemory, "load", lambda self, row, contacts: load(self, row)
         )
@@ -321,8 +323,32 @@ class TestNegativeControls:
             adapter.mujoco.mj_forward(self.model, self.data)
 
         original = mjdata.SimulationMemory.load
+        monkeypatch.setattr(adapter, "KERNELS", {})
         monkeypatch.setattr(adapter.SimulationMemory, "load", load)
         assert not self.check("hopper-hop").exact
+
+    @pytest.mark.parametrize("part", ["sensors", "warm start", "model"])
+    def test_few_numbers(self, monkeypatch, part):
+        """The simulation of a task with a kernel."""
+
+        def load(self, row, contacts=True):
+            sensors, warm_start = self.data.sensordata.copy(), self.data.qacc_warmstart.copy()
+            model = [field.copy() for field, _ in self._fields]
+            original(self, row)
+            if part == "sensors":
+                self.data.sensordata[:] = sensors
+            elif part == "warm start":
+                self.data.qacc_warmstart[:] = warm_start
+            else:
+                for (field, _), before in zip(self._fields, model, strict=True):
+                    field[...] = before
+
+        original = adapter.SlimMemory.load
+        monkeypatch.setattr(adapter.SlimMemory, "continues", lambda *args: True)
+        name = "finger-turn_easy" if part == "model" else "hopper-hop"
+        assert self.check(name).exact
+        monkeypatch.setattr(adapter.SlimMemory, "load", load)
+        assert not self.check(name).exact
 
     def test_the_warm_start(self, monkeypatch):
         monkeypatch.setattr(mjdata, "EXPECTED", frozenset())
@@ -330,7 +356,7 @@ class TestNegativeControls:
         assert not self.check("humanoid-run").exact
 
     def test_the_model(self, monkeypatch):
-        monkeypatch.setattr(adapter, "changed_fields", lambda model, before: ())
+        monkeypatch.setattr(tasks, "changed_fields", lambda model, before: ())
         assert not self.check("finger-turn_easy").exact
 
     @pytest.mark.parametrize("part", ["steps", "generator"])

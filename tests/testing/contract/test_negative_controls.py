@@ -18,7 +18,7 @@ from plangym_lite.envs.atari.env import AtariEnv
 from plangym_lite.envs.batched.classic_control import FLOAT32, HAS_EXTRA, ClassicControl
 from plangym_lite.envs.batched.toy_text import ToyText
 from plangym_lite.envs.gymnasium.replay import ReplayedEnv
-from plangym_lite.envs.mujoco import dm_control
+from plangym_lite.envs.mujoco.dm_control import tasks
 from plangym_lite.envs.snapshot import simulations, snapshot
 from plangym_lite.envs.verify import verify
 from plangym_lite.testing import check_exact
@@ -299,6 +299,6 @@ class TestDMControl:
 
     def test_the_model(self, monkeypatch):
 
-        args = monkeypatch, dm_control, "changed_fields", lambda fields: lambda model, before: ()
+        args = monkeypatch, tasks, "changed_fields", lambda fields: lambda model, before: ()
         walk = {"depths": (0, 5), "length": 6, "reach": 10}
         assert is_caught(lambda: make("reacher-easy", render_mode=None), *args, **walk)

@@ -1,17 +1,17 @@
 """DMControlEnv: the tasks of the DeepMind Control Suite.
 
-A state is uint8, 8 KB and more::
+A state is uint8, 4 KB and more::
 
-    tag, ended, steps, reset next | generator | attributes of the task (a pickle) | simulation
+    tag, ended, steps, reset next, sub-steps | generator | task's attributes (a pickle) | simulation
 
 dm_control begins a step with the contacts of the last one, so they are recomputed when a state is
-restored; other arrays that ``mj_forward`` changes are restored afterwards.
+restored; other arrays that ``mj_forward`` changes are restored afterwards. The simulation of a task
+that has a kernel is saved in few numbers (``memory.py``), that of the others as a whole. Rows of a
+batch whose task and model have the same attributes are stepped at once.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Any, ClassVar
@@ -20,39 +20,45 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from plangym_lite.envs.batched.env import HasKernel
+from plangym_lite.envs.batched.kernel import Block
 from plangym_lite.envs.generators.random_state import RandomMemory
-from plangym_lite.envs.generators.seeding import seed_all
+from plangym_lite.envs.generators.seeding import bytes_of_seed, seed_all
 from plangym_lite.envs.gymnasium.fingerprint import digest_of
 from plangym_lite.envs.gymnasium.stack import to_grayscale
 from plangym_lite.envs.gymnasium.window import Window
-from plangym_lite.envs.mujoco.dm_control_tasks import (
-    TASKS,
+from plangym_lite.envs.mujoco.dm_control.kernels import KERNELS
+from plangym_lite.envs.mujoco.dm_control.memory import (
+    WORD,
+    SlimMemory,
+    StateColumns,
+    TaskMemory,
+)
+from plangym_lite.envs.mujoco.dm_control.tasks import (
     TameBox,
+    changing_fields,
+    check_images,
     find_task,
     looking_away,
+    step_of,
     suite,
-    task_of,
+    upload_terrain,
 )
+from plangym_lite.envs.mujoco.physics import HasPhysics
 from plangym_lite.envs.mujoco.rendering import first_picture
-from plangym_lite.envs.snapshot.mjdata import (
-    SimulationMemory,
-    changed_fields,
-    copy_of_model,
-    model_tag,
-)
-from plangym_lite.envs.snapshot.pickling import PROTOCOL, Pickler, Reducers
-from plangym_lite.errors import InvalidStateError, NotCloneableError
-from plangym_lite.simulator import TERMINATED, SimulatorEnv
+from plangym_lite.envs.snapshot.mjdata import SimulationMemory, model_tag
+from plangym_lite.errors import InvalidStateError
+from plangym_lite.simulator import RUNNING, TERMINATED, TRUNCATED
+from plangym_lite.transitions import Columns
 
-__all__ = ["TASKS", "DMControlEnv", "task_of"]
+__all__ = ["DMControlEnv"]
 
 ALWAYS_CHANGED = {"lqr": ("jnt_stiffness",)}  # randomised when the model is made
-GENERATOR = slice(32, 32 + RandomMemory.NBYTES)
-LENGTH = slice(GENERATOR.stop, GENERATOR.stop + 8)
-PROBE_SEEDS, PROBE_STEPS = (0, 1, 2), 3
+GENERATOR = slice(40, 40 + RandomMemory.NBYTES)
+EPISODE = 32  # rows of random states
 
 
-class DMControlEnv(SimulatorEnv):
+class DMControlEnv(HasPhysics, HasKernel):
     """A task of the DeepMind Control Suite.
 
     Args:
@@ -63,8 +69,8 @@ class DMControlEnv(SimulatorEnv):
         domain_name: with ``task_name`` instead of ``name``.
         task_name: see ``domain_name``.
         remove_time_limit: continue after the suite's limit (1000 steps in most tasks).
-        render_mode: ``"rgb_array"``; ``"human"``: ``render()`` shows the image in a window (which
-            needs pygame and a display) and returns ``None``; or ``None``.
+        render_mode: ``"rgb_array"``, ``None``, or ``"human"``: ``render()`` shows the image in a
+            window (which needs pygame and a display) and returns ``None``.
         obs_type: ``"coords"``, the task's observations, flat; or ``"rgb"``, ``"grayscale"``.
         return_image: put the image after each step in ``info["rgb"]``.
         clone_seeds: whether the task's generator is part of the state.
@@ -73,13 +79,13 @@ class DMControlEnv(SimulatorEnv):
             the same everywhere (episodes are not: the generator is seeded again afterwards).
         environment_kwargs: for dm_control's environment.
         visualize_reward: colour bodies by reward.
-        wrappers: must be empty: these are not Gymnasium environments.
-        state_method: must be ``None``: there is only one method.
-        certify: accepted as in other adapters; it has no effect.
+        wrappers, state_method: must be empty: these are not Gymnasium environments.
+        certify: has no effect.
     """
 
     STATES_NAME: ClassVar[str] = "DMControlEnv"
-    LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
+    LAYOUT: ClassVar[int] = 2  # version of the states; raised when older ones cannot be read
+    _columns: Any = None  # of states, if there is a kernel
     OBS_TYPES: ClassVar[tuple[str, ...]] = ("coords", "rgb", "grayscale")
 
     def __init__(
@@ -109,14 +115,9 @@ class DMControlEnv(SimulatorEnv):
         if tuple(wrappers or ()):
             raise TypeError(
                 f"{name or domain_name}: dm_control takes no Gymnasium wrappers; inherit from "
-                "DMControlEnv and override advance() or current_obs() instead of wrappers="
+                "DMControlEnv and override advance() or current_obs() instead"
             )
-        if obs_type not in self.OBS_TYPES:
-            raise ValueError(f"obs_type must be one of {self.OBS_TYPES}, got {obs_type!r}")
-        if render_mode not in (None, "rgb_array", "human"):
-            raise ValueError(f"render_mode must be rgb_array, human or None, got {render_mode!r}")
-        if render_mode is None and (return_image or obs_type != "coords"):
-            raise ValueError("images need render_mode='rgb_array', got render_mode=None")
+        check_images(obs_type, self.OBS_TYPES, render_mode, return_image)
         if name is None:
             name = f"{domain_name}-{task_name}"
         self.domain_name, self.task_name = find_task(name)
@@ -140,25 +141,30 @@ class DMControlEnv(SimulatorEnv):
         if self.remove_time_limit:
             self._env._step_limit = float("inf")
         self._task, self._physics = self._env.task, self._env.physics
-        self._reducers = Reducers()
         self._obs: Any = None
         self._can_draw = False
-        # some tasks use OpenGL at each reset; no context is created until images are needed
-        self._physics._make_rendering_contexts = lambda: None
+        self._physics._make_rendering_contexts = lambda: None  # until images are needed
         spec = self._env.action_spec()
         low, high = (np.broadcast_to(bound, spec.shape) for bound in (spec.minimum, spec.maximum))
         self.action_space = TameBox(low, high, spec.shape, np.float64)
         self._random = RandomMemory(self._task.random)
-        model, data = self._physics.model.ptr, self._physics.data.ptr
-        fields = self._probe(model)
+        model = self._physics.model.ptr
+        changed = changing_fields(model, self.apply_reset, self._env.step, spec.shape)
+        fields = tuple(sorted(changed | set(ALWAYS_CHANGED.get(self.domain_name, ()))))
         self._tag = model_tag(model, f"{self.domain_name}-{self.task_name}", fields)
-        self._memory = SimulationMemory(model, data, fields)
+        self._memory = self._make_memory(fields)
         self._has_terrain = "hfield_data" in fields
-        pickle_size = max(256, 2 * len(self._task_bytes()))
-        self._room = slice(LENGTH.stop, LENGTH.stop + -(-pickle_size // 64) * 64)
-        self._size = self._room.stop + 8 * self._memory.size
-        self._head = np.zeros(4)
-        self._head[0] = self._tag
+        self._task_memory = TaskMemory(self._task)
+        self._task_part = slice(GENERATOR.stop, GENERATOR.stop + self._task_memory.size)
+        self._size = self._task_part.stop + WORD * self._memory.size
+        if isinstance(self._memory, SlimMemory):
+            self._columns = StateColumns(
+                slice(0, GENERATOR.start), self._task_part.stop, self._memory
+            )
+            n_bytes = WORD * self._memory.integration.start
+            self._constants = slice(GENERATOR.stop, self._task_part.stop + n_bytes)
+            self.accept_kernel(KERNELS[self.domain_name](self._env))
+            self._usual_step = step_of(self._env)
         self.apply_reset(int(np.random.SeedSequence().generate_state(1)[0]), None)
         if self.obs_type == "coords":
             size = len(self.current_obs())
@@ -166,17 +172,18 @@ class DMControlEnv(SimulatorEnv):
         else:
             self.observation_space = spaces.Box(0, 255, self.current_obs().shape, np.uint8)
 
-    def _probe(self, model: Any) -> tuple[str, ...]:
-        """Run some steps; return the names of the model's arrays that change."""
-        before = copy_of_model(model)
-        actions = np.random.default_rng(0)
-        changed = set(ALWAYS_CHANGED.get(self.domain_name, ()))
-        for seed in PROBE_SEEDS:
-            self.apply_reset(seed, None)
-            for _ in range(PROBE_STEPS):
-                self._env.step(actions.uniform(-0.1, 0.1, self.action_space.shape))
-            changed |= set(changed_fields(model, before))
-        return tuple(sorted(changed))
+    def _make_memory(self, fields: tuple[str, ...]) -> Any:
+        """What saves the simulation: in few numbers for a task that has a kernel."""
+        model, data, task = self._physics.model.ptr, self._physics.data.ptr, self._task
+        is_own = type(task).__module__ == f"dm_control.suite.{self.domain_name}"
+        is_own &= type(self) is DMControlEnv and self._physics.legacy_step
+        is_own &= not (self._env._flat_observation or task.visualize_reward)
+        if is_own and self.domain_name in KERNELS:
+            memory = SlimMemory(model, data, fields)
+            actions = np.random.default_rng(0).uniform(-1, 1, (3, *self._env.action_spec().shape))
+            if memory.continues(self.apply_reset, self._env.step, actions):
+                return memory
+        return SimulationMemory(model, data, fields)
 
     # ---- only for dm_control ------------------------------------------------------------------
 
@@ -229,7 +236,73 @@ class DMControlEnv(SimulatorEnv):
 
     def seed_generators(self, seed: int) -> Callable[[], None]:
         put_back = seed_all([self._task.random], seed)
+        self._random.drawn()
         return put_back if not self.clone_seeds else lambda: None
+
+    def seeded_states(self, states: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        seeded = states.copy()
+        ended = self._columns.head(states)[:, 1]
+        for row in np.flatnonzero(ended == RUNNING).tolist():
+            seeded[row, GENERATOR] = bytes_of_seed(int(seeds[row]))
+        return seeded
+
+    # ---- many rows at once --------------------------------------------------------------------
+
+    def kernel_applies(self) -> bool:
+        drawn = self.obs_type != "coords" or self.return_image
+        return not drawn and step_of(self._env) == self._usual_step
+
+    def kernel_limit(self) -> float:
+        return self._env._step_limit
+
+    def kernel_label(self) -> tuple[str, str]:
+        return type(self._task).__module__, f"dm_control {version('dm_control')}"
+
+    def tell_ended(self, state: Any, info: dict[str, Any], out: Columns, row: int) -> Any:
+        self.load_state(state)
+        return {**self.current_info(), **info}
+
+    def take_apart(self, states: np.ndarray) -> Block | None:
+        columns: Any = self._columns
+        kernel: Any = self._kernel
+        if not columns.are_known(states, self._tag, self._env._n_sub_steps).all():
+            return None
+        ended, steps = columns.head(states)[:, 1:3].astype(int).T
+        parts = kernel.parts_of(columns.integration(states))
+        for row in np.flatnonzero(ended):  # it will not be stepped
+            self.load_state(states[row])
+            kernel.read(parts, row)
+        return Block(ended, steps, parts, is_own=False)
+
+    def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
+        out[:] = states
+        out[:, GENERATOR] *= self.clone_seeds
+        columns, (ended, steps) = self._columns, (block.ended, block.elapsed)
+        columns.head(out)[:, 1:4] = np.stack([ended, steps, ended != 0], axis=1)
+        columns.integration(out)[:] = block.parts[0]
+        if (sensors := columns.sensors(out)).size:
+            sensors[:] = self._kernel.sensors(block.parts)  # type: ignore[union-attr]
+
+    def random_states(self, draw: np.random.Generator, n_rows: int) -> np.ndarray:
+        generator = self._task.random.get_state()
+        space: Any = self.action_space
+        low, high = np.clip([space.low, space.high], -1, 1)
+        states = np.empty((n_rows, self._size), np.uint8)
+        for row, state in enumerate(states):
+            if row % EPISODE == 0 or self._env._reset_next_step:
+                self.apply_reset(row // EPISODE, None)
+            self._env.step(draw.uniform(low, high))
+            self._ended = TRUNCATED if self._env._reset_next_step else RUNNING
+            self.save_state(state)
+        self._task.random.set_state(generator)
+        self._random.drawn()
+        return states
+
+    def integration_of(self, states: Any) -> np.ndarray:
+        rows, columns = np.asarray(states), self._columns
+        if columns and columns.are_known(rows, self._tag, self._env._n_sub_steps).all():
+            return columns.integration(rows).copy()
+        return super().integration_of(states)
 
     # ---- observations and images --------------------------------------------------------------
 
@@ -249,7 +322,7 @@ class DMControlEnv(SimulatorEnv):
             first_picture(lambda: self._physics.render(**self._render_kwargs))
             self._can_draw = True
         if self._has_terrain:
-            self._upload_terrain()
+            upload_terrain(self._physics)
         return self._physics.render(**self._render_kwargs)
 
     def render(self) -> Any:
@@ -257,12 +330,6 @@ class DMControlEnv(SimulatorEnv):
         if self.render_mode != "human":
             return self.draw_image()
         return self._window.show(self.draw_image())
-
-    def _upload_terrain(self) -> None:
-        contexts, model = self._physics.contexts, self._physics.model.ptr
-        with contexts.gl.make_current() as context:
-            for index in range(model.nhfield):
-                context.call(mujoco.mjr_uploadHField, model, contexts.mujoco.ptr, index)
 
     def close_engine(self) -> None:
         self._window.close()
@@ -274,55 +341,52 @@ class DMControlEnv(SimulatorEnv):
         task = f"{self.domain_name}-{self.task_name} {super().describe_states()}"
         return f"{task} {versions} options={digest_of(options)} model={int(self._tag):08x}"
 
+    # ---- the physics --------------------------------------------------------------------------
+
+    def simulation(self) -> tuple[Any, Any]:
+        return self._physics.model.ptr, self._physics.data.ptr
+
+    def physics_changed(self) -> None:
+        self._env._reset_next_step, self._obs = False, None
+
     # ---- the state ----------------------------------------------------------------------------
 
     def holds_pickles(self) -> bool:
         return True  # the attributes of the task
 
-    def _task_bytes(self) -> bytes:
-        attributes = {name: value for name, value in vars(self._task).items() if name != "_random"}
-        buffer = io.BytesIO()
-        pickler = Pickler(buffer, PROTOCOL)
-        pickler.reducers = self._reducers
-        try:
-            pickler.dump(attributes)
-            return buffer.getvalue()
-        except Exception as error:  # a foreign __reduce__ may raise anything
-            raise NotCloneableError(f"the attributes of {self._task!r}: {error}") from error
-
     def save_state(self, out: np.ndarray | None = None) -> Any:
         if out is None:
             out = np.empty(self._size, np.uint8)
-        env, head = self._env, self._head
-        head[1:] = self._ended, env._step_count, env._reset_next_step
-        out[: GENERATOR.start] = head.view(np.uint8)
+        env = self._env
+        out[: GENERATOR.start].view(float)[:] = (
+            self._tag,
+            self._ended,
+            env._step_count,
+            env._reset_next_step,
+            env._n_sub_steps,
+        )
         if self.clone_seeds:
             self._random.save(out[GENERATOR])
         else:
             out[GENERATOR] = 0
-        task = self._task_bytes()
-        if len(task) > self._room.stop - self._room.start:
-            raise InvalidStateError(f"the attributes of {self._task!r} have grown: {len(task)} B")
-        out[LENGTH] = np.frombuffer(len(task).to_bytes(8, "little"), np.uint8)
-        stop = self._room.start + len(task)
-        out[self._room.start : stop] = np.frombuffer(task, np.uint8)
-        out[stop : self._room.stop] = 0
-        self._memory.save(out[self._room.stop :].view(np.float64))
+        self._task_memory.save(out[self._task_part])
+        self._memory.save(out[self._task_part.stop :].view(np.float64))
         return out
 
     def load_state(self, state: Any) -> None:
-        tag, ended, steps, reset_next = state[: GENERATOR.start].view(np.float64).tolist()
+        tag, ended, steps, reset_next, found = state[: GENERATOR.start].view(float).tolist()
         if tag != self._tag or ended not in (0, 1, 2, 3):
-            raise InvalidStateError(f"not a state of {self!r}: it is of another task")
-        env, attributes = self._env, vars(self._task)
+            raise InvalidStateError(f"not a state of {self!r}: it is of another task or model")
+        if found != self._env._n_sub_steps:
+            raise InvalidStateError(
+                f"not a state of {self!r}: it was saved with {int(found)} sub-steps a control step,"
+                f" here it is {self._env._n_sub_steps}"
+            )
+        env = self._env
         self._ended = int(ended)
         env._step_count, env._reset_next_step = int(steps), bool(reset_next)
         if self.clone_seeds:
             self._random.load(state[GENERATOR])
-        stop = self._room.start + int.from_bytes(state[LENGTH].tobytes(), "little")
-        saved = pickle.loads(state[self._room.start : stop].tobytes())
-        for name in [name for name in attributes if name not in saved and name != "_random"]:
-            del attributes[name]  # set after the state was saved
-        attributes.update(saved)
-        self._memory.load(state[self._room.stop :].view(np.float64), contacts=True)
+        self._task_memory.load(state[self._task_part])
+        self._memory.load(state[self._task_part.stop :].view(np.float64), contacts=True)
         self._obs = None

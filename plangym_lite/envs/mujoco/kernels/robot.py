@@ -1,0 +1,161 @@
+"""Robot: common parts of the kernels. Physics runs on threads, all else on columns.
+
+Numbers are computed in the same order and precision as by the environment, so that the results are
+bit-identical.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from itertools import repeat
+from typing import Any, ClassVar
+
+import numpy as np
+
+from plangym_lite.envs.batched.kernel import Kernel, NotForKernelError, Parts
+from plangym_lite.envs.mujoco.batch import Simulations
+from plangym_lite.envs.mujoco.slim import STEPPED, SlimMemory
+
+__all__ = ["Fields", "Robot", "is_within", "lengths_of"]
+
+Fields = dict[str, np.ndarray]
+"""Derived arrays after a step, by name, each ``[B, n]``."""
+
+
+class Robot(Kernel):
+    """Steps the columns of a MuJoCo environment.
+
+    Parts: the memory of the simulation, ``[B, memory.size]``; the derived fields, in the order of
+    ``fields``; and what was measured in the last frame, in the order of ``measure``.
+
+    Args:
+        base: the environment.
+        memory: the memory of its simulation.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ()  # derived fields that it reads after a step
+
+    def __init__(self, base: Any, memory: SlimMemory) -> None:
+        super().__init__(base)
+        self.memory = memory
+        known = [name for name, *_ in memory.before]
+        self.fields = tuple(dict.fromkeys([*self.fields_read(), *known]))
+        start = memory.integration.start
+        self._places = {
+            name: slice(start + place.start, start + place.stop)
+            for name, place in memory.places.items()
+        }
+        self._blank: Parts | None = None  # one row of the parts after the first
+        self.use_threads(1)
+
+    def fields_read(self) -> tuple[str, ...]:
+        """The derived fields that it reads after a step, with these settings."""
+        return self.reads
+
+    def use_threads(self, n_threads: int) -> None:
+        """Let ``n_threads`` threads share the rows of a batch."""
+        has_forces = "cfrc_ext" in self.fields
+        self._simulations = Simulations(self.base.model, n_threads, self.fields, has_forces)
+
+    def column(self, memory: np.ndarray, name: str) -> np.ndarray:
+        """A component of the integration states, ``qpos`` for example, ``[B, n]``."""
+        return memory[:, self._places[name]]
+
+    # ---- stepping -----------------------------------------------------------------------------
+
+    def parts_of(self, memory: np.ndarray) -> Parts:
+        """The parts of rows before their first frame."""
+        if self._blank is None:
+            self._blank = self._make_blank(memory[:1])
+        return [memory, *(np.repeat(one, len(memory), axis=0) for one in self._blank)]
+
+    def _make_blank(self, memory: np.ndarray) -> Parts:
+        """The other parts of one row, as zeros."""
+        fields = {name: np.zeros((1, getattr(self.memory.data, name).size)) for name in self.fields}
+        action = np.zeros((1, *self.base.action_space.shape), self.base.action_space.dtype)
+        measured, _, _ = self.measure(memory, fields, memory, fields, action)
+        return [*fields.values(), *(np.zeros_like(part) for part in measured)]
+
+    def step(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
+        before = parts[0]
+        memory, places = self.memory, self._places
+        states = before[:, memory.integration].copy()
+        first = memory.integration.start
+        states[:, places["ctrl"].start - first : places["ctrl"].stop - first] = actions
+        stepped = self._simulations.step(states, self.base.frame_skip)
+        if stepped.has_warned:
+            raise NotForKernelError  # MuJoCo warned that a simulation is unstable
+        after = np.zeros(before.shape)
+        after[:, 0] = STEPPED
+        after[:, memory.integration] = stepped.states
+        after[:, memory.previous] = stepped.previous
+        fields = stepped.fields
+        for name, _, indices, part in memory.before:
+            after[:, part] = fields[name][:, indices]
+        measured, rewards, over = self.measure(before, self._before(before), after, fields, actions)
+        return [after, *fields.values(), *measured], rewards, over
+
+    def _before(self, memory: np.ndarray) -> Fields:
+        """The derived fields before a step, as far as the environment reads them."""
+        found = {}
+        for name, array, indices, part in self.memory.before:
+            found[name] = np.zeros((len(memory), array.size))
+            found[name][:, indices] = memory[:, part]
+        return found
+
+    @abstractmethod
+    def measure(
+        self,
+        before: np.ndarray,
+        old: Fields,
+        after: np.ndarray,
+        new: Fields,
+        actions: np.ndarray,
+    ) -> tuple[Parts, Any, Any]:
+        """Columns that infos need, the rewards, and whether the episode terminates.
+
+        Args:
+            before, after: memories.
+            old, new: derived fields before and after the step.
+            actions: ``[B, n]``.
+        """
+
+    def fields_of(self, parts: Parts) -> Fields:
+        """The derived fields in the parts."""
+        return dict(zip(self.fields, parts[1:], strict=False))
+
+    def measured_of(self, parts: Parts) -> Parts:
+        """What :meth:`measure` found."""
+        return parts[1 + len(self.fields) :]
+
+    def cost_of(self, weight: Any, numbers: np.ndarray) -> np.ndarray:
+        """``weight * np.sum(np.square(row))`` for each row, in the precision of a scalar."""
+        totals = np.sum(np.square(numbers), axis=1)
+        return weight * totals.astype((totals.dtype.type(1) * weight).dtype, copy=False)
+
+    # ---- infos --------------------------------------------------------------------------------
+
+    def told(self, parts: Parts) -> dict[str, Any]:
+        """The columns of the infos, in the environment's order."""
+        return {}
+
+    def infos(self, parts: Parts, n_steps: list[int]) -> list[dict[str, Any]]:
+        told = self.told(parts)
+        if not told:
+            return [{} for _ in n_steps]
+        rows = zip(*told.values(), strict=True)
+        infos = list(map(dict, map(zip, repeat(tuple(told)), rows)))
+        if 0 in n_steps:
+            infos = [info if count else {} for info, count in zip(infos, n_steps, strict=True)]
+        return infos
+
+
+def is_within(numbers: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """Whether numbers lie between limits, which are excluded."""
+    return (limits[0] < numbers) & (numbers < limits[1])
+
+
+def lengths_of(vectors: np.ndarray) -> np.ndarray:
+    """``np.linalg.norm`` of each row, by the same product of vectors."""
+    vectors = np.ascontiguousarray(vectors)
+    return np.sqrt((vectors[:, None, :] @ vectors[:, :, None])[:, 0, 0])
