@@ -90,6 +90,16 @@ class HasKernel(SimulatorEnv):
     def is_batched(self) -> bool:
         return self._kernel is not None and self.kernel_applies()
 
+    @property
+    def can_use_threads(self) -> bool:
+        """Whether threads of this process may share the rows of a batch."""
+        return self.is_batched and self._kernel.has_threads  # type: ignore[union-attr]
+
+    def use_threads(self, n_threads: int) -> None:
+        """Let ``n_threads`` threads of this process share the rows of a batch, if they can."""
+        if self._kernel is not None and self._kernel.has_threads:
+            self._kernel.use_threads(n_threads)
+
     def run_batched(self, rows: Rows, out: Columns) -> list[dict[str, Any]] | None:
         kernel = self._kernel
         if kernel is None or len(rows.dts) < ENOUGH_ROWS or not self.kernel_applies():

@@ -64,6 +64,7 @@ class Kernel(ABC):
     """
 
     scales: ClassVar[tuple[float, ...]] = ()  # of the random states for the comparison
+    has_threads: ClassVar[bool] = False  # whether threads may share the rows
 
     def __init__(self, base: Any) -> None:
         self.base = base
@@ -82,6 +83,10 @@ class Kernel(ABC):
     @abstractmethod
     def observe(self, parts: Parts) -> np.ndarray:
         """The observations, ``[B, ...]``."""
+
+    def use_threads(self, n_threads: int) -> None:
+        """Let ``n_threads`` threads share the rows, if ``has_threads``."""
+        raise NotImplementedError
 
     def infos(self, parts: Parts, n_steps: list[int]) -> list[dict[str, Any]]:
         """The infos of the last frame, without ``n_step`` and ``dt``."""

@@ -23,7 +23,7 @@ from plangym_lite.envs.batched.kernel import Block
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.gymnasium.env import STATELESS_WRAPPERS
 from plangym_lite.envs.mujoco.infos import InfoMemory, shapes_of
-from plangym_lite.envs.mujoco.kernels import KERNELS, Robot
+from plangym_lite.envs.mujoco.kernels import KERNELS
 from plangym_lite.envs.mujoco.physics import HasPhysics
 from plangym_lite.envs.mujoco.rendering import first_picture
 from plangym_lite.envs.mujoco.slim import SlimMemory, examine
@@ -117,16 +117,6 @@ class MujocoEnv(HasPhysics, KernelEnv):
         return changed, examine(base), changed_fields(base.model, model), shapes
 
     # ---- many rows at once --------------------------------------------------------------------
-
-    @property
-    def can_use_threads(self) -> bool:
-        """Whether threads of this process may share the rows of a batch."""
-        return self.is_batched
-
-    def use_threads(self, n_threads: int) -> None:
-        """Let ``n_threads`` threads of this process share the rows of a batch."""
-        if isinstance(self._kernel, Robot):
-            self._kernel.use_threads(n_threads)
 
     def tell_ended(self, state: Any, info: dict[str, Any], out: Columns, row: int) -> Any:
         if self._memory.shows_derived and out.form.observs is not None:

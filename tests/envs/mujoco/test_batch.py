@@ -158,6 +158,25 @@ def test_rows_that_had_ended_are_shown_as_they_are():
         assert_same(batch.infos[0], {**info, "n_step": 0, "dt": 1})
 
 
+def test_seeds_and_infos_of_rows():
+    with make("HalfCheetah-v5", render_mode=None) as env:
+        states = [env.reset(seed=seed)[0] for seed in range(8)]
+        actions = np.array([env.sample_action() for _ in states])
+        seeds = [3, 2**40] * 4
+        batch = env.step_batch(actions, states, seeds=seeds)
+        rolled = env.rollout_batch(actions[:, None], states, seeds=seeds)
+        assert env.is_batched
+        for row, state in enumerate(states):
+            step = env.step(actions[row], state, seed=seeds[row])
+            assert_same(batch.infos[row], {**env.info(), "n_step": 1, "dt": 1})
+            env.set_state(batch.states[row])
+            assert_same(step.info, {**env.info(), "n_step": 1, "dt": 1})
+            for each in batch.states[row], rolled.states[row]:
+                assert_same(step.state, each)
+            wanted = np.random.PCG64(np.random.SeedSequence(seeds[row]).spawn(1)[0])
+            assert env.gym_env.unwrapped.np_random.random() == np.random.Generator(wanted).random()
+
+
 def test_the_answer_does_not_depend_on_threads():
     with make("Ant-v5") as env:
         states = np.array([env.reset(seed=seed)[0] for seed in range(20)])

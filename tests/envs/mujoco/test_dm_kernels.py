@@ -115,7 +115,7 @@ def test_any_number_of_threads_and_an_older_mujoco(monkeypatch):
     for has_batch, n_threads in ((True, 1), (True, 3), (False, 1), (False, 2)):
         monkeypatch.setattr(batch, "HAS_BATCH", has_batch and batch.HAS_BATCH)
         with make("hopper-hop", **BLIND) as env:
-            env._kernel.simulations.n_threads = n_threads
+            env.use_threads(n_threads)
             states, actions = collect_states(env, 16)
             results.append(env.step_batch(np.stack(actions), states, 2))
     for other in results[1:]:
@@ -187,3 +187,23 @@ def test_subclasses_and_other_steps_have_no_kernel():
             states, actions = collect_states(env, 10)
             env.step_batch(np.stack(actions), states)
             assert not env.is_batched
+
+
+@pytest.mark.parametrize("clone_seeds", [True, False])
+@pytest.mark.parametrize("name", ["cartpole-swingup", "reacher-easy"])
+def test_seeds(name, clone_seeds):
+    """Rows with seeds hold seeded generators; rows that had ended keep theirs."""
+    options = {"remove_time_limit": False, "task_kwargs": {"time_limit": 0.3}}
+    with make(name, clone_seeds=clone_seeds, **BLIND, **options) as env:
+        first = env.reset(seed=1)[0]
+        action = env.sample_action()
+        over = env.step_batch([action], [first], 50).states[0]
+        states, seeds = [first, over] * 8, [0, 1, 2, 2**40] * 4
+        call = lambda: env.step_batch([action] * 16, states, seeds=seeds)  # noqa: E731
+        assert_kernel_is_right(env, call)
+        found = call()
+        env.set_state(found.states[-2])
+        assert (found.states[1::2] == over).all()
+        if clone_seeds:
+            wanted = np.random.MT19937(np.random.SeedSequence(2).spawn(1)[0])
+            assert env.task.random.randint(2**31) == np.random.RandomState(wanted).randint(2**31)

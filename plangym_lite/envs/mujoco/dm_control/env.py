@@ -230,9 +230,7 @@ class DMControlEnv(HasPhysics, HasKernel):
         return total, failed, over and not failed, info
 
     def current_info(self) -> dict[str, Any]:
-        if self._env._step_count == 0:
-            return {}
-        return {"discount": 0.0 if self._ended & TERMINATED else 1.0}
+        return _info_of(self._ended, self._env._step_count)
 
     def seed_generators(self, seed: int) -> Callable[[], None]:
         put_back = seed_all([self._task.random], seed)
@@ -259,8 +257,8 @@ class DMControlEnv(HasPhysics, HasKernel):
         return type(self._task).__module__, f"dm_control {version('dm_control')}"
 
     def tell_ended(self, state: Any, info: dict[str, Any], out: Columns, row: int) -> Any:
-        self.load_state(state)
-        return {**self.current_info(), **info}
+        _, ended, steps, *_ = self._columns.head(state[None])[0].tolist()
+        return {**_info_of(int(ended), steps), **info}
 
     def take_apart(self, states: np.ndarray) -> Block | None:
         columns: Any = self._columns
@@ -390,3 +388,8 @@ class DMControlEnv(HasPhysics, HasKernel):
         self._task_memory.load(state[self._task_part])
         self._memory.load(state[self._task_part.stop :].view(np.float64), contacts=True)
         self._obs = None
+
+
+def _info_of(ended: int, steps: float) -> dict[str, Any]:
+    """The info of a state; there is none before the first step."""
+    return {"discount": 0.0 if ended & TERMINATED else 1.0} if steps else {}

@@ -35,21 +35,24 @@ class TaskKernel(Kernel):
 
     Args:
         base: dm_control's environment; its task and model are those of all rows.
-        n_threads: threads that share the rows.
     """
 
+    has_threads = True
     fields: ClassVar[tuple[str, ...]] = ()  # derived arrays that observation and reward read
 
-    def __init__(self, base: Any, n_threads: int = 1) -> None:
+    def __init__(self, base: Any) -> None:
         super().__init__(base)
         self.task, self.physics = base.task, base.physics
         self.model = base.physics.model.ptr
         data = base.physics.data.ptr
-        self.simulations = Simulations(self.model, n_threads, self.fields)
+        self.use_threads(1)
         self._slices = layout_of(self.model)
         self._shapes = {name: getattr(data, name).shape for name in self.fields}
         self._sizes = [int(np.prod(shape)) for shape in self._shapes.values()]
         self.learn()
+
+    def use_threads(self, n_threads: int) -> None:
+        self.simulations = Simulations(self.model, n_threads, self.fields)
 
     def learn(self) -> None:
         """Look up the numbers of bodies, sites and sensors."""

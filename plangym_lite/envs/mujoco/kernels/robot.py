@@ -33,6 +33,7 @@ class Robot(Kernel):
         memory: the memory of its simulation.
     """
 
+    has_threads = True
     reads: ClassVar[tuple[str, ...]] = ()  # derived fields that it reads after a step
 
     def __init__(self, base: Any, memory: SlimMemory) -> None:
@@ -53,7 +54,6 @@ class Robot(Kernel):
         return self.reads
 
     def use_threads(self, n_threads: int) -> None:
-        """Let ``n_threads`` threads share the rows of a batch."""
         has_forces = "cfrc_ext" in self.fields
         self._simulations = Simulations(self.base.model, n_threads, self.fields, has_forces)
 
