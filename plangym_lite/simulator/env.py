@@ -284,6 +284,18 @@ class SimulatorEnv(PlanEnv):
             return self.run_rows(rows, form)
         return pack(spec, out, infos)
 
+    @property
+    def can_use_threads(self) -> bool:
+        """Whether threads of this process may share the rows of a batch."""
+        return False
+
+    def use_threads(self, n_threads: int) -> None:
+        """Let ``n_threads`` threads share the rows of a batch, if they can."""
+
+    def run_on_threads(self, rows: Rows, form: Form) -> Any:
+        """``run_rows``, or ``None`` if the rows are too many to run them one by one here."""
+        return None
+
     @one_at_a_time
     def draw_images(self, states: Any) -> np.ndarray:
         if len(states) == 0:

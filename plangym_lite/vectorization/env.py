@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
@@ -46,6 +47,10 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     """
 
     plan_env: SimulatorEnv
+    _may_use_threads: bool = False
+    _on_threads: bool = False  # batches are tried on threads of this process first
+    _started: BatchEnv | None = None  # the workers
+    _synced: Any = None  # the state for workers that are not started yet
 
     def __init__(
         self,
@@ -91,35 +96,29 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     def build_engine(self) -> None:
         """Start the workers, then make the local copy, because its engine may be a singleton.
 
-        If states must be analysed, the local copy is made first, and workers get its findings.
+        If states must be analysed, the local copy is made first, and workers get its findings. If
+        threads can step batches, workers are started later, if at all.
         """
         kind: Any = self._env_recipe.target
         is_known = isinstance(kind, type) and issubclass(kind, SimulatorEnv) and not self.SINGLETON
-        local_first = is_known and kind.findings is not SimulatorEnv.findings
+        local_first = is_known and (
+            kind.findings is not SimulatorEnv.findings
+            or (self._may_use_threads and kind.can_use_threads is not SimulatorEnv.can_use_threads)
+        )
         if local_first:
             self.plan_env = self._env_recipe()
         findings = self.plan_env.findings() if local_first else None
         self._constructor = Informed(self._worker_recipe(), findings)
-        try:
-            self._batch_env = self.make_batch_env(self._constructor)
-        except BaseException:
-            if local_first:
-                self.plan_env.close()
-            raise
-        try:
-            if not local_first:
-                self.plan_env = self._env_recipe()
-            self._check_local_copy()
-            trusted = self.plan_env.is_trusted
-            takes_rows = trusted if self._use_caller is None else self._use_caller
-            self._batch_env.use_caller(self.plan_env if takes_rows else None, trusted)
-        except BaseException:
-            self._batch_env.close()
-            raise
+        self._on_threads = local_first and self._may_use_threads and self.plan_env.can_use_threads
+        self._stats, self._is_synced = Stats(), True
+        if self._on_threads:
+            self.plan_env.use_threads(self.n_workers)
+        else:
+            self._start_workers(local_first)
         self.plan_env._calls = self._lock
         self._is_synced = self.plan_env._has_begun
         if self._is_synced:
-            self._batch_env.sync_states(self.plan_env.get_state())
+            self._sync_workers(self.plan_env.get_state())
         self.frameskip, self.autoreset = self.plan_env.frameskip, self.plan_env.autoreset
         self.return_image = self.plan_env.return_image
         self.STATE_IS_ARRAY = self.plan_env.STATE_IS_ARRAY
@@ -127,6 +126,36 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self.observation_space = self.plan_env.observation_space
         self.action_space = self.plan_env.action_space
         self._spec = self.plan_env.batch_spec
+
+    def _start_workers(self, local_first: bool) -> BatchEnv:
+        try:
+            started = self.make_batch_env(self._constructor)
+        except BaseException:
+            if local_first and self._phase == NEW:
+                self.plan_env.close()
+            raise
+        try:
+            if not local_first:
+                self.plan_env = self._env_recipe()
+            self._check_local_copy(started)
+            trusted = self.plan_env.is_trusted
+            takes_rows = trusted if self._use_caller is None else self._use_caller
+            started.use_caller(self.plan_env if takes_rows else None, trusted)
+            if self._synced is not None:
+                started.sync_states(self._synced)
+        except BaseException:
+            started.close()
+            raise
+        vars(started.stats).update(vars(self._stats))
+        self._started, self._stats, self._synced = started, started.stats, None
+        return started
+
+    @property
+    def _batch_env(self) -> BatchEnv:
+        """The workers; started at first access."""
+        if self._started is None:
+            self.setup()  # raises if it was closed
+        return self._started or self._start_workers(local_first=True)
 
     @property
     def _local(self) -> SimulatorEnv:
@@ -169,13 +198,14 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self._spec, self.STATE_IS_ARRAY = self.plan_env.batch_spec, self.plan_env.STATE_IS_ARRAY
         if not self.STATE_IS_ARRAY:
             self._constructor.findings = self.plan_env.findings()  # for workers that start later
-            self._batch_env.outgrow()
+            if self._started is not None:
+                self._started.outgrow()
 
-    def _check_local_copy(self) -> None:
+    def _check_local_copy(self, workers: BatchEnv) -> None:
         if not isinstance(self.plan_env, SimulatorEnv):
             self.plan_env.close()
             raise TypeError(f"workers need a SimulatorEnv each, got {self.plan_env!r}")
-        local, remote = self.plan_env.batch_spec, self._batch_env.batch_spec
+        local, remote = self.plan_env.batch_spec, workers.batch_spec
         if not local.agrees_with(remote):
             self.plan_env.close()
             raise ValueError(
@@ -202,7 +232,13 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     def _sync(self, state: Any, blocking: bool = False, timeout: float | None = None) -> None:
         self._is_synced = True
         self._follow_local()
-        self._batch_env.sync_states(state, blocking, timeout)
+        self._sync_workers(state, blocking, timeout)
+
+    def _sync_workers(self, state: Any, *how: Any) -> None:
+        if self._started is None:
+            self._synced = state
+        else:
+            self._started.sync_states(state, *how)
 
     @property
     def is_batched(self) -> bool:
@@ -212,6 +248,10 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
         timeout = self._calls.acquire(check_timeout(timeout))
         try:
+            if self._on_threads and timeout is None:
+                batch = self._run_on_threads(rows, form)
+                if batch is not None:
+                    return batch
             return self._batch_env.run(rows, form, timeout)
         except StateOutgrownError:
             self._outgrow()
@@ -219,15 +259,24 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         finally:
             self._calls.release()
 
+    def _run_on_threads(self, rows: Rows, form: Form) -> Any:
+        began = time.perf_counter()
+        batch = self.plan_env.run_on_threads(rows, form)
+        if batch is not None:
+            frames = int(rows.dts.sum()) * (form.steps or 1)
+            self._stats.add(len(rows.dts), frames, time.perf_counter() - began)
+        return batch
+
     @one_at_a_time
     def draw_images(self, states: Any) -> np.ndarray:
-        return (self._batch_env if len(states) else self.plan_env).draw_images(states)
+        where = self.plan_env if len(states) == 0 or self._started is None else self._started
+        return where.draw_images(states)
 
     @property
     def stats(self) -> Stats:
         """Batches, rows, frames and seconds so far; replaced workers and repeated rows."""
         self._local  # noqa: B018  # built at the first access
-        return self._batch_env.stats
+        return self._stats
 
     # ---- methods of the local copy ------------------------------------------------------------
 
@@ -323,7 +372,8 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     def close_engine(self) -> None:
         if self._calls.is_forked:  # the workers belong to the parent
             return
-        self._batch_env.close(self._close_timeout)
+        if self._started is not None:
+            self._started.close(self._close_timeout)
         self.plan_env.close()
 
     split_similar_chunks = staticmethod(split_similar_chunks)

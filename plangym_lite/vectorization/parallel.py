@@ -18,6 +18,9 @@ class ParallelEnv(VectorizedEnv):
     """Steps batches in processes; see :class:`VectorizedEnv` for the other arguments.
 
     Args:
+        threads: share batches that the engine can step on threads of this process among
+            ``n_workers`` threads. Processes start at the first batch that it cannot, or that has a
+            ``timeout``, which could not stop threads; ``False``: processes for all batches.
         start_method: ``"fork"``, ``"forkserver"`` or ``"spawn"``; the default does not
             fork a process that has threads.
         start_serially: start one process after another, not concurrently.
@@ -36,12 +39,14 @@ class ParallelEnv(VectorizedEnv):
         delay_setup: bool = False,
         n_workers: int = 8,
         *,
+        threads: bool = True,
         start_method: str | None = None,
         start_serially: bool = False,
         start_timeout: float | None = None,
         flatten: bool = False,
         **engine_kwargs: Any,
     ) -> None:
+        self._may_use_threads = threads
         self._start_method = start_method
         self._start_serially = start_serially
         self._start_timeout = start_timeout

@@ -24,7 +24,8 @@ from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.nested import differences
 from plangym_lite.simulator import RUNNING, SimulatorEnv
-from plangym_lite.transitions import Columns, Rows, empty_columns
+from plangym_lite.system import one_at_a_time
+from plangym_lite.transitions import Columns, Form, Rows, empty_columns, pack
 
 __all__ = ["HasKernel", "KernelEnv"]
 
@@ -92,13 +93,20 @@ class HasKernel(SimulatorEnv):
 
     @property
     def can_use_threads(self) -> bool:
-        """Whether threads of this process may share the rows of a batch."""
         return self.is_batched and self._kernel.has_threads  # type: ignore[union-attr]
 
     def use_threads(self, n_threads: int) -> None:
-        """Let ``n_threads`` threads of this process share the rows of a batch, if they can."""
         if self._kernel is not None and self._kernel.has_threads:
             self._kernel.use_threads(n_threads)
+
+    @one_at_a_time
+    def run_on_threads(self, rows: Rows, form: Form) -> Any:
+        if len(rows.dts) < ENOUGH_ROWS:
+            return self.run_rows(rows, form)
+        self._borrow_engine()
+        out = empty_columns(self.batch_spec, len(rows.dts), form)
+        infos = self.run_batched(rows, out)
+        return None if infos is None else pack(self.batch_spec, out, infos)
 
     def run_batched(self, rows: Rows, out: Columns) -> list[dict[str, Any]] | None:
         kernel = self._kernel

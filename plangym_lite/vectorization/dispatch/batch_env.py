@@ -157,11 +157,7 @@ class BatchEnv:
             batch, seconds = self._run_shared(rows, form, chunks, (caller, n_workers, deadline))
             taken = time.perf_counter() - began
         self._sizes.learn(plan, seconds)
-        stats = self.stats
-        stats.batches += 1
-        stats.rows += size
-        stats.frames += round(plan.frames * size)
-        stats.seconds += taken
+        self.stats.add(size, round(plan.frames * size), taken)
         return batch
 
     def _run_shared(

@@ -49,6 +49,13 @@ class Stats:
     replacements: int = 0  # workers that died, or did not answer in time
     rows_again: int = 0  # repeated after the death of a worker
 
+    def add(self, rows: int, frames: int, seconds: float) -> None:
+        """Count a batch."""
+        self.batches += 1
+        self.rows += rows
+        self.frames += frames
+        self.seconds += seconds
+
 
 class InFlight(NamedTuple):
     """A request that a worker has not answered yet."""
