@@ -79,7 +79,8 @@ class DMControlEnv(HasPhysics, HasKernel):
             the same everywhere (episodes are not: the generator is seeded again afterwards).
         environment_kwargs: for dm_control's environment.
         visualize_reward: colour bodies by reward.
-        wrappers, state_method: must be empty: these are not Gymnasium environments.
+        wrappers: must be empty: these are not Gymnasium environments.
+        state_method: must be ``None``, for the same reason.
         certify: has no effect.
     """
 
