@@ -6,7 +6,7 @@ OUT    ?= out
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow soak check lint format types notebooks wheel release pythons bench clean
+.PHONY: help setup demo test slow soak check lint format types notebooks docs wheel release pythons bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,8 +52,12 @@ format: $(VENV)/dev  ## bring the code into style
 types: $(VENV)/dev  ## types
 	$(BIN)/mypy
 
-notebooks: $(VENV)/dev  ## run the notebooks
-	$(BIN)/python -m pytest -q tests/test_notebooks.py
+notebooks: $(VENV)/dev  ## run the notebooks and store their outputs
+	$(BIN)/python -m tests.tools.notebooks
+
+docs: $(VENV)/dev  ## build the documentation as a site, strictly: site/index.html
+	NO_MKDOCS_2_WARNING=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mkdocs build --strict
+	@echo "The site: $(abspath site/index.html)"
 
 wheel: $(VENV)/dev  ## build the wheel, install it elsewhere, use it there
 	rm -rf dist build
@@ -72,5 +76,5 @@ bench: $(VENV)/core  ## how fast it is on this machine, beside the raw emulator
 	$(BIN)/plangym-lite bench
 
 clean:  ## remove what was built here
-	rm -rf $(VENV) $(OUT) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .nox
+	rm -rf $(VENV) $(OUT) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .nox
 	find . -name __pycache__ -prune -exec rm -rf {} + ; rm -rf *.egg-info

@@ -33,6 +33,7 @@ from plangym_lite.errors import (
 from plangym_lite.registry import make, register_adapter
 from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.states.archive import StateArchive
+from plangym_lite.states.files import load_states, save_states
 from plangym_lite.transitions import RolloutBatch, Step, StepBatch, Transition, TransitionBatch
 from plangym_lite.vector import (
     CloudpickleWrapper,
@@ -74,8 +75,10 @@ __all__ = [
     "VecEnvWrapper",
     "WorkerDiedError",
     "WorkerError",
+    "load_states",
     "make",
     "register_adapter",
+    "save_states",
 ]
 
 __version__ = "0.1.0"

@@ -260,7 +260,7 @@ class PlanEnv(ABC):
             dt: how long each action is repeated: one int for all rows or one for each.
             return_observs: ``"last"``: the observations after the last action run; ``"all"``:
                 those after each action, ``[B, T, ...]``; ``None``: none.
-            seeds, timeout: as in ``step_batch``, and so are errors.
+            seeds: as in ``step_batch``, and so are ``timeout`` and errors.
 
         Returns:
             ``(states, observs, rewards [B, T], terminateds, truncateds, lengths [B], infos)``.

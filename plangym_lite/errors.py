@@ -16,6 +16,7 @@
     ├── AlreadySteppingError (RuntimeError)    a call is pending: take its result first
     ├── NotSteppingError (RuntimeError)        no call is pending
     ├── AnswerTimeoutError (TimeoutError)      environments have not answered in time
+    ├── NoWorkersError (NotImplementedError)   this system cannot have workers
     └── WorkerError (RuntimeError)
         ├── WorkerDiedError                    the worker's process has ended
         ├── ProtocolError                      a bug: a message of unknown kind
@@ -42,6 +43,7 @@ __all__ = [
     "InvalidBatchError",
     "InvalidStateError",
     "InvalidStepError",
+    "NoWorkersError",
     "NotCloneableError",
     "NotSteppingError",
     "PlangymError",
@@ -118,6 +120,10 @@ class NotSteppingError(PlangymError, RuntimeError, gymnasium_error.NoAsyncCallEr
 
 class AnswerTimeoutError(PlangymError, multiprocessing.TimeoutError, TimeoutError):
     """Environments of a vector environment have not answered in time; the call is still pending."""
+
+
+class NoWorkersError(PlangymError, NotImplementedError):
+    """This system lacks what worker processes need."""
 
 
 class WorkerError(PlangymError, RuntimeError):

@@ -26,7 +26,7 @@ from plangym_lite.envs.gymnasium.stack import hand_over, take_over, takes
 from plangym_lite.errors import UnknownEnvironmentError
 from plangym_lite.recipe.plain import PlainEpisode, provide_states
 from plangym_lite.simulator import SimulatorEnv
-from plangym_lite.system import usable_cores
+from plangym_lite.system import check_workers, missing_for_workers, usable_cores
 
 __all__ = ["adapter_for", "find_spec", "make", "register_adapter"]
 
@@ -108,7 +108,7 @@ def make(
             ``task_name=``, or ``domain_name=`` and ``task_name=``); a game of stable-retro; a
             ``PlanEnv`` or ``gymnasium.Env`` class; or a callable that returns such an environment.
         n_workers: number of worker processes that share each batch; ``None``: no workers;
-            ``"auto"``: one for each usable core.
+            ``"auto"``: one for each usable core; none where there can be none (Windows).
         ray: run the workers on a Ray cluster; ``n_workers=None`` then means ``"auto"``, and the
             arguments of :class:`~plangym_lite.vectorization.ray.env.RayEnv` are accepted.
         engine_kwargs: arguments of the adapter (see its class); all others go to the engine.
@@ -117,6 +117,7 @@ def make(
         UnknownEnvironmentError: nothing has that name; the message lists similar names.
         NotCloneableError: the environment's state cannot be saved exactly.
         ImportError: ``ray=True``, but Ray is not installed.
+        NoWorkersError: this system cannot have workers.
     """
     if name is None or ("task_name" in engine_kwargs and _is_domain(name)):
         name = _suite_name(**{"domain_name": name, **engine_kwargs})
@@ -132,7 +133,7 @@ def make(
     if ray:
         actors = "auto" if n_workers is None else n_workers
         return _ray_env()(adapter, n_workers=actors, **engine_kwargs)
-    if n_workers is None:
+    if n_workers is None or (n_workers == "auto" and missing_for_workers()):
         return adapter(**engine_kwargs)
     from plangym_lite.vectorization.parallel import ParallelEnv
 
@@ -142,6 +143,7 @@ def make(
 
 def _ray_env() -> Any:
     """The class ``RayEnv``, which needs Ray."""
+    check_workers()
     if importlib.util.find_spec("ray") is None:
         raise ImportError('ray=True needs Ray: pip install "plangym-lite[ray]"')
     return importlib.import_module("plangym_lite.vectorization.ray.env").RayEnv
@@ -171,6 +173,8 @@ def adapter_for(
         if issubclass(name, gym.Env):
             return _adapter_of(name), True
         raise TypeError(f"expected a PlanEnv or gymnasium.Env class, got {name!r}")
+    if isinstance(name, (gym.Env, PlanEnv)):
+        raise TypeError(f"{name!r} is made already: pass a callable, make(lambda: gym.make(...))")
     if not callable(name):
         raise TypeError(f"expected an id, a class or a callable, got {name!r}")
     kwargs = _for_engine(engine_kwargs)

@@ -1,19 +1,42 @@
-"""Usable cores, deferred Ctrl-C, call locks, and functions missing in older Pythons."""
+"""Usable cores, what workers need of the system, deferred Ctrl-C, call locks."""
 
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from plangym_lite.errors import ForkedError, ReentrantCallError
+from plangym_lite.errors import ForkedError, NoWorkersError, ReentrantCallError
 
-__all__ = ["CallLock", "add_note", "interrupts_held", "usable_cores", "one_at_a_time"]
+__all__ = [
+    "CallLock",
+    "add_note",
+    "check_workers",
+    "interrupts_held",
+    "missing_for_workers",
+    "one_at_a_time",
+    "usable_cores",
+]
+
+NEEDED_BY_WORKERS = (
+    "os.set_blocking",
+    "resource.getrlimit",
+    "select.PIPE_BUF",
+    "select.poll",
+    "signal.SIGCHLD",
+    "signal.SIGKILL",
+    "signal.pthread_sigmask",
+    "socket.AF_UNIX",
+    "socket.send_fds",
+)
+"""What Linux and macOS have and Windows has not."""
 
 
 def usable_cores() -> int:
@@ -21,6 +44,32 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def missing_for_workers() -> list[str]:
+    """What worker processes need and this system lacks; empty where there are workers."""
+    return [name for name in NEEDED_BY_WORKERS if not _is_there(*name.split("."))]
+
+
+def check_workers() -> None:
+    """Make sure that this system can have workers.
+
+    Raises:
+        NoWorkersError: it cannot.
+    """
+    missing = missing_for_workers()
+    if missing:
+        raise NoWorkersError(
+            f"workers need Linux or macOS (on Windows: WSL): this system ({sys.platform}) lacks "
+            f"{', '.join(missing)}; with n_workers=None everything runs in this process"
+        )
+
+
+def _is_there(module: str, name: str) -> bool:
+    try:
+        return hasattr(importlib.import_module(module), name)
+    except ImportError:
+        return False
 
 
 HELD = tuple(
@@ -57,14 +106,14 @@ def interrupts_held(send_again: bool = False) -> Iterator[None]:
         known = {number: signal.getsignal(number) for number in HELD}
         before = {number: each for number, each in known.items() if callable(each)}
     handlers = before.copy()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    mask = _mask()
     try:
         for number in before:
             signal.signal(number, lambda *args: put_off.update({args[0]: args}))
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        _mask({signal.SIGINT, *mask})
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        _mask(mask)
         if is_sent := bool(put_off and send_again):
             threading.Thread(target=_send_again, args=(put_off, before), daemon=True).start()
         while before:
@@ -79,6 +128,14 @@ def interrupts_held(send_again: bool = False) -> Iterator[None]:
                 stack.callback(handlers[number], *args)
             if raised is not None:
                 raise raised
+
+
+def _mask(blocked: Collection[int] | None = None) -> Collection[int]:
+    """Set the thread's signal mask, unless ``None``; return the one before. Windows has none."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return ()
+    how = signal.SIG_BLOCK if blocked is None else signal.SIG_SETMASK
+    return signal.pthread_sigmask(how, blocked or ())
 
 
 def _send_again(signals: Collection[int], held: Collection[int]) -> None:

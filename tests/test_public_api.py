@@ -39,8 +39,10 @@ TOP = [
     "VecEnvWrapper",
     "WorkerDiedError",
     "WorkerError",
+    "load_states",
     "make",
     "register_adapter",
+    "save_states",
 ]
 """Everything that ``import plangym_lite`` promises. A new name is added here by hand."""
 

@@ -188,3 +188,8 @@ class TestRegisterAdapter:
     def test_names(self):
         register_adapter(f"{__name__}:TallCartPole", "plangym_lite.envs.gymnasium.env:PlangymEnv")
         assert adapter_for(TallCartPole) == (PlangymEnv, True)
+
+
+def test_an_environment_that_is_made_already_is_refused():
+    with gym.make("CartPole-v1") as made, pytest.raises(TypeError, match="pass a callable"):
+        make(made)

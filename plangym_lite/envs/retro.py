@@ -49,9 +49,10 @@ class RetroEnv(PlangymEnv):
 
     Args:
         name: a game such as ``"Airstriker-Genesis-v0"``, or a callable that makes one.
-        obs_type: as for :class:`~plangym_lite.envs.gymnasium.env.PlangymEnv`, or ``"ram"``.
-        others: as there; further ``engine_kwargs`` go to ``stable_retro.make``: ``state``,
-            ``scenario``, ``players`` and others.
+        others: as for :class:`~plangym_lite.envs.gymnasium.env.PlangymEnv`; ``obs_type`` may also
+            be ``"ram"``.
+        engine_kwargs: those that are left go to ``stable_retro.make``: ``state``, ``scenario``,
+            ``players`` and others.
     """
 
     STATES_NAME: ClassVar[str] = "RetroEnv"

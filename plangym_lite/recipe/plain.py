@@ -81,10 +81,10 @@ def provide_states(function: Callable[..., Any]) -> None:
 
 
 class RunningPlain:
-    """A plain environment, its last observation and flags, and its states.
+    """A plain environment, its last observation, info and flags, and its states.
 
-    Whoever steps ``env`` calls ``begin`` before a reset and ``note`` before a step, and sets
-    ``obs``, ``flags`` and ``rewards`` after them.
+    Whoever steps ``env`` calls ``begin`` before a reset and ``note`` before a step, sets ``obs``,
+    ``info`` and ``flags`` after them, and calls ``add_reward``.
 
     Args:
         env: the environment.
@@ -95,6 +95,7 @@ class RunningPlain:
     def __init__(self, env: Any, factory: Callable[[], Any], reset: Callable[[], Any]) -> None:
         self.env = env  # the first request for a state may replace it
         self.obs: Any = None  # the last one
+        self.info: dict[str, Any] = {}  # likewise
         self.flags = (False, False)  # terminated, truncated
         self.attributes: list[str] = []  # attributes that were set from outside
         self._factory, self._reset = factory, reset
@@ -142,11 +143,11 @@ class RunningPlain:
 
     def save(self) -> Any:
         """The state."""
-        return self.states.save(self.obs, *self.flags)
+        return self.states.save(self.obs, self.info, *self.flags)
 
     def load(self, state: Any) -> bool:
         """Restore a state; whether it is the end of an episode."""
-        self.obs, terminated, truncated = self.states.load(state)
+        self.obs, self.info, terminated, truncated = self.states.load(state)
         self.flags = terminated, truncated
         return any(self.flags)
 

@@ -162,7 +162,8 @@ class WorkerEnv:
         out.rewards[0] = reward = as_reward(reward, env)
         self._plain.add_reward(reward)
         out.terminateds[0], out.truncateds[0] = terminated, truncated
-        return own_info(info if info.__class__ is dict else dict(as_info(info, env)))
+        self._plain.info = info if info.__class__ is dict else dict(as_info(info, env))
+        return own_info(self._plain.info)
 
     def _begin_episode(self, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, Any]:
         if seed is None:
@@ -173,7 +174,7 @@ class WorkerEnv:
             return self.env.reset(return_state=False, seed=seed, options=options)
         self._plain.begin(seed, options)
         obs, info = split_reset(self.env.reset(seed=seed, options=options), self.env)
-        self._plain.obs = fit_element(self.observation_space, obs)
+        self._plain.obs, self._plain.info = fit_element(self.observation_space, obs), info
         return self._plain.obs, own_info(info)
 
     def reset(self, seed: int | None, options: dict[str, Any] | None, anew: bool) -> Any:

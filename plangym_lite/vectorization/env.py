@@ -14,7 +14,7 @@ from plangym_lite.errors import InvalidBatchError, StateOutgrownError
 from plangym_lite.recipe.informed import Informed
 from plangym_lite.recipe.recipe import Recipe, freeze
 from plangym_lite.simulator import SimulatorEnv
-from plangym_lite.system import CallLock, one_at_a_time
+from plangym_lite.system import CallLock, check_workers, one_at_a_time
 from plangym_lite.transitions import BatchSpec, Form, Rows, Step, Transition
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
@@ -65,6 +65,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
             raise TypeError(f"n_workers must be a whole number, got {n_workers!r}")
         if n_workers < 1:
             raise ValueError(f"n_workers must be at least 1, got {n_workers}")
+        check_workers()
         given = {"name": name, "frameskip": frameskip, "autoreset": autoreset}
         given = {key: value for key, value in given.items() if value is not None}
         self._env_recipe = Recipe(freeze(env_class), (), freeze({**given, **engine_kwargs}))

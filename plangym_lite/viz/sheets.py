@@ -184,7 +184,7 @@ def plot_tree(tree: Any, *, axes: Any = None, max_nodes: int = NODES) -> Any:
     axes.figure.colorbar(dots, ax=axes, label="value")
     axes.set_xticks([])
     axes.set_ylabel("depth")
-    axes.yaxis.set_major_formatter(lambda depth, _: f"{-depth:g}")
+    axes.yaxis.set_major_formatter(lambda depth, _: f"{abs(depth):g}")
     axes.set_title(f"{tree.size} nodes, {tree.visits[0]} visits")
     return axes
 

@@ -31,7 +31,7 @@ TOY = "plangym_lite.testing.toy:ToyEnv"
 JSON_KEYS = {
     *("name", "env_options", "planner", "planner_options", "seed", "workers", "versions"),
     *("score", "random_score", "steps", "simulator_calls", "frames", "seconds"),
-    *("ended", "interrupted", "execute", "score_std", "episodes"),
+    *("ended", "interrupted", "execute", "score_std", "episodes", "draws", "knew_the_dice"),
 }
 HERE = {**os.environ, "PYTHONPATH": str(Path(plangym_lite.__file__).parents[1])}
 USER_MODULE = """
@@ -136,7 +136,7 @@ def test_plan_knows_every_planner(folder, planner):
     assert plan(*options, name=name) == 0
     game = written(folder)
     assert game["score"] > 0.9
-    assert 0 < game["simulator_calls"] <= 500 * game["steps"]
+    assert 0 < game["simulator_calls"] <= 500 * game["steps"] + 16  # of the probe for chance
 
 
 def test_options_are_those_of_the_planners():
@@ -147,6 +147,7 @@ def test_options_are_those_of_the_planners():
             if isinstance(parameter.default, (bool, int, float, str)):
                 assert found.setdefault(name, type(parameter.default)) is type(parameter.default)
     found |= {"budget": int, "seconds": float, "legal_actions": str}  # their defaults are None
+    assert found.pop("resample") is bool  # the command line decides: ``--know-the-dice``
     assert found == {name: kind for name, (kind, _) in OPTIONS.items()}
 
 

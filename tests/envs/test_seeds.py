@@ -383,3 +383,24 @@ def test_an_ended_state_tells_its_info_again(n_workers):
         assert_same(expected, env.rollout_batch([[0, 0]], end.states).infos[0])
         env.set_state(end.states[0])
         assert_same({"action_mask": expected["action_mask"], "deep": expected["deep"]}, env.info())
+
+
+class Secretive(Told):
+    """Its infos hold something that cannot be pickled."""
+
+    def step(self, action):
+        *answer, info = super().step(action)
+        return *answer, {**info, "secret": lambda: None}
+
+
+def test_what_cannot_be_pickled_in_an_info_is_left_out_of_states():
+    env = make(Secretive)
+    state, _, _ = env.reset(seed=0)
+    moved = env.step(1, state)
+    plain = Told()
+    plain.reset(seed=0)
+    expected = plain.step(1)[-1]
+    assert callable(env.info()["secret"])
+    env.set_state(state)
+    env.set_state(moved.state)
+    assert_same(env.info(), expected)

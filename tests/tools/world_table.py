@@ -91,4 +91,5 @@ def _about(row: dict[str, Any]) -> str:
 
 def _cell(text: str, most: int) -> str:
     text = " ".join(text.split()).replace("|", "\\|")
-    return text if len(text) <= most else text[: most - 3] + "..."
+    text = text if len(text) <= most else text[: most - 3] + "..."
+    return text.replace("][", "]\\[")  # else it could be a link

@@ -73,7 +73,7 @@ class ScriptedWorker(Worker):
         self.life = self.asked = self.begun = self.under_way = self.most_under_way = 0
         self.dead, self.hangs, self.blocks = False, set(hangs), {}
         self.ran = []
-        self._always_readable = os.memfd_create("scripted")
+        self._always_readable = os.open(__file__, os.O_RDONLY)
 
     def run_rows(self, block, start, stop):
         return self._promise(lambda: self._answer([(block, start, stop)]))

@@ -25,7 +25,7 @@ def draw_rollouts(subject, sequences):
 
 def step_by_step(env, actions, states, dts, return_observs):
     """What ``rollout_batch`` promises to equal: a call of ``step_batch`` for each action."""
-    size, batches, infos = len(actions), [], [{"n_step": 0, "dt": dt} for dt in dts]
+    size, batches, infos = len(actions), [], [{"n_step": 0} for _ in dts]
     lengths, ended = np.zeros(size, np.int64), np.zeros(size, bool)
     for column in zip(*actions, strict=True):
         batch = env.step_batch(list(column), states, dts)
@@ -34,8 +34,8 @@ def step_by_step(env, actions, states, dts, return_observs):
             if info["n_step"]:
                 infos[row] = {**info, "n_step": infos[row]["n_step"] + info["n_step"]}
                 lengths[row] += 1
-            elif "rgb" in info:
-                infos[row]["rgb"] = info["rgb"]
+            elif not lengths[row]:  # the state that it starts from has ended
+                infos[row] = info
         ended = batch.terminateds | batch.truncateds
         batches.append(batch)
     observs = batch.observs if return_observs == "last" else None

@@ -14,7 +14,7 @@ from plangym_lite.cli.output import Output, check_paths
 from plangym_lite.cli.parser import unknown
 from plangym_lite.cli.play.game import Game, open_environment, play, progress_bar
 from plangym_lite.cli.play.options import PLANNERS, add_common, flag_of, options_of
-from plangym_lite.cli.play.plan import as_record, interruptible
+from plangym_lite.cli.play.plan import as_record, interruptible, what_was_drawn
 from plangym_lite.cli.target import CommandError, make_options
 from plangym_lite.cli.versions import versions
 
@@ -29,6 +29,7 @@ class CompareOptions:
     planners: list[str]
     episodes: int = 3
     steps: int = 100
+    know_the_dice: bool = False
     workers: int | str | None = None
     ray: bool = False
     seed: int = 0
@@ -99,6 +100,11 @@ def compare(options: CompareOptions) -> int:
             output.say("interrupted: this is what was finished")
     if found.records:
         output.say(table(found.records, options.planners))
+        for name in options.names:
+            played = [record for record in found.records if record["name"] == name]
+            if any(record["draws"] for record in played):
+                drawn = {key: any(r[key] for r in played) for key in ("draws", "knew_the_dice")}
+                output.say(f"{name}: {what_was_drawn(drawn)}")
     for line in found.refusals:
         output.say(line)
     how = {"results": found.records, "refusals": found.refusals}
@@ -143,11 +149,12 @@ def play_cell(options: CompareOptions, name: str, planner: str, found: Compariso
                     games[-1],
                     planner_options=planner_options,
                     steps=options.steps,
+                    know_the_dice=options.know_the_dice,
                     on_batch=on_batch,
                     on_step=bar.update,
                 )
         except (TypeError, ValueError) as error:
-            if any(game.simulator_calls for game in games):
+            if any(game.simulator_calls > game.probe_calls for game in games):
                 raise
             found.refusals.append(f"{title}: {error}")
             return

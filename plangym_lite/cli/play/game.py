@@ -25,6 +25,8 @@ from plangym_lite.cli.play.saving import Turn
 from plangym_lite.cli.target import CommandError, find_target, make_env
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners import OnBatch
+from plangym_lite.planners.chance import draws
+from plangym_lite.planners.simulator import Simulator
 from plangym_lite.registry import adapter_for
 from plangym_lite.viz.game_film import GameFilm, Play
 
@@ -42,6 +44,9 @@ class Game:
     score: float = 0.0
     random_score: float = 0.0  # of random play with the same number of steps
     steps: int = 0
+    draws: bool = False  # whether the environment draws, by a probe at its start
+    knew_the_dice: bool = False  # whether it does, and the planner knew what it would draw
+    probe_calls: int = 0  # of simulator_calls
     simulator_calls: int = 0  # rows stepped by the planner
     frames: int = 0  # simulator steps run by the planner
     seconds: float = 0.0
@@ -68,6 +73,7 @@ def play(
     planner_options: dict[str, Any],
     steps: int,
     execute: int = 1,
+    know_the_dice: bool = False,
     film: GameFilm | None = None,
     history: list[Turn] | None = None,
     on_batch: OnBatch | None = None,
@@ -82,13 +88,15 @@ def play(
         planner_options: of the planner, by name.
         steps: maximum number of steps.
         execute: number of actions of each plan that are played.
+        know_the_dice: plan with the draws that the state holds; otherwise with others, if the
+            environment draws.
         film: gets each step of both games.
         history: gets all steps.
         on_batch: called after every batch of the planner.
         on_step: called after every step.
     """
-    decide: Any = getattr(planners, planner)
     planner_options, rng = dict(planner_options), np.random.default_rng(game.seed)
+    decide: Any = getattr(planners, planner)
     known = inspect.signature(decide).parameters
     kept = next((name for name in ("tree", "before") if name in known and execute == 1), None)
     random_space = deepcopy(env.action_space)
@@ -105,6 +113,9 @@ def play(
             on_batch(rows, frames)
 
     start = time.perf_counter()
+    probe(env, state, game, count)
+    planner_options["resample"] = game.draws and not know_the_dice
+    game.knew_the_dice = game.draws and know_the_dice
     while game.steps < steps and not game.ended:
         decision = None
         if not plan:
@@ -124,6 +135,13 @@ def play(
             start = time.perf_counter() - game.seconds  # films take no time of the game
         state, obs, random_state = step.state, step.obs, random_step.state
         on_step()
+
+
+def probe(env: PlanEnv, state: Any, game: Game, count: OnBatch) -> None:
+    """Note in ``game`` whether the environment draws."""
+    simulator = Simulator(env, np.random.default_rng(game.seed), count)
+    game.draws = draws(simulator, state)
+    game.probe_calls = simulator.calls
 
 
 @contextmanager

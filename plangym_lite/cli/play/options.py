@@ -19,7 +19,6 @@ OPTIONS: dict[str, tuple[type, str]] = {
     "seconds": (float, "mcts: for each decision; no batch begins after that"),
     "discount": (float, "of a reward one step later"),
     "legal_actions": (str, "discrete actions: the key of the mask in the info"),
-    "resample": (bool, "draw anew what the environment draws, instead of knowing it"),
     "max_depth": (int, "how many steps ahead a simulation looks"),
     "rollout_dt": (int, "for how many steps a random action is held"),
     "batch_size": (int, "leaves, walks or cells that go on together"),
@@ -59,6 +58,11 @@ def add_common(parser: argparse.ArgumentParser, episodes: int) -> None:
     add("--ray", action="store_true", help="workers on a Ray cluster (RAY_ADDRESS), not processes")
     add("--seed", type=int, default=0, metavar="N", help="of the first episode")
     add("--frameskip", type=at_least_one, metavar="N", help="frames for each step")
+    add(
+        "--know-the-dice",
+        action="store_true",
+        help="let the planner know what the environment will draw; otherwise it draws anew",
+    )
     add_env(parser)
     add_output(parser)
     group = parser.add_argument_group("options of the planners")

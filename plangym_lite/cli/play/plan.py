@@ -33,7 +33,7 @@ from plangym_lite.cli.versions import versions
 from plangym_lite.core import PlanEnv
 from plangym_lite.viz.game_film import GameFilm
 
-__all__ = ["PlanOptions", "add_parser", "as_record", "interruptible", "plan"]
+__all__ = ["PlanOptions", "add_parser", "as_record", "interruptible", "plan", "what_was_drawn"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class PlanOptions:
     episodes: int = 1
     steps: int = 100
     execute: int = 1  # actions played of each plan
+    know_the_dice: bool = False
     workers: int | str | None = None
     ray: bool = False
     seed: int = 0
@@ -100,7 +101,7 @@ def plan(options: PlanOptions) -> int:
         except KeyboardInterrupt:
             games = games or [Game(options.seed)]  # report the games so far
         except (TypeError, ValueError) as error:
-            if any(game.simulator_calls for game in games):
+            if any(game.simulator_calls > game.probe_calls for game in games):
                 raise
             raise CommandError(str(error)) from error  # raised before the first batch
         report(env, options, games, bool(signals))
@@ -127,6 +128,7 @@ def play_all(
                 planner_options=options.planner_options,
                 steps=options.steps,
                 execute=options.execute,
+                know_the_dice=options.know_the_dice,
                 film=film if episode == 0 else None,
                 history=turns if options.save else None,
                 on_batch=on_batch,
@@ -145,12 +147,23 @@ def as_record(games: list[Game]) -> dict[str, Any]:
         "score_std": float(np.std(scores)),
         "random_score": float(np.mean([game.random_score for game in games])),
         "ended": all(game.ended for game in games),
+        "draws": any(game.draws for game in games),
+        "knew_the_dice": any(game.knew_the_dice for game in games),
         **{
             key: sum(getattr(game, key) for game in games)
             for key in ("steps", "simulator_calls", "frames", "seconds")
         },
         "episodes": episodes,
     }
+
+
+def what_was_drawn(record: dict[str, Any]) -> str:
+    """Whether the environment draws, and whether the planner knew what: a line of the report."""
+    if not record["draws"]:
+        return "chance: none was seen"
+    if record["knew_the_dice"]:
+        return "chance: the planner knew what would be drawn (--know-the-dice)"
+    return "chance: the planner drew anew, and did not know what would be drawn"
 
 
 def report(env: PlanEnv, options: PlanOptions, games: list[Game], interrupted: bool) -> None:
@@ -162,6 +175,7 @@ def report(env: PlanEnv, options: PlanOptions, games: list[Game], interrupted: b
         scores += f" (± {record['score_std']:.3g}, {len(games)} episodes)"
     output.say(f"{options.planner}: {scores} {how} {record['steps']} steps of {options.name}")
     output.say(f"random play: {record['random_score']:g} points in as many steps")
+    output.say(what_was_drawn(record))
     seconds, frames = record["seconds"], record["frames"]
     speed = frames / seconds if seconds else 0.0
     output.say(f"{frames:,} frames in {seconds:.1f} s: {speed:,.0f} frames/s")

@@ -30,7 +30,7 @@ from plangym_lite.envs.gymnasium.stack import (
     to_grayscale,
 )
 from plangym_lite.envs.snapshot.films import FILMS, mute, unmute
-from plangym_lite.envs.snapshot.packing import pack, unpack
+from plangym_lite.envs.snapshot.packing import pack, pack_info, unpack
 from plangym_lite.envs.snapshot.pickling import NotUnderstoodError
 from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
 from plangym_lite.envs.verify.verification import Verdict
@@ -381,8 +381,8 @@ class PlangymEnv(SimulatorEnv):
         if self._replayed is not None:
             return self._replayed.save(self._ended)
         try:
-            info = pickle.dumps(self.current_info())  # apart: it may hold what no snapshot does
-            return self._snapshot.save((self._ended, self._obs, info))
+            extra = self._ended, self._obs, pack_info(self.current_info())
+            return self._snapshot.save(extra)
         except NotUnderstoodError as error:
             what = f"{self!r} holds something that no snapshot does, {error}"
             raise NotCloneableError(f"{what}: pass state_method='replay'") from error

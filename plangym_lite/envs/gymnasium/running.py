@@ -74,10 +74,10 @@ class RunningStates:
         """The environment that holds the attributes."""
         return self._adapter.gym_env
 
-    def save(self, obs: Any, terminated: bool, truncated: bool) -> Any:
-        """The state, where the last step gave ``obs`` and these flags."""
+    def save(self, obs: Any, info: dict[str, Any], terminated: bool, truncated: bool) -> Any:
+        """The state, where the last step gave ``obs``, ``info`` and these flags."""
         adapter = self._adapter
-        adapter._obs = copy.deepcopy(obs)
+        adapter._obs, adapter._info = copy.deepcopy(obs), info
         adapter._ended = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
         state = adapter.get_state()
         return self._tag() + state if self._has_tag else state
@@ -100,18 +100,18 @@ class RunningStates:
                 f"{spec.state_dtype}, got shape {found[0]} and dtype {found[1]}"
             )
 
-    def load(self, state: Any) -> tuple[Any, bool, bool]:
-        """Restore a state; return its observation and flags.
+    def load(self, state: Any) -> tuple[Any, dict[str, Any], bool, bool]:
+        """Restore a state; return its observation, info and flags.
 
         Raises:
             InvalidStateError: it is no state of this environment.
         """
         self.check(state)
         self._adapter.set_state(state[TAG_BYTES:] if self._has_tag else state)
-        ended = self._adapter._ended
-        return self._adapter.observe(), bool(ended & TERMINATED), bool(ended & TRUNCATED)
+        ended, info = self._adapter._ended, self._adapter.current_info()
+        return self._adapter.observe(), info, bool(ended & TERMINATED), bool(ended & TRUNCATED)
 
-    def run(self, name: str, actions: Any, states: Any, *args: Any) -> Any:
+    def run(self, name: str, actions: Any, states: Any, *args: Any, seeds: Any = None) -> Any:
         """``step_batch`` or ``rollout_batch`` of the adapter; the environment stays where it is."""
         if self._has_tag and states is not None:
             for state in states:
@@ -119,7 +119,7 @@ class RunningStates:
                     self.check(state)
             states = [state and state[TAG_BYTES:] for state in states]
         try:
-            batch = getattr(self._adapter, name)(actions, states, *args)
+            batch = getattr(self._adapter, name)(actions, states, *args, seeds=seeds)
         finally:
             self._adapter._restore_current()
         if self._has_tag and getattr(batch, "states", None) is not None:

@@ -1,14 +1,15 @@
-"""Pickles of any length in arrays of fixed length: the length, the pickle, zeros."""
+"""Pickles of any length in arrays of fixed length: the length, the pickle, zeros. Infos."""
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
 
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["CAPACITY_STEP", "LENGTH_BYTES", "pack", "unpack"]
+__all__ = ["CAPACITY_STEP", "LENGTH_BYTES", "pack", "pack_info", "unpack"]
 
 LENGTH_BYTES = 4
 CAPACITY_STEP = 64  # bytes
@@ -30,6 +31,22 @@ def pack(data: bytes, out: np.ndarray, env: Any, too_long: type[Exception]) -> n
     out[LENGTH_BYTES:end] = np.frombuffer(data, np.uint8)
     out[end:] = 0
     return out
+
+
+def pack_info(info: dict[str, Any]) -> bytes:
+    """An info as a pickle, without the entries that cannot be pickled."""
+    try:
+        return pickle.dumps(info)
+    except Exception:  # a user's class may raise anything
+        return pickle.dumps({name: info[name] for name in info if _is_picklable(info[name])})
+
+
+def _is_picklable(value: Any) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:
+        return False
+    return True
 
 
 def unpack(state: np.ndarray, env: Any) -> bytes:

@@ -8,7 +8,9 @@ from functools import cached_property
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.envs.generators.shared import GlobalNumbers
+from plangym_lite.errors import NoWorkersError
 from plangym_lite.nested import Difference
+from plangym_lite.system import check_workers
 from plangym_lite.testing.contract.judging import Judge
 from plangym_lite.testing.contract.keeping import NUMBERS, Keeper
 from plangym_lite.testing.contract.reference import Options, Reference, make_reference
@@ -176,6 +178,9 @@ class Contract:
             recordings = play_elsewhere(self.make_env, stretches, self.timeout)
         except Difference as difference:
             raise Difference(f"{self.judge.at}: {difference}") from None
+        except OSError as error:
+            self.notes.append(f"another process was not checked: none can be started ({error})")
+            return
         for depth, recording in zip(depths, recordings, strict=True):
             self.judge.at = f"another process, depth {depth}"
             self.judge.same_recording(self.reference.expected(depth), recording)
@@ -199,9 +204,11 @@ class Contract:
         """The same with processes, if ``n_workers`` is given."""
         if self.n_workers is None:
             return
+        from plangym_lite.vectorization.parallel import ParallelEnv
+
         try:
-            from plangym_lite.vectorization.parallel import ParallelEnv
-        except ImportError as error:
+            check_workers()
+        except NoWorkersError as error:
             self.notes.append(f"workers were not checked: {error}")
             return
         (check, ends), _ = _names(self.n_workers), self.reference

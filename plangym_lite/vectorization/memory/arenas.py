@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from plangym_lite.system import missing_for_workers
+
 __all__ = ["Arena", "OrdinaryMemory", "make_arena", "next_number", "no_room"]
 
 next_number = itertools.count().__next__
@@ -32,7 +34,7 @@ class Arena:
 
     Args:
         nbytes: its size.
-        fd: the file; the arena closes it.
+        fd: the file; the arena closes it. -1: memory of this process alone.
         number: its identifier in messages; ``None``: the next number.
 
     Raises:
@@ -44,7 +46,7 @@ class Arena:
     def __init__(self, nbytes: int, fd: int, number: int | None = None) -> None:
         self.nbytes, self.fd = nbytes, fd
         self.number = next_number() if number is None else number
-        self.close = weakref.finalize(self, os.close, fd)  # the mapping lives as long as its views
+        self.close = weakref.finalize(self, _close, fd)  # the mapping lives as long as its views
         try:
             self.memory = _map(fd, nbytes)
         except BaseException:
@@ -66,7 +68,7 @@ class Arena:
             return None
         start, stop = fitting[0]
         try:
-            if hasattr(os, "posix_fallocate"):
+            if self.fd >= 0 and hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(self.fd, start, size)
         except OSError:  # no memory, no room on the disk
             _give_back_pages(self.memory, self._pid, start, size)
@@ -108,9 +110,11 @@ class OrdinaryMemory:
 def make_arena(needed: int, sizes: Sequence[int]) -> tuple[Arena, int] | None:
     """A new arena of the first size that can be allocated, and a slice of ``needed`` bytes.
 
-    It is in memory or, failing that, on disk. ``None``: no memory, disk or file descriptors.
+    It is in memory or, failing that, on disk; where there are no workers, in this process alone.
+    ``None``: no memory, disk or file descriptors.
     """
-    for make_file in (_memory_file, _disk_file):
+    makers = (_no_file,) if missing_for_workers() else (_memory_file, _disk_file)
+    for make_file in makers:
         for size in map(_whole_pages, sizes):
             try:
                 arena = _arena_of(make_file(), size)
@@ -133,15 +137,21 @@ def no_room(nbytes: int) -> MemoryError:
 
 def _arena_of(fd: int, size: int) -> Arena:
     try:
-        os.ftruncate(fd, size)
+        if fd >= 0:
+            os.ftruncate(fd, size)
     except BaseException:
         os.close(fd)
         raise
     return Arena(size, fd)
 
 
+def _close(fd: int) -> None:
+    if fd >= 0:
+        os.close(fd)
+
+
 def _map(fd: int, nbytes: int) -> mmap.mmap:
-    if sys.version_info >= (3, 13):
+    if fd >= 0 and sys.version_info >= (3, 13):
         return mmap.mmap(fd, nbytes, trackfd=False)
     return mmap.mmap(fd, nbytes)
 
@@ -158,6 +168,10 @@ def _give_back_pages(memory: mmap.mmap, pid: int, start: int, size: int) -> None
     if os.getpid() == pid:
         with suppress(AttributeError, OSError):
             memory.madvise(mmap.MADV_REMOVE, start, size)
+
+
+def _no_file() -> int:
+    return -1
 
 
 def _memory_file() -> int:

@@ -9,14 +9,19 @@ takers finish at about the same time.
 from __future__ import annotations
 
 import math
+import select
+import struct
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from plangym_lite.transitions import Form, Rows
 
-__all__ = ["MOST_CHUNKS", "Chunk", "ChunkSizes", "Plan", "chunks_of"]
+__all__ = ["MOST_CHUNKS", "TOKEN", "Chunk", "ChunkSizes", "Plan", "chunks_of"]
 
-MOST_CHUNKS = 256  # per batch: their tokens are one write
+TOKEN = struct.Struct("<III")
+"""A chunk in the queue: the number of the block, start, stop."""
+MOST_CHUNKS = min(256, getattr(select, "PIPE_BUF", 512) // TOKEN.size)
+"""Per batch: their tokens are one write, which is atomic up to ``PIPE_BUF`` bytes (macOS: 512)."""
 LEAST_SECONDS = 100e-6
 LEAST_SECONDS_BATCHED = 1e-3
 FIRST_SHARE = 0.75  # of the rows, in even parts: the first chunks

@@ -14,11 +14,9 @@ from collections import deque
 from collections.abc import Sequence
 
 from plangym_lite.system import interrupts_held
-from plangym_lite.vectorization.memory.chunks import MOST_CHUNKS, Chunk
+from plangym_lite.vectorization.memory.chunks import TOKEN, Chunk
 
 __all__ = ["ChunkQueue", "LocalQueue", "make_queue"]
-
-TOKEN = struct.Struct("<III")  # the number of the block, start, stop
 
 
 class ChunkQueue:
@@ -109,6 +107,3 @@ def make_queue() -> ChunkQueue | LocalQueue:
 def _close(ends: list[int]) -> None:
     for end in ends:
         os.close(end)
-
-
-assert TOKEN.size * MOST_CHUNKS <= select.PIPE_BUF  # so that a write is atomic

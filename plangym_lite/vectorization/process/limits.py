@@ -18,7 +18,7 @@ def check_descriptors(n_workers: int) -> None:
     Raises:
         OSError: the limit is too low.
     """
-    import resource  # not on Windows, where there are no workers
+    import resource  # not on Windows
 
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from plangym_lite.errors import WorkerDiedError
 from plangym_lite.recipe.parcel import Parcel
-from plangym_lite.system import usable_cores
+from plangym_lite.system import check_workers, usable_cores
 from plangym_lite.vectorization.process.limits import check_descriptors, too_many
 from plangym_lite.vectorization.process.process import ExternalProcess
 from plangym_lite.vectorization.worker.worker import close_all
@@ -28,6 +28,7 @@ def start_processes(
 
     Raises:
         TimeoutError: an environment was not ready within ``timeout`` seconds.
+        NoWorkersError: this system cannot have workers.
         OSError: a limit of descriptors or processes is too low; the message has the number needed.
         WorkerDiedError: a process ended before it was ready; the message names its index.
         Exception: what a constructor raised.
@@ -36,6 +37,7 @@ def start_processes(
     processes: list[ExternalProcess] = []
     parcels = {id(constructor): constructor for constructor in constructors}
     parcels = {key: Parcel.of(constructor) for key, constructor in parcels.items()}
+    check_workers()
     check_descriptors(len(constructors))
     try:
         spare = usable_cores() - 1  # the caller uses one core

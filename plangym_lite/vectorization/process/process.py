@@ -21,7 +21,7 @@ from typing import Any
 
 from plangym_lite.errors import ClosedError, ForkedError, WorkerDiedError
 from plangym_lite.recipe.parcel import Parcel, dumps, names_of_main
-from plangym_lite.system import CallLock
+from plangym_lite.system import CallLock, check_workers
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.memory.blocks import Block
 from plangym_lite.vectorization.memory.chunks import Chunk
@@ -70,6 +70,7 @@ class ExternalProcess(EnvironmentWorker):
     ) -> None:
         if not callable(constructor):
             raise TypeError(f"constructor must be callable, got {constructor!r}")
+        check_workers()
         self._parcel = Parcel.of(constructor)
         start_timeout = check_timeout(start_timeout, "start_timeout")
         start_method = start_method or default_start_method(self._parcel)

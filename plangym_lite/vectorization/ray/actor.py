@@ -58,15 +58,15 @@ class RemoteEnv:
         if self._handler is None:
             self._handler = RequestHandler(hosted(unpack(self._env_callable)))
 
-    def step(self, action: Any, state: Any = None, dt: int = 1, return_state: Any = None) -> Any:
+    def step(self, action: Any, state: Any = None, dt: int = 1, *args: Any, **kwargs: Any) -> Any:
         """``PlanEnv.step``."""
-        return self._handler.env.step(action, state, dt, return_state)
+        return self._handler.env.step(action, state, dt, *args, **kwargs)
 
     def step_batch(
-        self, actions: Any, states: Any = None, dt: Any = 1, return_state: bool | None = None
+        self, actions: Any, states: Any = None, dt: Any = 1, *args: Any, **kwargs: Any
     ) -> Any:
         """``PlanEnv.step_batch``."""
-        return self._handler.env.step_batch(actions, states, dt, return_state)
+        return self._handler.env.step_batch(actions, states, dt, *args, **kwargs)
 
     def reset(self, return_state: bool = True) -> Any:
         """``PlanEnv.reset``."""

@@ -57,17 +57,26 @@ class PlainEnv:
         self._plain.begin(seed, options)
         given = {"seed": seed, "options": options}
         answer = self._plain.env.reset(**{name: v for name, v in given.items() if v is not None})
-        self._plain.obs = answer[0] if isinstance(answer, tuple) else answer
+        self._plain.obs, self._plain.info = answer if isinstance(answer, tuple) else (answer, {})
         return (self.get_state(), *answer) if return_state else answer
 
     def step(
-        self, action: Any, state: Any = None, dt: int = 1, return_state: bool | None = None
+        self,
+        action: Any,
+        state: Any = None,
+        dt: int = 1,
+        return_state: bool | None = None,
+        *,
+        seed: int | None = None,
     ) -> Any:
-        """``PlanEnv.step``; without a state, the step of plain Gymnasium."""
+        """``PlanEnv.step``; without state and seed, the step of plain Gymnasium."""
         if state is not None:
-            if self.set_state(state):
-                return self._absorbed(action, dt, return_state)
+            has_ended = self.set_state(state)
+            if has_ended or seed is not None:
+                return self._step_as_row(action, dt, return_state is not False, seed)
             return_state = True if return_state is None else return_state
+        if seed is not None:
+            return self._step_as_row(action, dt, bool(return_state), seed)
         env = self._plain.env
         answer = self._step(action) if dt == 1 else run_frames(self._step, action, dt, env)
         if not isinstance(answer, tuple) or len(answer) != 5:
@@ -79,16 +88,17 @@ class PlainEnv:
         plain.note(action)
         answer = plain.env.step(action)
         if isinstance(answer, tuple) and len(answer) == 5:
-            plain.obs, reward, *flags, _ = answer
+            plain.obs, reward, *flags, plain.info = answer
             plain.flags = bool(flags[0]), bool(flags[1])
             plain.add_reward(float(reward))
         return answer
 
-    def _absorbed(self, action: Any, dt: int, return_state: bool | None) -> Any:
-        """A step from an ended state, which changes nothing."""
-        batch = self.step_batch([action], None, dt, True)
+    def _step_as_row(self, action: Any, dt: int, return_state: bool, seed: int | None) -> Any:
+        """A step from an ended state, which changes nothing, or a seeded one."""
+        batch = self.step_batch([action], None, dt, True, seeds=seed)
         row = tuple(column[0] for column in batch)
-        return Step(*row[1:]) if return_state is False else Transition(*row)
+        self.set_state(row[0])
+        return Transition(*row) if return_state else Step(*row[1:])
 
     # ---- states -------------------------------------------------------------------------------
 
@@ -100,19 +110,37 @@ class PlainEnv:
         """Set the state; whether it is the end of an episode."""
         return self._plain.load(state)
 
+    def info(self) -> dict[str, Any]:
+        """The info of the current state."""
+        return self._plain.info
+
     def step_batch(
-        self, actions: Any, states: Any = None, dt: Any = 1, return_state: bool | None = None
+        self,
+        actions: Any,
+        states: Any = None,
+        dt: Any = 1,
+        return_state: bool | None = None,
+        *,
+        seeds: Any = None,
     ) -> Any:
         """``PlanEnv.step_batch``."""
         self.get_state()
-        return self._plain.states.run("step_batch", actions, states, dt, return_state)
+        rows = actions, states, dt, return_state
+        return self._plain.states.run("step_batch", *rows, seeds=seeds)
 
     def rollout_batch(
-        self, actions: Any, states: Any = None, dt: Any = 1, return_observs: str | None = "last"
+        self,
+        actions: Any,
+        states: Any = None,
+        dt: Any = 1,
+        return_observs: str | None = "last",
+        *,
+        seeds: Any = None,
     ) -> Any:
         """``PlanEnv.rollout_batch``."""
         self.get_state()
-        return self._plain.states.run("rollout_batch", actions, states, dt, return_observs)
+        rows = actions, states, dt, return_observs
+        return self._plain.states.run("rollout_batch", *rows, seeds=seeds)
 
     # ---- everything else ----------------------------------------------------------------------
 

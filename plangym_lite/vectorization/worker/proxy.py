@@ -83,6 +83,11 @@ class HasSpecs:
         )
 
 
+def _given(**kwargs: Any) -> dict[str, Any]:
+    """The options that are not ``None``: an environment of a user may not know them."""
+    return {name: value for name, value in kwargs.items() if value is not None}
+
+
 class EnvironmentWorker(HasSpecs, Worker):
     """A worker that can be used like its environment.
 
@@ -97,11 +102,13 @@ class EnvironmentWorker(HasSpecs, Worker):
         dt: int = 1,
         return_state: bool | None = None,
         *,
+        seed: int | None = None,
         blocking: bool = True,
         timeout: float | None = None,
     ) -> Any:
         """``PlanEnv.step``."""
-        return self._invoke(blocking, timeout, "step", action, state, dt, return_state)
+        row = action, state, dt, return_state
+        return self._invoke(blocking, timeout, "step", *row, **_given(seed=seed))
 
     def step_batch(
         self,
@@ -110,11 +117,13 @@ class EnvironmentWorker(HasSpecs, Worker):
         dt: Any = 1,
         return_state: bool | None = None,
         *,
+        seeds: Any = None,
         blocking: bool = True,
         timeout: float | None = None,
     ) -> Any:
         """``PlanEnv.step_batch``."""
-        return self._invoke(blocking, timeout, "step_batch", actions, states, dt, return_state)
+        rows = actions, states, dt, return_state
+        return self._invoke(blocking, timeout, "step_batch", *rows, **_given(seeds=seeds))
 
     def rollout_batch(
         self,
@@ -123,11 +132,13 @@ class EnvironmentWorker(HasSpecs, Worker):
         dt: Any = 1,
         return_observs: str | None = "last",
         *,
+        seeds: Any = None,
         blocking: bool = True,
         timeout: float | None = None,
     ) -> Any:
         """``PlanEnv.rollout_batch``."""
-        return self._invoke(blocking, timeout, "rollout_batch", actions, states, dt, return_observs)
+        rows = actions, states, dt, return_observs
+        return self._invoke(blocking, timeout, "rollout_batch", *rows, **_given(seeds=seeds))
 
     def reset(
         self,

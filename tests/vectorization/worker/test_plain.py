@@ -144,3 +144,46 @@ def test_a_state_that_cannot_be_saved_is_refused():
     with pytest.raises(NotCloneableError):
         ask("get_state")
     assert len(ask("step", 0)) == 5
+
+
+class Dice(gym.Env):
+    """Adds up what it throws."""
+
+    observation_space, action_space = spaces.Discrete(1000), spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.total = 0
+        return 0, {}
+
+    def step(self, action):
+        self.total += int(self.np_random.integers(1, 7))
+        return self.total, float(self.total), False, False, {"total": self.total}
+
+
+def thrown(seed, n):
+    """The sum of ``n`` throws of a plain environment whose generator is seeded."""
+    env = Dice()
+    env.reset(seed=1)
+    child = np.random.SeedSequence(seed).spawn(1)[0]
+    env.np_random = np.random.Generator(np.random.PCG64(child))
+    for _ in range(n):
+        obs = env.step(0)[0]
+    return obs
+
+
+def test_seeded_rows_and_steps():
+    with ExternalProcess(Dice) as process:
+        start, *_ = process.reset(seed=5, return_state=True)
+        assert process.step(0, start, 3, seed=9, return_state=False).obs == thrown(9, 3)
+        assert process.step_batch([0, 0], [start] * 2, 2, seeds=[9, 4]).observs.tolist() == [
+            thrown(9, 2),
+            thrown(4, 2),
+        ]
+        rolled = process.rollout_batch([[0, 0, 0]], [start], seeds=7)
+        assert rolled.observs.tolist() == [thrown(7, 3)]
+        process.set_state(start)
+        assert process.step(0, seed=3).info["total"] == process.call("info").result()["total"]
+        state = process.step(0, start, seed=8).state
+        process.set_state(state)
+        assert process.step(0).obs == thrown(8, 2)

@@ -66,7 +66,8 @@ class DMControlEnv(HasPhysics, HasKernel):
         frameskip: control steps for each unit of ``dt``.
         autoreset: see :class:`~plangym_lite.simulator.SimulatorEnv`.
         delay_setup: build at first use.
-        domain_name, task_name: instead of ``name``.
+        domain_name: with ``task_name`` instead of ``name``.
+        task_name: see ``domain_name``.
         remove_time_limit: continue after the suite's limit (1000 steps in most tasks).
         render_mode: ``"rgb_array"``, ``None``, or ``"human"``: ``render()`` shows the image in a
             window (which needs pygame and a display) and returns ``None``.
