@@ -115,7 +115,7 @@ def decide(env: Any, calls: int) -> Contender:
 
     def run() -> int:
         found = cem(env, state, budget=calls, rng=np.random.default_rng(0))
-        return found.search.calls
+        return found.search.simulator_calls
 
     return run
 
