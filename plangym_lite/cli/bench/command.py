@@ -144,4 +144,7 @@ def _median(values: list[float]) -> float:
 
 
 def _is_there(package: str | None) -> bool:
-    return package is None or importlib.util.find_spec(package) is not None
+    try:
+        return package is None or importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # of a module in it
+        return False

@@ -11,7 +11,16 @@ from plangym_lite import make
 from plangym_lite.cli.bench.rounds import Contender
 from plangym_lite.core import PlanEnv
 
-__all__ = ["ATARI", "gather", "rollouts", "steps"]
+__all__ = [
+    "ATARI",
+    "gather",
+    "open_env",
+    "play_rows",
+    "rollouts",
+    "sequences",
+    "step_rows",
+    "steps",
+]
 
 ATARI = "ALE/MsPacman-v5"
 WARM_UP = 60  # random actions before the first state
@@ -40,6 +49,11 @@ def gather(env: PlanEnv, size: int, seed: int = 0) -> tuple[Any, np.ndarray]:
     return (np.stack(states) if local.STATE_IS_ARRAY else states), actions
 
 
+def sequences(env: PlanEnv, size: int, length: int) -> np.ndarray:
+    """Random actions, ``[size, length, ...]``."""
+    return np.array([[env.sample_action() for _ in range(length)] for _ in range(size)])
+
+
 def steps(
     stack: ExitStack,
     name: Any,
@@ -49,7 +63,11 @@ def steps(
     **engine_kwargs: Any,
 ) -> Contender:
     """``step_batch``; a unit is a row."""
-    env = open_env(stack, name, n_workers, **engine_kwargs)
+    return step_rows(open_env(stack, name, n_workers, **engine_kwargs), size, dt)
+
+
+def step_rows(env: PlanEnv, size: int, dt: int = 1) -> Contender:
+    """``step_batch`` of an open environment; a unit is a row."""
     states, actions = gather(env, size)
     repeats = max(1, 64 // size)
 
@@ -65,9 +83,13 @@ def rollouts(
     stack: ExitStack, name: Any, size: int, length: int, n_workers: int | None, dt: int
 ) -> Contender:
     """``rollout_batch`` without observations; a unit is a simulator step."""
-    env = open_env(stack, name, n_workers)
+    return play_rows(open_env(stack, name, n_workers), size, length, dt)
+
+
+def play_rows(env: PlanEnv, size: int, length: int, dt: int = 1) -> Contender:
+    """``rollout_batch`` of an open environment, as :func:`rollouts`."""
     states, _ = gather(env, size)
-    actions = np.array([[env.sample_action() for _ in range(length)] for _ in range(size)])
+    actions = sequences(env, size, length)
 
     def run() -> int:
         batch = env.rollout_batch(actions, states, dt, return_observs=None)

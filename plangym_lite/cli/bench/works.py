@@ -7,13 +7,14 @@ from typing import Any
 
 from plangym_lite.cli.bench.atari import act_only, raw_limit, raw_loop
 from plangym_lite.cli.bench.ours import ATARI, rollouts, steps
-from plangym_lite.cli.bench.references import async_vector_env, mujoco_rollout
+from plangym_lite.cli.bench.physics import CHEETAH, physics_works
+from plangym_lite.cli.bench.references import async_vector_env
 from plangym_lite.cli.bench.rounds import Work
 
 __all__ = ["atari_line", "ray_works", "rollout_line", "scaling_works", "table"]
 
 OBS_TYPES = ("rgb", "grayscale", "ram")
-CARTPOLE, CHEETAH = "CartPole-v1", "HalfCheetah-v5"
+CARTPOLE = "CartPole-v1"
 CARTPOLE_SIZES = (4, 16, 64, 256, 1024, 4096)
 
 
@@ -33,7 +34,7 @@ def table(n: int) -> list[Work]:
         rollouts_against_acting(n),
         against_async(16, n)._replace(at_least=1.4, aim=1.6),
         against_async(2, n)._replace(at_least=2.0, aim=2.4),
-        against_mujoco(n),
+        *physics_works(n),
     ]
 
 
@@ -118,16 +119,6 @@ def against_async(n_envs: int, n: int) -> Work:
         return ours, async_vector_env(stack, ATARI, n_envs, frameskip=1)
 
     return Work(atari_line("rgb", 1, 16, n), f"AsyncVectorEnv, {n_envs} environments", make)
-
-
-def against_mujoco(n: int) -> Work:
-    """Ours with observations and infos, MuJoCo's with physics only."""
-
-    def make(stack: ExitStack) -> Any:
-        return steps(stack, CHEETAH, 256, n), mujoco_rollout(stack, CHEETAH, 256, n)
-
-    name, reference = f"{CHEETAH}, batch 256, {n} workers", f"mujoco.rollout, {n} threads"
-    return Work(name, reference, make, 0.8, 1.0, "mujoco")
 
 
 def atari_line(obs: str, frames: int, size: int, n: int) -> str:

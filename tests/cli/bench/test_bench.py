@@ -103,6 +103,18 @@ class TestCommand:
         assert "batch 128, 2 workers |" in out
         assert "batch 128, 1 workers, use_caller=False |" in out
 
+    def test_a_module_that_is_missing(self, monkeypatch, capsys):
+        works = [
+            Work(name, "other", lambda stack: (lambda: 1, lambda: 1), needs=needs)
+            for name, needs in (("a", None), ("b", "no_such.module"), ("c", "json.nothing"))
+        ]
+        monkeypatch.setattr("plangym_lite.cli.bench.works.table", lambda n: works)
+        assert self.run("--workers", "1") == 0
+        out = capsys.readouterr().out
+        assert "| a | other |" in out
+        assert "| b | other |" not in out
+        assert "json.nothing is not installed" in out
+
     def test_nothing_of_that_name(self, capsys):
         assert self.run("--only", "no such line") == 2
         assert "no such line" in capsys.readouterr().err
