@@ -18,6 +18,7 @@ from plangym_lite.transitions import BatchSpec, Rows
 __all__ = [
     "check_action",
     "check_dt",
+    "check_observs",
     "check_saved",
     "check_seeds",
     "check_state",
@@ -118,6 +119,13 @@ def count_steps(sequences: Any) -> int:
     if isinstance(sequences, np.ndarray):
         return sequences.shape[1]
     return len(sequences[0]) if sequences else 0
+
+
+def check_observs(which: str | None) -> str | None:
+    """``return_observs`` of ``rollout_batch``."""
+    if which not in ("last", "all", None):
+        raise InvalidBatchError(f"return_observs must be 'last', 'all' or None, got {which!r}")
+    return which
 
 
 def _as_list(actions: Any) -> list[Any]:
