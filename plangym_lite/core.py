@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import numpy as np
-from gymnasium import spaces
+from gymnasium import Env, spaces
 from typing_extensions import Self
 
 from plangym_lite.errors import ClosedError
@@ -35,9 +35,8 @@ from plangym_lite.transitions import (
 )
 from plangym_lite.validation import (
     check_observs,
-    check_states,
     count_steps,
-    fill_states,
+    fill_and_check,
     prepare_rows,
     states_of_rows,
 )
@@ -201,8 +200,6 @@ class PlanEnv(ABC):
         """A random valid action."""
         return self.batch_spec.action_space.sample()
 
-    # ---- batches ------------------------------------------------------------------------------
-
     @step_batch_method
     def step_batch(
         self,
@@ -294,7 +291,7 @@ class PlanEnv(ABC):
             NotImplementedError: the environment cannot render images.
             InvalidStateError: a state is not one of this environment's.
         """
-        return self.draw_images(check_states(self.batch_spec, fill_states(states, self.get_state)))
+        return self.draw_images(fill_and_check(states, self))
 
     @property
     @abstractmethod
@@ -309,8 +306,6 @@ class PlanEnv(ABC):
     def draw_images(self, states: Any) -> np.ndarray:
         """The images of checked states."""
 
-    # ---- copies -------------------------------------------------------------------------------
-
     def clone(self, **overrides: Any) -> Self:
         """A new environment made in the same way; ``overrides`` replace constructor arguments.
 
@@ -321,6 +316,12 @@ class PlanEnv(ABC):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return rebuild, (self._recipe, self._last_state())
+
+    def as_gym(self) -> Env[Any, Any]:
+        """A ``gymnasium.Env`` that moves this environment's current state, to wrap or to train."""
+        from plangym_lite.simulator.as_gym import GymView
+
+        return GymView(self)
 
     def _last_state(self) -> Any:
         return self.get_state() if self._phase in (READY, BORROWED) and self._has_begun else None

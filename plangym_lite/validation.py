@@ -24,6 +24,7 @@ __all__ = [
     "check_state",
     "check_timeout",
     "count_steps",
+    "fill_and_check",
     "fill_states",
     "prepare_rows",
     "states_of_rows",
@@ -278,6 +279,12 @@ def fill_states(states: Any, current: Callable[[], Any]) -> Any:
         return states
     here = current()
     return [here if state is None else state for state in states]
+
+
+def fill_and_check(states: Any, env: Any) -> Any:
+    """Checked states of ``env``; where one is ``None``, its current state."""
+    states = fill_states(states, env.get_state)
+    return check_states(env.batch_spec, states)
 
 
 def states_of_rows(states: Any, actions: Any, current: Callable[[], Any]) -> Any:
