@@ -11,28 +11,32 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import numpy as np
-from gymnasium import spaces
+from gymnasium import Env, spaces
+from typing_extensions import Self
 
-from plangym_lite.errors import ClosedError, InvalidBatchError
-from plangym_lite.recipe.recipe import Recipe, freeze
+from plangym_lite.errors import ClosedError
+from plangym_lite.recipe.recipe import Recipe, freeze, rebuild
 from plangym_lite.transitions import (
     BatchSpec,
     Form,
+    Options,
     RolloutBatch,
     Rows,
     Step,
     StepBatch,
     Transition,
     TransitionBatch,
-    table,
+    env_table,
+    step_batch_method,
+    step_method,
 )
 from plangym_lite.validation import (
-    check_states,
+    check_observs,
     count_steps,
-    fill_states,
+    fill_and_check,
     prepare_rows,
     states_of_rows,
 )
@@ -45,14 +49,9 @@ __all__ = ["BORROWED", "CLOSED", "NEW", "READY", "PlanEnv"]
 NEW, READY, BORROWED, CLOSED = range(4)
 """Phases of an environment: not built; in its current state; in use by a batch; closed."""
 
-OBSERVS = ("last", "all", None)
-
 
 class PlanEnv(ABC):
-    """An environment that can be stepped from any saved state.
-
-    :meth:`setup` builds it, when it is made or, with ``delay_setup=True``, at first use.
-    """
+    """An environment that can be stepped from any saved state."""
 
     STATE_IS_ARRAY: bool = True
     OBS_IS_ARRAY: bool = True
@@ -63,6 +62,7 @@ class PlanEnv(ABC):
     frameskip: int = 1
     autoreset: bool = True
     return_image: bool = False
+    n_workers: int = 0  # processes that share a batch; 0: this process runs it
 
     _recipe: Recipe
     _lock: Any  # held by the thread that builds it, or calls it
@@ -71,7 +71,7 @@ class PlanEnv(ABC):
     _spec: BatchSpec | None = None  # None: not known yet
     _has_begun: bool = True  # whether an episode has begun, so that there is a current state
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Record the class and the arguments, whatever ``__init__`` does with them."""
         if cls.__abstractmethods__:
             raise TypeError(
@@ -89,14 +89,8 @@ class PlanEnv(ABC):
         if not delay_setup:
             self.setup()
 
-    # ---- life ---------------------------------------------------------------------------------
-
     def setup(self) -> None:
-        """Build what runs the environment, if that has not been done.
-
-        Raises:
-            ClosedError: the environment was closed.
-        """
+        """Build it, once; with ``delay_setup=True`` at first use. ``ClosedError`` if closed."""
         if self._phase == CLOSED:
             raise ClosedError(f"{self!r} was closed: make a new one")
         if self._phase == NEW:
@@ -119,21 +113,32 @@ class PlanEnv(ABC):
     def close_engine(self) -> None:
         """Free what was built."""
 
-    # ---- one environment ----------------------------------------------------------------------
-
-    @abstractmethod
+    @overload
     def reset(
         self,
-        return_state: bool = True,
+        return_state: Literal[True] = True,
         *,
         seed: int | None = None,
-        options: dict[str, Any] | None = None,
+        options: Options = None,
+    ) -> tuple[Any, Any, dict[str, Any]]: ...
+    @overload
+    def reset(
+        self, return_state: Literal[False], *, seed: int | None = None, options: Options = None
+    ) -> tuple[Any, dict[str, Any]]: ...
+    @overload
+    def reset(
+        self, return_state: bool, *, seed: int | None = None, options: Options = None
+    ) -> tuple[Any, ...]: ...
+    @abstractmethod
+    def reset(
+        self, return_state: bool = True, *, seed: int | None = None, options: Options = None
     ) -> tuple[Any, ...]:
         """Start an episode; return ``(state, obs, info)``, or ``(obs, info)`` without states.
 
         ``seed`` makes this episode and the following ones reproducible.
         """
 
+    @step_method
     @abstractmethod
     def step(
         self,
@@ -195,8 +200,7 @@ class PlanEnv(ABC):
         """A random valid action."""
         return self.batch_spec.action_space.sample()
 
-    # ---- batches ------------------------------------------------------------------------------
-
+    @step_batch_method
     def step_batch(
         self,
         actions: np.ndarray | Sequence[Any],
@@ -268,13 +272,11 @@ class PlanEnv(ABC):
             ``n_step`` counts all simulator steps of the row. A row that starts from an ended state
             has length 0.
         """
-        if return_observs not in OBSERVS:
-            raise InvalidBatchError(
-                f"return_observs must be one of {OBSERVS}, got {return_observs!r}"
-            )
         starts = states_of_rows(states, actions, self.get_state)
         rows = prepare_rows(self.batch_spec, actions, starts, dt, has_steps=True, seeds=seeds)
-        form = Form(True, count_steps(rows.actions), return_observs, seeds=seeds is not None)
+        form = Form(
+            True, count_steps(rows.actions), check_observs(return_observs), seeds=seeds is not None
+        )
         return self.run_rows(rows, form, timeout)
 
     def get_images(self, states: np.ndarray | Sequence[Any]) -> np.ndarray:
@@ -289,8 +291,7 @@ class PlanEnv(ABC):
             NotImplementedError: the environment cannot render images.
             InvalidStateError: a state is not one of this environment's.
         """
-        states = fill_states(states, self.get_state)
-        return self.draw_images(check_states(self.batch_spec, states))
+        return self.draw_images(fill_and_check(states, self))
 
     @property
     @abstractmethod
@@ -305,22 +306,25 @@ class PlanEnv(ABC):
     def draw_images(self, states: Any) -> np.ndarray:
         """The images of checked states."""
 
-    # ---- copies -------------------------------------------------------------------------------
-
-    def clone(self, **overrides: Any) -> Any:
+    def clone(self, **overrides: Any) -> Self:
         """A new environment made in the same way; ``overrides`` replace constructor arguments.
 
         Without overrides it is in this environment's current state, otherwise newly reset.
         """
-        state = self.get_state() if self._has_state() and not overrides else None
-        return _rebuild(self._recipe.replace(**overrides), state)
+        state = None if overrides else self._last_state()
+        return rebuild(self._recipe.replace(**overrides), state)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = self.get_state() if self._has_state() else None
-        return _rebuild, (self._recipe, state)
+        return rebuild, (self._recipe, self._last_state())
 
-    def _has_state(self) -> bool:
-        return self._phase in (READY, BORROWED) and self._has_begun
+    def as_gym(self) -> Env[Any, Any]:
+        """A ``gymnasium.Env`` that moves this environment's current state, to wrap or to train."""
+        from plangym_lite.simulator.as_gym import GymView
+
+        return GymView(self)
+
+    def _last_state(self) -> Any:
+        return self.get_state() if self._phase in (READY, BORROWED) and self._has_begun else None
 
     @property
     def name(self) -> str:
@@ -367,6 +371,14 @@ class PlanEnv(ABC):
         return self.batch_spec.action_space.shape
 
     @property
+    def n_actions(self) -> int:
+        """Number of actions of a discrete space; ``TypeError`` for others."""
+        space = self.batch_spec.action_space
+        if not isinstance(space, spaces.Discrete):
+            raise TypeError(f"n_actions needs a discrete action space, not {space}")
+        return int(space.n)
+
+    @property
     def img_shape(self) -> tuple[int, ...] | None:
         """Shape of ``get_image()``; ``None`` if there are no images."""
         try:
@@ -374,7 +386,7 @@ class PlanEnv(ABC):
         except (NotImplementedError, RuntimeError):
             return None
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -385,16 +397,4 @@ class PlanEnv(ABC):
 
     def _repr_html_(self) -> str | None:
         """A table for notebooks, of what is known already: it builds and moves nothing."""
-        phase = ("not built yet", "ready", "ready", "closed")[self._phase]
-        names = ("observation_space", "action_space", "frameskip", "n_workers")
-        known = ((name, getattr(self, name)) for name in names if hasattr(self, name))
-        return table(f"{self!r}: {phase}", known)
-
-
-def _rebuild(recipe: Recipe, state: Any) -> Any:
-    env = recipe()
-    if state is not None:
-        if env.batch_spec.state_shape is not None and not isinstance(state, np.ndarray):
-            env.outgrow(quiet=True)  # as the states of the original have
-        env.set_state(state)
-    return env
+        return env_table(self, ("not built yet", "ready", "ready", "closed")[self._phase])

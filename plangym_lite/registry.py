@@ -14,7 +14,7 @@ import inspect
 import re
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Literal, TypeVar, overload
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
@@ -94,6 +94,23 @@ _ADAPTERS = {
 }
 
 
+Local = TypeVar("Local", bound=PlanEnv)
+
+
+@overload
+def make(
+    name: type[Local],
+    n_workers: None = None,
+    ray: Literal[False] = False,
+    **engine_kwargs: Any,
+) -> Local: ...
+@overload
+def make(
+    name: str | EnvSpec | Callable[..., Any] | None = None,
+    n_workers: int | Literal["auto"] | None = None,
+    ray: bool = False,
+    **engine_kwargs: Any,
+) -> PlanEnv: ...
 def make(
     name: str | EnvSpec | Callable[..., Any] | None = None,
     n_workers: int | str | None = None,

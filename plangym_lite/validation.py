@@ -18,11 +18,13 @@ from plangym_lite.transitions import BatchSpec, Rows
 __all__ = [
     "check_action",
     "check_dt",
+    "check_observs",
     "check_saved",
     "check_seeds",
     "check_state",
     "check_timeout",
     "count_steps",
+    "fill_and_check",
     "fill_states",
     "prepare_rows",
     "states_of_rows",
@@ -118,6 +120,13 @@ def count_steps(sequences: Any) -> int:
     if isinstance(sequences, np.ndarray):
         return sequences.shape[1]
     return len(sequences[0]) if sequences else 0
+
+
+def check_observs(which: str | None) -> str | None:
+    """``return_observs`` of ``rollout_batch``."""
+    if which not in ("last", "all", None):
+        raise InvalidBatchError(f"return_observs must be 'last', 'all' or None, got {which!r}")
+    return which
 
 
 def _as_list(actions: Any) -> list[Any]:
@@ -270,6 +279,12 @@ def fill_states(states: Any, current: Callable[[], Any]) -> Any:
         return states
     here = current()
     return [here if state is None else state for state in states]
+
+
+def fill_and_check(states: Any, env: Any) -> Any:
+    """Checked states of ``env``; where one is ``None``, its current state."""
+    states = fill_states(states, env.get_state)
+    return check_states(env.batch_spec, states)
 
 
 def states_of_rows(states: Any, actions: Any, current: Callable[[], Any]) -> Any:

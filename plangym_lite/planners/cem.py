@@ -37,7 +37,7 @@ def cem(
     played: int | None = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
-) -> PlanOutput:
+) -> PlanOutput[Sequences]:
     """Plan one decision from ``state``; the environment's current state does not change.
 
     Args:

@@ -75,7 +75,7 @@ def fractal(
     info: Any = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
-) -> PlanOutput:
+) -> PlanOutput[Swarm]:
     """Plan one decision from ``state``; the environment's current state does not change.
 
     Args:
@@ -208,7 +208,7 @@ def decide(
     swarm: Swarm,
     finish: tuple[float, int, int],
     all_finished: bool,
-) -> PlanOutput:
+) -> PlanOutput[Swarm]:
     """The first action of most walkers; or the path to an end of an episode, if better."""
     firsts = swarm.actions[0]
     groups = swarm.roots

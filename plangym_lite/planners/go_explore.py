@@ -131,7 +131,7 @@ def go_explore(
     archive: StateArchive | None = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
-) -> PlanOutput:
+) -> PlanOutput[Cells]:
     """Plan from ``state``; the environment's current state does not change.
 
     Args:

@@ -204,7 +204,7 @@ class Search:
             return [Job(self, [ROOT]) for _ in range(size)]
         return [Job(self, path) for path in self.walks.select(size)]
 
-    def decide(self, first: int, temperature: float, simulator: Simulator) -> PlanOutput:
+    def decide(self, first: int, temperature: float, simulator: Simulator) -> PlanOutput[Tree]:
         """The plan."""
         tree = self.walks.table(self.calls, self.frames)
         discount, rng = self.walks.discount, self.walks.rng

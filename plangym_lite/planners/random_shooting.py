@@ -51,7 +51,7 @@ def random_shooting(
     info: Any = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
-) -> PlanOutput:
+) -> PlanOutput[Shots]:
     """Plan one decision from ``state``; the environment's current state does not change.
 
     Args:

@@ -70,7 +70,7 @@ def rollout_iw(
     archive: StateArchive | None = None,
     on_batch: OnBatch | None = None,
     rng: np.random.Generator,
-) -> PlanOutput:
+) -> PlanOutput[Tree]:
     """Plan one decision from ``state``; the environment's current state does not change.
 
     Args:

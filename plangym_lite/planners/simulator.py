@@ -8,10 +8,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any, Generic
 
 import numpy as np
 from gymnasium import spaces
+from typing_extensions import NamedTuple, TypeVar
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import InvalidStateError
@@ -33,7 +34,10 @@ __all__ = [
 ]
 
 
-class PlanOutput(NamedTuple):
+Search = TypeVar("Search", default=Any)
+
+
+class PlanOutput(NamedTuple, Generic[Search]):
     """One decision and its search.
 
     ``A`` denotes the number of actions of a discrete space, ``L`` the length of the plan.
@@ -50,7 +54,7 @@ class PlanOutput(NamedTuple):
     """
     action_weights: np.ndarray | None
     """``[A]`` how much each action is preferred, sum 1; ``None`` where actions are not discrete."""
-    search: Any
+    search: Search
     """The search, with at least ``simulator_calls`` (rows) and ``frames``."""
     knew_the_dice: bool = True
     """Whether steps used the state's own generators (``resample=False``), so that the plan knows

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Recipe", "freeze", "original_of"]
+__all__ = ["Recipe", "freeze", "original_of", "rebuild"]
 
 MOST_BYTES = 1 << 20  # larger arrays are not copied
 _originals: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # by frozen callable
@@ -229,3 +229,13 @@ def _writes(code: types.CodeType) -> bool:
     if any(step.opname in WRITING_CODES for step in dis.get_instructions(code)):
         return True
     return any(isinstance(part, types.CodeType) and _writes(part) for part in code.co_consts)
+
+
+def rebuild(recipe: Recipe, state: Any) -> Any:
+    """The environment made again, in ``state`` if that is not ``None``."""
+    env = recipe()
+    if state is not None:
+        if env.batch_spec.state_shape is not None and not isinstance(state, np.ndarray):
+            env.outgrow(quiet=True)  # as the states of the original have
+        env.set_state(state)
+    return env

@@ -33,6 +33,7 @@ from plangym_lite.transitions import (
     Transition,
     empty_columns,
     pack,
+    step_method,
 )
 from plangym_lite.validation import check_action, check_dt, check_saved, check_seeds, check_state
 
@@ -183,6 +184,7 @@ class SimulatorEnv(PlanEnv):
         obs = self.observe()
         return (self.get_state(), obs, info) if return_state else (obs, info)
 
+    @step_method
     @one_at_a_time
     def step(
         self,

@@ -16,7 +16,7 @@ from plangym_lite.recipe.informed import Informed
 from plangym_lite.recipe.recipe import Recipe, freeze
 from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.system import CallLock, check_workers, one_at_a_time
-from plangym_lite.transitions import BatchSpec, Form, Rows, Step, Transition
+from plangym_lite.transitions import BatchSpec, Form, Rows, Step, Transition, step_method
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
 from plangym_lite.vectorization.dispatch.dispatcher import Stats
@@ -327,6 +327,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     def seed(self, seed: int | None = None) -> list[int | None]:
         return self._local.seed(seed)
 
+    @step_method
     @one_at_a_time
     def step(
         self,

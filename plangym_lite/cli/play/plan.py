@@ -182,7 +182,7 @@ def report(env: PlanEnv, options: PlanOptions, games: list[Game], interrupted: b
     how_played = asdict(options)
     kept = ("name", "env_options", "planner", "planner_options", "seed", "execute")
     record |= {key: how_played[key] for key in kept}
-    record |= {"workers": getattr(env, "n_workers", 0), "interrupted": interrupted}
+    record |= {"workers": env.n_workers, "interrupted": interrupted}
     output.write({**record, "versions": versions()})
 
 

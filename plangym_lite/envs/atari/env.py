@@ -212,11 +212,6 @@ class AtariEnv(PlangymEnv):
         return 60 / (skip if isinstance(skip, int) else (skip[0] + skip[1] - 1) / 2)
 
     @property
-    def n_actions(self) -> int:
-        """Number of actions."""
-        return int(self.batch_spec.action_space.n)  # type: ignore[attr-defined]
-
-    @property
     def mode(self) -> int:
         """The game's variant."""
         return self.ale.cloneState().getCurrentMode()

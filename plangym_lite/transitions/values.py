@@ -13,21 +13,18 @@ shared memory for a worker; the loop that fills them does not know which.
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector.utils import concatenate, create_empty_array
 
-from plangym_lite.nested import ARRAY_SPACES, copy_element, own_copy
+from plangym_lite.nested import ARRAY_SPACES, own_copy
+from plangym_lite.transitions.tables import fields_table
 
 __all__ = [
-    "ARRAY_SPACES",
     "BatchSpec",
     "Columns",
     "Form",
@@ -39,15 +36,10 @@ __all__ = [
     "StepBatch",
     "Transition",
     "TransitionBatch",
-    "copy_element",
     "empty_columns",
-    "fields_table",
-    "is_picture",
+    "empty_tree",
     "map_leaves",
     "pack",
-    "picture",
-    "table",
-    "words",
     "write_row",
     "write_steps",
 ]
@@ -295,74 +287,3 @@ def _finish(space: Any, tree: Any, has_steps: bool) -> Any:
         return tuple(_finish(space, steps, False) for steps in tree)
     empty: Any = create_empty_array(space, len(tree))
     return concatenate(space, tree, empty)
-
-
-LONG = 120  # characters
-FEW = 8  # numbers of an array that are shown in full
-PICTURES = 8
-HEIGHT = 105  # pixels
-
-
-def table(title: str, fields: Iterable[tuple[str, Any]]) -> str | None:
-    """An HTML table with a title; ``None`` if a value has no usable representation."""
-    try:
-        rows = [
-            f"<tr><th style='text-align:left'>{escape(name)}</th>"
-            f"<td style='text-align:left'>{_cell(value)}</td></tr>"
-            for name, value in fields
-        ]
-        return f"<b>{escape(title)}</b><table>{''.join(rows)}</table>"
-    except Exception:  # the repr of a foreign object may raise anything
-        return None
-
-
-def fields_table(values: Any) -> str | None:
-    """The ``_repr_html_`` of a named tuple."""
-    return table(type(values).__name__, zip(values._fields, values, strict=True))
-
-
-def _cell(value: Any) -> str:
-    if is_picture(value):
-        return picture(value)
-    if isinstance(value, np.ndarray) and value.ndim == 4 and all(map(is_picture, value[:PICTURES])):
-        more = f"{len(value)} pictures" if len(value) > PICTURES or not len(value) else ""
-        return " ".join([*map(picture, value[:PICTURES]), more])
-    return escape(words(value))
-
-
-def words(value: Any) -> str:
-    """A value in one line: large arrays by dtype and shape, dicts by their items."""
-    if isinstance(value, np.ndarray):
-        if value.size <= FEW and value.dtype != object:
-            return f"{value.tolist()} {value.dtype}"
-        return f"{value.dtype} {list(value.shape)}"
-    if isinstance(value, dict):
-        text = ", ".join(f"{key}: {words(part)}" for key, part in value.items())
-    elif isinstance(value, list) and value and isinstance(value[0], dict):
-        text = f"{len(value)} dicts with {', '.join(map(str, value[0]))}"
-    else:
-        text = str(value)
-    return text if len(text) <= LONG else f"{text[: LONG - 1]}…"
-
-
-def is_picture(value: Any) -> bool:
-    """Whether it is an image: ``[height, width, 3]`` uint8, of a reasonable size."""
-    return (
-        isinstance(value, np.ndarray)
-        and value.dtype == np.uint8
-        and value.ndim == 3
-        and value.shape[2] == 3
-        and min(value.shape[:2]) >= FEW
-    )
-
-
-def picture(image: np.ndarray) -> str:
-    """An HTML image with its data inside the page."""
-    from PIL import Image
-
-    small = Image.fromarray(image)
-    small.thumbnail((2 * HEIGHT, HEIGHT))
-    file = io.BytesIO()
-    small.save(file, "PNG")
-    data = base64.b64encode(file.getvalue()).decode()
-    return f"<img style='display:inline' src='data:image/png;base64,{data}'>"

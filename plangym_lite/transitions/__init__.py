@@ -1,0 +1,62 @@
+"""What goes into a step and comes out of it: values, types of calls, tables for notebooks."""
+
+from plangym_lite.nested import ARRAY_SPACES, copy_element
+from plangym_lite.transitions.calls import Options, step_batch_method, step_method
+from plangym_lite.transitions.tables import (
+    env_table,
+    fields_table,
+    is_picture,
+    picture,
+    table,
+    words,
+)
+from plangym_lite.transitions.values import (
+    PICKLED,
+    STEPS,
+    BatchSpec,
+    Columns,
+    Form,
+    RolloutBatch,
+    Rows,
+    Step,
+    StepBatch,
+    Transition,
+    TransitionBatch,
+    empty_columns,
+    empty_tree,
+    map_leaves,
+    pack,
+    write_row,
+    write_steps,
+)
+
+__all__ = [
+    "ARRAY_SPACES",
+    "BatchSpec",
+    "Columns",
+    "Form",
+    "Options",
+    "PICKLED",
+    "RolloutBatch",
+    "Rows",
+    "STEPS",
+    "Step",
+    "StepBatch",
+    "Transition",
+    "TransitionBatch",
+    "copy_element",
+    "empty_columns",
+    "empty_tree",
+    "env_table",
+    "fields_table",
+    "is_picture",
+    "map_leaves",
+    "pack",
+    "picture",
+    "step_batch_method",
+    "step_method",
+    "table",
+    "words",
+    "write_row",
+    "write_steps",
+]
