@@ -225,18 +225,19 @@ class CallLock:
                 "gives an environment that may be called there"
             )
         try:
-            return call(*args, self._acquire(timeout))
+            if timeout is None:
+                self.inner.acquire()
+            else:
+                timeout = self._acquire(timeout)
+            return call(*args, timeout)
         finally:
             try:  # noqa: SIM105 -- the first call here must be this one
                 self.inner.release()
             except RuntimeError:
                 pass
 
-    def _acquire(self, timeout: float | None) -> float | None:
+    def _acquire(self, timeout: float) -> float:
         """Acquire ``inner``; return the rest of ``timeout``."""
-        if timeout is None:
-            self.inner.acquire()
-            return None
         began = time.monotonic()
         if not self.inner.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
             raise TimeoutError(f"a call of another thread took longer than {timeout:g} s")

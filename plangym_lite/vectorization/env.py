@@ -155,7 +155,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         """The workers; started at first access."""
         if self._started is None:
             self.setup()  # raises if it was closed
-        return self._started or self._start_workers(local_first=True)
+        return self._started if self._started is not None else self._start_workers(True)
 
     @property
     def _local(self) -> SimulatorEnv:
@@ -255,7 +255,8 @@ class VectorizedEnv(HasSpecs, PlanEnv):
                 batch = self._run_on_threads(rows, form)
                 if batch is not None:
                     return batch
-            return self._batch_env.run(rows, form, timeout)
+            workers = self._batch_env if self._started is None else self._started
+            return workers.run(rows, form, timeout)
         except StateOutgrownError:
             self._outgrow()
             return self._batch_env.run(rows, form, timeout)
@@ -319,11 +320,10 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         timeout: float | None = None,
     ) -> tuple[Any, ...]:
         """``PlanEnv.reset``; the workers have ``timeout`` seconds to load the new state."""
-        is_limited = timeout is not None
 
         def call(left: float | None) -> tuple[Any, ...]:
             state, obs, info = self._local.reset(seed=seed, options=options)
-            self._sync(state, blocking=is_limited, timeout=left)
+            self._sync(state, blocking=left is not None, timeout=left)
             return (state, obs, info) if return_state else (obs, info)
 
         return self._calls.run(check_timeout(timeout), call)

@@ -200,7 +200,7 @@ class ExternalProcess(EnvironmentWorker):
         return self._ready is not None or self.why_dead is not None
 
     def is_ready(self) -> bool:
-        return self.why_dead is not None or self._open().has_unread
+        return self._open().has_unread
 
     # ---- requests -----------------------------------------------------------------------------
 
@@ -229,7 +229,6 @@ class ExternalProcess(EnvironmentWorker):
         return self._run(block, queue, (taker, 0, 0, 0))
 
     def _run(self, block: Block, queue: ChunkQueue | None, numbers: tuple[int, ...]) -> Promise:
-        self._open()
         for name, args, fds in self._attachments.missing(block, queue):
             payload = dumps((name, args, {}), self.known)
             promise = self._request(Message.CALL, self.rows_name, payload, fds)
