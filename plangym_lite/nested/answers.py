@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.errors import InvalidStepError
+from plangym_lite.nested.own import own_copy
 
 __all__ = ["as_info", "as_reward", "no_step", "run_frames", "split_reset"]
 
@@ -29,11 +30,14 @@ def run_frames(
 ) -> tuple[Any, float, bool, bool, dict[str, Any]]:
     """Repeat an action for some frames, fewer if the episode ends.
 
-    Returns the last observation, the sum of rewards, the flags and the last info.
+    Returns the last observation, the sum of rewards, the flags and the last info. The environment
+    gets a copy of the action, which it may change.
 
     Raises:
         InvalidStepError: a step did not return five values of the expected types.
     """
+    if type(action) not in NUMBERS:
+        action = own_copy(action)
     total, n_step, over = 0.0, 0, False
     while n_step < n_frames and not over:
         answer = step(action)

@@ -19,6 +19,7 @@ import sys
 import threading
 import types
 import warnings
+from collections import ChainMap
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from typing import Any
@@ -29,13 +30,14 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from plangym_lite.recipe.reach import Reach, top_of
-from plangym_lite.system import interrupts_held
+from plangym_lite.system import add_note, interrupts_held
 
 __all__ = ["Parcel", "dumps", "dumps_each", "know", "names_of_main", "registered_specs", "unpack"]
 
 PROVIDERS = {"gymnasium": "gymnasium.envs", "minigrid": "minigrid", "ale_py": "", "shimmy": ""}
 """Packages that register ids when imported, and the module whose text lists these ids."""
 
+CANNOT_TRAVEL = "Not sent to workers: what cannot be pickled must stand in a module, not a script"
 VERSION = re.compile(r"-v\d+$")
 _KINDS = (type, types.FunctionType)
 _here: dict[int, Any] = {}  # in a worker: objects that its parent can find by name
@@ -88,7 +90,11 @@ class Parcel:
                 self._bytes, self.named = _dumped(self.constructor, self.specs)
             except Exception:  # an id's arguments may not pickle, and may not be needed
                 specs = {name: spec for name, spec in self.specs.items() if _travels(spec)}
-                self._bytes, self.named = _dumped(self.constructor, specs)
+                try:
+                    self._bytes, self.named = _dumped(self.constructor, specs)
+                except Exception as error:
+                    add_note(error, CANNOT_TRAVEL)
+                    raise
         return self._bytes
 
 
@@ -233,8 +239,20 @@ def _is_at_its_name(obj: Any) -> bool:
     return "." not in obj.__qualname__ and getattr(found, obj.__qualname__, None) is obj
 
 
-class _Sender(cloudpickle.Pickler):
-    """cloudpickle that pickles ``known`` objects by name."""
+def _cached_property(value: Any) -> Any:
+    """How a cached property is pickled, without the lock that it has before Python 3.12."""
+    return functools.cached_property, (value.func,), {"attrname": value.attrname}
+
+
+class _Pickler(cloudpickle.Pickler):
+    """cloudpickle that pickles cached properties."""
+
+    own = {functools.cached_property: _cached_property}
+    dispatch_table = ChainMap(own, cloudpickle.Pickler.dispatch_table)
+
+
+class _Sender(_Pickler):
+    """Pickles ``known`` objects by name."""
 
     def __init__(self, file: io.BytesIO, known: dict[int, Any]) -> None:
         super().__init__(file)
@@ -259,8 +277,8 @@ def _dumped(constructor: Any, specs: dict[str, EnvSpec]) -> tuple[bytes, dict[in
     return buffer.getvalue(), {id(each): each for each in named}
 
 
-class _Packer(cloudpickle.Pickler):
-    """cloudpickle that pickles modules by value if another process cannot import them.
+class _Packer(_Pickler):
+    """Pickles modules by value if another process cannot import them.
 
     It collects what it pickled by value in ``named``.
     """

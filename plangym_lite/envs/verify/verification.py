@@ -32,7 +32,7 @@ from plangym_lite.envs.verify.recording import (
     kept,
     noise_of,
 )
-from plangym_lite.nested import NO_NOISE, Noise, copy_element
+from plangym_lite.nested import NO_NOISE, Noise, copy_element, own_copy
 
 __all__ = [
     "NUMBERS",
@@ -172,7 +172,7 @@ def _play_plain(
         return copy_element(space, obs), 0.0, False, False, info
 
     def move(action: Any) -> tuple[Any, ...]:
-        obs, *others = plain.step(action)
+        obs, *others = plain.step(own_copy(action))
         return copy_element(space, obs), *others
 
     recordings: list[Recording] = []

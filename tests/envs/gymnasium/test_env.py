@@ -243,3 +243,37 @@ def test_the_info_of_a_reset_comes_back():
     with PlangymEnv("Taxi-v4", render_mode=None) as env:
         assert "action_mask" in env.reset()[2]
         assert_same(env.reset(seed=4)[2], env.reset(seed=4)[2])
+
+
+class Consuming(gym.Env):
+    """Uses its action up."""
+
+    observation_space = spaces.Box(-99, 99, (2,), np.float64)
+
+    def __init__(self, nested=False):
+        box = spaces.Box(-1, 1, (2,), np.float32)
+        self.action_space = spaces.Dict({"push": box}) if nested else box
+        self.nested = nested
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = np.zeros(2)
+        return self.place.copy(), {}
+
+    def step(self, action):
+        push = action["push"] if self.nested else action
+        self.place = self.place + push
+        push *= 0
+        return self.place.copy(), float(self.place.sum()), False, False, {}
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_environment_may_change_its_action(nested):
+    push = np.full(2, 0.5, np.float32)
+    actions = {"push": push} if nested else push
+    with make(lambda: Consuming(nested)) as env:
+        state, *_ = env.reset(seed=0)
+        for _ in range(2):
+            assert env.step(actions, state).obs.tolist() == [0.5, 0.5]
+            assert env.step_batch([actions] * 2, [state] * 2).observs.tolist() == [[0.5, 0.5]] * 2
+            assert push.tolist() == [0.5, 0.5]

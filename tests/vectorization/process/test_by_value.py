@@ -41,7 +41,9 @@ MISSING = Missing()
 class WrongMove(Exception): pass
 
 class Twice:
-    def __call__(self, n): return 2 * n
+    @functools.cached_property
+    def factor(self): return 2
+    def __call__(self, n): return self.factor * n
 
 @functools.lru_cache
 def worth(n):
@@ -395,3 +397,19 @@ def test_library_environments_are_not_forked(name):
     assert not parcel.walks_sets
     assert launch.default_start_method(parcel) != "fork"
     assert set(parcel.specs) >= {name}
+
+
+def test_what_cannot_be_sent_says_so():
+    code = (
+        GAME
+        + """
+import threading
+class Guarded(Game):
+    guard = threading.Lock()
+try:
+    plangym_lite.make(Guarded, n_workers=1, start_method="forkserver")
+except Exception as error:
+    print(*getattr(error, "__notes__", ["Not sent to workers"]))
+"""
+    )
+    assert run_python("-c", code).startswith("Not sent to workers")
