@@ -15,8 +15,13 @@ from hypothesis import strategies as st
 from plangym_lite import InvalidStateError, PlanEnv, make
 from plangym_lite.envs.batched.classic_kernels import KERNELS, CartPole, MountainCar, Pendulum
 from plangym_lite.envs.batched.env import KernelEnv
-from plangym_lite.envs.batched.toy_kernels import numbers_of, random_of, words_of
-from plangym_lite.envs.generators.generator import GENERATOR_WORDS, generator_to_words
+from plangym_lite.envs.batched.toy_kernels import random_of
+from plangym_lite.envs.generators.generator import (
+    GENERATOR_WORDS,
+    generator_to_words,
+    numbers_of,
+    words_of,
+)
 from tests.same import assert_same, collect_states
 
 CLASSIC = [
