@@ -64,19 +64,19 @@ def draws(simulator: Simulator, state: Any) -> bool:
     return bool((moved & by_seed).any())
 
 
-def outcomes(out: Any) -> list[bytes]:
+def outcomes(out: Any) -> list[tuple[Any, ...]]:
     """``[B]`` keys of outcomes: equal for equal observations, rewards and flags."""
-    leaves: list[Any] = []
-    map_leaves(leaves.append, out.observs)
-    numbers = np.stack([out.rewards, out.terminateds, out.truncateds], 1)
-    return [
-        numbers[row].tobytes()
-        + b"|".join(
-            leaf[row].tobytes() if isinstance(leaf, np.ndarray) else repr(leaf[row]).encode()
-            for leaf in leaves
-        )
-        for row in range(len(numbers))
-    ]
+    columns: list[Any] = [out.rewards, out.terminateds, out.truncateds]
+    map_leaves(columns.append, out.observs)
+    return list(zip(*map(items_of, columns), strict=True))
+
+
+def items_of(column: np.ndarray | list[Any]) -> list[Any]:
+    """``[B]`` values to compare, of a column: the bytes of arrays, texts of objects."""
+    if isinstance(column, list):
+        return [repr(item) for item in column]
+    data, size = column.tobytes(), column.nbytes // max(len(column), 1)
+    return [data[row * size : (row + 1) * size] for row in range(len(column))]
 
 
 def reserve(budget: int, length: int) -> int:
@@ -143,7 +143,7 @@ class ChanceWalks(Walks):
     def __init__(self, n_actions: int, start: Start, rules: Rules, space: spaces.Space) -> None:
         super().__init__(n_actions, start._replace(before=None), rules)
         self._widens = is_continuous(space)  # of the observations
-        self._found: dict[tuple[int, bytes], int] = {}  # outcomes by action and key
+        self._found: dict[tuple[int, Any], int] = {}  # outcomes by action and key
         self._bounds = np.inf, -np.inf  # of the returns of single walks
         self.seen = [1]  # how often each outcome was drawn
         self.is_outcome = [True]
@@ -171,12 +171,12 @@ class ChanceWalks(Walks):
         self.through[node] += 1
         return action
 
-    def arrive(self, action: int, name: bytes, reward: float, ended: bool) -> tuple[int, bool]:
+    def arrive(self, action: int, name: Any, reward: float, ended: bool) -> tuple[int, bool]:
         """The outcome of ``action`` for a draw, and whether it is that draw or an existing one.
 
         A new outcome has no state yet.
         """
-        key = action, b"" if ended and self._widens else name
+        key = action, None if ended and self._widens else name
         node, is_it = self._found.get(key), True
         if node is None and self._widens and not ended:
             others = [child for child in self.children[action] if not self.ended[child]]

@@ -23,9 +23,9 @@ from plangym_lite.envs.generators.generator import (
     GeneratorMemory,
     generator_to_words,
     words_of_seed,
-    words_of_seeds,
     words_to_generator,
 )
+from plangym_lite.envs.generators.pcg64 import words_of_seeds
 from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.nested import differences

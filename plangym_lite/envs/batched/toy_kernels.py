@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.envs.batched.kernel import Block, Kernel, Parts
-from plangym_lite.envs.generators.generator import advanced
+from plangym_lite.envs.generators.pcg64 import random_of
 
-__all__ = ["GridWorld", "random_of"]
-
-TO_UNIT = 1.0 / 2**53
+__all__ = ["GridWorld"]
 
 
 class GridWorld(Kernel):
@@ -59,12 +57,3 @@ class GridWorld(Kernel):
             return [{"prob": chance} for chance in chances]
         pairs = zip(chances, self.masks[parts[-2]], strict=True)
         return [{"prob": chance, "action_mask": mask} for chance, mask in pairs]
-
-
-def random_of(numbers: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The result of each generator's ``random()``, and the generators afterwards."""
-    numbers = advanced(numbers)
-    high, low = numbers[:2]
-    mixed, turn = high ^ low, high >> np.uint64(58)
-    output = (mixed >> turn) | (mixed << ((np.uint64(64) - turn) & np.uint64(63)))
-    return (output >> np.uint64(11)) * TO_UNIT, numbers

@@ -22,12 +22,8 @@ import numpy as np
 from plangym_lite.envs.batched.env import KernelEnv
 from plangym_lite.envs.batched.kernel import Block
 from plangym_lite.envs.batched.toy_kernels import GridWorld
-from plangym_lite.envs.generators.generator import (
-    GENERATOR_WORDS,
-    GeneratorMemory,
-    numbers_of,
-    words_of,
-)
+from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
+from plangym_lite.envs.generators.pcg64 import numbers_of, words_of
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.simulator import RUNNING
 

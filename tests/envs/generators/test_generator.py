@@ -11,8 +11,6 @@ from plangym_lite.envs.generators.generator import (
     GENERATOR_WORDS,
     GeneratorMemory,
     generator_to_words,
-    words_of_seed,
-    words_of_seeds,
     words_to_generator,
 )
 
@@ -37,16 +35,6 @@ def test_the_words_of_a_generator(seed, halves):
     other = np.random.default_rng()
     words_to_generator(np.array(words, float), other)
     assert drawn(other) == drawn(generator)
-
-
-@given(seeds=st.lists(st.integers(0, 2**63 - 1) | st.integers(0, 2**32)))
-def test_many_seeds_give_what_numpy_makes_of_each(seeds):
-    found = words_of_seeds(np.array(seeds, np.int64))
-    assert found.shape == (len(seeds), GENERATOR_WORDS)
-    for seed, words in zip(seeds, found, strict=True):
-        child = np.random.SeedSequence(seed).spawn(1)[0]
-        assert words.tolist() == generator_to_words(np.random.Generator(np.random.PCG64(child)))
-        assert words.tolist() == words_of_seed(seed).tolist()
 
 
 @given(
