@@ -115,8 +115,8 @@ def run_block(
         limit: frames after which an episode is truncated.
         out: the columns.
     """
-    n_steps = np.zeros(len(n_frames), np.int64)
-    holds = n_frames, int(n_frames.max()), limit, n_steps
+    before = block.elapsed.copy()
+    holds = n_frames, int(n_frames.max()), limit
     if out.lengths is None:
         out.rewards[:] = _hold(kernel, block, actions, *holds)
     else:
@@ -130,7 +130,7 @@ def run_block(
         out.observs[:] = kernel.observe(block.parts)
     out.terminateds[:] = block.ended & TERMINATED
     out.truncateds[:] = block.ended & TRUNCATED
-    counts = n_steps.tolist()
+    counts = (block.elapsed - before).tolist()
     infos = kernel.infos(block.parts, counts)
     for info, count in zip(infos, counts, strict=True):
         info["n_step"] = count
@@ -144,26 +144,22 @@ def _hold(
     n_frames: np.ndarray,
     longest: int,
     limit: float,
-    n_steps: np.ndarray,
 ) -> np.ndarray:
     """Repeat each row's action for its frames or until its episode ends; return the rewards."""
     totals = np.zeros(len(n_frames))
     for frame in range(longest):
-        active = (block.ended == RUNNING) & (frame < n_frames)
-        n_active = np.count_nonzero(active)
-        if not n_active:
+        rows: Any = ((block.ended == RUNNING) & (frame < n_frames)).nonzero()[0]
+        if not len(rows):
             break
-        rows: Any = active
-        if n_active == len(active):
+        if len(rows) == len(totals):
             rows = slice(None)
             block.parts, rewards, terminated = kernel.step(block.parts, actions)
             block.is_own = True
         else:
-            before = [part[active] for part in block.parts]
-            parts, rewards, terminated = kernel.step(before, actions[active])
-            block.put(active, parts)
+            parts = [part[rows] for part in block.parts]
+            parts, rewards, terminated = kernel.step(parts, actions[rows])
+            block.put(rows, parts)
         totals[rows] += rewards
-        n_steps[rows] += 1
         elapsed = block.elapsed[rows] + 1
         block.elapsed[rows] = elapsed
         block.ended[rows] = TERMINATED * terminated + TRUNCATED * (elapsed >= limit)
