@@ -7,7 +7,7 @@ A state holds its generators, so a planner that steps from it knows the future d
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
@@ -140,18 +140,16 @@ class ChanceWalks(Walks):
     most the square root of its visits; then a walk continues from an existing one, drawn by visits.
     """
 
+    columns: ClassVar[dict[str, Any]] = {**Walks.columns, "seen": 0, "is_outcome": False}
+    seen: list[int]  # how often each outcome was drawn
+    is_outcome: list[bool]
+
     def __init__(self, n_actions: int, start: Start, rules: Rules, space: spaces.Space) -> None:
         super().__init__(n_actions, start._replace(before=None), rules)
         self._widens = is_continuous(space)  # of the observations
         self._found: dict[tuple[int, Any], int] = {}  # outcomes by action and key
         self._bounds = np.inf, -np.inf  # of the returns of single walks
-        self.seen = [1]  # how often each outcome was drawn
-        self.is_outcome = [True]
-
-    def add(self, parent: int, action: int) -> int:
-        self.seen.append(0)
-        self.is_outcome.append(False)
-        return super().add(parent, action)
+        self.seen[ROOT], self.is_outcome[ROOT] = 1, True
 
     def find_bounds(self) -> None:
         if self.visits[ROOT]:
@@ -179,15 +177,14 @@ class ChanceWalks(Walks):
         key = action, None if ended and self._widens else name
         node, is_it = self._found.get(key), True
         if node is None and self._widens and not ended:
-            others = [child for child in self.children[action] if not self.ended[child]]
+            others = [child for child in self.children[action] or () if not self.ended[child]]
             if len(others) >= np.sqrt(self.chosen[action]):
                 weights = np.array([self.seen[child] for child in others], float)
                 node = others[self.rng.choice(len(others), p=weights / weights.sum())]
                 is_it = False
         if node is None:
-            node = super().add(action, self.actions[action])
-            self.seen.append(0)
-            self.is_outcome.append(True)
+            node = self.add(action, self.actions[action])
+            self.is_outcome[node] = True
             self.depths[node] = self.depths[action]
             self._found[key] = node
         self.seen[node] += 1
@@ -196,10 +193,13 @@ class ChanceWalks(Walks):
         return node, is_it
 
     def _hang(self, node: int) -> None:
-        if self.is_outcome[self.parents[node]]:
+        parent = self.parents[node]
+        if self.is_outcome[parent]:
             super()._hang(node)
+        elif self.children[parent] is None:
+            self.children[parent] = [node]
         else:
-            self.children[self.parents[node]].append(node)
+            self.children[parent].append(node)
 
     def carry(self, steps: list[tuple[int, int, float]], value: float) -> None:
         """Back up the return of a walk, ``(action, outcome, reward)`` for each step."""
@@ -220,13 +220,14 @@ class ChanceWalks(Walks):
 
     def table(self, simulator_calls: int, frames: int) -> Tree:
         tree = super().table(simulator_calls, frames)
-        rows = np.flatnonzero(self.is_outcome)
+        is_outcome = np.array(self.is_outcome[: self.size])
+        rows = np.flatnonzero(is_outcome)
         new = np.full(tree.size, UNKNOWN)
         new[rows] = np.arange(len(rows))
         above = tree.parents[rows]  # the rows of actions
         parents = np.where(above == UNKNOWN, UNKNOWN, new[tree.parents[above]])
         visits, returns = np.zeros((2, len(rows), self.n_actions))
-        of = np.flatnonzero(~np.array(self.is_outcome))
+        of = np.flatnonzero(~is_outcome)
         visits[new[tree.parents[of]], tree.actions[of]] = tree.visits[of]
         returns[new[tree.parents[of]], tree.actions[of]] = tree.values[of]
         children = np.full((len(rows), self.n_actions), UNKNOWN)
