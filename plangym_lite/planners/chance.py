@@ -6,6 +6,8 @@ A state holds its generators, so a planner that steps from it knows the future d
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, ClassVar
 
@@ -23,6 +25,7 @@ __all__ = [
     "charge",
     "draws",
     "mean_best",
+    "parts_of",
     "reserve",
     "walk_anew",
     "worst_if_not_finite",
@@ -242,72 +245,82 @@ class ChanceWalks(Walks):
         return tree
 
 
-def walk_anew(judge: Any, jobs: list[Any]) -> None:
+@dataclass(eq=False, slots=True)
+class Walk:
+    """A walk with new draws: its tree, and where it is."""
+
+    search: Any  # of mcts
+    node: int
+    state: Any
+    steps: list[tuple[int, int, float]]  # (action, outcome, reward)
+
+
+def walk_anew(judge: Any, batch: list[tuple[Any, list[list[int]]]]) -> None:
     """Walk trees with new draws: all walks concurrently, one ``step_batch`` per step.
 
     Args:
         judge: the ``Judge`` of mcts.
-        jobs: its jobs, at the roots.
+        batch: its searches, each with as many paths as there are walks.
     """
-    for job in jobs:
-        job.state = job.search.walks.states[ROOT]
-    while jobs:
-        moves: list[tuple[Any, int]] = []
-        for job in jobs:
-            action = job.search.walks.choose(job.path[-1])
+    walks = [
+        Walk(search, ROOT, search.walks.states[ROOT], []) for search, paths in batch for _ in paths
+    ]
+    while walks:
+        moves: list[tuple[Walk, int]] = []
+        for walk in walks:
+            action = walk.search.walks.choose(walk.node)
             if action is not None:
-                moves.append((job, action))
-            elif job.steps:  # at maximum depth, or all below is pending
-                finish(job, job.search.walks.values[job.path[-1]])
+                moves.append((walk, action))
+            elif walk.steps:  # at maximum depth, or all below is pending
+                finish(walk, walk.search.walks.values[walk.node])
         if not moves:
             return
-        jobs = step_anew(judge, moves)
+        walks = step_anew(judge, moves)
 
 
-def step_anew(judge: Any, moves: list[tuple[Any, int]]) -> list[Any]:
+def step_anew(judge: Any, moves: list[tuple[Walk, int]]) -> list[Walk]:
     """One step of each walk; return the walks that continue."""
-    jobs = [job for job, _ in moves]
-    actions = [judge.first + job.search.walks.actions[action] for job, action in moves]
-    states: Any = [job.state for job in jobs]
-    if isinstance(jobs[0].state, np.ndarray):
+    walks = [walk for walk, _ in moves]
+    actions = [judge.first + walk.search.walks.actions[action] for walk, action in moves]
+    states: Any = [walk.state for walk in walks]
+    if isinstance(states[0], np.ndarray):
         states = np.array(states)
     out = judge.simulator.step(np.array(actions), states)
-    charge(jobs, *judge.simulator.costs)
-    rewards = worst_if_not_finite(out.rewards, 0.0, jobs[0].search.walks.low).tolist()
+    charge(by_tree(walks, range(len(walks))), *judge.simulator.costs)
+    rewards = worst_if_not_finite(out.rewards, 0.0, walks[0].search.walks.low).tolist()
     ended, names = (out.terminateds | out.truncateds).tolist(), outcomes(out)
     on, new = [], []
-    for row, (job, action) in enumerate(moves):
-        walks = job.search.walks
-        node, is_it = walks.arrive(action, names[row], rewards[row], ended[row])
-        job.steps.append((action, node, rewards[row]))
-        job.path.append(node)
-        job.state = out.states[row]
-        if walks.visits[node]:
-            job.state = job.state if is_it else walks.states[node]
-            on.append(job)
+    for row, (walk, action) in enumerate(moves):
+        tree = walk.search.walks
+        walk.node, is_it = tree.arrive(action, names[row], rewards[row], ended[row])
+        walk.steps.append((action, walk.node, rewards[row]))
+        if tree.visits[walk.node]:
+            walk.state = out.states[row] if is_it else tree.states[walk.node]
+            on.append(walk)
         else:
             new.append(row)
     if new:
-        leaves = [jobs[row] for row in new]
-        for walks, rows in by_tree(jobs, new):
-            nodes = [jobs[row].path[-1] for row in rows]
-            gains = [walks.rewards[node] for node in nodes]
-            walks.enter(nodes, out.states[rows], gains, [ended[row] for row in rows])
-        for job, value in zip(leaves, judge.evaluate(leaves, take(out, new)), strict=True):
-            finish(job, float(value))
+        groups = []
+        for search, rows in by_tree(walks, new):
+            nodes = [walks[row].node for row in rows]
+            gains = [search.walks.rewards[node] for node in nodes]
+            search.walks.enter(nodes, out.states[rows], gains, [ended[row] for row in rows])
+            groups.append((search, nodes))
+        for row, value in zip(new, judge.evaluate(groups, take(out, new)).tolist(), strict=True):
+            finish(walks[row], value)
     return on
 
 
-def by_tree(jobs: list[Any], rows: list[int]) -> list[tuple[Any, list[int]]]:
-    """The trees of rows, each with its rows."""
-    groups = groupby(rows, lambda row: id(jobs[row].search))
-    return [(jobs[part[0]].search.walks, part) for _, group in groups if (part := list(group))]
+def by_tree(walks: list[Walk], rows: Iterable[int]) -> list[tuple[Any, list[int]]]:
+    """The searches of rows, each with its rows."""
+    groups = (list(group) for _, group in groupby(rows, lambda row: id(walks[row].search)))
+    return [(walks[group[0]].search, group) for group in groups]
 
 
-def finish(job: Any, value: float) -> None:
+def finish(walk: Walk, value: float) -> None:
     """Back up a finished walk."""
-    job.search.walks.carry(job.steps, value)
-    job.search.finished += 1
+    walk.search.walks.carry(walk.steps, value)
+    walk.search.finished += 1
 
 
 def take(out: TransitionBatch, rows: list[int]) -> TransitionBatch:
@@ -326,11 +339,19 @@ def take(out: TransitionBatch, rows: list[int]) -> TransitionBatch:
     )
 
 
-def charge(jobs: list[Any], calls: Any, frames: Any) -> None:
+def charge(groups: list[tuple[Any, list[int]]], calls: list[int], frames: list[int]) -> None:
     """Count the cost of rows for their trees."""
-    for job, n_calls, n_frames in zip(jobs, calls, frames, strict=True):
-        job.search.calls += int(n_calls)
-        job.search.frames += int(n_frames)
+    for search, _, part in parts_of(groups):
+        search.calls += sum(calls[part])
+        search.frames += sum(frames[part])
+
+
+def parts_of(groups: list[tuple[Any, list[int]]]) -> Iterator[tuple[Any, list[int], slice]]:
+    """The groups of the rows of a batch, each with the place of its rows."""
+    start = 0
+    for search, members in groups:
+        yield search, members, slice(start, start + len(members))
+        start += len(members)
 
 
 def worst_if_not_finite(rewards: np.ndarray, after: Any, low: float) -> np.ndarray:

@@ -26,7 +26,7 @@ __all__ = [
     "run_block",
 ]
 
-ENOUGH_ROWS = 8
+ENOUGH_ROWS = 6
 """Rows. With fewer it is faster to run them one by one."""
 
 NO_LIMIT = 2**62
