@@ -368,7 +368,8 @@ def check_seeds(seeds: Any, size: int) -> np.ndarray:
     try:
         array = np.asarray(seeds)
         whole = array.astype(np.int64) if array.size else np.empty(0, np.int64)
-        fits = array.dtype.kind in "iuO" and bool((whole == array).all() and (whole >= 0).all())
+        fits = array.dtype.kind == "i" or (array.dtype.kind in "uO" and (whole == array).all())
+        fits = bool(fits) and not (whole < 0).any()
     except (TypeError, ValueError, OverflowError):
         fits = False
     if not (fits or array.size == 0) or array.shape not in ((), (size,)):

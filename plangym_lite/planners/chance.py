@@ -6,8 +6,10 @@ A state holds its generators, so a planner that steps from it knows the future d
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
@@ -23,6 +25,7 @@ __all__ = [
     "charge",
     "draws",
     "mean_best",
+    "parts_of",
     "reserve",
     "walk_anew",
     "worst_if_not_finite",
@@ -64,19 +67,19 @@ def draws(simulator: Simulator, state: Any) -> bool:
     return bool((moved & by_seed).any())
 
 
-def outcomes(out: Any) -> list[bytes]:
+def outcomes(out: Any) -> list[tuple[Any, ...]]:
     """``[B]`` keys of outcomes: equal for equal observations, rewards and flags."""
-    leaves: list[Any] = []
-    map_leaves(leaves.append, out.observs)
-    numbers = np.stack([out.rewards, out.terminateds, out.truncateds], 1)
-    return [
-        numbers[row].tobytes()
-        + b"|".join(
-            leaf[row].tobytes() if isinstance(leaf, np.ndarray) else repr(leaf[row]).encode()
-            for leaf in leaves
-        )
-        for row in range(len(numbers))
-    ]
+    columns: list[Any] = [out.rewards, out.terminateds, out.truncateds]
+    map_leaves(columns.append, out.observs)
+    return list(zip(*map(items_of, columns), strict=True))
+
+
+def items_of(column: np.ndarray | list[Any]) -> list[Any]:
+    """``[B]`` values to compare, of a column: the bytes of arrays, texts of objects."""
+    if isinstance(column, list):
+        return [repr(item) for item in column]
+    data, size = column.tobytes(), column.nbytes // max(len(column), 1)
+    return [data[row * size : (row + 1) * size] for row in range(len(column))]
 
 
 def reserve(budget: int, length: int) -> int:
@@ -140,18 +143,16 @@ class ChanceWalks(Walks):
     most the square root of its visits; then a walk continues from an existing one, drawn by visits.
     """
 
+    columns: ClassVar[dict[str, Any]] = {**Walks.columns, "seen": 0, "is_outcome": False}
+    seen: list[int]  # how often each outcome was drawn
+    is_outcome: list[bool]
+
     def __init__(self, n_actions: int, start: Start, rules: Rules, space: spaces.Space) -> None:
         super().__init__(n_actions, start._replace(before=None), rules)
         self._widens = is_continuous(space)  # of the observations
-        self._found: dict[tuple[int, bytes], int] = {}  # outcomes by action and key
+        self._found: dict[tuple[int, Any], int] = {}  # outcomes by action and key
         self._bounds = np.inf, -np.inf  # of the returns of single walks
-        self.seen = [1]  # how often each outcome was drawn
-        self.is_outcome = [True]
-
-    def add(self, parent: int, action: int) -> int:
-        self.seen.append(0)
-        self.is_outcome.append(False)
-        return super().add(parent, action)
+        self.seen[ROOT], self.is_outcome[ROOT] = 1, True
 
     def find_bounds(self) -> None:
         if self.visits[ROOT]:
@@ -171,23 +172,22 @@ class ChanceWalks(Walks):
         self.through[node] += 1
         return action
 
-    def arrive(self, action: int, name: bytes, reward: float, ended: bool) -> tuple[int, bool]:
+    def arrive(self, action: int, name: Any, reward: float, ended: bool) -> tuple[int, bool]:
         """The outcome of ``action`` for a draw, and whether it is that draw or an existing one.
 
         A new outcome has no state yet.
         """
-        key = action, b"" if ended and self._widens else name
+        key = action, None if ended and self._widens else name
         node, is_it = self._found.get(key), True
         if node is None and self._widens and not ended:
-            others = [child for child in self.children[action] if not self.ended[child]]
+            others = [child for child in self.children[action] or () if not self.ended[child]]
             if len(others) >= np.sqrt(self.chosen[action]):
                 weights = np.array([self.seen[child] for child in others], float)
                 node = others[self.rng.choice(len(others), p=weights / weights.sum())]
                 is_it = False
         if node is None:
-            node = super().add(action, self.actions[action])
-            self.seen.append(0)
-            self.is_outcome.append(True)
+            node = self.add(action, self.actions[action])
+            self.is_outcome[node] = True
             self.depths[node] = self.depths[action]
             self._found[key] = node
         self.seen[node] += 1
@@ -196,10 +196,13 @@ class ChanceWalks(Walks):
         return node, is_it
 
     def _hang(self, node: int) -> None:
-        if self.is_outcome[self.parents[node]]:
+        parent = self.parents[node]
+        if self.is_outcome[parent]:
             super()._hang(node)
+        elif self.children[parent] is None:
+            self.children[parent] = [node]
         else:
-            self.children[self.parents[node]].append(node)
+            self.children[parent].append(node)
 
     def carry(self, steps: list[tuple[int, int, float]], value: float) -> None:
         """Back up the return of a walk, ``(action, outcome, reward)`` for each step."""
@@ -220,13 +223,14 @@ class ChanceWalks(Walks):
 
     def table(self, simulator_calls: int, frames: int) -> Tree:
         tree = super().table(simulator_calls, frames)
-        rows = np.flatnonzero(self.is_outcome)
+        is_outcome = np.array(self.is_outcome[: self.size])
+        rows = np.flatnonzero(is_outcome)
         new = np.full(tree.size, UNKNOWN)
         new[rows] = np.arange(len(rows))
         above = tree.parents[rows]  # the rows of actions
         parents = np.where(above == UNKNOWN, UNKNOWN, new[tree.parents[above]])
         visits, returns = np.zeros((2, len(rows), self.n_actions))
-        of = np.flatnonzero(~np.array(self.is_outcome))
+        of = np.flatnonzero(~is_outcome)
         visits[new[tree.parents[of]], tree.actions[of]] = tree.visits[of]
         returns[new[tree.parents[of]], tree.actions[of]] = tree.values[of]
         children = np.full((len(rows), self.n_actions), UNKNOWN)
@@ -241,72 +245,82 @@ class ChanceWalks(Walks):
         return tree
 
 
-def walk_anew(judge: Any, jobs: list[Any]) -> None:
+@dataclass(eq=False, slots=True)
+class Walk:
+    """A walk with new draws: its tree, and where it is."""
+
+    search: Any  # of mcts
+    node: int
+    state: Any
+    steps: list[tuple[int, int, float]]  # (action, outcome, reward)
+
+
+def walk_anew(judge: Any, batch: list[tuple[Any, list[list[int]]]]) -> None:
     """Walk trees with new draws: all walks concurrently, one ``step_batch`` per step.
 
     Args:
         judge: the ``Judge`` of mcts.
-        jobs: its jobs, at the roots.
+        batch: its searches, each with as many paths as there are walks.
     """
-    for job in jobs:
-        job.state = job.search.walks.states[ROOT]
-    while jobs:
-        moves: list[tuple[Any, int]] = []
-        for job in jobs:
-            action = job.search.walks.choose(job.path[-1])
+    walks = [
+        Walk(search, ROOT, search.walks.states[ROOT], []) for search, paths in batch for _ in paths
+    ]
+    while walks:
+        moves: list[tuple[Walk, int]] = []
+        for walk in walks:
+            action = walk.search.walks.choose(walk.node)
             if action is not None:
-                moves.append((job, action))
-            elif job.steps:  # at maximum depth, or all below is pending
-                finish(job, job.search.walks.values[job.path[-1]])
+                moves.append((walk, action))
+            elif walk.steps:  # at maximum depth, or all below is pending
+                finish(walk, walk.search.walks.values[walk.node])
         if not moves:
             return
-        jobs = step_anew(judge, moves)
+        walks = step_anew(judge, moves)
 
 
-def step_anew(judge: Any, moves: list[tuple[Any, int]]) -> list[Any]:
+def step_anew(judge: Any, moves: list[tuple[Walk, int]]) -> list[Walk]:
     """One step of each walk; return the walks that continue."""
-    jobs = [job for job, _ in moves]
-    actions = [judge.first + job.search.walks.actions[action] for job, action in moves]
-    states: Any = [job.state for job in jobs]
-    if isinstance(jobs[0].state, np.ndarray):
+    walks = [walk for walk, _ in moves]
+    actions = [judge.first + walk.search.walks.actions[action] for walk, action in moves]
+    states: Any = [walk.state for walk in walks]
+    if isinstance(states[0], np.ndarray):
         states = np.array(states)
     out = judge.simulator.step(np.array(actions), states)
-    charge(jobs, *judge.simulator.costs)
-    rewards = worst_if_not_finite(out.rewards, 0.0, jobs[0].search.walks.low).tolist()
+    charge(by_tree(walks, range(len(walks))), *judge.simulator.costs)
+    rewards = worst_if_not_finite(out.rewards, 0.0, walks[0].search.walks.low).tolist()
     ended, names = (out.terminateds | out.truncateds).tolist(), outcomes(out)
     on, new = [], []
-    for row, (job, action) in enumerate(moves):
-        walks = job.search.walks
-        node, is_it = walks.arrive(action, names[row], rewards[row], ended[row])
-        job.steps.append((action, node, rewards[row]))
-        job.path.append(node)
-        job.state = out.states[row]
-        if walks.visits[node]:
-            job.state = job.state if is_it else walks.states[node]
-            on.append(job)
+    for row, (walk, action) in enumerate(moves):
+        tree = walk.search.walks
+        walk.node, is_it = tree.arrive(action, names[row], rewards[row], ended[row])
+        walk.steps.append((action, walk.node, rewards[row]))
+        if tree.visits[walk.node]:
+            walk.state = out.states[row] if is_it else tree.states[walk.node]
+            on.append(walk)
         else:
             new.append(row)
     if new:
-        leaves = [jobs[row] for row in new]
-        for walks, rows in by_tree(jobs, new):
-            nodes = [jobs[row].path[-1] for row in rows]
-            gains = [walks.rewards[node] for node in nodes]
-            walks.enter(nodes, out.states[rows], gains, [ended[row] for row in rows])
-        for job, value in zip(leaves, judge.evaluate(leaves, take(out, new)), strict=True):
-            finish(job, float(value))
+        groups = []
+        for search, rows in by_tree(walks, new):
+            nodes = [walks[row].node for row in rows]
+            gains = [search.walks.rewards[node] for node in nodes]
+            search.walks.enter(nodes, out.states[rows], gains, [ended[row] for row in rows])
+            groups.append((search, nodes))
+        for row, value in zip(new, judge.evaluate(groups, take(out, new)).tolist(), strict=True):
+            finish(walks[row], value)
     return on
 
 
-def by_tree(jobs: list[Any], rows: list[int]) -> list[tuple[Any, list[int]]]:
-    """The trees of rows, each with its rows."""
-    groups = groupby(rows, lambda row: id(jobs[row].search))
-    return [(jobs[part[0]].search.walks, part) for _, group in groups if (part := list(group))]
+def by_tree(walks: list[Walk], rows: Iterable[int]) -> list[tuple[Any, list[int]]]:
+    """The searches of rows, each with its rows."""
+    groups = (list(group) for _, group in groupby(rows, lambda row: id(walks[row].search)))
+    return [(walks[group[0]].search, group) for group in groups]
 
 
-def finish(job: Any, value: float) -> None:
+def finish(walk: Walk, value: float) -> None:
     """Back up a finished walk."""
-    job.search.walks.carry(job.steps, value)
-    job.search.finished += 1
+    walk.search.walks.carry(walk.steps, value)
+    walk.search.finished += 1
 
 
 def take(out: TransitionBatch, rows: list[int]) -> TransitionBatch:
@@ -325,11 +339,19 @@ def take(out: TransitionBatch, rows: list[int]) -> TransitionBatch:
     )
 
 
-def charge(jobs: list[Any], calls: Any, frames: Any) -> None:
+def charge(groups: list[tuple[Any, list[int]]], calls: list[int], frames: list[int]) -> None:
     """Count the cost of rows for their trees."""
-    for job, n_calls, n_frames in zip(jobs, calls, frames, strict=True):
-        job.search.calls += int(n_calls)
-        job.search.frames += int(n_frames)
+    for search, _, part in parts_of(groups):
+        search.calls += sum(calls[part])
+        search.frames += sum(frames[part])
+
+
+def parts_of(groups: list[tuple[Any, list[int]]]) -> Iterator[tuple[Any, list[int], slice]]:
+    """The groups of the rows of a batch, each with the place of its rows."""
+    start = 0
+    for search, members in groups:
+        yield search, members, slice(start, start + len(members))
+        start += len(members)
 
 
 def worst_if_not_finite(rewards: np.ndarray, after: Any, low: float) -> np.ndarray:

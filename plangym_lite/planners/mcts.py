@@ -16,15 +16,19 @@ number of workers: the same generator gives the same plan with any number.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import groupby
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.planners.chance import ChanceWalks, charge, walk_anew, worst_if_not_finite
+from plangym_lite.planners.chance import (
+    ChanceWalks,
+    charge,
+    parts_of,
+    walk_anew,
+    worst_if_not_finite,
+)
 from plangym_lite.planners.simulator import (
     LegalFn,
     OnBatch,
@@ -47,6 +51,9 @@ __all__ = ["mcts"]
 SIMULATIONS = 100
 NOISY = 3  # factor on exploration with ``resample`` or two players
 WITHOUT_END = 10**9
+
+Group = tuple[Any, list[int]]
+"""A :class:`Search` and new leaves of its tree."""
 
 
 def mcts(
@@ -148,11 +155,11 @@ def mcts(
         searches.append(search)
     until = None if seconds is None else time.monotonic() + seconds
     sizes = batch_size, walks_each, budget, cost
-    while jobs := [job for search in searches for job in search.select(*sizes)]:
+    while batch := [(search, paths) for search in searches if (paths := search.select(*sizes))]:
         if resample:
-            walk_anew(judge, jobs)
+            walk_anew(judge, batch)
         else:
-            judge.expand(jobs)
+            judge.expand(batch)
         if until is not None and time.monotonic() >= until:
             break
     plans = [search.decide(first, temperature, simulator) for search in searches]
@@ -192,8 +199,8 @@ class Search:
         before = np.array(self.walks.priors[ROOT])
         self.walks.mix(np.where(np.isnan(before), before, mixed))
 
-    def select(self, size: int, limit: int, budget: int | None, cost: int) -> list[Job]:
-        """The walks of the next batch."""
+    def select(self, size: int, limit: int, budget: int | None, cost: int) -> list[list[int]]:
+        """The paths of the next batch; with ``resample`` only where they begin."""
         size = min(size, limit - self.finished)
         if budget is not None:
             size = min(size, (budget - self.calls) // cost)
@@ -201,8 +208,8 @@ class Search:
             return []
         if isinstance(self.walks, ChanceWalks):
             self.walks.find_bounds()
-            return [Job(self, [ROOT]) for _ in range(size)]
-        return [Job(self, path) for path in self.walks.select(size)]
+            return [[ROOT] for _ in range(size)]
+        return self.walks.select(size)
 
     def decide(self, first: int, temperature: float, simulator: Simulator) -> PlanOutput[Tree]:
         """The plan."""
@@ -244,16 +251,6 @@ def best_action(tree: Tree, node: int, discount: float) -> tuple[int, np.ndarray
     return best, visits / max(visits.sum(), 1)
 
 
-@dataclass(eq=False, slots=True)
-class Job:
-    """A pending walk; ``steps`` and ``state`` only with ``resample``."""
-
-    search: Search
-    path: list[int]
-    steps: list[tuple[int, int, float]] = field(default_factory=list)
-    state: Any = None
-
-
 @dataclass(eq=False)
 class Judge:
     """Steps to new leaves and estimates their values."""
@@ -272,48 +269,53 @@ class Judge:
         plays = -(-(self.max_depth - 1) // self.held)
         self.cost = 1 if self.value_fn is not None else 1 + plays  # maximum, of a leaf
 
-    def expand(self, jobs: list[Job]) -> None:
-        """Step to the new leaves of all trees in one batch, and back up their values."""
-        new = [job for job in jobs if not job.search.walks.visits[job.path[-1]]]
-        values: Iterator[float] = iter(())
-        if new:
-            trees = [
-                (search.walks, [job.path[-1] for job in group]) for search, group in by_tree(new)
-            ]
-            states = [walks.states_before(leaves) for walks, leaves in trees]
-            moves = [walks.actions[leaf] for walks, leaves in trees for leaf in leaves]
-            out = self.simulator.step(
-                self.first + np.array(moves),
-                states[0] if len(states) == 1 else np.concatenate(states),
-            )
-            charge(new, *self.simulator.costs)
-            worth = self.evaluate(new, out)
-            rewards = worst_if_not_finite(out.rewards, self.discount * worth, trees[0][0].low)
-            ended, start = (out.terminateds | out.truncateds).tolist(), 0
-            for walks, leaves in trees:
-                part = slice(start, start + len(leaves))
-                walks.enter(leaves, out.states[part], rewards[part].tolist(), ended[part])
-                start = part.stop
-            values = iter(worth.tolist())
-        for job in jobs:
-            walks, leaf = job.search.walks, job.path[-1]
-            walks.backward(job.path, walks.values[leaf] if walks.visits[leaf] else next(values))
-            job.search.finished += 1
+    def expand(self, batch: list[tuple[Search, list[list[int]]]]) -> None:
+        """Step to the new leaves of all trees in one batch, and back up the values of paths."""
+        groups: list[Group] = []
+        for search, paths in batch:
+            visits = search.walks.visits
+            leaves = [path[-1] for path in paths if not visits[path[-1]]]
+            if leaves:
+                groups.append((search, leaves))
+        values = iter(self.grow(groups) if groups else ())
+        for search, paths in batch:
+            visits, known = search.walks.visits, search.walks.values
+            for path in paths:
+                leaf = path[-1]
+                search.walks.backward(path, known[leaf] if visits[leaf] else next(values))
+            search.finished += len(paths)
 
-    def evaluate(self, jobs: list[Job], out: TransitionBatch) -> np.ndarray:
-        """``[B]`` the values of the leaves of ``jobs``; enter priors and legal actions."""
+    def grow(self, groups: list[Group]) -> list[float]:
+        """Step to the new leaves of trees and enter them; return their values."""
+        states = [search.walks.states_before(leaves) for search, leaves in groups]
+        moves = [search.walks.actions[leaf] for search, leaves in groups for leaf in leaves]
+        out = self.simulator.step(
+            self.first + np.array(moves), states[0] if len(states) == 1 else np.concatenate(states)
+        )
+        charge(groups, *self.simulator.costs)
+        values = self.evaluate(groups, out)
+        low = groups[0][0].walks.low
+        rewards = worst_if_not_finite(out.rewards, self.discount * values, low).tolist()
+        ended = (out.terminateds | out.truncateds).tolist()
+        for search, leaves, part in parts_of(groups):
+            search.walks.enter(leaves, out.states[part], rewards[part], ended[part])
+        return values.tolist()
+
+    def evaluate(self, groups: list[Group], out: TransitionBatch) -> np.ndarray:
+        """``[B]`` the values of the leaves of ``groups``; enter priors and legal actions."""
         masks = self.simulator.legal(out.observs, out.states, out.infos)
-        self.judge(jobs, out, masks)
+        self.judge(groups, out, masks)
         if self.value_fn is not None:
             return values_after(out, self.value_fn)
-        depths = np.array([job.search.walks.depths[job.path[-1]] for job in jobs])
-        lengths = np.where(out.terminateds | out.truncateds, 0, self.max_depth - depths)
+        depths = [search.walks.depths[leaf] for search, leaves in groups for leaf in leaves]
+        ended = out.terminateds | out.truncateds
+        lengths = np.where(ended, 0, self.max_depth - np.array(depths))
         options: Any = {"held": self.held, "discount": self.discount, "masks": masks}
         values, calls, frames = self.simulator.roll_out(out.states, lengths, **options)
-        charge(jobs, calls, frames)
+        charge(groups, calls.tolist(), frames.tolist())
         return values
 
-    def judge(self, jobs: list[Job], out: Any, masks: np.ndarray | None) -> None:
+    def judge(self, groups: list[Group], out: Any, masks: np.ndarray | None) -> None:
         """Enter the priors and the legal actions of leaves."""
         if masks is None and self.policy_fn is None:
             return
@@ -323,19 +325,17 @@ class Judge:
             if masks is not None:
                 priors = np.where(masks, priors, 0.0)
                 priors = priors / np.maximum(priors.sum(1, keepdims=True), 1e-12)
-        start = 0
-        for search, group in by_tree(jobs):
-            part = slice(start, start + len(group))
-            known = [None if rows is None else rows[part] for rows in (priors, masks)]
-            search.walks.know([job.path[-1] for job in group], *known)
-            start = part.stop
+        for search, leaves, part in parts_of(groups):
+            search.walks.know(
+                leaves, *(rows if rows is None else rows[part] for rows in (priors, masks))
+            )
 
     def look(self, search: Search, info: Any) -> None:
         """Enter the priors and the legal actions of a root."""
         state = search.walks.states[ROOT]
         masks = self.simulator.legal_at(state, info)
         observs, states, _ = self.simulator.look(state, info)
-        self.judge([Job(search, [ROOT])], Looked(observs, states), masks)
+        self.judge([(search, [ROOT])], Looked(observs, states), masks)
 
 
 class Looked(NamedTuple):
@@ -343,12 +343,6 @@ class Looked(NamedTuple):
 
     observs: Any
     states: Any
-
-
-def by_tree(jobs: list[Job]) -> list[tuple[Search, list[Job]]]:
-    """Jobs grouped by tree, in order."""
-    groups = (list(group) for _, group in groupby(jobs, lambda job: id(job.search)))
-    return [(group[0].search, group) for group in groups]
 
 
 def is_many(env: PlanEnv, state: Any) -> bool:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from array import array
 from bisect import insort
 from math import frexp
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -157,6 +157,30 @@ class Lookahead(Growth):
         rng: for the actions of walks.
     """
 
+    columns: ClassVar[dict[str, Any]] = {
+        **Growth.columns,
+        "children": None,
+        "felt": 0.0,
+        "gains": 0.0,
+        "solved": False,
+        "_ways": None,
+        "_left": 0,
+        "_weights": None,
+        "_tables": None,
+        "_held": 0,
+        "_sums": 0.0,
+    }
+    children: list[list[int]]  # [A] by action; None: no child yet
+    felt: list[float]  # rewards, with risk aversion
+    gains: list[float]  # their discounted sum from the root
+    solved: list[bool]  # whether all branches are solved
+    _ways: list[list[int]]  # actions a walk may take
+    _left: list[int]  # number of unsolved branches
+    _weights: list[Any]  # [A] probabilities of actions; None: equal
+    _tables: list[Any]  # of the nodes visited in this decision
+    _held: list[int]  # a feature of which the node held a record
+    _sums: list[float]  # sum of ``felt`` from the root
+
     def __init__(
         self,
         n_actions: int,
@@ -172,21 +196,10 @@ class Lookahead(Growth):
         self.rng, self.n_features, self.max_depth = rng, n_features, max_depth
         self.draw = whole_numbers(rng)
         self.discount, self.subtables = discount, subtables
-        size = len(self.parents)
-        self.children: list[list[int]] = [[] for _ in range(size)]
-        self.felt = [0.0] * size  # rewards, with risk aversion
-        self.gains = [0.0] * size  # their discounted sum from the root
-        self.solved = [False] * size  # whether all branches are solved
-        self._ways = [list(range(n_actions)) for _ in range(size)]  # actions a walk may take
-        self._left = [n_actions] * size  # number of unsolved branches
-        self._weights: list[Any] = [None] * size  # [A] probabilities of actions; None: equal
-        self._tables: list[Any] = [None] * size  # of the nodes visited in this decision
-        self._held = [0] * size  # a feature of which the node held a record
-        self._sums = [0.0] * size  # sum of ``felt`` from the root
         self._records: dict[int, array] = {}  # for each sum: least depth of each feature
         self._fronts: list[int] = []  # current nodes of the active walks
         self._least = np.inf  # least return so far
-        for node in range(size):
+        for node in range(self.size):
             if self.notes[node] is not None:
                 self.know(node, self.notes[node])
             if node != ROOT:
@@ -195,9 +208,9 @@ class Lookahead(Growth):
     def know(self, node: int, note: Note) -> None:
         """Enter the data of a node besides its row."""
         self.notes[node], self._weights[node] = note, note.weights
-        if note.legal is not None:
-            self._ways[node] = np.flatnonzero(note.legal).tolist()
-            self._left[node] = len(self._ways[node])
+        actions = range(self.n_actions) if note.legal is None else np.flatnonzero(note.legal)
+        self._ways[node] = [int(action) for action in actions]
+        self._left[node] = len(self._ways[node])
         if node == ROOT:
             return
         parent, felt = self.parents[node], note.felt
@@ -214,21 +227,12 @@ class Lookahead(Growth):
     def _hang(self, node: int) -> None:
         parent = self.parents[node]
         below = self.children[parent]
-        if not below:
+        if below is None:
             below = self.children[parent] = [UNKNOWN] * self.n_actions
         below[self.actions[node]] = node
 
     def add(self, parent: int, action: int) -> int:
         node = super().add(parent, action)
-        self.children.append([])
-        for column in (self.felt, self.gains, self._sums):
-            column.append(0.0)
-        self.solved.append(False)
-        self._weights.append(None)
-        self._tables.append(None)
-        self._held.append(0)
-        self._ways.append(list(range(self.n_actions)))
-        self._left.append(self.n_actions)
         self._ways[parent].remove(action)  # until it arrives
         self._hang(node)
         return node
@@ -282,7 +286,7 @@ class Lookahead(Growth):
         """The children with the best branches, their return and their height."""
         felt, values, heights, discount = self.felt, self.values, self.heights, self.discount
         best, top, high = [], -np.inf, -1
-        for child in self.children[node]:
+        for child in self.children[node] or ():
             if child != UNKNOWN and self.visits[child]:
                 value, height = felt[child] + discount * values[child], heights[child]
                 if value > top or (value == top and height > high):
@@ -372,7 +376,7 @@ class Lookahead(Growth):
 
     def _ends(self) -> tuple[list[int], dict[int, float]]:
         """The leaves, and the return and value of their paths."""
-        ends = [node for node in range(1, len(self.parents)) if not self.children[node]]
+        ends = [node for node in range(1, self.size) if not self.children[node]]
         gains = {
             end: self.gains[end] + self.discount ** self.depths[end] * self.values[end]
             for end in ends

@@ -238,7 +238,7 @@ class Simulator:
     def _dice(self, size: int, seeds: list[int] | None) -> dict[str, Any]:
         if not self.resample:
             return {}
-        return {"seeds": self.rng.integers(2**31, size=size).tolist() if seeds is None else seeds}
+        return {"seeds": self.rng.integers(2**31, size=size) if seeds is None else seeds}
 
     def _count(self, calls: list[int], infos: list[dict[str, Any]]) -> None:
         if self._has_arrays and not self.env.STATE_IS_ARRAY:

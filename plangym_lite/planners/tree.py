@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,8 @@ __all__ = ["ROOT", "UNKNOWN", "Growth", "Start", "Tree", "room_for", "whole_numb
 
 ROOT = 0
 UNKNOWN = -1
+SPARE = 128  # rows
+ARRAYS = ("parents", "actions", "depths", "rewards", "ended", "visits", "values", "heights")
 
 
 @dataclass(eq=False, repr=False)
@@ -116,29 +118,53 @@ class Start(NamedTuple):
 
 
 class Growth:
-    """A tree that grows: an entry of each list for each node, in the order of their expansion.
+    """A running search: lists with an entry for each node, in the order of their expansion.
 
-    ``n_actions`` is ``A``.
+    The lists have spare entries; ``size`` is the number of nodes. ``n_actions`` is ``A``.
     """
 
+    columns: ClassVar[dict[str, Any]] = {  # the lists, and the entry of a new node
+        "parents": UNKNOWN,
+        "actions": UNKNOWN,
+        "depths": 0,
+        "rewards": 0.0,
+        "ended": False,
+        "visits": 0,
+        "values": 0.0,
+        "heights": 0,
+        "notes": None,
+    }
+    parents: list[int]
+    actions: list[int]
+    depths: list[int]
+    rewards: list[float]
+    ended: list[bool]
+    visits: list[int]
+    values: list[float]
+    heights: list[int]
+    notes: list[Any]
+
     def __init__(self, n_actions: int, start: Start) -> None:
-        self.n_actions = n_actions
+        self.n_actions, self.size, self._room = n_actions, 1, 0
+        for name in self.columns:
+            setattr(self, name, [])
         before = start.before
         top = None if before is None else before.find(start.state, start.played)
         if before is None or top is None:
-            self._begin(room_for(start.room + 1, start.state, start.archive), [None])
+            self._make_room(self.size)
+            self.states: Any = room_for(start.room + 1, start.state, start.archive)
             self.states[ROOT] = start.state
         else:
             self._keep(before, top, start.room)
 
-    def _begin(self, states: Any, notes: list[Any]) -> None:
-        size = len(notes)
-        self.states, self.notes = states, notes
-        self.parents, self.actions = [UNKNOWN] * size, [UNKNOWN] * size
-        self.depths, self.visits, self.heights = [0] * size, [0] * size, [0] * size
-        self.rewards, self.values, self.ended = [0.0] * size, [0.0] * size, [False] * size
+    def _make_room(self, n_nodes: int) -> None:
+        """Append ``n_nodes`` entries, and as many spare ones, to all lists."""
+        for name, value in self.columns.items():
+            getattr(self, name).extend([value] * (n_nodes + SPARE))
+        self._room += n_nodes + SPARE
 
     def _keep(self, before: Tree, top: int, room: int) -> None:
+        """Take over ``top`` and the nodes below it."""
         rows = before.below(top)
         archive = before.states.archive if isinstance(before.states, StateColumn) else None
         states: Any = room_for(len(rows) + room, before.states[top], archive)
@@ -146,26 +172,24 @@ class Growth:
             states.handles[: len(rows)] = before.states.handles[rows]
         else:
             states[: len(rows)] = before.states[rows]
-        self._begin(states, [before.notes[row] for row in rows])
-        for name in ("rewards", "ended", "visits", "values", "heights"):
-            setattr(self, name, getattr(before, name)[rows].tolist())
+        self.states, self.size = states, len(rows)
+        self._make_room(self.size)
+        for name in ("actions", "rewards", "ended", "visits", "values", "heights"):
+            getattr(self, name)[: self.size] = getattr(before, name)[rows].tolist()
         new = {row: node for node, row in enumerate(rows)}
-        self.parents[1:] = [new[row] for row in before.parents[rows[1:]].tolist()]
-        self.actions = before.actions[rows].tolist()
-        self.depths = (before.depths[rows] - before.depths[top]).tolist()
+        self.parents[1 : self.size] = [new[row] for row in before.parents[rows[1:]].tolist()]
+        self.depths[: self.size] = (before.depths[rows] - before.depths[top]).tolist()
+        self.notes[: self.size] = [before.notes[row] for row in rows]
 
     def add(self, parent: int, action: int) -> int:
         """A new node below ``parent``; ``enter`` adds the results of the simulator."""
-        self.parents.append(parent)
-        self.actions.append(action)
-        self.depths.append(self.depths[parent] + 1)
-        self.rewards.append(0.0)
-        self.ended.append(False)
-        self.visits.append(0)
-        self.values.append(0.0)
-        self.heights.append(0)
-        self.notes.append(None)
-        return len(self.parents) - 1
+        node = self.size
+        if node == self._room:
+            self._make_room(node)
+        self.size = node + 1
+        self.parents[node], self.actions[node] = parent, action
+        self.depths[node] = self.depths[parent] + 1
+        return node
 
     def way_to(self, node: int) -> list[int]:
         """The nodes from the root, exclusive, to ``node``."""
@@ -192,24 +216,17 @@ class Growth:
 
     def table(self, simulator_calls: int, frames: int) -> Tree:
         """The tree as it is now."""
-        size = len(self.parents)
-        parents, actions = np.array(self.parents), np.array(self.actions)
+        size = self.size
+        arrays: Any = {name: np.array(getattr(self, name)[:size]) for name in ARRAYS}
         children = np.full((size, self.n_actions), UNKNOWN)
-        children[parents[1:], actions[1:]] = np.arange(1, size)
+        children[arrays["parents"][1:], arrays["actions"][1:]] = np.arange(1, size)
         return Tree(
             states=self.states,
             children=children,
-            parents=parents,
-            actions=actions,
-            depths=np.array(self.depths),
-            rewards=np.array(self.rewards),
-            ended=np.array(self.ended),
-            visits=np.array(self.visits),
-            values=np.array(self.values),
-            heights=np.array(self.heights),
-            notes=self.notes,
+            notes=self.notes[:size],
             simulator_calls=simulator_calls,
             frames=frames,
+            **arrays,
         )
 
 

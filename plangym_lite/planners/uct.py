@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import insort
 from math import inf, log, nan, sqrt
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -36,29 +36,44 @@ class Walks(Growth):
     A pending simulation counts as a loss (virtual loss): it is in ``chosen``, not in ``visits``.
     """
 
+    columns: ClassVar[dict[str, Any]] = {
+        **Growth.columns,
+        "chosen": 0,
+        "through": 0,
+        "returns": 0.0,
+        "untried": None,
+        "children": None,
+        "ready": None,
+        "ranked": None,
+        "weights": 0.0,
+        "priors": None,
+        "slots": None,
+    }
+    chosen: list[int]  # walks through the node, including pending ones
+    through: list[int]  # those of them that continued below it
+    returns: Any  # of the step to the node and all later ones
+    untried: list[list[int] | None]  # None: all actions
+    children: list[list[int]]  # None: no child yet
+    ready: list[list[int] | None]  # visited children; None: some actions are untried
+    ranked: list[list[int] | None]  # the same of nodes with priors
+    weights: list[float]  # of the node among its siblings, with priors
+    priors: list[list[float] | None]
+    slots: list[list[int]]  # children by action, with priors
+
     def __init__(self, n_actions: int, start: Start, rules: Rules) -> None:
         super().__init__(n_actions, start)
         self.max_depth, self.discount, self.exploration, self.rng = rules
         self.draw = whole_numbers(self.rng)
         self.low, self.span = 0.0, 1.0  # the bounds of returns in the tree
-        size = len(self.visits)
-        self.chosen = list(self.visits)  # walks through the node, including pending ones
-        self.through = [0] * size  # those of them that continued below it
+        self.chosen = list(self.visits)
         pairs = zip(self.rewards, self.values, strict=True)
-        returns = (reward + self.discount * value for reward, value in pairs)
-        self.returns = array("d", returns)  # of the step to the node and all later ones
-        self.untried: list[list[int] | None] = [None] * size  # None: all actions
-        self.children: list[list[int]] = [[] for _ in range(size)]
-        self.ready: list[list[int] | None] = [None] * size  # visited ones; None: some untried
-        self.ranked: list[list[int] | None] = [None] * size  # the same of nodes with priors
-        self.weights = [0.0] * size  # of the node among its siblings, with priors
-        self.priors: list[list[float] | None] = [None] * size
-        self.slots: list[list[int]] = [[] for _ in range(size)]  # children by action, with priors
-        known, self.notes = self.notes, [None] * size
+        self.returns = array("d", [reward + self.discount * value for reward, value in pairs])
+        known = self.notes[: self.size]
+        self.notes[: self.size] = [None] * self.size
         for node, note in enumerate(known):
             if note is not None:
                 self.know([node], *(None if part is None else part[None] for part in note))
-        for node in range(1, size):
+        for node in range(1, self.size):
             self.through[self.parents[node]] += self.visits[node]
             self._hang(node)
             self._arrive(node)
@@ -92,7 +107,7 @@ class Walks(Growth):
     def mix(self, priors: np.ndarray) -> None:
         """Replace the weights of the root's actions."""
         mixed = self.priors[ROOT] = priors.tolist()
-        for child in self.children[ROOT]:
+        for child in self.children[ROOT] or ():
             self.weights[child] = mixed[self.actions[child]]
 
     def _hang(self, node: int) -> None:
@@ -101,6 +116,8 @@ class Walks(Growth):
         untried, below = self.untried[parent], self.children[parent]
         if untried is None:
             untried = self.untried[parent] = list(range(self.n_actions))
+        if below is None:
+            below = self.children[parent] = []
         untried.remove(action)
         below.append(node)
         priors = self.priors[parent]
@@ -113,23 +130,15 @@ class Walks(Growth):
 
     def _arrive(self, node: int) -> None:
         """Let walks choose a node that is visited for the first time."""
-        parent = self.parents[node] if node != ROOT else ROOT
-        for ready in self.ready[parent], self.ranked[parent]:
-            if node != ROOT and ready is not None and node not in ready:
-                insort(ready, node, key=self.actions.__getitem__)
+        parent = self.parents[node]
+        ready = self.ready[parent]
+        if ready is None:
+            ready = self.ranked[parent]
+        if node != ROOT and ready is not None and node not in ready:
+            insort(ready, node, key=self.actions.__getitem__)
 
     def add(self, parent: int, action: int) -> int:
         node = super().add(parent, action)
-        self.chosen.append(0)
-        self.through.append(0)
-        self.returns.append(0.0)
-        self.untried.append(None)
-        self.children.append([])
-        self.ready.append(None)
-        self.ranked.append(None)
-        self.weights.append(0.0)
-        self.priors.append(None)
-        self.slots.append([])
         self._hang(node)
         return node
 
@@ -150,8 +159,8 @@ class Walks(Growth):
 
     def find_bounds(self) -> None:
         """The least and the greatest mean return of any action in the tree."""
-        if len(self.returns) > 1:
-            returns = np.frombuffer(self.returns)[1:]  # the array cannot grow while this exists
+        if self.size > 1:
+            returns = np.frombuffer(self.returns)[1 : self.size]  # no add() while this exists
             self.low = float(returns.min())
             self.span = float(returns.max()) - self.low or 1.0
 
@@ -286,18 +295,15 @@ class GameWalks(Walks):
     them is a lower bound of the position's value.
     """
 
+    columns: ClassVar[dict[str, Any]] = {**Walks.columns, "proven": nan, "floor": -inf}
+    proven: list[float]  # exact values; nan if unknown
+    floor: list[float]  # the best of the proven moves
+
     def __init__(self, n_actions: int, start: Start, rules: Rules) -> None:
         super().__init__(n_actions, start, rules)
-        self.proven = [nan] * len(self.visits)  # exact values; nan if unknown
-        self.floor = [-inf] * len(self.visits)  # the best of the proven moves
-        for node in range(len(self.visits))[::-1]:
+        for node in range(self.size)[::-1]:
             if self.ended[node]:
                 self.prove(node, 0.0)
-
-    def add(self, parent: int, action: int) -> int:
-        self.proven.append(nan)
-        self.floor.append(-inf)
-        return super().add(parent, action)
 
     def prove(self, node: int, value: float) -> None:
         """Enter the exact value of a node, and the values above it that follow."""
@@ -340,5 +346,5 @@ class GameWalks(Walks):
 
     def table(self, simulator_calls: int, frames: int) -> Tree:
         tree = super().table(simulator_calls, frames)
-        tree.proven = np.array(self.proven)
+        tree.proven = np.array(self.proven[: self.size])
         return tree

@@ -18,7 +18,7 @@ import numpy as np
 
 from plangym_lite.envs.batched.classic_kernels import GIVEN, GIVEN_DOUBLE, KERNELS
 from plangym_lite.envs.batched.env import KernelEnv
-from plangym_lite.envs.batched.kernel import Block, all_among, put_side_by_side
+from plangym_lite.envs.batched.kernel import Block, put_side_by_side
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.errors import InvalidStateError
 
@@ -30,6 +30,7 @@ VARIABLES = GENERATOR.stop
 EXTRA_NAMES = {"CartPoleEnv": "steps_beyond_terminated", "PendulumEnv": "last_u"}
 EXTRA_TYPES = {"CartPoleEnv": int, "PendulumEnv": np.float32}
 GIVENS = (0, GIVEN, GIVEN_DOUBLE)
+MOST = np.array([[3], [1], [GIVEN_DOUBLE]])  # of ended, float32?, extra given?
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 MODULE = "gymnasium.envs.classic_control."
 
@@ -64,12 +65,8 @@ class ClassicControl(KernelEnv):
 
     def take_apart(self, states: np.ndarray) -> Block | None:
         columns = np.ascontiguousarray(states.T)
-        flags = columns[[FLOAT32, HAS_EXTRA]]
-        if not all_among(columns[ENDED], range(4)):
-            return None
-        if not all_among(flags, (0, 1)) and not (
-            all_among(flags[0], (0, 1)) and all_among(flags[1], GIVENS)
-        ):
+        flags = columns[[ENDED, FLOAT32, HAS_EXTRA]]
+        if not ((flags >= 0) & (flags <= MOST) & (flags == np.floor(flags))).all():
             return None
         ended, elapsed = columns[[ENDED, ELAPSED]].astype(np.int64)
         return Block(ended, elapsed, [*columns[FLOAT32 : EXTRA + 1], *columns[VARIABLES:]])

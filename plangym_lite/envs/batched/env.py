@@ -19,7 +19,13 @@ from plangym_lite.envs.batched.kernel import (
     NotForKernelError,
     run_block,
 )
-from plangym_lite.envs.generators.generator import GeneratorMemory, words_of_seed
+from plangym_lite.envs.generators.generator import (
+    GeneratorMemory,
+    generator_to_words,
+    words_of_seed,
+    words_to_generator,
+)
+from plangym_lite.envs.generators.pcg64 import words_of_seeds
 from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.nested import differences
@@ -237,14 +243,15 @@ class KernelEnv(HasKernel, PlangymEnv):
     def seed_generators(self, seed: int) -> Callable[[], None]:
         if not self._is_plain:
             return super().seed_generators(seed)
-        put_back = self._generator.seed(self._base.np_random, seed)
-        return put_back if not self.clone_seeds else lambda: None
+        generator = self._base.np_random
+        before = None if self.clone_seeds else generator_to_words(generator)
+        self._generator.write(words_of_seed(seed), generator)
+        return lambda: None if before is None else words_to_generator(before, generator)
 
     def seeded_states(self, states: np.ndarray, seeds: np.ndarray) -> np.ndarray:
         seeded = states.copy()
-        words = self.generator_words(seeded)
-        for row in np.flatnonzero(states[:, 0] == RUNNING).tolist():
-            words[row] = words_of_seed(int(seeds[row]))
+        is_running = states[:, 0] == RUNNING
+        self.generator_words(seeded)[is_running] = words_of_seeds(seeds[is_running])
         return seeded
 
     def use_kernel(self, kernel: Kernel | None, limits: list[Any]) -> None:

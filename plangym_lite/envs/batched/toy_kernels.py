@@ -7,14 +7,9 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.envs.batched.kernel import Block, Kernel, Parts
-from plangym_lite.envs.generators.generator import GENERATOR_WORDS
+from plangym_lite.envs.generators.pcg64 import random_of
 
-__all__ = ["GridWorld", "numbers_of", "random_of", "words_of"]
-
-LOW_HALF, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
-MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645  # of PCG64
-MULTIPLIER_HIGH, MULTIPLIER_LOW = np.uint64(MULTIPLIER >> 64), np.uint64(MULTIPLIER & (2**64 - 1))
-TO_UNIT = 1.0 / 2**53
+__all__ = ["GridWorld"]
 
 
 class GridWorld(Kernel):
@@ -62,36 +57,3 @@ class GridWorld(Kernel):
             return [{"prob": chance} for chance in chances]
         pairs = zip(chances, self.masks[parts[-2]], strict=True)
         return [{"prob": chance, "action_mask": mask} for chance, mask in pairs]
-
-
-def numbers_of(words: np.ndarray) -> list[np.ndarray]:
-    """State and increment, two columns each, of generators as ``[B, GENERATOR_WORDS]`` words."""
-    state, more_state, inc, more_inc = np.ascontiguousarray(words[:, 2:]).view("<u8").T.copy()
-    return [more_state, state, more_inc, inc]
-
-
-def words_of(numbers: list[np.ndarray], words: np.ndarray) -> None:
-    """Write the numbers from ``numbers_of`` into the words of the generators."""
-    more_state, state, more_inc, inc = numbers
-    columns = np.stack([state, more_state, inc, more_inc], axis=1).astype("<u8", copy=False)
-    words[:, 2:GENERATOR_WORDS] = columns.view("<u4")
-
-
-def random_of(numbers: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The result of each generator's ``random()``, and the generators afterwards."""
-    high, low, more_inc, inc = numbers
-    product = high * MULTIPLIER_LOW + low * MULTIPLIER_HIGH + _high_product(low, MULTIPLIER_LOW)
-    low = low * MULTIPLIER_LOW + inc
-    high = product + more_inc + (low < inc)
-    mixed, turn = high ^ low, high >> np.uint64(58)
-    output = (mixed >> turn) | (mixed << ((np.uint64(64) - turn) & np.uint64(63)))
-    return (output >> np.uint64(11)) * TO_UNIT, [high, low, more_inc, inc]
-
-
-def _high_product(column: np.ndarray, number: np.uint64) -> np.ndarray:
-    """The upper 64 bits of the 128-bit product."""
-    high, low = column >> HALF, column & LOW_HALF
-    number_high, number_low = number >> HALF, number & LOW_HALF
-    middle = high * number_low + ((low * number_low) >> HALF)
-    other = low * number_high + (middle & LOW_HALF)
-    return high * number_high + (middle >> HALF) + (other >> HALF)

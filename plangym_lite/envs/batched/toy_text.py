@@ -21,8 +21,9 @@ import numpy as np
 
 from plangym_lite.envs.batched.env import KernelEnv
 from plangym_lite.envs.batched.kernel import Block
-from plangym_lite.envs.batched.toy_kernels import GridWorld, numbers_of, words_of
+from plangym_lite.envs.batched.toy_kernels import GridWorld
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
+from plangym_lite.envs.generators.pcg64 import numbers_of, words_of
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.simulator import RUNNING
 
@@ -71,6 +72,9 @@ class ToyText(KernelEnv):
                 move for row in self._base.P.values() for each in row.values() for move in each
             ]
             self._chances = [1.0 if self._turns else 1, *sorted({move[0] for move in moves})]
+            n_actions: int = self.action_space.n  # type: ignore[attr-defined]
+            self._most = np.array([3, n_actions, 255, len(self._chances) - 1])  # of the head
+        self._chance_values = np.array(self._chances, float)
         self.use_kernel(GridWorld(self._base) if has_kernel else None, self._limits)
 
     def _has_random_map(self) -> bool:
@@ -107,19 +111,17 @@ class ToyText(KernelEnv):
     # ---- all rows of a batch at once -----------------------------------------------------------
 
     def take_apart(self, states: np.ndarray) -> Block | None:
-        words = states.view("<u4")
-        ended, last, flags = states[:, :3].T.astype(np.int64)
-        elapsed, cell = words[:, [1, -1]].T.astype(np.int64)
-        n_actions, n_cells = self.action_space.n, len(self._base.P)  # type: ignore[attr-defined]
-        if (ended > 3).any() or (last > n_actions).any() or (cell >= n_cells).any():
-            return None
-        if (states[:, CHANCE] >= len(self._chances)).any():
-            return None
         if not self.clone_seeds:
             return None
+        words = states.view("<u4")
+        head = states[:, : CHANCE + 1].T.astype(np.int64)
+        elapsed, cell = words[:, [1, -1]].T.astype(np.int64)
+        if (head > self._most[:, None]).any() or (cell >= len(self._base.P)).any():
+            return None
+        ended, last, flags, chance = head
         numbers = numbers_of(words[:, GENERATOR_IN_WORDS])
-        chances = np.array(self._chances, float)[states[:, CHANCE]]
-        return Block(ended, elapsed, [last, flags // TURN % 4, *numbers, cell, chances])
+        parts = [last, flags // TURN % 4, *numbers, cell, self._chance_values[chance]]
+        return Block(ended, elapsed, parts)
 
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
         out[:] = states
@@ -130,7 +132,7 @@ class ToyText(KernelEnv):
         words[:, 1] = block.elapsed if self._limits else 0
         words_of(numbers, words[:, GENERATOR_IN_WORDS])
         words[:, -1] = cell
-        codes = 1 + np.searchsorted(self._chances[1:], chances)
+        codes = 1 + np.searchsorted(self._chance_values[1:], chances)
         out[:, CHANCE] = np.where(states[:, 0] == RUNNING, codes, states[:, CHANCE])
 
     def generator_words(self, states: np.ndarray) -> np.ndarray:

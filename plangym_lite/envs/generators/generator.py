@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -93,23 +92,19 @@ class GeneratorMemory:
             out[self._two_words] = self._rest
             out[self._eight_words] = self._numbers
 
-    def seed(self, generator: np.random.Generator, seed: int) -> Callable[[], None]:
-        """Do as ``seed_all``, for this generator alone."""
-        before, after = (np.zeros(self._all_words.stop, np.uint32) for _ in range(2))
-        self.save(generator, before)
-        after[self._all_words] = words_of_seed(seed)
-        self.load(after, generator)
-        return lambda: self.load(before, generator)
-
     def load(self, row: np.ndarray, generator: np.random.Generator) -> None:
         """Restore what ``save`` wrote."""
+        self.write(row[self._all_words], generator)
+
+    def write(self, words: np.ndarray, generator: np.random.Generator) -> None:
+        """Set ``generator`` to its words alone."""
         if generator.bit_generator is not self._bits:
             self._find(generator)
         if self._rest is None:
-            words_to_generator(row[self._all_words].tolist(), generator)
+            words_to_generator(words.tolist(), generator)
         else:
-            self._rest[:] = row[self._two_words]
-            self._numbers[:] = row[self._eight_words]
+            self._rest[:] = words[:2]
+            self._numbers[:] = words[2:]
 
     def _find(self, generator: np.random.Generator) -> None:
         expected = generator_to_words(generator)

@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 from plangym_lite import InvalidStateError, PlanEnv, make
 from plangym_lite.envs.batched.classic_kernels import KERNELS, CartPole, MountainCar, Pendulum
 from plangym_lite.envs.batched.env import KernelEnv
-from plangym_lite.envs.batched.toy_kernels import numbers_of, random_of, words_of
-from plangym_lite.envs.generators.generator import GENERATOR_WORDS, generator_to_words
 from tests.same import assert_same, collect_states
 
 CLASSIC = [
@@ -137,19 +135,6 @@ def test_settings_count(options):
         env.step_batch(actions, states)
         base.kinematics_integrator, base.gravity = kinematics, gravity  # after it was tried, too
         assert_equal_batches(env, lambda env: env.step_batch(actions, states, dt=15))
-
-
-@given(seed=st.integers(0, 2**64), draws=st.integers(0, 3))
-def test_many_generators_draw_what_each_would(seed, draws):
-    generators = [np.random.default_rng([seed, number]) for number in range(5)]
-    for generator in generators:
-        generator.integers(5, size=draws, dtype=np.uint32)
-    words = np.array([generator_to_words(generator) for generator in generators], np.uint32)
-    drawn, numbers = random_of(numbers_of(words))
-    assert drawn.tolist() == [generator.random() for generator in generators]
-    words_of(numbers, words)
-    assert words.shape == (5, GENERATOR_WORDS)
-    assert words.tolist() == [generator_to_words(generator) for generator in generators]
 
 
 # ---- where the rows go one by one ----------------------------------------------------------------
