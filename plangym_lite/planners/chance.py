@@ -6,15 +6,15 @@ A state holds its generators, so a planner that steps from it knows the future d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
 
-from plangym_lite.planners.simulator import Simulator, ValueFn
+from plangym_lite.planners.simulator import Simulator, ValueFn, goal_first
 from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, Tree
 from plangym_lite.planners.uct import Rules, Walks
 from plangym_lite.transitions import TransitionBatch, map_leaves
@@ -22,6 +22,7 @@ from plangym_lite.transitions import TransitionBatch, map_leaves
 __all__ = [
     "PLANS",
     "ChanceWalks",
+    "by_first_action",
     "charge",
     "draws",
     "mean_best",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 PLANS, SEEDS = 8, 16  # plans evaluated at the end, each with the same seeds
+MOST_SEEDS, MOST = 64, 4096  # seeds if plans are short; candidates of which 8 different are taken
 PROBES = 4  # random actions, each with two seeds and two durations
 
 
@@ -93,36 +95,66 @@ def reserve(budget: int, length: int) -> int:
     return min(budget // 2, PLANS * SEEDS * length)
 
 
+def by_first_action(paths: Iterable[Any], first: Callable[[Any], Any]) -> list[Any]:
+    """Paths in the order given, but the first one of each first action before all others.
+
+    Which first actions are compared is then not decided by the luck of single draws.
+    """
+    leaders: list[Any] = []
+    others: list[Any] = []
+    seen = set()
+    for path in paths:
+        key = _key(first(path))
+        (others if key in seen else leaders).append(path)
+        seen.add(key)
+    return leaders + others
+
+
+def _key(action: Any) -> bytes:
+    return np.asarray(action).tobytes()
+
+
 def mean_best(
     simulator: Simulator,
     state: Any,
-    plans: list[list[Any]],
+    plans: Iterable[list[Any]],
     discount: float,
     value_fn: ValueFn | None = None,
     *,
     calls: int | None = None,
     held: int = 1,
 ) -> tuple[list[Any], float]:
-    """Play the first 8 plans with the same 16 seeds; return the one with the best mean, and it.
+    """Play the first 8 different plans with the same 16 seeds; return the best mean's plan, and it.
 
-    ``calls``: maximum number; to stay within it plans are cut, and fewer than 8 played.
+    A plan that reached a goal in some of the draws is replaced as in :func:`goal_first`.
+
+    ``calls``: maximum number. Plans are cut, and fewer than 8 played, to stay within it; with short
+    plans up to 64 seeds are played.
     """
-    seeds = simulator.rng.integers(2**31, size=SEEDS).tolist()
-    left = PLANS * SEEDS * max(map(len, plans)) if calls is None else calls
-    longest, best, value = max(1, left // SEEDS) * held, plans[0], -np.inf
-    options: Any = {"held": held, "seeds": seeds}
-    for played, plan in enumerate(plans[:PLANS]):
+    different = {tuple(map(_key, plan)): plan for plan in islice(plans, MOST)}
+    chosen = list(different.values())[:PLANS]
+    costs = [-(-len(plan) // held) for plan in chosen]
+    size = SEEDS if calls is None else min(MOST_SEEDS, max(SEEDS, calls // sum(costs)))
+    left = size * sum(costs) if calls is None else calls
+    longest = max(1, left // size) * held
+    options: Any = {"held": held, "seeds": simulator.rng.integers(2**31, size=size).tolist()}
+    means: list[float] = []
+    terminated: list[bool] = []
+    for plan in chosen:
         plan = plan[:longest]
-        left -= SEEDS * -(-len(plan) // held)
-        if played and left < 0:
+        left -= size * -(-len(plan) // held)
+        if means and left < 0:
             break
-        actions: Any = [plan] * SEEDS
+        actions: Any = [plan] * size
         if not isinstance(simulator.env.action_space, (spaces.Dict, spaces.Tuple)):
             actions = np.array(actions)
-        returns, _ = simulator.play(actions, [state] * SEEDS, discount, value_fn, **options)
-        if returns.mean() > value:
-            best, value = plan, float(returns.mean())
-    return best, value
+        returns, out = simulator.play(actions, [state] * size, discount, value_fn, **options)
+        means.append(float(returns.mean()))
+        terminated.append(bool(out.terminateds.any()))
+    chosen = [plan[:longest] for plan in chosen[: len(means)]]
+    depths = [len(plan) for plan in chosen]
+    best = goal_first(range(len(means)), int(np.argmax(means)), means, depths, terminated)
+    return chosen[best], means[best]
 
 
 def is_continuous(space: spaces.Space) -> bool:

@@ -13,13 +13,15 @@ the first action of most walkers. ``N`` denotes the number of walkers.
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import repeat
+from operator import itemgetter
+from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.planners.chance import PLANS, mean_best, reserve
+from plangym_lite.planners.chance import by_first_action, mean_best, reserve
 from plangym_lite.planners.features import flatten
 from plangym_lite.planners.simulator import (
     LegalFn,
@@ -31,6 +33,9 @@ from plangym_lite.planners.simulator import (
 )
 
 __all__ = ["Swarm", "fractal"]
+
+Finish: TypeAlias = tuple[float, int, int]
+"""The end of an episode: its return, the step, the walker."""
 
 
 class Swarm:
@@ -47,8 +52,17 @@ class Swarm:
         """For each step ``[N]``: where each walker continued after cloning."""
         self.lengths: list[np.ndarray] = []
         """For each step ``[N]``: for how long each action was held."""
+        self._ends: dict[int, Finish] = {}
+        """By root the best end of an episode."""
         self.simulator_calls = 0
         self.frames = 0
+
+    def finish(self, finished: np.ndarray, step: int) -> None:
+        """Keep the best ends of episodes, of equal ones the first."""
+        for walker in np.flatnonzero(finished).tolist():
+            end = float(self.returns[walker]), step, walker
+            root = int(self.roots[walker])
+            self._ends[root] = max(self._ends.get(root, end), end, key=itemgetter(0))
 
     def path(self, step: int, walker: int) -> list[Any]:
         """The actions that brought ``walker`` to where it was in ``step``, before cloning."""
@@ -116,16 +130,14 @@ def fractal(
     rollout_dt = 1 if legal_actions is not None else rollout_dt
     masks = simulator.legal_at(state, info, walkers)
     states: Any = [state] * walkers
-    finish, finished = (-np.inf, 0, 0), np.zeros(walkers, bool)  # return, step, walker
+    finished = np.zeros(walkers, bool)
     for step in range((budget - kept) // walkers):
         swarm.actions.append(simulator.draw(walkers, masks))
         gains, lengths, out = hold(simulator, swarm.actions[-1], states, rollout_dt, discount)
         swarm.lengths.append(lengths)
         swarm.returns = simulator.finite(swarm.returns + discount ** (step * rollout_dt) * gains)
         finished = out.terminateds | out.truncateds
-        for walker in np.flatnonzero(finished):
-            if swarm.returns[walker] > finish[0]:
-                finish = float(swarm.returns[walker]), step, int(walker)
+        swarm.finish(finished, step)
         if finished.all():
             break
         distances = distances_to_others(flatten(env.observation_space, out.observs), rng)
@@ -137,9 +149,10 @@ def fractal(
         finished = finished[origins]
         if legal_actions is not None:
             masks = simulator.legal(out.observs, out.states, out.infos)[origins]  # type: ignore[index]
-    found = decide(env.action_space, swarm, finish, bool(finished.all()))
+    found = decide(env.action_space, swarm, bool(finished.all()))
     if resample:
-        plans = [found.actions, *others(swarm, finish, bool(finished.all()))]
+        held = None if legal_actions is not None else rollout_dt
+        plans = others(swarm, bool(finished.all()), found.actions, held)
         plan, value = mean_best(simulator, state, plans, discount, calls=kept, held=rollout_dt)
         weights = one_hot(env.action_space, plan[0])
         found = found._replace(action=plan[0], actions=plan, value=value, action_weights=weights)
@@ -161,21 +174,20 @@ def hold(
     return gains, out.lengths, out
 
 
-def others(swarm: Swarm, finish: tuple[float, int, int], all_finished: bool) -> list[list[Any]]:
-    """The plans of the walkers that earned most, and of the best end of an episode."""
-    last = len(swarm.actions) - 1
-    plans = [swarm.path(*finish[1:])] if finish[0] > -np.inf else []
+def others(swarm: Swarm, all_finished: bool, plan: list[Any], held: int | None) -> list[Any]:
+    """The plan, and others with the greatest returns; see :func:`by_first_action`.
+
+    First actions that have no walkers left are followed by the rest of the plan, unless that may
+    not be legal (``held=None``).
+    """
+    last, ways = len(swarm.actions) - 1, list(swarm._ends.values())
     if not all_finished:
-        for slot in np.argsort(-swarm.returns, kind="stable").tolist():
-            plan = swarm.path(last, int(swarm.origins[last][slot]))
-            if len(plans) < PLANS and not any(same(plan, other) for other in plans):
-                plans.append(plan)
-    return plans
-
-
-def same(one: list[Any], other: list[Any]) -> bool:
-    """Whether two plans have the same actions."""
-    return len(one) == len(other) and all(map(np.array_equal, one, other))
+        ways += zip(swarm.returns, repeat(last), swarm.origins[last], strict=False)
+    ways.sort(key=lambda way: -way[0])
+    plans = [plan, *(swarm.path(step, int(walker)) for _, step, walker in ways)]
+    if held is not None:
+        plans += [[first] * held + plan[held:] for first in swarm.actions[0]]
+    return by_first_action(plans, itemgetter(0))
 
 
 def distances_to_others(observs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -206,7 +218,6 @@ def clone(
 def decide(
     space: spaces.Space,
     swarm: Swarm,
-    finish: tuple[float, int, int],
     all_finished: bool,
 ) -> PlanOutput[Swarm]:
     """The first action of most walkers; or the path to an end of an episode, if better."""
@@ -219,8 +230,10 @@ def decide(
     if isinstance(space, spaces.Discrete):
         weights = np.zeros(int(space.n))
         weights[kinds - space.start] = counts / counts.sum()
+    ends = [(value, -step, -walker) for value, step, walker in swarm._ends.values()]
+    finish = max(ends, default=(-np.inf, 0, 0))
     if all_finished or finish[0] > swarm.returns.max():
-        value, step, walker = finish
+        value, step, walker = finish[0], -finish[1], -finish[2]
     else:
         best = np.flatnonzero(groups == kinds[np.argmax(counts)])
         slot = int(best[np.argmax(swarm.returns[best])])

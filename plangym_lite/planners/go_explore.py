@@ -20,7 +20,7 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.planners.chance import PLANS, mean_best, reserve
+from plangym_lite.planners.chance import by_first_action, mean_best, reserve
 from plangym_lite.planners.features import features_of
 from plangym_lite.planners.simulator import (
     LegalFn,
@@ -104,6 +104,13 @@ class Cells:
         for pick in picks:
             self.chosen[cells[pick]] += 1
         return [self.best[cells[pick]] for pick in picks]
+
+    def roots(self) -> list[Any]:
+        """For each place the first action of its path."""
+        first = [None]
+        for parent, action in zip(self.parents[1:], self.actions[1:], strict=True):
+            first.append(first[parent] if parent else action)
+        return first
 
     def path(self, place: int) -> list[Any]:
         """The actions from the root to ``place``."""
@@ -198,8 +205,9 @@ def go_explore(
     end = farthest_or_nearest(cells)
     plan, value = cells.path(end), cells.worths[end]
     if resample:
-        order = np.argsort(-np.array(cells.worths), kind="stable")[:PLANS].tolist()
-        plans = [plan, *(cells.path(place) for place in order if place not in (0, end))]
+        order = np.argsort(-np.array(cells.worths[1:]), kind="stable") + 1
+        places = by_first_action([end, *order.tolist()], cells.roots().__getitem__)
+        plans = map(cells.path, places)
         plan, value = mean_best(simulator, state, plans, discount, value_fn, calls=kept)
     cells.simulator_calls, cells.frames = simulator.calls, simulator.frames
     weights = one_hot(env.action_space, plan[0])

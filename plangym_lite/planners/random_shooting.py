@@ -5,13 +5,14 @@ The simplest planner, for any action space. ``N`` denotes the number of sequence
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.planners.chance import mean_best, reserve
+from plangym_lite.planners.chance import by_first_action, mean_best, reserve
 from plangym_lite.planners.simulator import (
     LegalFn,
     OnBatch,
@@ -103,7 +104,7 @@ def random_shooting(
     order = np.argsort(-returns, kind="stable")
     plan, value = plans[order[0]], float(returns[order[0]])
     if resample:
-        best = [plans[row] for row in order]
+        best = by_first_action([plans[row] for row in order], itemgetter(0))
         plan, value = mean_best(
             simulator, state, best, discount, value_fn, calls=kept or None, held=rollout_dt
         )

@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.planners.chance import PLANS, mean_best, reserve
+from plangym_lite.planners.chance import by_first_action, mean_best, reserve
 from plangym_lite.planners.features import Features, Look, Note, features_of
 from plangym_lite.planners.simulator import (
     LegalFn,
@@ -369,10 +369,10 @@ class Lookahead(Growth):
         return path, weights
 
     def best_paths(self) -> list[list[int]]:
-        """The paths to the ends with the greatest values."""
+        """The paths to the ends, those with the greatest values first."""
         ends, gains = self._ends()
         order = sorted(ends, key=lambda end: (-gains[end], -self.depths[end]))
-        return [self.way_to(end) for end in order[:PLANS]]
+        return by_first_action(map(self.way_to, order), lambda way: self.actions[way[0]])
 
     def _ends(self) -> tuple[list[int], dict[int, float]]:
         """The leaves, and the return and value of their paths."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any, Generic
 
@@ -357,7 +357,7 @@ def one_hot(space: spaces.Space, action: Any) -> np.ndarray | None:
 
 
 def goal_first(
-    paths: Iterable[int],
+    paths: Sequence[int] | range,
     chosen: int,
     gains: Sequence[float],
     depths: Sequence[int],

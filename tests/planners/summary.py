@@ -29,6 +29,7 @@ def summary(output: PlanOutput) -> dict[str, Any]:
         }
     else:
         found = dict(search._asdict() if isinstance(search, tuple) else vars(search))
+        found = {name: value for name, value in found.items() if not name.startswith("_")}
     found.pop("lengths", None) if isinstance(search, Swarm) else None
     found |= {"simulator_calls": search.simulator_calls, "frames": search.frames}
     fields = {name: getattr(output, name) for name in FIELDS}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from plangym_lite import PlanEnv, make, planners
 from plangym_lite.cli.play.options import PLANNERS
@@ -251,3 +253,66 @@ def optimal_values(discount=0.99):
             ]
         )
     return values
+
+
+class Arms(gym.Env):
+    """Arm 0 wins more, but seldom: means of 0.3, 0.7 and 0.1. Then some steps without a reward."""
+
+    observation_space, action_space = spaces.Discrete(2), spaces.Discrete(3)
+    prizes, chances = (3.0, 1.0, 0.2), (0.1, 0.7, 0.5)
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at = 0
+        return 0, {}
+
+    def step(self, arm):
+        wins = self.at == 0 and self.np_random.random() < self.chances[arm]
+        self.at += 1
+        return 1, self.prizes[arm] * wins, self.at >= self.steps, False, {}
+
+
+@pytest.mark.parametrize("steps", [1, 6])
+@pytest.mark.parametrize("name", ["random_shooting", "rollout_iw", "fractal", "go_explore"])
+def test_luck_does_not_choose_the_arm(name, steps):
+    """The greatest returns that a search has seen are those of arm 0."""
+    with make(lambda: Arms(steps)) as env:
+        plans = []
+        for seed in range(6):
+            state, *_ = env.reset(seed=seed)
+            options = {"budget": 1000, "resample": True, "rng": np.random.default_rng(seed)}
+            plans.append(getattr(planners, name)(env, state, **options))
+    assert sum(plan.action == 1 for plan in plans) >= 4
+    assert 0.3 < np.mean([plan.value for plan in plans]) < 1.1
+
+
+class Stairs(gym.Env):
+    """Six steps up, each fails in a fifth of draws and costs 1; the last earns 10."""
+
+    observation_space, action_space = spaces.Discrete(7), spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at = 0
+        return 0, {}
+
+    def step(self, up):
+        if self.np_random.random() < 0.8:
+            self.at = max(0, self.at + (1 if up else -1))
+        over = self.at == 6
+        return self.at, 9.0 if over else -1.0, over, False, {}
+
+
+@pytest.mark.parametrize("name", ["random_shooting", "go_explore"])
+def test_a_short_plan_is_no_better_because_it_costs_less(name):
+    with make(Stairs) as env:
+        ups = 0
+        for seed in range(3):
+            state, *_ = env.reset(seed=seed)
+            options = {"budget": 2000, "resample": True, "rng": np.random.default_rng(seed)}
+            plan = getattr(planners, name)(env, state, **options)
+            ups += plan.action == 1 and len(plan.actions) >= 6
+    assert ups >= 2
