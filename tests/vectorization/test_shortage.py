@@ -160,6 +160,7 @@ print(max(last - first for first, last in zip(seen[0], seen[-1])), max(map(max, 
 """
 
 
+@pytest.mark.timeout(120)  # on a busy machine
 @pytest.mark.parametrize("n", [500, pytest.param(5000, marks=pytest.mark.slow)])
 def test_descriptors_are_flat_over_held_batches(n):
     grown, most = map(int, run_python("-c", MANY_HELD, str(n), timeout=110).split())
