@@ -165,7 +165,9 @@ class ChanceWalks(Walks):
             return None
         path = [node]
         self.descend(path)
-        action = path[1] if len(path) > 1 else self.grow(node)
+        if len(path) > 1:
+            return path[1]
+        action = self.grow(node)
         if action == UNKNOWN:
             return None
         self.chosen[action] += 1

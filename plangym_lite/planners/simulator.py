@@ -342,7 +342,7 @@ def policies_at(
             f"policy_fn must return shape {(len(states), n_actions)}, got {weights.shape}"
         )
     sums = weights.sum(1, keepdims=True)
-    if not ((weights >= 0).all() and np.isfinite(sums).all() and (sums > 0).all()):
+    if len(sums) and not (weights.min() >= 0 and sums.min() > 0 and sums.max() < np.inf):
         raise ValueError("policy_fn must return weights of at least 0, one in each row above 0")
     return weights / sums
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import insort
+from itertools import pairwise
 from math import inf, log, nan, sqrt
 from typing import Any, ClassVar, NamedTuple
 
@@ -81,9 +82,9 @@ class Walks(Growth):
     def know(self, nodes: list[int], priors: np.ndarray | None, legal: np.ndarray | None) -> None:
         """Enter the priors of the actions of nodes, and which are legal: ``[B, A]`` each."""
         nothing: Any = [None] * len(nodes)
-        first, second = nothing if priors is None else priors, nothing if legal is None else legal
-        for node, *note in zip(nodes, first, second, strict=True):
-            self.notes[node] = tuple(note)
+        notes = zip(*(nothing if rows is None else rows for rows in (priors, legal)), strict=True)
+        for node, note in zip(nodes, notes, strict=True):
+            self.notes[node] = note
         if legal is not None:
             ends = legal.sum(1).cumsum().tolist()
             actions = legal.nonzero()[1].tolist()
@@ -144,16 +145,15 @@ class Walks(Growth):
 
     def select(self, size: int) -> list[list[int]]:
         """Up to ``size`` paths from the root to new nodes, or to old ones that cannot grow."""
-        paths, chosen, through = [], self.chosen, self.through
+        paths = []
         self.find_bounds()
         for _ in range(size):
-            path = self.walk()
-            if path is None:  # everything below is pending: run this batch first
+            path = [ROOT]
+            if not self.walk(path):  # everything below is pending: run this batch first
+                for parent, node in pairwise(path):
+                    self.through[parent] -= 1
+                    self.chosen[node] -= 1
                 break
-            for node in path:
-                chosen[node] += 1
-                through[node] += 1
-            through[node] -= 1
             paths.append(path)
         return paths
 
@@ -164,23 +164,24 @@ class Walks(Growth):
             self.low = float(returns.min())
             self.span = float(returns.max()) - self.low or 1.0
 
-    def walk(self) -> list[int] | None:
-        """One path down, the main cost of a search.
+    def walk(self, path: list[int]) -> bool:
+        """Append a walk from the last node of ``path``, and count it; the main cost of a search.
 
-        ``None``: all nodes below one are pending.
+        ``False``: all nodes below the last one are pending.
         """
-        path = [ROOT]
         while True:
             self.descend(path)
             node = path[-1]
             if self.ended[node] or self.depths[node] >= self.max_depth:
-                return path
+                return True
             child = self.grow(node)
             if child == UNKNOWN:
-                return None if self.children[node] else path
+                return not self.children[node]
             path.append(child)
+            self.through[node] += 1
+            self.chosen[child] += 1
             if not self.visits[child]:
-                return path
+                return True
 
     def descend(self, path: list[int]) -> None:
         """Append the children with the best scores, as far as all actions are tried."""
@@ -211,7 +212,9 @@ class Walks(Growth):
         while len(logs) <= through[node]:
             logs.append(log(len(logs)))
         while below := ready[node]:
-            curiosity, best, ties = logs[through[node]], -inf, None
+            count = through[node]
+            through[node] = count + 1
+            curiosity, best, ties = logs[count], -inf, None
             for child in below:
                 often = chosen[child]
                 score = (returns[child] - low) / span * visits[child] / often
@@ -222,6 +225,7 @@ class Walks(Growth):
                     ties = [node, child] if ties is None else [*ties, child]
             if ties is not None:
                 node = ties[self.draw(len(ties))]
+            chosen[node] += 1
             path.append(node)
 
     def _by_priors(self, path: list[int]) -> None:
@@ -230,7 +234,8 @@ class Walks(Growth):
         low, span, ranked, through, root = self.low, self.span, self.ranked, self.through, sqrt
         node = path[-1]
         while below := ranked[node]:
-            curiosity, best, ties = root(through[node] + 1), -inf, None
+            through[node] = count = through[node] + 1
+            curiosity, best, ties = root(count), -inf, None
             for child in below:
                 often = chosen[child]
                 score = (returns[child] - low) / span * visits[child] / often
@@ -241,6 +246,7 @@ class Walks(Growth):
                     ties = [node, child] if ties is None else [*ties, child]
             if ties is not None:
                 node = ties[self.draw(len(ties))]
+            chosen[node] += 1
             path.append(node)
 
     def _puct(self, node: int) -> int:
