@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import insort
-from math import frexp
+from math import frexp, inf
 from typing import Any, ClassVar
 
 import numpy as np
@@ -208,9 +208,9 @@ class Lookahead(Growth):
     def know(self, node: int, note: Note) -> None:
         """Enter the data of a node besides its row."""
         self.notes[node], self._weights[node] = note, note.weights
-        actions = range(self.n_actions) if note.legal is None else np.flatnonzero(note.legal)
-        self._ways[node] = [int(action) for action in actions]
-        self._left[node] = len(self._ways[node])
+        legal = note.legal
+        ways = list(range(self.n_actions)) if legal is None else np.flatnonzero(legal).tolist()
+        self._ways[node], self._left[node] = ways, len(ways)
         if node == ROOT:
             return
         parent, felt = self.parents[node], note.felt
@@ -274,13 +274,18 @@ class Lookahead(Growth):
         while node != UNKNOWN:
             visits[node] += 1
             node = parents[node]
-        node = parents[leaf]
-        while node != UNKNOWN:
-            _, value, height = self.best_branches(node)
-            if value == values[node] and height + 1 == heights[node]:
+        felt, discount, node, before = self.felt, self.discount, leaf, (-inf, 0)
+        while (above := parents[node]) != UNKNOWN:  # ``before`` and ``new``: of the branch by node
+            best = values[above], heights[above]
+            new = felt[node] + discount * values[node], heights[node] + 1
+            if new < best and before == best:
+                _, value, height = self.best_branches(above)
+                new = value, height + 1
+            elif new <= best and heights[above]:
                 break
-            values[node], heights[node] = value, height + 1
-            node = parents[node]
+            before = felt[above] + discount * best[0], best[1] + 1
+            values[above], heights[above] = new
+            node = above
 
     def best_branches(self, node: int) -> tuple[list[int], float, int]:
         """The children with the best branches, their return and their height."""
@@ -325,7 +330,7 @@ class Lookahead(Growth):
             least = np.frombuffer(records, np.int16)
             held = features[least[features] > depth]
             least[held] = depth
-        if not held.size:
+        if not len(held):
             return False
         self._held[node] = int(held[0])
         return True
