@@ -1,8 +1,4 @@
-"""Walks down one tree: UCT, or PUCT with priors.
-
-Plain Python on lists, 15 to 30 microseconds per walk on CartPole. ``A`` denotes the
-number of actions.
-"""
+"""Walks down one tree: UCT, or PUCT with priors. ``A`` denotes the number of actions."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Growth, Start, Tree, whole_numbers
+from plangym_lite.planners.tree import ROOT, UNKNOWN, GrowingTree, Start, Tree, whole_numbers
 
 __all__ = ["GameWalks", "Rules", "Walks"]
 
@@ -31,14 +27,14 @@ class Rules(NamedTuple):
     rng: np.random.Generator  # breaks ties
 
 
-class Walks(Growth):
+class Walks(GrowingTree):
     """A tree grown by UCT.
 
     A pending simulation counts as a loss (virtual loss): it is in ``chosen``, not in ``visits``.
     """
 
     columns: ClassVar[dict[str, Any]] = {
-        **Growth.columns,
+        **GrowingTree.columns,
         "chosen": 0,
         "through": 0,
         "returns": 0.0,
@@ -73,13 +69,15 @@ class Walks(Growth):
         self.notes[: self.size] = [None] * self.size
         for node, note in enumerate(known):
             if note is not None:
-                self.know([node], *(None if part is None else part[None] for part in note))
+                self.set_policy([node], *(None if part is None else part[None] for part in note))
         for node in range(1, self.size):
             self.through[self.parents[node]] += self.visits[node]
-            self._hang(node)
-            self._arrive(node)
+            self._link(node)
+            self._make_ready(node)
 
-    def know(self, nodes: list[int], priors: np.ndarray | None, legal: np.ndarray | None) -> None:
+    def set_policy(
+        self, nodes: list[int], priors: np.ndarray | None, legal: np.ndarray | None
+    ) -> None:
         """Enter the priors of the actions of nodes, and which are legal: ``[B, A]`` each."""
         nothing: Any = [None] * len(nodes)
         notes = zip(*(nothing if rows is None else rows for rows in (priors, legal)), strict=True)
@@ -103,15 +101,15 @@ class Walks(Growth):
                 if legal is None:
                     self.untried[node] = None
                 for child in below:
-                    self._hang(child)
+                    self._link(child)
 
-    def mix(self, priors: np.ndarray) -> None:
+    def set_root_weights(self, priors: np.ndarray) -> None:
         """Replace the weights of the root's actions."""
         mixed = self.priors[ROOT] = priors.tolist()
         for child in self.children[ROOT] or ():
             self.weights[child] = mixed[self.actions[child]]
 
-    def _hang(self, node: int) -> None:
+    def _link(self, node: int) -> None:
         """Add a node to its parent."""
         parent, action = self.parents[node], self.actions[node]
         untried, below = self.untried[parent], self.children[parent]
@@ -129,7 +127,7 @@ class Walks(Growth):
             ready = self.ready if priors is None else self.ranked
             ready[parent] = [child for child in below if self.visits[child]]
 
-    def _arrive(self, node: int) -> None:
+    def _make_ready(self, node: int) -> None:
         """Let walks choose a node that is visited for the first time."""
         parent = self.parents[node]
         ready = self.ready[parent]
@@ -140,7 +138,7 @@ class Walks(Growth):
 
     def add(self, parent: int, action: int) -> int:
         node = super().add(parent, action)
-        self._hang(node)
+        self._link(node)
         return node
 
     def select(self, size: int) -> list[list[int]]:
@@ -205,7 +203,7 @@ class Walks(Growth):
         return self.add(node, pick if ways is None else ways[pick])
 
     def _by_bonus(self, path: list[int]) -> None:
-        """The same for nodes without priors (UCT)."""
+        """``descend`` through nodes without priors (UCT)."""
         visits, chosen, returns = self.visits, self.chosen, self.returns
         low, span, weight, root, logs = self.low, self.span, self.exploration, sqrt, LOGS
         ready, through, node = self.ready, self.through, path[-1]
@@ -229,7 +227,7 @@ class Walks(Growth):
             path.append(node)
 
     def _by_priors(self, path: list[int]) -> None:
-        """The same for nodes with priors (PUCT)."""
+        """``descend`` through nodes with priors (PUCT)."""
         visits, chosen, returns, weights = self.visits, self.chosen, self.returns, self.weights
         low, span, ranked, through, root = self.low, self.span, self.ranked, self.through, sqrt
         node = path[-1]
@@ -279,7 +277,7 @@ class Walks(Growth):
         visits, values, rewards = self.visits, self.values, self.rewards
         returns, discount = self.returns, self.discount
         if not visits[path[-1]]:
-            self._arrive(path[-1])
+            self._make_ready(path[-1])
         for node in reversed(path):
             visits[node] = count = visits[node] + 1
             mean = values[node]
@@ -333,7 +331,7 @@ class GameWalks(Walks):
 
     def backward(self, path: list[int], value: float) -> None:
         if not self.visits[path[-1]]:
-            self._arrive(path[-1])
+            self._make_ready(path[-1])
         if self.ended[path[-1]]:
             self.prove(path[-1], 0.0)
         for node in reversed(path):
