@@ -182,7 +182,7 @@ class ChanceWalks(Walks):
         key = action, None if ended and self._widens else name
         node, is_drawn = self._found.get(key), True
         if node is None and self._widens and not ended:
-            others = [child for child in self.children[action] or () if not self.ended[child]]
+            others = [child for child in self.children[action] if not self.ended[child]]
             if len(others) >= np.sqrt(self.chosen[action]):
                 weights = np.array([self.seen[child] for child in others], float)
                 node = others[self.rng.choice(len(others), p=weights / weights.sum())]
@@ -201,10 +201,10 @@ class ChanceWalks(Walks):
         parent = self.parents[node]
         if self.is_outcome[parent]:
             super()._link(node)
-        elif self.children[parent] is None:
-            self.children[parent] = [node]
-        else:
+        elif self.children[parent]:
             self.children[parent].append(node)
+        else:
+            self.children[parent] = [node]
 
     def back_up(self, steps: list[tuple[int, int, float]], value: float) -> None:
         """Back up the return of a walk, ``(action, outcome, reward)`` for each step."""

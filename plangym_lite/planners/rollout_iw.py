@@ -159,7 +159,7 @@ class NoveltySearch(GrowingTree):
 
     columns: ClassVar[dict[str, Any]] = {
         **GrowingTree.columns,
-        "children": None,
+        "children": (),
         "adjusted": 0.0,
         "gains": 0.0,
         "solved": False,
@@ -170,7 +170,7 @@ class NoveltySearch(GrowingTree):
         "_record_feature": 0,
         "_sums": 0.0,
     }
-    children: list[list[int]]  # [A] by action; None: no child yet
+    children: list[Any]  # [A] by action, UNKNOWN where there is none; empty: no child
     adjusted: list[float]  # rewards, with risk aversion
     gains: list[float]  # their discounted sum from the root
     solved: list[bool]  # whether all branches are solved
@@ -227,7 +227,7 @@ class NoveltySearch(GrowingTree):
     def _link(self, node: int) -> None:
         parent = self.parents[node]
         below = self.children[parent]
-        if below is None:
+        if not below:
             below = self.children[parent] = [UNKNOWN] * self.n_actions
         below[self.actions[node]] = node
 
@@ -296,7 +296,7 @@ class NoveltySearch(GrowingTree):
             self.discount,
         )
         best, top, high = [], -np.inf, -1
-        for child in self.children[node] or ():
+        for child in self.children[node]:
             if child != UNKNOWN and self.visits[child]:
                 value, height = adjusted[child] + discount * values[child], heights[child]
                 if value > top or (value == top and height > high):

@@ -39,7 +39,7 @@ class Walks(GrowingTree):
         "through": 0,
         "returns": 0.0,
         "untried": None,
-        "children": None,
+        "children": (),
         "ready": None,
         "ranked": None,
         "weights": 0.0,
@@ -50,7 +50,7 @@ class Walks(GrowingTree):
     through: list[int]  # those of them that continued below it
     returns: Any  # of the step to the node and all later ones
     untried: list[list[int] | None]  # None: all actions
-    children: list[list[int]]  # None: no child yet
+    children: list[Any]  # lists, in the order of actions if all are tried
     ready: list[list[int] | None]  # visited children; None: some actions are untried
     ranked: list[list[int] | None]  # the same of nodes with priors
     weights: list[float]  # of the node among its siblings, with priors
@@ -106,7 +106,7 @@ class Walks(GrowingTree):
     def set_root_weights(self, priors: np.ndarray) -> None:
         """Replace the weights of the root's actions."""
         mixed = self.priors[ROOT] = priors.tolist()
-        for child in self.children[ROOT] or ():
+        for child in self.children[ROOT]:
             self.weights[child] = mixed[self.actions[child]]
 
     def _link(self, node: int) -> None:
@@ -115,7 +115,7 @@ class Walks(GrowingTree):
         untried, below = self.untried[parent], self.children[parent]
         if untried is None:
             untried = self.untried[parent] = list(range(self.n_actions))
-        if below is None:
+        if not below:
             below = self.children[parent] = []
         untried.remove(action)
         below.append(node)

@@ -197,7 +197,7 @@ def test_features_of_your_own():
 
 
 def test_features_that_do_not_fit():
-    with pytest.raises(TypeError, match="basic features are of pictures"):
+    with pytest.raises(TypeError, match="basic features are of images"):
         plan(ToyEnv(), features="basic")
     with pytest.raises(TypeError, match="too small"):
         basic_features((10, 10))
