@@ -23,12 +23,12 @@ __all__ = [
     "PLANS",
     "ChanceWalks",
     "by_first_action",
-    "charge",
+    "count_costs",
     "draws",
     "mean_best",
     "parts_of",
     "reserve",
-    "walk_anew",
+    "resampled_walks",
     "worst_if_not_finite",
 ]
 
@@ -197,7 +197,9 @@ class ChanceWalks(Walks):
             return None
         path = [node]
         self.descend(path)
-        action = path[1] if len(path) > 1 else self.grow(node)
+        if len(path) > 1:
+            return path[1]
+        action = self.grow(node)
         if action == UNKNOWN:
             return None
         self.chosen[action] += 1
@@ -210,13 +212,13 @@ class ChanceWalks(Walks):
         A new outcome has no state yet.
         """
         key = action, None if ended and self._widens else name
-        node, is_it = self._found.get(key), True
+        node, is_drawn = self._found.get(key), True
         if node is None and self._widens and not ended:
-            others = [child for child in self.children[action] or () if not self.ended[child]]
+            others = [child for child in self.children[action] if not self.ended[child]]
             if len(others) >= np.sqrt(self.chosen[action]):
                 weights = np.array([self.seen[child] for child in others], float)
                 node = others[self.rng.choice(len(others), p=weights / weights.sum())]
-                is_it = False
+                is_drawn = False
         if node is None:
             node = self.add(action, self.actions[action])
             self.is_outcome[node] = True
@@ -225,18 +227,18 @@ class ChanceWalks(Walks):
         self.seen[node] += 1
         self.chosen[node] += 1
         self.rewards[node] += (reward - self.rewards[node]) / self.seen[node]
-        return node, is_it
+        return node, is_drawn
 
-    def _hang(self, node: int) -> None:
+    def _link(self, node: int) -> None:
         parent = self.parents[node]
         if self.is_outcome[parent]:
-            super()._hang(node)
-        elif self.children[parent] is None:
-            self.children[parent] = [node]
-        else:
+            super()._link(node)
+        elif self.children[parent]:
             self.children[parent].append(node)
+        else:
+            self.children[parent] = [node]
 
-    def carry(self, steps: list[tuple[int, int, float]], value: float) -> None:
+    def back_up(self, steps: list[tuple[int, int, float]], value: float) -> None:
         """Back up the return of a walk, ``(action, outcome, reward)`` for each step."""
         for action, outcome, reward in reversed(steps):
             self._average(outcome, value)
@@ -249,7 +251,7 @@ class ChanceWalks(Walks):
 
     def _average(self, node: int, value: float) -> None:
         if not self.visits[node]:
-            self._arrive(node)
+            self._make_ready(node)
         self.visits[node] += 1
         self.values[node] += (value - self.values[node]) / self.visits[node]
 
@@ -279,19 +281,19 @@ class ChanceWalks(Walks):
 
 @dataclass(eq=False, slots=True)
 class Walk:
-    """A walk with new draws: its tree, and where it is."""
+    """A walk with new draws, and where it is."""
 
-    search: Any  # of mcts
+    search: Any  # its ``Search`` of mcts
     node: int
     state: Any
     steps: list[tuple[int, int, float]]  # (action, outcome, reward)
 
 
-def walk_anew(judge: Any, batch: list[tuple[Any, list[list[int]]]]) -> None:
+def resampled_walks(evaluator: Any, batch: list[tuple[Any, list[list[int]]]]) -> None:
     """Walk trees with new draws: all walks concurrently, one ``step_batch`` per step.
 
     Args:
-        judge: the ``Judge`` of mcts.
+        evaluator: the ``LeafEvaluator`` of mcts.
         batch: its searches, each with as many paths as there are walks.
     """
     walks = [
@@ -307,27 +309,27 @@ def walk_anew(judge: Any, batch: list[tuple[Any, list[list[int]]]]) -> None:
                 finish(walk, walk.search.walks.values[walk.node])
         if not moves:
             return
-        walks = step_anew(judge, moves)
+        walks = resampled_step(evaluator, moves)
 
 
-def step_anew(judge: Any, moves: list[tuple[Walk, int]]) -> list[Walk]:
+def resampled_step(evaluator: Any, moves: list[tuple[Walk, int]]) -> list[Walk]:
     """One step of each walk; return the walks that continue."""
     walks = [walk for walk, _ in moves]
-    actions = [judge.first + walk.search.walks.actions[action] for walk, action in moves]
+    actions = [evaluator.first + walk.search.walks.actions[action] for walk, action in moves]
     states: Any = [walk.state for walk in walks]
     if isinstance(states[0], np.ndarray):
         states = np.array(states)
-    out = judge.simulator.step(np.array(actions), states)
-    charge(by_tree(walks, range(len(walks))), *judge.simulator.costs)
+    out = evaluator.simulator.step(np.array(actions), states)
+    count_costs(by_tree(walks, range(len(walks))), *evaluator.simulator.costs)
     rewards = worst_if_not_finite(out.rewards, 0.0, walks[0].search.walks.low).tolist()
     ended, names = (out.terminateds | out.truncateds).tolist(), outcomes(out)
     on, new = [], []
     for row, (walk, action) in enumerate(moves):
         tree = walk.search.walks
-        walk.node, is_it = tree.arrive(action, names[row], rewards[row], ended[row])
+        walk.node, is_drawn = tree.arrive(action, names[row], rewards[row], ended[row])
         walk.steps.append((action, walk.node, rewards[row]))
         if tree.visits[walk.node]:
-            walk.state = out.states[row] if is_it else tree.states[walk.node]
+            walk.state = out.states[row] if is_drawn else tree.states[walk.node]
             on.append(walk)
         else:
             new.append(row)
@@ -338,7 +340,9 @@ def step_anew(judge: Any, moves: list[tuple[Walk, int]]) -> list[Walk]:
             gains = [search.walks.rewards[node] for node in nodes]
             search.walks.enter(nodes, out.states[rows], gains, [ended[row] for row in rows])
             groups.append((search, nodes))
-        for row, value in zip(new, judge.evaluate(groups, take(out, new)).tolist(), strict=True):
+        for row, value in zip(
+            new, evaluator.evaluate(groups, rows_of(out, new)).tolist(), strict=True
+        ):
             finish(walks[row], value)
     return on
 
@@ -351,11 +355,11 @@ def by_tree(walks: list[Walk], rows: Iterable[int]) -> list[tuple[Any, list[int]
 
 def finish(walk: Walk, value: float) -> None:
     """Back up a finished walk."""
-    walk.search.walks.carry(walk.steps, value)
+    walk.search.walks.back_up(walk.steps, value)
     walk.search.finished += 1
 
 
-def take(out: TransitionBatch, rows: list[int]) -> TransitionBatch:
+def rows_of(out: TransitionBatch, rows: list[int]) -> TransitionBatch:
     """Some rows of a batch."""
 
     def of(leaf: Any) -> Any:
@@ -371,7 +375,7 @@ def take(out: TransitionBatch, rows: list[int]) -> TransitionBatch:
     )
 
 
-def charge(groups: list[tuple[Any, list[int]]], calls: list[int], frames: list[int]) -> None:
+def count_costs(groups: list[tuple[Any, list[int]]], calls: list[int], frames: list[int]) -> None:
     """Count the cost of rows for their trees."""
     for search, _, part in parts_of(groups):
         search.calls += sum(calls[part])

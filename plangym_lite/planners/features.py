@@ -21,12 +21,20 @@ from plangym_lite.planners.simulator import (
 )
 from plangym_lite.transitions import TransitionBatch
 
-__all__ = ["Features", "Look", "Note", "basic_features", "features_of", "flatten", "value_features"]
+__all__ = [
+    "Features",
+    "NodeEvaluator",
+    "NodeData",
+    "basic_features",
+    "features_of",
+    "flatten",
+    "value_features",
+]
 
 TILES = 14, 16  # an Atari screen of 210 by 160 is cut into tiles of 15 by 10 pixels
 COLOURS = 256
 BINS = 256
-DEATHS = 10  # lost points for a lost life
+LIFE_COST = 10  # lost points for a lost life
 
 
 class Features(NamedTuple):
@@ -52,12 +60,12 @@ def features_of(space: spaces.Space, kind: str | Features = "auto") -> Features:
     if isinstance(kind, Features):
         return kind
     shape = space.shape or ()
-    is_picture = space.dtype == np.uint8 and (len(shape) == 2 or shape[2:] in ((1,), (3,)))
+    is_image = space.dtype == np.uint8 and (len(shape) == 2 or shape[2:] in ((1,), (3,)))
     if kind not in ("auto", "basic", "values"):
         raise ValueError(f"features must be auto, basic, values or Features, got {kind!r}")
-    if kind == "basic" and not is_picture:
-        raise TypeError(f"basic features are of pictures, the observations are {space}")
-    return basic_features(shape) if is_picture and kind != "values" else value_features(space)
+    if kind == "basic" and not is_image:
+        raise TypeError(f"basic features are of images, the observations are {space}")
+    return basic_features(shape) if is_image and kind != "values" else value_features(space)
 
 
 def basic_features(shape: tuple[int, ...]) -> Features:
@@ -68,30 +76,32 @@ def basic_features(shape: tuple[int, ...]) -> Features:
     """
     height, width = shape[:2]
     if height < TILES[0] or width < TILES[1]:
-        raise TypeError(f"a picture of {height} by {width} is too small for basic features")
+        raise TypeError(f"an image of {height} by {width} is too small for basic features")
     down = np.arange(height) * TILES[0] // height
     across = np.arange(width) * TILES[1] // width
     first = (((down[:, None] * TILES[1]) + across) * COLOURS).ravel()  # feature of colour 0
     starts_down = np.diff(down, prepend=-1)[:, None] > 0
     starts_across = np.diff(across, prepend=-1) > 0
 
-    def look(picture: np.ndarray) -> np.ndarray:
-        if picture.shape[2:] == (3,):
-            red, green, blue = np.moveaxis(picture, -1, 0)
-            picture = (red & 0xE0) | (green >> 3 & 0x1C) | blue >> 6
-        picture = picture.reshape(height, width)
+    def features_in(image: np.ndarray) -> np.ndarray:
+        if image.shape[2:] == (3,):
+            red, green, blue = np.moveaxis(image, -1, 0)
+            image = (red & 0xE0) | (green >> 3 & 0x1C) | blue >> 6
+        image = image.reshape(height, width)
         # A pixel equal to the one above or to its left in the same tile adds nothing.
         new, new_across = np.empty((2, height, width), bool)
         new[:] = starts_down
-        new[1:] |= picture[1:] != picture[:-1]
+        new[1:] |= image[1:] != image[:-1]
         new_across[:] = starts_across
-        new_across[:, 1:] |= picture[:, 1:] != picture[:, :-1]
+        new_across[:, 1:] |= image[:, 1:] != image[:, :-1]
         pixels = np.flatnonzero(new & new_across)
         seen = np.zeros(TILES[0] * TILES[1] * COLOURS, bool)
-        seen[first[pixels] + picture.ravel()[pixels]] = True
+        seen[first[pixels] + image.ravel()[pixels]] = True
         return np.flatnonzero(seen)
 
-    return Features(TILES[0] * TILES[1] * COLOURS, lambda observs: [look(obs) for obs in observs])
+    return Features(
+        TILES[0] * TILES[1] * COLOURS, lambda observs: [features_in(obs) for obs in observs]
+    )
 
 
 def value_features(space: spaces.Space) -> Features:
@@ -180,17 +190,17 @@ def _nested_features(space: spaces.Dict | spaces.Tuple) -> Features:
     return Features(size, of)
 
 
-class Note(NamedTuple):
+class NodeData(NamedTuple):
     """Data of a node besides its row."""
 
     features: np.ndarray
     weights: np.ndarray | None  # [A] probability of each action; None: equal
     legal: np.ndarray | None = None  # [A] the legal actions; None: all
-    felt: float = 0.0  # the reward of the step to here, with risk aversion
+    adjusted: float = 0.0  # the reward of the step to here, with risk aversion
     terminated: bool = False
 
 
-class Look(NamedTuple):
+class NodeEvaluator(NamedTuple):
     """How new nodes are evaluated."""
 
     simulator: Simulator
@@ -200,11 +210,11 @@ class Look(NamedTuple):
     risk_aversion: float
     first: int  # of the actions
 
-    def at_root(self, state: Any, info: Any) -> Note:
+    def at_root(self, state: Any, info: Any) -> NodeData:
         """The note of the root."""
         masks = self.simulator.legal_at(state, info)
         observs, states, _ = self.simulator.look(state, info)
-        return Note(*self.notes(observs, states, masks)[0])
+        return NodeData(*self.notes(observs, states, masks)[0])
 
     def notes(self, observs: Any, states: Any, masks: Any) -> list[tuple[Any, Any, Any]]:
         """For each row its features, weights of actions, legal actions."""
@@ -227,15 +237,15 @@ class Look(NamedTuple):
         ended = [one or other for one, other in zip(terminated, truncated, strict=True)]
         search.enter(leaves, out.states, rewards, ended)
         masks = self.simulator.legal(out.observs, out.states, out.infos)
-        felt = rewards if self.risk_aversion == 1 else feel(out, self.risk_aversion)
+        adjusted = rewards if self.risk_aversion == 1 else adjusted_rewards(out, self.risk_aversion)
         notes = self.notes(out.observs, out.states, masks)
         for row, leaf in enumerate(leaves):
-            search.know(leaf, Note(*notes[row], felt[row], terminated[row]))
-            search.see(leaf, values[row])
+            search.set_data(leaf, NodeData(*notes[row], adjusted[row], terminated[row]))
+            search.back_up(leaf, values[row])
 
 
-def feel(out: TransitionBatch, risk_aversion: float) -> list[float]:
+def adjusted_rewards(out: TransitionBatch, risk_aversion: float) -> list[float]:
     """The rewards of a batch, with risk aversion."""
     deaths = np.array([info.get("lost_life", False) for info in out.infos])
-    losses = np.minimum(out.rewards, 0) - DEATHS * deaths
+    losses = np.minimum(out.rewards, 0) - LIFE_COST * deaths
     return (np.maximum(out.rewards, 0) + risk_aversion * losses).tolist()

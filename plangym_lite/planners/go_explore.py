@@ -267,15 +267,15 @@ def cells_of(space: spaces.Space) -> CellFn:
     """The cells of observations of ``space``."""
     shape = space.shape or ()
     if space.dtype == np.uint8 and len(shape) >= 2 and shape[0] >= SHAPE[0]:
-        return lambda observs: [shrink(picture) for picture in observs]
+        return lambda observs: [shrink(image) for image in observs]
     values = features_of(space, "values")
     shades = 256 // BINS
     return lambda observs: [(features // shades).tobytes() for features in values.of(observs)]
 
 
-def shrink(picture: np.ndarray) -> bytes:
+def shrink(image: np.ndarray) -> bytes:
     """An image reduced to few pixels and shades, so that similar images are equal."""
-    grey = picture if picture.ndim == 2 else picture.mean(-1)
+    grey = image if image.ndim == 2 else image.mean(-1)
     down = np.arange(SHAPE[0]) * grey.shape[0] // SHAPE[0]
     across = np.arange(SHAPE[1]) * grey.shape[1] // SHAPE[1]
     sums = np.add.reduceat(np.add.reduceat(grey, down, 0, float), across, 1)

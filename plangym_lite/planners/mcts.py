@@ -17,16 +17,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.chance import (
     ChanceWalks,
-    charge,
+    count_costs,
     parts_of,
-    walk_anew,
+    resampled_walks,
     worst_if_not_finite,
 )
 from plangym_lite.planners.simulator import (
@@ -138,8 +138,8 @@ def mcts(
     if legal_actions is not None or discount < 0:
         rollout_dt = 1
     simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
-    judge = Judge(simulator, max_depth, rollout_dt, discount, value_fn, policy_fn)
-    cost = max_depth if resample else judge.cost
+    evaluator = LeafEvaluator(simulator, max_depth, rollout_dt, discount, value_fn, policy_fn)
+    cost = max_depth if resample else evaluator.cost
     if budget is not None and budget < cost:
         raise ValueError(f"budget {budget} is too small: a leaf costs up to {cost} calls")
     walks_each = num_simulations or budget or (SIMULATIONS if seconds is None else WITHOUT_END)
@@ -149,7 +149,7 @@ def mcts(
     many, searches = is_many(env, state), []
     for at, before, known in zip(*as_lists(many, state, tree, info), strict=True):
         start = Start(at, min(walks_each, 2**16), archive, before, played or 1)
-        search = Search(new_walks(env, n_actions, start, rules, resample), judge, known)
+        search = Search(new_walks(env, n_actions, start, rules, resample), evaluator, known)
         if root_noise:
             search.add_noise(root_noise, root_alpha)
         searches.append(search)
@@ -157,9 +157,9 @@ def mcts(
     sizes = batch_size, walks_each, budget, cost
     while batch := [(search, paths) for search in searches if (paths := search.select(*sizes))]:
         if resample:
-            walk_anew(judge, batch)
+            resampled_walks(evaluator, batch)
         else:
-            judge.expand(batch)
+            evaluator.expand(batch)
         if until is not None and time.monotonic() >= until:
             break
     plans = [search.decide(first, temperature, simulator) for search in searches]
@@ -184,10 +184,10 @@ def new_walks(env: PlanEnv, n_actions: int, start: Start, rules: Rules, resample
 class Search:
     """One tree and its cost."""
 
-    def __init__(self, walks: Walks, judge: Judge, info: Any) -> None:
+    def __init__(self, walks: Walks, evaluator: LeafEvaluator, info: Any) -> None:
         self.walks, self.finished, self.calls, self.frames = walks, 0, 0, 0
-        if judge.needs_look and walks.notes[ROOT] is None:
-            judge.look(self, info)
+        if evaluator.needs_root and walks.notes[ROOT] is None:
+            evaluator.evaluate_root(self, info)
 
     def add_noise(self, share: float, alpha: float) -> None:
         """Mix noise into the priors of the root."""
@@ -197,7 +197,7 @@ class Search:
         noise[allowed] = self.walks.rng.dirichlet([alpha] * len(allowed))
         mixed = self.walks.exploration * ((1 - share) * priors + share * noise)
         before = np.array(self.walks.priors[ROOT])
-        self.walks.mix(np.where(np.isnan(before), before, mixed))
+        self.walks.set_root_weights(np.where(np.isnan(before), before, mixed))
 
     def select(self, size: int, limit: int, budget: int | None, cost: int) -> list[list[int]]:
         """The paths of the next batch; with ``resample`` only where they begin."""
@@ -252,7 +252,7 @@ def best_action(tree: Tree, node: int, discount: float) -> tuple[int, np.ndarray
 
 
 @dataclass(eq=False)
-class Judge:
+class LeafEvaluator:
     """Steps to new leaves and estimates their values."""
 
     simulator: Simulator
@@ -265,7 +265,7 @@ class Judge:
     def __post_init__(self) -> None:
         space: Any = self.simulator.env.action_space
         self.first, self.n_actions = int(space.start), int(space.n)
-        self.needs_look = self.simulator.legal_actions is not None or self.policy_fn is not None
+        self.needs_root = self.simulator.legal_actions is not None or self.policy_fn is not None
         plays = -(-(self.max_depth - 1) // self.held)
         self.cost = 1 if self.value_fn is not None else 1 + plays  # maximum, of a leaf
 
@@ -292,7 +292,7 @@ class Judge:
         out = self.simulator.step(
             self.first + np.array(moves), states[0] if len(states) == 1 else np.concatenate(states)
         )
-        charge(groups, *self.simulator.costs)
+        count_costs(groups, *self.simulator.costs)
         values = self.evaluate(groups, out)
         low = groups[0][0].walks.low
         rewards = worst_if_not_finite(out.rewards, self.discount * values, low).tolist()
@@ -304,7 +304,7 @@ class Judge:
     def evaluate(self, groups: list[Group], out: TransitionBatch) -> np.ndarray:
         """``[B]`` the values of the leaves of ``groups``; enter priors and legal actions."""
         masks = self.simulator.legal(out.observs, out.states, out.infos)
-        self.judge(groups, out, masks)
+        self.set_policies(groups, out.observs, out.states, masks)
         if self.value_fn is not None:
             return values_after(out, self.value_fn)
         depths = [search.walks.depths[leaf] for search, leaves in groups for leaf in leaves]
@@ -312,37 +312,32 @@ class Judge:
         lengths = np.where(ended, 0, self.max_depth - np.array(depths))
         options: Any = {"held": self.held, "discount": self.discount, "masks": masks}
         values, calls, frames = self.simulator.roll_out(out.states, lengths, **options)
-        charge(groups, calls.tolist(), frames.tolist())
+        count_costs(groups, calls.tolist(), frames.tolist())
         return values
 
-    def judge(self, groups: list[Group], out: Any, masks: np.ndarray | None) -> None:
+    def set_policies(
+        self, groups: list[Group], observs: Any, states: Any, masks: np.ndarray | None
+    ) -> None:
         """Enter the priors and the legal actions of leaves."""
         if masks is None and self.policy_fn is None:
             return
         priors: Any = None
         if self.policy_fn is not None:
-            priors = policies_at(out.observs, out.states, self.policy_fn, self.n_actions)
+            priors = policies_at(observs, states, self.policy_fn, self.n_actions)
             if masks is not None:
                 priors = np.where(masks, priors, 0.0)
                 priors = priors / np.maximum(priors.sum(1, keepdims=True), 1e-12)
         for search, leaves, part in parts_of(groups):
-            search.walks.know(
+            search.walks.set_policy(
                 leaves, *(rows if rows is None else rows[part] for rows in (priors, masks))
             )
 
-    def look(self, search: Search, info: Any) -> None:
+    def evaluate_root(self, search: Search, info: Any) -> None:
         """Enter the priors and the legal actions of a root."""
         state = search.walks.states[ROOT]
         masks = self.simulator.legal_at(state, info)
         observs, states, _ = self.simulator.look(state, info)
-        self.judge([(search, [ROOT])], Looked(observs, states), masks)
-
-
-class Looked(NamedTuple):
-    """One evaluated state."""
-
-    observs: Any
-    states: Any
+        self.set_policies([(search, [ROOT])], observs, states, masks)
 
 
 def is_many(env: PlanEnv, state: Any) -> bool:

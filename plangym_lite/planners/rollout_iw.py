@@ -20,14 +20,14 @@ from __future__ import annotations
 
 from array import array
 from bisect import insort
-from math import frexp
+from math import frexp, inf
 from typing import Any, ClassVar
 
 import numpy as np
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.chance import by_first_action, mean_best, reserve
-from plangym_lite.planners.features import Features, Look, Note, features_of
+from plangym_lite.planners.features import Features, NodeData, NodeEvaluator, features_of
 from plangym_lite.planners.simulator import (
     LegalFn,
     OnBatch,
@@ -40,13 +40,13 @@ from plangym_lite.planners.simulator import (
     goal_first,
     one_hot,
 )
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Growth, Start, Tree, whole_numbers
+from plangym_lite.planners.tree import ROOT, UNKNOWN, GrowingTree, Start, Tree, whole_numbers
 from plangym_lite.states.archive import StateArchive
 
 __all__ = ["rollout_iw"]
 
 NEVER = np.iinfo(np.int16).max
-NOTHING = -10_000  # the key of branches without reward: less than any power of two
+NO_REWARD = -10_000  # the key of branches without reward: less than any power of two
 
 
 def rollout_iw(
@@ -115,23 +115,23 @@ def rollout_iw(
     check_options(discount, {**counts, "played": played})
     if risk_aversion < 1:
         raise ValueError(f"risk_aversion must be at least 1, got {risk_aversion}")
-    looks = features_of(env.observation_space, features)
+    known = features_of(env.observation_space, features)
     simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
 
-    look = Look(simulator, looks, policy_fn, value_fn, risk_aversion, first)
+    evaluator = NodeEvaluator(simulator, known, policy_fn, value_fn, risk_aversion, first)
     start = Start(state, budget, archive, None if resample else tree, played or 1)
-    search = Lookahead(
-        n_actions, start, looks.size, max_depth, discount, subtables=subtables, rng=rng
+    search = NoveltySearch(
+        n_actions, start, known.size, max_depth, discount, subtables=subtables, rng=rng
     )
     if search.notes[ROOT] is None:
-        search.know(ROOT, look.at_root(state, info))
+        search.set_data(ROOT, evaluator.at_root(state, info))
     search.begin()
     left = budget - (reserve(budget, max_depth) if resample else 0)
     while simulator.calls < left and not search.solved[ROOT]:
         leaves = search.walk(min(batch_size, left - simulator.calls))
         if leaves:
-            look.expand(search, leaves)
-            search.arrive(leaves)
+            evaluator.expand(search, leaves)
+            search.check_novelty(leaves)
     path, weights = search.best_path()
     plan = [first + search.actions[node] for node in path]
     value = search.value_of(path)
@@ -144,7 +144,7 @@ def rollout_iw(
     return PlanOutput(plan[0], plan, value, weights, found, not resample, simulator.not_finite)
 
 
-class Lookahead(Growth):
+class NoveltySearch(GrowingTree):
     """The walks of one decision, and the novelty tables.
 
     Args:
@@ -158,28 +158,28 @@ class Lookahead(Growth):
     """
 
     columns: ClassVar[dict[str, Any]] = {
-        **Growth.columns,
-        "children": None,
-        "felt": 0.0,
+        **GrowingTree.columns,
+        "children": (),
+        "adjusted": 0.0,
         "gains": 0.0,
         "solved": False,
-        "_ways": None,
-        "_left": 0,
+        "_open": None,
+        "_n_unsolved": 0,
         "_weights": None,
         "_tables": None,
-        "_held": 0,
+        "_record_feature": 0,
         "_sums": 0.0,
     }
-    children: list[list[int]]  # [A] by action; None: no child yet
-    felt: list[float]  # rewards, with risk aversion
+    children: list[Any]  # [A] by action, UNKNOWN where there is none; empty: no child
+    adjusted: list[float]  # rewards, with risk aversion
     gains: list[float]  # their discounted sum from the root
     solved: list[bool]  # whether all branches are solved
-    _ways: list[list[int]]  # actions a walk may take
-    _left: list[int]  # number of unsolved branches
+    _open: list[list[int]]  # actions a walk may take
+    _n_unsolved: list[int]  # number of unsolved branches
     _weights: list[Any]  # [A] probabilities of actions; None: equal
     _tables: list[Any]  # of the nodes visited in this decision
-    _held: list[int]  # a feature of which the node held a record
-    _sums: list[float]  # sum of ``felt`` from the root
+    _record_feature: list[int]  # a feature of which the node held a record
+    _sums: list[float]  # sum of ``adjusted`` from the root
 
     def __init__(
         self,
@@ -201,40 +201,40 @@ class Lookahead(Growth):
         self._least = np.inf  # least return so far
         for node in range(self.size):
             if self.notes[node] is not None:
-                self.know(node, self.notes[node])
+                self.set_data(node, self.notes[node])
             if node != ROOT:
-                self._hang(node)
+                self._link(node)
 
-    def know(self, node: int, note: Note) -> None:
+    def set_data(self, node: int, note: NodeData) -> None:
         """Enter the data of a node besides its row."""
         self.notes[node], self._weights[node] = note, note.weights
-        actions = range(self.n_actions) if note.legal is None else np.flatnonzero(note.legal)
-        self._ways[node] = [int(action) for action in actions]
-        self._left[node] = len(self._ways[node])
+        legal = note.legal
+        actions = list(range(self.n_actions)) if legal is None else np.flatnonzero(legal).tolist()
+        self._open[node], self._n_unsolved[node] = actions, len(actions)
         if node == ROOT:
             return
-        parent, felt = self.parents[node], note.felt
+        parent, adjusted = self.parents[node], note.adjusted
         factor = self.discount ** self.depths[parent]
-        if felt == -np.inf:  # the reward was not finite: as bad as the worst
+        if adjusted == -np.inf:  # the reward was not finite: as bad as the worst
             least = self._least if np.isfinite(self._least) else 0.0
-            felt = (least - self.gains[parent]) / factor if factor else least
-            self.rewards[node] = felt
-            self.notes[node] = note._replace(felt=felt)
-        self.felt[node] = felt
-        self.gains[node] = gain = self.gains[parent] + factor * felt
+            adjusted = (least - self.gains[parent]) / factor if factor else least
+            self.rewards[node] = adjusted
+            self.notes[node] = note._replace(adjusted=adjusted)
+        self.adjusted[node] = adjusted
+        self.gains[node] = gain = self.gains[parent] + factor * adjusted
         self._least = min(self._least, gain)
 
-    def _hang(self, node: int) -> None:
+    def _link(self, node: int) -> None:
         parent = self.parents[node]
         below = self.children[parent]
-        if below is None:
+        if not below:
             below = self.children[parent] = [UNKNOWN] * self.n_actions
         below[self.actions[node]] = node
 
     def add(self, parent: int, action: int) -> int:
         node = super().add(parent, action)
-        self._ways[parent].remove(action)  # until it arrives
-        self._hang(node)
+        self._open[parent].remove(action)  # until it arrives
+        self._link(node)
         return node
 
     def begin(self) -> None:
@@ -244,15 +244,15 @@ class Lookahead(Growth):
     def walk(self, n_walks: int) -> list[int]:
         """Continue each walk to an untried action, or to its end; return the new rows."""
         leaves, draw = [], self.draw
-        all_ways, all_weights, children = self._ways, self._weights, self.children
-        tables, held, depths = self._tables, self._held, self.depths
+        all_open, all_weights, children = self._open, self._weights, self.children
+        tables, held, depths = self._tables, self._record_feature, self.depths
         fronts, self._fronts = self._fronts, []
         for node in [*fronts, *[ROOT] * (n_walks - len(fronts))][:n_walks]:
-            while ways := all_ways[node]:
+            while actions := all_open[node]:
                 if all_weights[node] is not None:
                     action = self._pick(node)
                 else:
-                    action = ways[draw(len(ways))] if len(ways) > 1 else ways[0]
+                    action = actions[draw(len(actions))] if len(actions) > 1 else actions[0]
                 below = children[node]
                 child = below[action] if below else UNKNOWN
                 if child == UNKNOWN:
@@ -265,47 +265,57 @@ class Lookahead(Growth):
                 node = child
         return leaves
 
-    def see(self, leaf: int, value: float) -> None:
+    def back_up(self, leaf: int, value: float) -> None:
         """Enter a new node: update visits and best branches above it."""
         self.values[leaf] = value
-        insort(self._ways[self.parents[leaf]], self.actions[leaf])
+        insort(self._open[self.parents[leaf]], self.actions[leaf])
         visits, parents, values, heights = self.visits, self.parents, self.values, self.heights
         node = leaf
         while node != UNKNOWN:
             visits[node] += 1
             node = parents[node]
-        node = parents[leaf]
-        while node != UNKNOWN:
-            _, value, height = self.best_branches(node)
-            if value == values[node] and height + 1 == heights[node]:
+        adjusted, discount, node, before = self.adjusted, self.discount, leaf, (-inf, 0)
+        while (above := parents[node]) != UNKNOWN:  # ``before`` and ``new``: of the branch by node
+            best = values[above], heights[above]
+            new = adjusted[node] + discount * values[node], heights[node] + 1
+            if new < best and before == best:
+                _, value, height = self.best_branches(above)
+                new = value, height + 1
+            elif new <= best and heights[above]:
                 break
-            values[node], heights[node] = value, height + 1
-            node = parents[node]
+            before = adjusted[above] + discount * best[0], best[1] + 1
+            values[above], heights[above] = new
+            node = above
 
     def best_branches(self, node: int) -> tuple[list[int], float, int]:
         """The children with the best branches, their return and their height."""
-        felt, values, heights, discount = self.felt, self.values, self.heights, self.discount
+        adjusted, values, heights, discount = (
+            self.adjusted,
+            self.values,
+            self.heights,
+            self.discount,
+        )
         best, top, high = [], -np.inf, -1
-        for child in self.children[node] or ():
+        for child in self.children[node]:
             if child != UNKNOWN and self.visits[child]:
-                value, height = felt[child] + discount * values[child], heights[child]
+                value, height = adjusted[child] + discount * values[child], heights[child]
                 if value > top or (value == top and height > high):
                     best, top, high = [child], value, height
                 elif value == top and height == high:
                     best.append(child)
         return best, top, high
 
-    def arrive(self, leaves: list[int]) -> None:
+    def check_novelty(self, leaves: list[int]) -> None:
         """Check the novelty of new nodes; walks continue from novel ones."""
         self._fronts = [leaf for leaf in leaves if self._is_open(leaf)]
 
     def _pick(self, node: int) -> int:
         """An action whose branch is neither solved nor pending, by the policy."""
-        ways = self._ways[node]
-        weights = self._weights[node][ways]
+        actions = self._open[node]
+        weights = self._weights[node][actions]
         if weights.any():
-            return int(self.rng.choice(ways, p=weights / weights.sum()))
-        return ways[self.draw(len(ways))] if len(ways) > 1 else ways[0]
+            return int(self.rng.choice(actions, p=weights / weights.sum()))
+        return actions[self.draw(len(actions))] if len(actions) > 1 else actions[0]
 
     def _is_open(self, node: int) -> bool:
         """Whether a walk continues from here; if not, the branch is solved."""
@@ -320,19 +330,19 @@ class Lookahead(Growth):
             held = features[np.frombuffer(records, np.int16)[features] == depth]
         else:
             if node != ROOT:
-                self._sums[node] = self._sums[self.parents[node]] + self.felt[node]
+                self._sums[node] = self._sums[self.parents[node]] + self.adjusted[node]
             records = self._tables[node] = self._table(self._sums[node])
             least = np.frombuffer(records, np.int16)
             held = features[least[features] > depth]
             least[held] = depth
-        if not held.size:
+        if not len(held):
             return False
-        self._held[node] = int(held[0])
+        self._record_feature[node] = int(held[0])
         return True
 
     def _table(self, reward: float) -> array:
         """``[F]`` the least depth of each feature, in the table of that reward."""
-        key = frexp(reward)[1] if self.subtables and reward > 0 else NOTHING
+        key = frexp(reward)[1] if self.subtables and reward > 0 else NO_REWARD
         if key not in self._records:
             self._records[key] = array("h", [NEVER]) * self.n_features
         return self._records[key]
@@ -344,9 +354,9 @@ class Lookahead(Growth):
             parent = self.parents[node]
             if parent == UNKNOWN:
                 break
-            self._ways[parent].remove(self.actions[node])
-            self._left[parent] -= 1
-            if self._left[parent]:
+            self._open[parent].remove(self.actions[node])
+            self._n_unsolved[parent] -= 1
+            if self._n_unsolved[parent]:
                 break
             node = parent
 
@@ -363,7 +373,7 @@ class Lookahead(Growth):
         terminated = {end: bool(self.notes[end].terminated) for end in ends}
         end: Any = goal_first(ends, node, gains, self.depths, terminated)  # type: ignore[arg-type]
         if end != node:
-            path = self.way_to(end)
+            path = self.path_to(end)
             weights = np.zeros(self.n_actions)
             weights[self.actions[path[0]]] = 1.0
         return path, weights
@@ -372,7 +382,7 @@ class Lookahead(Growth):
         """The paths to the ends, those with the greatest values first."""
         ends, gains = self._ends()
         order = sorted(ends, key=lambda end: (-gains[end], -self.depths[end]))
-        return by_first_action(map(self.way_to, order), lambda way: self.actions[way[0]])
+        return by_first_action(map(self.path_to, order), lambda path: self.actions[path[0]])
 
     def _ends(self) -> tuple[list[int], dict[int, float]]:
         """The leaves, and the return and value of their paths."""

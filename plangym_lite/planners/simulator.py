@@ -117,8 +117,8 @@ class Simulator:
         self, actions: Any, states: Any, dt: Any = 1, seeds: list[int] | None = None
     ) -> TransitionBatch:
         """``env.step_batch`` with states out, counted."""
-        dice = self._dice(len(actions), seeds)
-        out: Any = self.env.step_batch(actions, states, dt, return_state=True, **dice)
+        options = self._seeds_of(len(actions), seeds)
+        out: Any = self.env.step_batch(actions, states, dt, return_state=True, **options)
         if not isfinite(out.rewards.sum()):
             bad = ~np.isfinite(out.rewards)
             self.not_finite += int(bad.sum())
@@ -156,8 +156,8 @@ class Simulator:
             that is not finite.
         """
         observs = observs if value_fn is None else "last"
-        dice = self._dice(len(actions), seeds)
-        out = self.env.rollout_batch(actions, states, return_observs=observs, **dice)
+        options = self._seeds_of(len(actions), seeds)
+        out = self.env.rollout_batch(actions, states, return_observs=observs, **options)
         self._count((-(-out.lengths // held)).tolist(), out.infos)
         rewards, steps = out.rewards, np.arange(out.rewards.shape[1])
         if lengths is not None and lengths.min() < len(steps):
@@ -235,7 +235,7 @@ class Simulator:
             raise ValueError("the state to plan from has no legal action")
         return np.repeat(masks, size, axis=0)  # type: ignore[arg-type]
 
-    def _dice(self, size: int, seeds: list[int] | None) -> dict[str, Any]:
+    def _seeds_of(self, size: int, seeds: list[int] | None) -> dict[str, Any]:
         if not self.resample:
             return {}
         return {"seeds": self.rng.integers(2**31, size=size) if seeds is None else seeds}
@@ -342,7 +342,7 @@ def policies_at(
             f"policy_fn must return shape {(len(states), n_actions)}, got {weights.shape}"
         )
     sums = weights.sum(1, keepdims=True)
-    if not ((weights >= 0).all() and np.isfinite(sums).all() and (sums > 0).all()):
+    if len(sums) and not (weights.min() >= 0 and sums.min() > 0 and sums.max() < np.inf):
         raise ValueError("policy_fn must return weights of at least 0, one in each row above 0")
     return weights / sums
 

@@ -1,4 +1,4 @@
-"""Tree: a finished search as a table of arrays; Growth: a running search, in lists.
+"""Tree: a finished search, a table of arrays; GrowingTree: a running search, in lists.
 
 ``N`` denotes the number of nodes, ``A`` the number of actions. Row 0 is the root. A running
 search uses lists, because numpy on arrays of four numbers is twenty times slower than Python on
@@ -16,7 +16,7 @@ import numpy as np
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.states.column import StateColumn
 
-__all__ = ["ROOT", "UNKNOWN", "Growth", "Start", "Tree", "room_for", "whole_numbers"]
+__all__ = ["ROOT", "UNKNOWN", "GrowingTree", "Start", "Tree", "room_for", "whole_numbers"]
 
 ROOT = 0
 UNKNOWN = -1
@@ -117,7 +117,7 @@ class Start(NamedTuple):
     played: int = 1  # number of actions played since its root
 
 
-class Growth:
+class GrowingTree:
     """A running search: lists with an entry for each node, in the order of their expansion.
 
     The lists have spare entries; ``size`` is the number of nodes. ``n_actions`` is ``A``.
@@ -191,7 +191,7 @@ class Growth:
         self.depths[node] = self.depths[parent] + 1
         return node
 
-    def way_to(self, node: int) -> list[int]:
+    def path_to(self, node: int) -> list[int]:
         """The nodes from the root, exclusive, to ``node``."""
         path = []
         while node != ROOT:

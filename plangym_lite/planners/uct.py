@@ -1,19 +1,16 @@
-"""Walks down one tree: UCT, or PUCT with priors.
-
-Plain Python on lists, 15 to 30 microseconds per walk on CartPole. ``A`` denotes the
-number of actions.
-"""
+"""Walks down one tree: UCT, or PUCT with priors. ``A`` denotes the number of actions."""
 
 from __future__ import annotations
 
 from array import array
 from bisect import insort
+from itertools import pairwise
 from math import inf, log, nan, sqrt
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Growth, Start, Tree, whole_numbers
+from plangym_lite.planners.tree import ROOT, UNKNOWN, GrowingTree, Start, Tree, whole_numbers
 
 __all__ = ["GameWalks", "Rules", "Walks"]
 
@@ -30,19 +27,19 @@ class Rules(NamedTuple):
     rng: np.random.Generator  # breaks ties
 
 
-class Walks(Growth):
+class Walks(GrowingTree):
     """A tree grown by UCT.
 
     A pending simulation counts as a loss (virtual loss): it is in ``chosen``, not in ``visits``.
     """
 
     columns: ClassVar[dict[str, Any]] = {
-        **Growth.columns,
+        **GrowingTree.columns,
         "chosen": 0,
         "through": 0,
         "returns": 0.0,
         "untried": None,
-        "children": None,
+        "children": (),
         "ready": None,
         "ranked": None,
         "weights": 0.0,
@@ -53,7 +50,7 @@ class Walks(Growth):
     through: list[int]  # those of them that continued below it
     returns: Any  # of the step to the node and all later ones
     untried: list[list[int] | None]  # None: all actions
-    children: list[list[int]]  # None: no child yet
+    children: list[Any]  # lists, in the order of actions if all are tried
     ready: list[list[int] | None]  # visited children; None: some actions are untried
     ranked: list[list[int] | None]  # the same of nodes with priors
     weights: list[float]  # of the node among its siblings, with priors
@@ -72,18 +69,20 @@ class Walks(Growth):
         self.notes[: self.size] = [None] * self.size
         for node, note in enumerate(known):
             if note is not None:
-                self.know([node], *(None if part is None else part[None] for part in note))
+                self.set_policy([node], *(None if part is None else part[None] for part in note))
         for node in range(1, self.size):
             self.through[self.parents[node]] += self.visits[node]
-            self._hang(node)
-            self._arrive(node)
+            self._link(node)
+            self._make_ready(node)
 
-    def know(self, nodes: list[int], priors: np.ndarray | None, legal: np.ndarray | None) -> None:
+    def set_policy(
+        self, nodes: list[int], priors: np.ndarray | None, legal: np.ndarray | None
+    ) -> None:
         """Enter the priors of the actions of nodes, and which are legal: ``[B, A]`` each."""
         nothing: Any = [None] * len(nodes)
-        first, second = nothing if priors is None else priors, nothing if legal is None else legal
-        for node, *note in zip(nodes, first, second, strict=True):
-            self.notes[node] = tuple(note)
+        notes = zip(*(nothing if rows is None else rows for rows in (priors, legal)), strict=True)
+        for node, note in zip(nodes, notes, strict=True):
+            self.notes[node] = note
         if legal is not None:
             ends = legal.sum(1).cumsum().tolist()
             actions = legal.nonzero()[1].tolist()
@@ -102,21 +101,21 @@ class Walks(Growth):
                 if legal is None:
                     self.untried[node] = None
                 for child in below:
-                    self._hang(child)
+                    self._link(child)
 
-    def mix(self, priors: np.ndarray) -> None:
+    def set_root_weights(self, priors: np.ndarray) -> None:
         """Replace the weights of the root's actions."""
         mixed = self.priors[ROOT] = priors.tolist()
-        for child in self.children[ROOT] or ():
+        for child in self.children[ROOT]:
             self.weights[child] = mixed[self.actions[child]]
 
-    def _hang(self, node: int) -> None:
+    def _link(self, node: int) -> None:
         """Add a node to its parent."""
         parent, action = self.parents[node], self.actions[node]
         untried, below = self.untried[parent], self.children[parent]
         if untried is None:
             untried = self.untried[parent] = list(range(self.n_actions))
-        if below is None:
+        if not below:
             below = self.children[parent] = []
         untried.remove(action)
         below.append(node)
@@ -128,7 +127,7 @@ class Walks(Growth):
             ready = self.ready if priors is None else self.ranked
             ready[parent] = [child for child in below if self.visits[child]]
 
-    def _arrive(self, node: int) -> None:
+    def _make_ready(self, node: int) -> None:
         """Let walks choose a node that is visited for the first time."""
         parent = self.parents[node]
         ready = self.ready[parent]
@@ -139,21 +138,20 @@ class Walks(Growth):
 
     def add(self, parent: int, action: int) -> int:
         node = super().add(parent, action)
-        self._hang(node)
+        self._link(node)
         return node
 
     def select(self, size: int) -> list[list[int]]:
         """Up to ``size`` paths from the root to new nodes, or to old ones that cannot grow."""
-        paths, chosen, through = [], self.chosen, self.through
+        paths = []
         self.find_bounds()
         for _ in range(size):
-            path = self.walk()
-            if path is None:  # everything below is pending: run this batch first
+            path = [ROOT]
+            if not self.walk(path):  # everything below is pending: run this batch first
+                for parent, node in pairwise(path):
+                    self.through[parent] -= 1
+                    self.chosen[node] -= 1
                 break
-            for node in path:
-                chosen[node] += 1
-                through[node] += 1
-            through[node] -= 1
             paths.append(path)
         return paths
 
@@ -164,23 +162,24 @@ class Walks(Growth):
             self.low = float(returns.min())
             self.span = float(returns.max()) - self.low or 1.0
 
-    def walk(self) -> list[int] | None:
-        """One path down, the main cost of a search.
+    def walk(self, path: list[int]) -> bool:
+        """Append a walk from the last node of ``path``, and count it; the main cost of a search.
 
-        ``None``: all nodes below one are pending.
+        ``False``: all nodes below the last one are pending.
         """
-        path = [ROOT]
         while True:
             self.descend(path)
             node = path[-1]
             if self.ended[node] or self.depths[node] >= self.max_depth:
-                return path
+                return True
             child = self.grow(node)
             if child == UNKNOWN:
-                return None if self.children[node] else path
+                return not self.children[node]
             path.append(child)
+            self.through[node] += 1
+            self.chosen[child] += 1
             if not self.visits[child]:
-                return path
+                return True
 
     def descend(self, path: list[int]) -> None:
         """Append the children with the best scores, as far as all actions are tried."""
@@ -204,14 +203,16 @@ class Walks(Growth):
         return self.add(node, pick if ways is None else ways[pick])
 
     def _by_bonus(self, path: list[int]) -> None:
-        """The same for nodes without priors (UCT)."""
+        """``descend`` through nodes without priors (UCT)."""
         visits, chosen, returns = self.visits, self.chosen, self.returns
         low, span, weight, root, logs = self.low, self.span, self.exploration, sqrt, LOGS
         ready, through, node = self.ready, self.through, path[-1]
         while len(logs) <= through[node]:
             logs.append(log(len(logs)))
         while below := ready[node]:
-            curiosity, best, ties = logs[through[node]], -inf, None
+            count = through[node]
+            through[node] = count + 1
+            curiosity, best, ties = logs[count], -inf, None
             for child in below:
                 often = chosen[child]
                 score = (returns[child] - low) / span * visits[child] / often
@@ -222,15 +223,17 @@ class Walks(Growth):
                     ties = [node, child] if ties is None else [*ties, child]
             if ties is not None:
                 node = ties[self.draw(len(ties))]
+            chosen[node] += 1
             path.append(node)
 
     def _by_priors(self, path: list[int]) -> None:
-        """The same for nodes with priors (PUCT)."""
+        """``descend`` through nodes with priors (PUCT)."""
         visits, chosen, returns, weights = self.visits, self.chosen, self.returns, self.weights
         low, span, ranked, through, root = self.low, self.span, self.ranked, self.through, sqrt
         node = path[-1]
         while below := ranked[node]:
-            curiosity, best, ties = root(through[node] + 1), -inf, None
+            through[node] = count = through[node] + 1
+            curiosity, best, ties = root(count), -inf, None
             for child in below:
                 often = chosen[child]
                 score = (returns[child] - low) / span * visits[child] / often
@@ -241,6 +244,7 @@ class Walks(Growth):
                     ties = [node, child] if ties is None else [*ties, child]
             if ties is not None:
                 node = ties[self.draw(len(ties))]
+            chosen[node] += 1
             path.append(node)
 
     def _puct(self, node: int) -> int:
@@ -273,7 +277,7 @@ class Walks(Growth):
         visits, values, rewards = self.visits, self.values, self.rewards
         returns, discount = self.returns, self.discount
         if not visits[path[-1]]:
-            self._arrive(path[-1])
+            self._make_ready(path[-1])
         for node in reversed(path):
             visits[node] = count = visits[node] + 1
             mean = values[node]
@@ -327,7 +331,7 @@ class GameWalks(Walks):
 
     def backward(self, path: list[int], value: float) -> None:
         if not self.visits[path[-1]]:
-            self._arrive(path[-1])
+            self._make_ready(path[-1])
         if self.ended[path[-1]]:
             self.prove(path[-1], 0.0)
         for node in reversed(path):

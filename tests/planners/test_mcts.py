@@ -190,7 +190,7 @@ def test_more_simulations_on_their_way_than_there_are_leaves():
         walks.backward(path, 1.0)
     assert walks.visits[ROOT] == 3
     assert walks.values[ROOT] == 0.5
-    assert walks.way_to(2) == [2]
+    assert walks.path_to(2) == [2]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,14 @@ from gymnasium import spaces
 
 from plangym_lite import make
 from plangym_lite.planners import Features, rollout_iw
-from plangym_lite.planners.features import TILES, Note, basic_features, features_of, value_features
-from plangym_lite.planners.rollout_iw import Lookahead
+from plangym_lite.planners.features import (
+    TILES,
+    NodeData,
+    basic_features,
+    features_of,
+    value_features,
+)
+from plangym_lite.planners.rollout_iw import NoveltySearch
 from plangym_lite.planners.tree import ROOT, UNKNOWN, Start
 from plangym_lite.testing.toy import LEFT, RIGHT, ToyEnv
 
@@ -21,18 +27,18 @@ def plan(env, state=None, seed=0, **options):
 
 def by_hand(
     features: dict[int, list[int]], parents: list[int], rewards=None, n_actions=3, **options
-) -> Lookahead:
+) -> NoveltySearch:
     """A lookahead on a tree whose row ``k`` hangs below ``parents[k - 1]``."""
     options = {"max_depth": 10, "subtables": True, "discount": 1.0, **options}
     rng = np.random.default_rng(0)
-    search = Lookahead(n_actions, Start(np.zeros(1), 20), 10, rng=rng, **options)
+    search = NoveltySearch(n_actions, Start(np.zeros(1), 20), 10, rng=rng, **options)
     for node, parent in enumerate([UNKNOWN, *parents]):
         if parent != UNKNOWN:
             search.add(parent, len([child for child in search.children[parent] if child > 0]))
-        felt = (rewards or {}).get(node, 0.0)
-        search.know(node, Note(np.array(features[node]), None, felt=felt))
+        adjusted = (rewards or {}).get(node, 0.0)
+        search.set_data(node, NodeData(np.array(features[node]), None, adjusted=adjusted))
         if parent != UNKNOWN:
-            search.see(node, 0.0)
+            search.back_up(node, 0.0)
     search.begin()
     return search
 
@@ -191,7 +197,7 @@ def test_features_of_your_own():
 
 
 def test_features_that_do_not_fit():
-    with pytest.raises(TypeError, match="basic features are of pictures"):
+    with pytest.raises(TypeError, match="basic features are of images"):
         plan(ToyEnv(), features="basic")
     with pytest.raises(TypeError, match="too small"):
         basic_features((10, 10))

@@ -1,18 +1,26 @@
-"""What a walk of mcts costs, in microseconds of CPU time: ``python tests/.../planners.py``.
+"""What a walk of mcts and a call of rollout_iw cost, in microseconds of CPU time, with the goals.
 
-"Tree" is all that is not stepping or random play. Each figure is the least of four runs.
+``python tests/tools/planners.py [--rounds N] [--only TEXT]``. "Own" is all that is not stepping or
+random play. Every line is measured once in each round; each figure is the least of all rounds.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from plangym_lite import make, planners
 from plangym_lite.planners import Simulator
 
-RUNS = 4
+ROUNDS = 15
+WIDTH = 48  # of a label
+CARTPOLE, LAKE = "CartPole-v1", "FrozenLake-v1"
+ATARI = {"obs_type": "ram"}
 
 
 def nothing(observs, states):
@@ -27,16 +35,13 @@ def all_legal(observs, states, infos):
     return np.ones((len(states), 2), bool)
 
 
-SEARCHES = [
-    ("CartPole, random play", "CartPole-v1", {}),
-    ("CartPole, value_fn", "CartPole-v1", {"value_fn": nothing}),
-    ("CartPole, value_fn, batches of 1", "CartPole-v1", {"value_fn": nothing, "batch_size": 1}),
-    ("CartPole, value_fn, depth 100", "CartPole-v1", {"value_fn": nothing, "max_depth": 100}),
-    ("CartPole, PUCT", "CartPole-v1", {"value_fn": nothing, "policy_fn": uniform}),
-    ("CartPole, legal", "CartPole-v1", {"value_fn": nothing, "legal_actions": all_legal}),
-    ("FrozenLake, random play", "FrozenLake-v1", {}),
-    ("Boxing, 18 actions, value_fn", "ALE/Boxing-v5", {"value_fn": nothing}),
-]
+class Line(NamedTuple):
+    """A search that is measured, with its goals."""
+
+    label: str
+    prepare: Callable[[], Callable[[], int]]  # the search; it returns the number it is divided by
+    own: float | None = None  # goals
+    whole: float | None = None
 
 
 class Clock:
@@ -59,63 +64,109 @@ class Clock:
 
         return timed
 
+    def measure(self, search: Callable[[], int]) -> tuple[float, float]:
+        """Microseconds per unit: own and whole."""
+        self.spent, start = 0.0, time.process_time()
+        units = search()
+        whole = time.process_time() - start
+        return (whole - self.spent) / units * 1e6, whole / units * 1e6
 
-def measure(clock, name, options, walks):
-    """The least time of a walk: of the tree, and of all."""
-    atari = {"obs_type": "ram", "full_action_space": True} if "ALE" in name else {}
-    least = np.inf, np.inf
-    with make(name, **atari) as env:
+
+def walks(name, n_walks=2000, env_options=(), **options):
+    """A search of mcts; a unit is a walk."""
+
+    def prepare():
+        env = make(name, **dict(env_options))
         state = env.reset(seed=0)[0]
-        for _ in range(RUNS):
-            clock.spent, start = 0.0, time.process_time()
+
+        def search():
             rng = np.random.default_rng(0)
-            planners.mcts(env, state, num_simulations=walks, rng=rng, **options)
-            whole = time.process_time() - start
-            times = (whole - clock.spent) / walks * 1e6, whole / walks * 1e6
-            least = tuple(map(min, least, times))
-    return least
+            planners.mcts(env, state, num_simulations=n_walks, rng=rng, **options)
+            return n_walks
+
+        return search
+
+    return prepare
 
 
-def measure_roots(roots, walks):
-    """The least time of a walk with many roots."""
-    with make("CartPole-v1") as env:
-        states, rng = [env.reset(seed=0)[0]], np.random.default_rng(0)
-        while len(states) < roots:
+def many_roots(n_roots, n_walks):
+    """A tree from each of many states; a unit is a walk."""
+
+    def prepare():
+        env, rng = make(CARTPOLE), np.random.default_rng(0)
+        states = [env.reset(seed=0)[0]]
+        while len(states) < n_roots:
             step = env.step(int(rng.integers(2)), states[-1])
             states.append(states[0] if step.terminated else step.state)
-        least = np.inf
-        for _ in range(RUNS):
-            start = time.process_time()
-            options = {"num_simulations": walks, "value_fn": nothing}
+
+        def search():
+            options = {"num_simulations": n_walks, "value_fn": nothing}
             planners.mcts(env, np.array(states), rng=np.random.default_rng(0), **options)
-            least = min(least, (time.process_time() - start) / roots / walks * 1e6)
-    return least
+            return n_roots * n_walks
+
+        return search
+
+    return prepare
 
 
-def measure_rollout_iw(clock, name, batch_size):
-    """The time of rollout_iw's own for a call."""
-    atari = {"obs_type": "ram"} if "ALE" in name else {}
-    with make(name, **atari) as env:
-        state, least = env.reset(seed=0)[0], np.inf
-        for _ in range(RUNS):
-            clock.spent, start = 0.0, time.process_time()
+def calls(name, batch_size, **env_options):
+    """A search of rollout_iw; a unit is a simulator call."""
+
+    def prepare():
+        env = make(name, **env_options)
+        state = env.reset(seed=0)[0]
+
+        def search():
             options = {"budget": 500, "batch_size": batch_size, "subtables": False}
             output = planners.rollout_iw(env, state, rng=np.random.default_rng(0), **options)
-            own = time.process_time() - start - clock.spent
-            least = min(least, own / output.search.simulator_calls * 1e6)
-    return least
+            return output.search.simulator_calls
+
+        return search
+
+    return prepare
+
+
+def lines() -> Iterator[Line]:
+    """All lines; goals of issue 18."""
+    yield Line("CartPole, random play", walks(CARTPOLE), 40, 200)
+    value = {"value_fn": nothing}
+    yield Line("CartPole, value_fn", walks(CARTPOLE, **value), 30, 35)
+    yield Line("CartPole, value_fn, batches of 1", walks(CARTPOLE, batch_size=1, **value), 80)
+    yield Line("CartPole, value_fn, depth 100", walks(CARTPOLE, max_depth=100, **value), 80)
+    yield Line("CartPole, PUCT", walks(CARTPOLE, policy_fn=uniform, **value), 30)
+    yield Line("CartPole, legal_actions", walks(CARTPOLE, legal_actions=all_legal, **value), 30)
+    yield Line("CartPole, 64 roots of 200 walks", many_roots(64, 200), None, 20)
+    yield Line("FrozenLake, random play", walks(LAKE), 25)
+    yield Line("FrozenLake, resample, 300 walks", walks(LAKE, 300, resample=True, **value))
+    boxing = {**ATARI, "full_action_space": True}
+    yield Line("Boxing, 18 actions", walks("ALE/Boxing-v5", 500, boxing, **value), 60)
+    for size in (1, 8):
+        yield Line(f"rollout_iw, CartPole, batches of {size}", calls(CARTPOLE, size), 60)
+    for size in (1, 8):
+        search = calls("ALE/MsPacman-v5", size, **ATARI)
+        yield Line(f"rollout_iw, Ms. Pac-Man, batches of {size}", search, 60)
+
+
+def cell(microseconds: float, goal: float | None) -> str:
+    return f"{microseconds:8.1f} {'' if goal is None else f'({goal:g})':>6s}"
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--only", default="", metavar="TEXT", help="lines with TEXT in their label")
+    args = parser.parse_args()
     clock = Clock("step", "play", "roll_out")
-    for label, name, options in SEARCHES:
-        tree, whole = measure(clock, name, options, 500 if "ALE" in name else 2000)
-        print(f"{label:36s} tree {tree:6.1f}  whole {whole:6.1f}", flush=True)
-    print(f"CartPole, 64 roots of 200 walks: {measure_roots(64, 200):.1f}", flush=True)
-    for name in ("CartPole-v1", "ALE/MsPacman-v5"):
-        for size in (1, 8):
-            own = measure_rollout_iw(clock, name, size)
-            print(f"rollout_iw, {name}, batches of {size}: {own:.1f} a call of its own", flush=True)
+    chosen = [line for line in lines() if args.only.lower() in line.label.lower()]
+    searches = [line.prepare() for line in chosen]
+    least = np.full((len(chosen), 2), np.inf)
+    for _ in range(args.rounds):
+        times = [clock.measure(search) for search in searches]
+        least = np.minimum(least, times)
+    print(f"{args.rounds} rounds, load {os.getloadavg()[0]:.1f}; microseconds (goal)")
+    print(f"{'':{WIDTH}s}{'own':>8s}        {'whole':>8s}")
+    for line, (own, whole) in zip(chosen, least.tolist(), strict=True):
+        print(f"{line.label:{WIDTH}s}{cell(own, line.own)} {cell(whole, line.whole)}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from plangym_lite import InvalidStateError, PlanEnv, make
 from plangym_lite.envs.batched.classic_kernels import KERNELS, CartPole, MountainCar, Pendulum
 from plangym_lite.envs.batched.env import KernelEnv
+from plangym_lite.envs.batched.kernel import ENOUGH_ROWS
 from tests.same import assert_same, collect_states
 
 CLASSIC = [
@@ -210,7 +211,7 @@ def test_too_few_rows_go_one_by_one(monkeypatch):
     stepped = []
     monkeypatch.setattr(CartPole, "step", lambda *args: stepped.append(args))
     with make("CartPole-v1") as env:
-        states, actions = collect_states(env, 7)
+        states, actions = collect_states(env, ENOUGH_ROWS - 1)
         env.step_batch(actions, states)
         assert not stepped
 
