@@ -31,6 +31,7 @@ ENOUGH_ROWS = 8
 """Rows. With fewer it is faster to run them one by one."""
 
 NO_LIMIT = 2**62
+PLAYED_AT_ONCE = 4096  # frames of all rows
 
 Parts = list[np.ndarray]
 """The columns that a kernel steps, contiguous, each [B] or [B, n]."""
@@ -65,6 +66,7 @@ class Kernel(ABC):
 
     scales: ClassVar[tuple[float, ...]] = ()  # of the random states for the comparison
     has_threads: ClassVar[bool] = False  # whether threads may share the rows
+    is_endless: ClassVar[bool] = False  # whether no episode terminates, and there is ``play``
 
     def __init__(self, base: Any) -> None:
         self.base = base
@@ -79,6 +81,14 @@ class Kernel(ABC):
 
         The given columns are not changed.
         """
+
+    def play(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
+        """Many frames at once, as :meth:`step` with ``actions``, ``[B, T, ...]``.
+
+        Everything returned has ``T * B`` rows: those of the first frame, those of the second and so
+        on. Only the rows of the last frame are complete; the others can be observed.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def observe(self, parts: Parts) -> np.ndarray:
@@ -119,6 +129,9 @@ def run_block(
     n_steps = np.zeros(len(n_frames), np.int64)
     if out.lengths is None:
         out.rewards[:] = _hold(kernel, block, actions, n_frames, limit, n_steps)
+    elif _may_play(kernel, block, n_frames, limit, actions.shape[1]):
+        n_steps[:] = _play(kernel, block, actions, int(n_frames[0]), out)
+        block.ended[:] = TRUNCATED * (block.elapsed >= limit)
     else:
         out.lengths[:] = 0
         for step in range(actions.shape[1]):
@@ -136,6 +149,39 @@ def run_block(
     for info, count in zip(infos, counts, strict=True):
         info["n_step"] = count
     return infos
+
+
+def _may_play(kernel: Kernel, block: Block, n_frames: Any, limit: float, length: int) -> bool:
+    """Whether all rows of a rollout run all frames, so that they need not be stepped one by one."""
+    most = int(n_frames.max())
+    return (
+        kernel.is_endless
+        and not block.ended.any()
+        and bool((n_frames == most).all())
+        and int(block.elapsed.max()) + most * length <= limit
+        and most * len(n_frames) <= PLAYED_AT_ONCE
+    )
+
+
+def _play(kernel: Kernel, block: Block, actions: np.ndarray, n_frames: int, out: Any) -> int:
+    """Run all frames of a rollout, some actions at a time; return their number."""
+    size, length = actions.shape[:2]
+    out.lengths[:] = length
+    at_once = max(1, PLAYED_AT_ONCE // (n_frames * size))
+    for start in range(0, length, at_once):
+        steps = slice(start, min(start + at_once, length))
+        held = np.repeat(actions[:, steps], n_frames, axis=1)
+        parts, rewards, _ = kernel.play(block.parts, held)
+        rewards = np.reshape(rewards, (-1, n_frames, size))
+        for frame in range(n_frames):
+            out.rewards[:, steps] += rewards[:, frame].T
+        if out.form.observs == "all":
+            seen = kernel.observe(parts)
+            seen = seen.reshape(-1, n_frames, size, *seen.shape[1:])[:, -1]
+            out.observs[:, steps] = seen.swapaxes(0, 1)
+        block.parts, block.is_own = [part[-size:] for part in parts], True
+        block.elapsed += held.shape[1]
+    return n_frames * length
 
 
 def _hold(

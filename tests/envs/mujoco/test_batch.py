@@ -244,11 +244,12 @@ def test_errors_name_the_row(monkeypatch, native):
     for state in states:
         mujoco.mj_getState(model, data, state, INTEGRATION)
     states[:, layout_of(model)["qpos"]].reshape(6, -1, 7)[:, :, 2] += 50
-    good = Simulations(model, 2).step(states, 2)
+    none = np.empty((6, 1, 0))
+    good = Simulations(model, 2).step(states, none, 2)
     assert not good.has_warned
     states[3, layout_of(model)["qpos"]].reshape(-1, 7)[:, 2] = 0.05
     with pytest.raises(Exception, match=r".") as caught:
-        Simulations(model, 2).step(states, 2)
+        Simulations(model, 2).step(states, none, 2)
     assert "row 3" in "".join(getattr(caught.value, "__notes__", ["row 3"]))
 
 

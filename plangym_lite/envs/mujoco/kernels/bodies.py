@@ -137,6 +137,8 @@ class AntV4(Ant):
 class Standup(Robot):
     """HumanoidStandup. Measured: heights over time, control and impact cost, ``[B]``."""
 
+    is_endless = True
+
     def fields_read(self) -> tuple[str, ...]:
         names = [name for name, _ in self.shown()]
         forces = ["cfrc_ext"] if self.impact_weight() != 0 else []
@@ -249,6 +251,8 @@ class StandupV4(Standup):
 
 class Humanoid(Standup):
     """Humanoid. Measured: velocities ``[B, 2]``, control and contact cost and health ``[B]``."""
+
+    is_endless = False
 
     def fields_read(self) -> tuple[str, ...]:
         return ("xipos", *super().fields_read())

@@ -46,6 +46,7 @@ class Robot(Kernel):
             name: slice(start + place.start, start + place.stop)
             for name, place in memory.places.items()
         }
+        self._moving = slice(self._places["time"].start, self._places["warmstart"].stop)
         self._blank: Parts | None = None  # one row of the parts after the first
         self.use_threads(1)
 
@@ -77,22 +78,30 @@ class Robot(Kernel):
         return [*fields.values(), *(np.zeros_like(part) for part in measured)]
 
     def step(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
-        before = parts[0]
-        memory, places = self.memory, self._places
-        states = before[:, memory.integration].copy()
-        first = memory.integration.start
-        states[:, places["ctrl"].start - first : places["ctrl"].stop - first] = actions
-        stepped = self._simulations.step(states, self.base.frame_skip)
+        return self.play(parts, actions[:, None])
+
+    def play(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
+        memory, length = self.memory, actions.shape[1]
+        given = parts[0][:, memory.integration]
+        stepped: Any = self._simulations.step(given, actions, self.base.frame_skip)
         if stepped.has_warned:
             raise NotForKernelError  # MuJoCo warned that a simulation is unstable
-        after = np.zeros(before.shape)
+        fields = {name: _by_frame(field) for name, field in stepped.fields.items()}
+        after = np.zeros((length, *parts[0].shape))
+        if length > 1:  # of frames before the last one: what is observed
+            after[:, :, self._places["ctrl"]] = actions.swapaxes(0, 1)
+            after[:, :, self._moving] = stepped.ends.swapaxes(0, 1)
+        after[-1, :, memory.integration] = stepped.states
+        after[-1, :, memory.previous] = stepped.previous
+        after = after.reshape(-1, after.shape[-1])
         after[:, 0] = STEPPED
-        after[:, memory.integration] = stepped.states
-        after[:, memory.previous] = stepped.previous
-        fields = stepped.fields
         for name, _, indices, part in memory.before:
             after[:, part] = fields[name][:, indices]
-        measured, rewards, over = self.measure(before, self._before(before), after, fields, actions)
+        before = parts[0]
+        if length > 1:
+            before = np.concatenate([before, after[: -len(before)]])
+        found = self.measure(before, self._before(before), after, fields, _by_frame(actions))
+        measured, rewards, over = found
         return [after, *fields.values(), *measured], rewards, over
 
     def _before(self, memory: np.ndarray) -> Fields:
@@ -148,6 +157,11 @@ class Robot(Kernel):
         if 0 in n_steps:
             infos = [info if count else {} for info, count in zip(infos, n_steps, strict=True)]
         return infos
+
+
+def _by_frame(columns: np.ndarray) -> np.ndarray:
+    """``[B, T, n]`` as ``[T * B, n]``, a copy."""
+    return columns.swapaxes(0, 1).copy().reshape(-1, columns.shape[-1])
 
 
 def is_within(numbers: np.ndarray, limits: tuple[float, float]) -> np.ndarray:

@@ -104,6 +104,7 @@ class DoublePendulumV4(DoublePendulum):
 class Reacher(Robot):
     """Reacher. Measured: the two parts of the reward, ``[B]``."""
 
+    is_endless = True
     reads = ("xpos",)
 
     def way(self, fields: Fields) -> np.ndarray:
