@@ -17,6 +17,7 @@ from plangym_lite.envs.batched.kernel import (
     Block,
     Kernel,
     NotForKernelError,
+    infos_of,
     run_block,
 )
 from plangym_lite.envs.generators.generator import GeneratorMemory, words_of_seed
@@ -103,7 +104,6 @@ class HasKernel(SimulatorEnv):
     def run_on_threads(self, rows: Rows, form: Form) -> Any:
         if len(rows.dts) < ENOUGH_ROWS:
             return self.run_rows(rows, form)
-        self._borrow_engine()
         out = empty_columns(self.batch_spec, len(rows.dts), form)
         infos = self.run_batched(rows, out)
         return None if infos is None else pack(self.batch_spec, out, infos)
@@ -121,6 +121,7 @@ class HasKernel(SimulatorEnv):
                 groups = _alike(states[:, self._constants])
                 if len(groups) > 1:
                     return self._run_groups(rows, out, groups)
+                self._borrow_engine()
                 self.load_state(states[0])
             return self._run_alike(kernel, rows, states, out)
         except (InvalidStateError, NotForKernelError):  # rows run one by one say which of them
@@ -136,11 +137,10 @@ class HasKernel(SimulatorEnv):
             return None
         had_ended = np.flatnonzero(block.ended).tolist()
         n_frames, limit = rows.dts * self.frameskip, self.kernel_limit()
-        infos = run_block(kernel, block, rows.actions, n_frames, limit=limit, out=out)
+        counts = run_block(kernel, block, rows.actions, n_frames, limit=limit, out=out)
         if out.states is not None:
             self.put_together(block, states, out.states)
-        for info, dt in zip(infos, rows.dts.tolist(), strict=True):
-            info["dt"] = dt
+        infos = infos_of({**kernel.told(block.parts), "n_step": counts, "dt": rows.dts.tolist()})
         for row in had_ended:
             infos[row] = self.tell_ended(states[row], infos[row], out, row)
         return infos
@@ -170,6 +170,7 @@ class HasKernel(SimulatorEnv):
         """Whether kernel and environment agree bit for bit on random states."""
         trusted = self._trusted.get(dtype.char)  # hashing the dtype itself is slow
         if trusted is None:
+            self._borrow_engine()
             state = self.save_state()
             try:
                 difference = self._compare(kernel, dtype)

@@ -259,7 +259,8 @@ class DMControlEnv(HasPhysics, HasKernel):
 
     def tell_ended(self, state: Any, info: dict[str, Any], out: Columns, row: int) -> Any:
         _, ended, steps, *_ = self._columns.head(state[None])[0].tolist()
-        return {**_info_of(int(ended), steps), **info}
+        before = _info_of(int(ended), steps)
+        return {**before, "n_step": info["n_step"], "dt": info["dt"]}
 
     def take_apart(self, states: np.ndarray) -> Block | None:
         columns: Any = self._columns

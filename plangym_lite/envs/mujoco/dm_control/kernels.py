@@ -100,8 +100,8 @@ class TaskKernel(Kernel):
         """``[B]`` the rewards."""
         raise NotImplementedError
 
-    def infos(self, parts: Parts, n_steps: list[int]) -> list[dict[str, Any]]:
-        return [{"discount": 1.0} if count else {} for count in n_steps]
+    def told(self, parts: Parts) -> dict[str, Any]:
+        return {"discount": [1.0] * len(parts[0])}
 
     def number(self, kind: str, name: str) -> int:
         """The number of a named object."""

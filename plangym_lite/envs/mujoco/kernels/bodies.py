@@ -25,7 +25,7 @@ class Ant(Robot):
 
     def torso(self) -> int:
         """The body whose movement is rewarded."""
-        return self.base.data.body(self.base._main_body).id
+        return self.body(self.base._main_body)
 
     def measure(
         self, before: np.ndarray, old: Fields, after: np.ndarray, new: Fields, actions: np.ndarray
@@ -106,7 +106,7 @@ class AntV4(Ant):
         return bool(self.base._use_contact_forces)
 
     def torso(self) -> int:
-        return self.base.data.body("torso").id
+        return self.body("torso")
 
     def gains(self, velocities: np.ndarray) -> np.ndarray:
         return velocities[:, 0]

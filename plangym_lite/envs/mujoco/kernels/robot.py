@@ -7,7 +7,6 @@ bit-identical.
 from __future__ import annotations
 
 from abc import abstractmethod
-from itertools import repeat
 from typing import Any, ClassVar
 
 import numpy as np
@@ -47,6 +46,7 @@ class Robot(Kernel):
             for name, place in memory.places.items()
         }
         self._moving = slice(self._places["time"].start, self._places["warmstart"].stop)
+        self._bodies: dict[str, int] = {}
         self._blank: Parts | None = None  # one row of the parts after the first
         self.use_threads(1)
 
@@ -62,13 +62,20 @@ class Robot(Kernel):
         """A component of the integration states, ``qpos`` for example, ``[B, n]``."""
         return memory[:, self._places[name]]
 
+    def body(self, name: str) -> int:
+        """The number of a body."""
+        if name not in self._bodies:
+            self._bodies[name] = self.base.data.body(name).id
+        return self._bodies[name]
+
     # ---- stepping -----------------------------------------------------------------------------
 
     def parts_of(self, memory: np.ndarray) -> Parts:
         """The parts of rows before their first frame."""
         if self._blank is None:
             self._blank = self._make_blank(memory[:1])
-        return [memory, *(np.repeat(one, len(memory), axis=0) for one in self._blank)]
+        size = len(memory)
+        return [memory, *(np.zeros((size, *one.shape[1:]), one.dtype) for one in self._blank)]
 
     def _make_blank(self, memory: np.ndarray) -> Parts:
         """The other parts of one row, as zeros."""
@@ -141,22 +148,6 @@ class Robot(Kernel):
         """``weight * np.sum(np.square(row))`` for each row, in the precision of a scalar."""
         totals = np.sum(np.square(numbers), axis=1)
         return weight * totals.astype((totals.dtype.type(1) * weight).dtype, copy=False)
-
-    # ---- infos --------------------------------------------------------------------------------
-
-    def told(self, parts: Parts) -> dict[str, Any]:
-        """The columns of the infos, in the environment's order."""
-        return {}
-
-    def infos(self, parts: Parts, n_steps: list[int]) -> list[dict[str, Any]]:
-        told = self.told(parts)
-        if not told:
-            return [{} for _ in n_steps]
-        rows = zip(*told.values(), strict=True)
-        infos = list(map(dict, map(zip, repeat(tuple(told)), rows)))
-        if 0 in n_steps:
-            infos = [info if count else {} for info, count in zip(infos, n_steps, strict=True)]
-        return infos
 
 
 def _by_frame(columns: np.ndarray) -> np.ndarray:

@@ -113,7 +113,7 @@ class Reacher(Robot):
 
     def place(self, name: str, fields: Fields) -> np.ndarray:
         """Where a body is, ``[B, 3]``."""
-        first = 3 * self.base.data.body(name).id
+        first = 3 * self.body(name)
         return fields["xpos"][:, first : first + 3]
 
     def measure(
