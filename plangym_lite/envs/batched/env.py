@@ -53,8 +53,11 @@ class HasKernel(SimulatorEnv):
     into the simulator before."""
 
     @abstractmethod
-    def take_apart(self, states: np.ndarray) -> Block | None:
-        """Convert states to columns; ``None`` if one of them is not a valid state."""
+    def take_apart(self, states: np.ndarray, out: np.ndarray | None) -> Block | None:
+        """Convert states to columns; ``None`` if one of them is not a valid state.
+
+        ``out`` is what ``put_together`` will be given, if states are returned.
+        """
 
     @abstractmethod
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
@@ -130,7 +133,7 @@ class HasKernel(SimulatorEnv):
     def _run_alike(
         self, kernel: Kernel, rows: Rows, states: np.ndarray, out: Columns
     ) -> list[dict[str, Any]] | None:
-        block = self.take_apart(states)
+        block = self.take_apart(states, out.states)
         if block is None or not kernel.accepts(block):
             return None
         if not self._trust(kernel, rows.actions.dtype):

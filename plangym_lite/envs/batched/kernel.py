@@ -208,8 +208,11 @@ def _hold(
 ) -> np.ndarray:
     """Repeat each row's action for its frames or until its episode ends; return the rewards."""
     totals = np.zeros(len(n_frames))
-    for frame in range(int(n_frames.max())):
-        active = (block.ended == RUNNING) & (frame < n_frames)
+    least, most = int(n_frames.min()), int(n_frames.max())
+    for frame in range(most):
+        active = block.ended == RUNNING
+        if frame >= least:
+            active &= frame < n_frames
         everyone = bool(active.all())
         if not everyone and not active.any():
             break

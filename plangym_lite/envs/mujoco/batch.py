@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import math
+import operator
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -113,6 +114,7 @@ class _Native:
         self._names, self._ctrl = owner.fields, owner.places["ctrl"]
         self._batches: dict[int, Any] = {}
         self._memory: dict[Any, np.ndarray] = {}  # for what is recorded
+        self._last: tuple[Any, dict[Any, np.ndarray]] = (None, {})  # what _space returned last
 
     def step(self, states: np.ndarray, controls: np.ndarray, n_steps: int, stage: int) -> Stepped:
         size, length = controls.shape[:2]
@@ -120,7 +122,6 @@ class _Native:
         ids = None if size == batch.nsim else np.arange(size, dtype=np.int32)
         batch.state[:size] = states
         batch.state[:size, self._ctrl] = controls[:, 0]
-        batch.warning[:size] = 0
         ends = previous = None
         try:
             if stage:
@@ -136,12 +137,15 @@ class _Native:
                 moved = out[MOVING]
                 previous = states[:, :n_moving] if moved.shape[1] == 1 else moved[:, -2]
         except RuntimeError as error:
+            batch.warning[:] = 0
             failed = getattr(error, "ids", None)
             if failed is not None:
                 add_note(error, f"in row {failed[0]} of the simulations")
             raise
         flat = {name: field.reshape(size, length, -1) for name, field in fields.items()}
-        warned = bool(batch.warning[:size, :, 1].any())
+        warned = bool(batch.warning.any())
+        if warned:
+            batch.warning[:] = 0
         return Stepped(batch.state[:size], ends, previous, flat, warned)
 
     def _batch_for(self, size: int) -> Any:
@@ -153,6 +157,8 @@ class _Native:
 
     def _space(self, batch: Any, size: int, n_steps: int) -> dict[Any, np.ndarray]:
         """Arrays for what is recorded after each step; fresh memory would be slow."""
+        if self._last[0] == (size, n_steps):
+            return self._last[1]
         shapes: dict[Any, tuple[int, ...]] = {
             name: (size, n_steps, *batch.bind(name).shape[1:]) for name in self._names
         }
@@ -163,6 +169,7 @@ class _Native:
             if item not in self._memory or self._memory[item].size < needed:
                 self._memory[item] = np.empty(needed)
             found[item] = self._memory[item][:needed].reshape(shape)
+        self._last = (size, n_steps), found
         return found
 
 
@@ -240,20 +247,20 @@ class _Watch:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._runs = _runs_of(model)
-        self._before = [run.tobytes() for run in self._runs]
-        self._names = [name for name in dir(model.opt) if not name.startswith("_")]
-        self._options = self._read()
+        names = [name for name in dir(model.opt) if not name.startswith("_")]
+        found = {name: getattr(model.opt, name) for name in names}
+        arrays = [value for value in found.values() if isinstance(value, np.ndarray)]
+        numbers = [name for name, value in found.items() if not isinstance(value, np.ndarray)]
+        self._runs = [*_runs_of(model), *arrays]  # views of the model's memory
+        self._read = operator.attrgetter(*numbers)
+        self._before, self._options = self._bytes(), self._read(model.opt)
 
     def is_same(self) -> bool:
         """Whether it is what it was when this object was made."""
-        same = self._before == [run.tobytes() for run in self._runs]
-        return same and self._options == self._read()
+        return self._before == self._bytes() and self._options == self._read(self._model.opt)
 
-    def _read(self) -> list[Any]:
-        options = self._model.opt
-        values = (getattr(options, name) for name in self._names)
-        return [value.tobytes() if isinstance(value, np.ndarray) else value for value in values]
+    def _bytes(self) -> list[bytes]:
+        return [run.tobytes() for run in self._runs]
 
 
 def _runs_of(model: Any) -> list[np.ndarray]:

@@ -127,12 +127,13 @@ class MujocoEnv(HasPhysics, KernelEnv):
         before = self._infos.load(state[self._info_part])
         return {**before, "n_step": info["n_step"], "dt": info["dt"]}
 
-    def take_apart(self, states: np.ndarray) -> Block | None:
+    def take_apart(self, states: np.ndarray, out: np.ndarray | None) -> Block | None:
         ended, elapsed, tags = states[:, : GENERATOR.start].T
         if (tags != self._tag).any() or (ended.any() and not all_among(ended, ENDS)):
             return None
         self._memory.check(self._base.data)
         kernel: Any = self._kernel
+        kernel.room = None if out is None else out[:, self._simulation_part]
         parts = kernel.parts_of(states[:, self._simulation_part])
         return Block(ended.astype(np.int64), elapsed.astype(np.int64), parts, is_own=False)
 
@@ -143,8 +144,10 @@ class MujocoEnv(HasPhysics, KernelEnv):
         out[:, ELAPSED] = block.elapsed if self._limits else 0
         if not self.clone_seeds:
             out[:, GENERATOR] = 0
-        out[:, self._simulation_part] = block.parts[0]
         kernel: Any = self._kernel
+        if kernel.room is None or not np.may_share_memory(block.parts[0], kernel.room):
+            out[:, self._simulation_part] = block.parts[0]
+        kernel.room = None
         if not states[:, ENDED].any():
             self._infos.save_columns(kernel.told(block.parts), out[:, self._info_part])
             return

@@ -47,6 +47,7 @@ class Robot(Kernel):
         }
         self._moving = slice(self._places["time"].start, self._places["warmstart"].stop)
         self._bodies: dict[str, int] = {}
+        self.room: np.ndarray | None = None  # where the memory after a frame may be written
         self._blank: Parts | None = None  # one row of the parts after the first
         self.use_threads(1)
 
@@ -94,12 +95,13 @@ class Robot(Kernel):
         if stepped.has_warned:
             raise NotForKernelError  # MuJoCo warned that a simulation is unstable
         fields = {name: _by_frame(field) for name, field in stepped.fields.items()}
-        after = np.zeros((length, *parts[0].shape))
+        after = self._room_for(parts[0], length)
         if length > 1:  # of frames before the last one: what is observed
             after[:, :, self._places["ctrl"]] = actions.swapaxes(0, 1)
             after[:, :, self._moving] = stepped.ends.swapaxes(0, 1)
         after[-1, :, memory.integration] = stepped.states
         after[-1, :, memory.previous] = stepped.previous
+        after[-1, :, memory.previous.stop :] = 0
         after = after.reshape(-1, after.shape[-1])
         after[:, 0] = STEPPED
         for name, _, indices, part in memory.before:
@@ -110,6 +112,13 @@ class Robot(Kernel):
         found = self.measure(before, self._before(before), after, fields, _by_frame(actions))
         measured, rewards, over = found
         return [after, *fields.values(), *measured], rewards, over
+
+    def _room_for(self, before: np.ndarray, length: int) -> np.ndarray:
+        """An array for the memories after each of ``length`` frames."""
+        room = self.room
+        if length > 1 or room is None or room.shape != before.shape:
+            return np.empty((length, *before.shape))
+        return np.empty((1, *before.shape)) if np.may_share_memory(before, room) else room[None]
 
     def _before(self, memory: np.ndarray) -> Fields:
         """The derived fields before a step, as far as the environment reads them."""
