@@ -38,9 +38,8 @@ STAGES = {1: mujoco.mj_fwdPosition, 2: mujoco.mj_step1, 3: mujoco.mj_forward}
 class Stepped(NamedTuple):
     """``B`` simulations after ``T`` controls. Arrays keep their content until the next call."""
 
-    states: np.ndarray  # [B, size] integration states after the last step
-    ends: np.ndarray | None  # [B, T, n_moving] their first columns after each control
-    previous: np.ndarray | None  # [B, n_moving] those before the last step
+    states: np.ndarray  # [B, size] integration states
+    ends: np.ndarray  # [B, T, n_moving] their first columns after each control
     fields: dict[str, np.ndarray]  # [B, T, n] each, derived fields, as mj_step leaves them
     has_warned: bool  # whether MuJoCo warned: a simulation may have been reset
 
@@ -81,8 +80,7 @@ class Simulations:
             controls: ``[B, T, nu]``; they replace those of the states.
             n_steps: at least 1.
             stage: an ``mjtStage``, up to which derived fields are computed again at the new state;
-                ``T`` is 1 then, and ``ends`` and ``previous`` are ``None``. 0: the fields stay as
-                ``mj_step`` leaves them.
+                ``T`` must be 1 then. 0: the fields stay as ``mj_step`` leaves them.
 
         Raises:
             Exception: MuJoCo's own; a note names the row.
@@ -112,41 +110,39 @@ class _Native:
     def __init__(self, owner: Simulations) -> None:
         self._model, self._n_threads = owner.model, owner.n_threads
         self._names, self._ctrl = owner.fields, owner.places["ctrl"]
+        self._n_moving = owner.places["warmstart"].stop
         self._batches: dict[int, Any] = {}
         self._memory: dict[Any, np.ndarray] = {}  # for what is recorded
-        self._last: tuple[Any, dict[Any, np.ndarray]] = (None, {})  # what _space returned last
 
     def step(self, states: np.ndarray, controls: np.ndarray, n_steps: int, stage: int) -> Stepped:
         size, length = controls.shape[:2]
         batch = self._batch_for(size)
         ids = None if size == batch.nsim else np.arange(size, dtype=np.int32)
-        batch.state[:size] = states
-        batch.state[:size, self._ctrl] = controls[:, 0]
-        ends = previous = None
+        after = batch.state[:size]
+        after[...] = states
+        after[:, self._ctrl] = controls[:, 0]
         try:
-            if stage:
-                fields = {name: batch.bind(name)[:size, None] for name in self._names}
+            if length == 1:
+                fields = {name: batch.bind(name)[:size] for name in self._names}
                 batch.step(ids, n_steps, stage)
+                ends = after[:, None, : self._n_moving]
             else:
-                every = None if length == 1 else np.repeat(controls, n_steps, axis=1)
+                every = np.repeat(controls, n_steps, axis=1)
                 out = self._space(batch, size, length * n_steps)
                 batch.rollout(length * n_steps, every, record=tuple(out), ids=ids, out=out)
                 fields = {item: found[:, n_steps - 1 :: n_steps] for item, found in out.items()}
                 ends = fields.pop(MOVING)
-                n_moving = ends.shape[-1]
-                moved = out[MOVING]
-                previous = states[:, :n_moving] if moved.shape[1] == 1 else moved[:, -2]
         except RuntimeError as error:
             batch.warning[:] = 0
             failed = getattr(error, "ids", None)
             if failed is not None:
                 add_note(error, f"in row {failed[0]} of the simulations")
             raise
-        flat = {name: field.reshape(size, length, -1) for name, field in fields.items()}
         warned = bool(batch.warning.any())
         if warned:
             batch.warning[:] = 0
-        return Stepped(batch.state[:size], ends, previous, flat, warned)
+        flat = {name: field.reshape(size, length, -1) for name, field in fields.items()}
+        return Stepped(after, ends, flat, warned)
 
     def _batch_for(self, size: int) -> Any:
         room = max(SMALLEST, 1 << (size - 1).bit_length())
@@ -157,19 +153,16 @@ class _Native:
 
     def _space(self, batch: Any, size: int, n_steps: int) -> dict[Any, np.ndarray]:
         """Arrays for what is recorded after each step; fresh memory would be slow."""
-        if self._last[0] == (size, n_steps):
-            return self._last[1]
         shapes: dict[Any, tuple[int, ...]] = {
             name: (size, n_steps, *batch.bind(name).shape[1:]) for name in self._names
         }
-        shapes[MOVING] = size, n_steps, mujoco.mj_stateSize(self._model, MOVING)
+        shapes[MOVING] = size, n_steps, self._n_moving
         found = {}
         for item, shape in shapes.items():
             needed = math.prod(shape)
             if item not in self._memory or self._memory[item].size < needed:
                 self._memory[item] = np.empty(needed)
             found[item] = self._memory[item][:needed].reshape(shape)
-        self._last = (size, n_steps), found
         return found
 
 
@@ -178,17 +171,16 @@ class _Loops:
 
     def __init__(self, owner: Simulations) -> None:
         self._names, self._contact_forces = owner.fields, owner.contact_forces
-        self._model = owner.model.__copy__()
+        self._model, self._n_moving = owner.model.__copy__(), owner.places["warmstart"].stop
         self._datas = [mujoco.MjData(self._model) for _ in range(owner.n_threads)]
         self._pool = ThreadPoolExecutor(max(1, owner.n_threads - 1))  # starts them when needed
 
     def step(self, states: np.ndarray, controls: np.ndarray, n_steps: int, stage: int) -> Stepped:
         size, length = controls.shape[:2]
-        n_moving = mujoco.mj_stateSize(self._model, MOVING)
         like = {name: getattr(self._datas[0], name) for name in self._names}
         fields = {name: np.empty((size, length, one.size), one.dtype) for name, one in like.items()}
-        ends, previous = np.empty((size, length, n_moving)), np.empty((size, n_moving))
-        stepped = Stepped(np.empty(states.shape), ends, previous, fields, False)
+        ends = np.empty((size, length, self._n_moving))
+        stepped = Stepped(np.empty(states.shape), ends, fields, False)
         rows = iter(range(size))  # taking the next one is atomic
         work = (states, controls), rows, n_steps, stage, stepped
         others = [self._pool.submit(self._run, data, *work) for data in self._datas[1:]]
@@ -213,8 +205,7 @@ class _Loops:
         stepped: Any,
     ) -> bool:
         """Step rows until none is left; return whether MuJoCo warned."""
-        model, step, read = self._model, mujoco.mj_step, mujoco.mj_getState
-        states, controls = given
+        model, (states, controls) = self._model, given
         later = [STAGES[stage]] if stage else []
         later += [mujoco.mj_rnePostConstraint] if self._contact_forces else []
         pairs = [(getattr(data, name).reshape(-1), to) for name, to in stepped.fields.items()]
@@ -226,12 +217,9 @@ class _Loops:
                 mujoco.mj_setState(model, data, states[row], INTEGRATION)
                 for number, control in enumerate(controls[row]):
                     data.ctrl[:] = control
-                    if n_steps > 1:
-                        step(model, data, nstep=n_steps - 1)
-                    read(model, data, stepped.previous[row], MOVING)
-                    step(model, data)
-                    read(model, data, out, INTEGRATION)
-                    stepped.ends[row, number] = out[: len(stepped.previous[row])]
+                    mujoco.mj_step(model, data, nstep=n_steps)
+                    mujoco.mj_getState(model, data, out, INTEGRATION)
+                    stepped.ends[row, number] = out[: self._n_moving]
                     for compute in later:
                         compute(model, data)
                     for field, to in pairs:

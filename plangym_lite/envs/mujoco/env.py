@@ -50,7 +50,7 @@ class MujocoEnv(HasPhysics, KernelEnv):
     """
 
     STATES_NAME: ClassVar[str] = "MujocoEnv"
-    LAYOUT: ClassVar[int] = 2  # version of the states; raised when older ones cannot be read
+    LAYOUT: ClassVar[int] = 3  # version of the states; raised when older ones cannot be read
     _probed: Any = None  # what ``_probe`` found, here or in another environment of the recipe
 
     # ---- building -----------------------------------------------------------------------------

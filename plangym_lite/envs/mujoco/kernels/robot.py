@@ -13,7 +13,7 @@ import numpy as np
 
 from plangym_lite.envs.batched.kernel import Kernel, NotForKernelError, Parts
 from plangym_lite.envs.mujoco.batch import Simulations
-from plangym_lite.envs.mujoco.slim import STEPPED, SlimMemory
+from plangym_lite.envs.mujoco.slim import SlimMemory
 
 __all__ = ["Fields", "Robot", "is_within", "lengths_of"]
 
@@ -100,15 +100,15 @@ class Robot(Kernel):
             after[:, :, self._places["ctrl"]] = actions.swapaxes(0, 1)
             after[:, :, self._moving] = stepped.ends.swapaxes(0, 1)
         after[-1, :, memory.integration] = stepped.states
-        after[-1, :, memory.previous] = stepped.previous
-        after[-1, :, memory.previous.stop :] = 0
         after = after.reshape(-1, after.shape[-1])
-        after[:, 0] = STEPPED
+        after[:, 0] = self.base.frame_skip
         for name, _, indices, part in memory.before:
             after[:, part] = fields[name][:, indices]
         before = parts[0]
         if length > 1:
             before = np.concatenate([before, after[: -len(before)]])
+        after[:, memory.previous] = before[:, self._moving]
+        after[:, memory.previous.stop :] = 0
         found = self.measure(before, self._before(before), after, fields, _by_frame(actions))
         measured, rewards, over = found
         return [after, *fields.values(), *measured], rewards, over
