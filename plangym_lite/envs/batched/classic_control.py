@@ -62,7 +62,7 @@ class ClassicControl(KernelEnv):
 
     # ---- all rows of a batch at once -----------------------------------------------------------
 
-    def take_apart(self, states: np.ndarray, out: np.ndarray | None) -> Block | None:
+    def take_apart(self, states: np.ndarray, out: np.ndarray | None = None) -> Block | None:
         columns = np.ascontiguousarray(states.T)
         flags = columns[[FLOAT32, HAS_EXTRA]]
         if not all_among(columns[ENDED], range(4)):

@@ -53,7 +53,7 @@ class HasKernel(SimulatorEnv):
     into the simulator before."""
 
     @abstractmethod
-    def take_apart(self, states: np.ndarray, out: np.ndarray | None) -> Block | None:
+    def take_apart(self, states: np.ndarray, out: np.ndarray | None = None) -> Block | None:
         """Convert states to columns; ``None`` if one of them is not a valid state.
 
         ``out`` is what ``put_together`` will be given, if states are returned.

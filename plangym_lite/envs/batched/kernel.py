@@ -186,9 +186,10 @@ def _play(kernel: Kernel, block: Block, actions: np.ndarray, n_frames: int, out:
         steps = slice(start, min(start + at_once, length))
         held = np.repeat(actions[:, steps], n_frames, axis=1)
         parts, rewards, _ = kernel.play(block.parts, held)
-        rewards = np.reshape(rewards, (-1, n_frames, size))
+        totals = np.zeros((held.shape[1] // n_frames, size))
         for frame in range(n_frames):
-            out.rewards[:, steps] += rewards[:, frame].T
+            totals += np.reshape(rewards, (-1, n_frames, size))[:, frame]
+        out.rewards[:, steps] = totals.T
         if out.form.observs == "all":
             seen = kernel.observe(parts)
             seen = seen.reshape(-1, n_frames, size, *seen.shape[1:])[:, -1]
@@ -210,19 +211,16 @@ def _hold(
     totals = np.zeros(len(n_frames))
     least, most = int(n_frames.min()), int(n_frames.max())
     for frame in range(most):
-        active = block.ended == RUNNING
-        if frame >= least:
-            active &= frame < n_frames
-        everyone = bool(active.all())
-        if not everyone and not active.any():
-            break
-        rows: Any = slice(None) if everyone else np.flatnonzero(active)
-        parts, rewards, terminated = kernel.step(
-            [part[rows] for part in block.parts], actions[rows]
-        )
-        if everyone:
-            block.parts, block.is_own = parts, True
+        if frame < least and not block.ended.any():
+            rows: Any = slice(None)
+            block.parts, rewards, terminated = kernel.step(block.parts, actions)
+            block.is_own = True
         else:
+            rows = np.flatnonzero((block.ended == RUNNING) & (frame < n_frames))
+            if not len(rows):
+                break
+            some = [part[rows] for part in block.parts]
+            parts, rewards, terminated = kernel.step(some, actions[rows])
             block.put(rows, parts)
         totals[rows] += rewards
         n_steps[rows] += 1

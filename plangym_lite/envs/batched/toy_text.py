@@ -106,7 +106,7 @@ class ToyText(KernelEnv):
 
     # ---- all rows of a batch at once -----------------------------------------------------------
 
-    def take_apart(self, states: np.ndarray, out: np.ndarray | None) -> Block | None:
+    def take_apart(self, states: np.ndarray, out: np.ndarray | None = None) -> Block | None:
         words = states.view("<u4")
         ended, last, flags = states[:, :3].T.astype(np.int64)
         elapsed, cell = words[:, [1, -1]].T.astype(np.int64)

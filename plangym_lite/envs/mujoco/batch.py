@@ -239,7 +239,7 @@ class _Watch:
         found = {name: getattr(model.opt, name) for name in names}
         arrays = [value for value in found.values() if isinstance(value, np.ndarray)]
         numbers = [name for name, value in found.items() if not isinstance(value, np.ndarray)]
-        self._runs = [*_runs_of(model), *arrays]  # views of the model's memory
+        self._runs = _runs_of(model, arrays)
         self._read = operator.attrgetter(*numbers)
         self._before, self._options = self._bytes(), self._read(model.opt)
 
@@ -251,9 +251,10 @@ class _Watch:
         return [run.tobytes() for run in self._runs]
 
 
-def _runs_of(model: Any) -> list[np.ndarray]:
+def _runs_of(model: Any, options: list[np.ndarray]) -> list[np.ndarray]:
     """The memory of a model's arrays as bytes, adjacent ones merged; without textures."""
-    arrays = [getattr(model, name) for name in dir(model) if not name.startswith(("_", "tex_"))]
+    arrays = [*options]
+    arrays += [getattr(model, name) for name in dir(model) if not name.startswith(("_", "tex_"))]
     spans = sorted(
         (array.ctypes.data, array.ctypes.data + array.nbytes)
         for array in arrays

@@ -127,14 +127,15 @@ class MujocoEnv(HasPhysics, KernelEnv):
         before = self._infos.load(state[self._info_part])
         return {**before, "n_step": info["n_step"], "dt": info["dt"]}
 
-    def take_apart(self, states: np.ndarray, out: np.ndarray | None) -> Block | None:
+    def take_apart(self, states: np.ndarray, out: np.ndarray | None = None) -> Block | None:
         ended, elapsed, tags = states[:, : GENERATOR.start].T
         if (tags != self._tag).any() or (ended.any() and not all_among(ended, ENDS)):
             return None
         self._memory.check(self._base.data)
         kernel: Any = self._kernel
         kernel.room = None if out is None else out[:, self._simulation_part]
-        parts = kernel.parts_of(states[:, self._simulation_part])
+        memory = states[:, self._simulation_part]
+        parts = kernel.parts_of(memory) if ended.any() else [memory]
         return Block(ended.astype(np.int64), elapsed.astype(np.int64), parts, is_own=False)
 
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:

@@ -262,7 +262,7 @@ class DMControlEnv(HasPhysics, HasKernel):
         before = _info_of(int(ended), steps)
         return {**before, "n_step": info["n_step"], "dt": info["dt"]}
 
-    def take_apart(self, states: np.ndarray, out: np.ndarray | None) -> Block | None:
+    def take_apart(self, states: np.ndarray, out: np.ndarray | None = None) -> Block | None:
         columns: Any = self._columns
         kernel: Any = self._kernel
         if not columns.are_known(states, self._tag, self._env._n_sub_steps).all():

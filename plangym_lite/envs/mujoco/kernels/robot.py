@@ -155,7 +155,7 @@ class Robot(Kernel):
 
     def cost_of(self, weight: Any, numbers: np.ndarray) -> np.ndarray:
         """``weight * np.sum(np.square(row))`` for each row, in the precision of a scalar."""
-        totals = np.sum(np.square(numbers), axis=1)
+        totals = np.add.reduce(np.square(numbers), axis=1)
         return weight * totals.astype((totals.dtype.type(1) * weight).dtype, copy=False)
 
 
