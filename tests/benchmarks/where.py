@@ -12,10 +12,10 @@ import time
 import numpy as np
 
 import plangym_lite
-from plangym_lite import batches
+from plangym_lite import core
 from plangym_lite.envs.atari.env import AtariEnv
 from plangym_lite.simulator import SimulatorEnv
-from plangym_lite.vectorization.dispatch.dispatcher import Deal
+from plangym_lite.vectorization.dispatch.dispatcher import Dispatcher
 from plangym_lite.vectorization.memory.blocks import BlockPool
 from plangym_lite.vectorization.memory.layout import BatchColumns
 from plangym_lite.vectorization.memory.results import ResultCollector
@@ -28,10 +28,10 @@ from plangym_lite.vectorization.worker.handler import RequestHandler
 
 GAME = "ALE/MsPacman-v5"
 PARENT = {
-    "wait for the workers": [(Deal, "_wait")],
-    "check the arguments": [(batches, "prepare_rows")],
+    "wait for the workers": [(Dispatcher, "_wait")],
+    "check the arguments": [(core, "prepare_rows")],
     "copy states and actions in": [(BatchColumns, "fill")],
-    "write requests": [(ExternalProcess, "run_rows"), (Channel, "send")],
+    "write requests": [(ExternalProcess, "take_chunks"), (Channel, "send")],
     "read answers": [(ExternalProcess, "take_in"), (ProcessPromise, "result")],
     "find a block": [(BlockPool, "acquire")],
     "copy states and small observations out, hand out the result": [(ResultCollector, "finish")],
@@ -43,7 +43,7 @@ WORKER = {
     "read observations": [(AtariEnv, "write_obs")],
     "loop over rows": [(SimulatorEnv, "make_transitions")],
     "read requests, wait for them": [(Channel, "receive")],
-    "find the rows": [(RequestHandler, "run_rows")],
+    "find the rows": [(RequestHandler, "take_chunks")],
     "write answers": [(server, "dump"), (Channel, "send")],
 }
 
