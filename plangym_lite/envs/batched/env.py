@@ -25,6 +25,7 @@ from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.nested import differences
 from plangym_lite.simulator import RUNNING, SimulatorEnv
+from plangym_lite.simulator.rows import run_rows
 from plangym_lite.system import one_at_a_time
 from plangym_lite.transitions import Columns, Form, Rows, empty_columns, pack
 
@@ -127,7 +128,9 @@ class HasKernel(SimulatorEnv):
                 self._borrow_engine()
                 self.load_state(states[0])
             return self._run_alike(kernel, rows, states, out)
-        except (InvalidStateError, NotForKernelError):  # rows run one by one say which of them
+        except NotForKernelError as error:
+            return self._run_apart(kernel, rows, out, error.rows)
+        except InvalidStateError:  # rows run one by one say which of them
             return None
 
     def _run_alike(
@@ -156,18 +159,53 @@ class HasKernel(SimulatorEnv):
             return None
         infos: Any = [None] * len(rows.dts)
         for chosen in groups:
-            states = np.asarray(rows.states)[chosen]
-            some = Rows(rows.actions[chosen], states, rows.dts[chosen])
-            columns = empty_columns(self.batch_spec, len(chosen), out.form)
-            found = self.run_batched(some, columns)
-            if found is None:
+            if not self._run_some(self.run_batched, rows, out, chosen, infos):
                 return None
-            for whole, part in zip(out, columns, strict=True):
-                if isinstance(whole, np.ndarray):
-                    whole[chosen] = part
-            for row, info in zip(chosen.tolist(), found, strict=True):
-                infos[row] = info
         return infos
+
+    def _run_apart(
+        self, kernel: Kernel, rows: Rows, out: Columns, apart: list[int]
+    ) -> list[dict[str, Any]] | None:
+        """Run some rows one by one and the others at once, if the kernel can run these."""
+        infos: Any = [None] * len(rows.dts)
+        others = np.setdiff1d(np.arange(len(infos)), apart)
+
+        def run(some: Rows, columns: Columns) -> list[dict[str, Any]] | None:
+            return self._run_alike(kernel, some, some.states, columns)
+
+        try:
+            if len(others) < ENOUGH_ROWS or not self._run_some(run, rows, out, others, infos):
+                return None
+        except NotForKernelError:
+            return None
+        self._borrow_engine()
+        for row in apart:
+            cut = slice(row, row + 1)
+            columns: Any = [part[cut] if isinstance(part, np.ndarray) else part for part in out]
+            infos[row] = run_rows(self, rows.part(row, row + 1), Columns(*columns))[0]
+        return infos
+
+    def _run_some(
+        self,
+        run: Callable[[Rows, Columns], list[dict[str, Any]] | None],
+        rows: Rows,
+        out: Columns,
+        chosen: np.ndarray,
+        infos: list[Any],
+    ) -> bool:
+        """Run some rows at once, if that is possible."""
+        states = np.asarray(rows.states)[chosen]
+        some = Rows(rows.actions[chosen], states, rows.dts[chosen])
+        columns = empty_columns(self.batch_spec, len(chosen), out.form)
+        found = run(some, columns)
+        if found is None:
+            return False
+        for whole, part in zip(out, columns, strict=True):
+            if isinstance(whole, np.ndarray):
+                whole[chosen] = part
+        for row, info in zip(chosen.tolist(), found, strict=True):
+            infos[row] = info
+        return True
 
     def _trust(self, kernel: Kernel, dtype: np.dtype) -> bool:
         """Whether kernel and environment agree bit for bit on random states."""

@@ -109,7 +109,15 @@ class Kernel(ABC):
 
 
 class NotForKernelError(Exception):
-    """A kernel met rows that only the simulator itself can run."""
+    """A kernel met rows that only the simulator itself can run.
+
+    Args:
+        rows: their indices.
+    """
+
+    def __init__(self, rows: list[int]) -> None:
+        super().__init__(rows)
+        self.rows = rows
 
 
 def run_block(
@@ -220,7 +228,10 @@ def _hold(
             if not len(rows):
                 break
             some = [part[rows] for part in block.parts]
-            parts, rewards, terminated = kernel.step(some, actions[rows])
+            try:
+                parts, rewards, terminated = kernel.step(some, actions[rows])
+            except NotForKernelError as error:
+                raise NotForKernelError(rows[error.rows].tolist()) from error
             block.put(rows, parts)
         totals[rows] += rewards
         n_steps[rows] += 1

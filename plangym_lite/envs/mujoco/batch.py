@@ -41,7 +41,7 @@ class Stepped(NamedTuple):
     states: np.ndarray  # [B, size] integration states
     ends: np.ndarray  # [B, T, n_moving] their first columns after each control
     fields: dict[str, np.ndarray]  # [B, T, n] each, derived fields, as mj_step leaves them
-    has_warned: bool  # whether MuJoCo warned: a simulation may have been reset
+    unstable: list[int]  # rows of which MuJoCo warned: they may have been reset
 
 
 class Simulations:
@@ -121,6 +121,7 @@ class _Native:
         after = batch.state[:size]
         after[...] = states
         after[:, self._ctrl] = controls[:, 0]
+        fields: dict[Any, np.ndarray]
         try:
             if length == 1:
                 fields = {name: batch.bind(name)[:size] for name in self._names}
@@ -138,11 +139,12 @@ class _Native:
             if failed is not None:
                 add_note(error, f"in row {failed[0]} of the simulations")
             raise
-        warned = bool(batch.warning.any())
-        if warned:
+        unstable: list[int] = []
+        if batch.warning.any():
+            unstable = np.flatnonzero(batch.warning[:size, :, 1].any(1)).tolist()
             batch.warning[:] = 0
         flat = {name: field.reshape(size, length, -1) for name, field in fields.items()}
-        return Stepped(after, ends, flat, warned)
+        return Stepped(after, ends, flat, unstable)
 
     def _batch_for(self, size: int) -> Any:
         room = max(SMALLEST, 1 << (size - 1).bit_length())
@@ -180,20 +182,19 @@ class _Loops:
         like = {name: getattr(self._datas[0], name) for name in self._names}
         fields = {name: np.empty((size, length, one.size), one.dtype) for name, one in like.items()}
         ends = np.empty((size, length, self._n_moving))
-        stepped = Stepped(np.empty(states.shape), ends, fields, False)
+        stepped = Stepped(np.empty(states.shape), ends, fields, [])
         rows = iter(range(size))  # taking the next one is atomic
         work = (states, controls), rows, n_steps, stage, stepped
         others = [self._pool.submit(self._run, data, *work) for data in self._datas[1:]]
         try:
-            warned = self._run(self._datas[0], *work)
+            self._run(self._datas[0], *work)
         finally:
             for _ in rows:  # after an error: nobody takes another one
                 pass
             answers = [other.exception() for other in others]
         for error in filter(None, answers):
             raise error
-        warned = any([warned, *(other.result() for other in others)])
-        return stepped._replace(has_warned=warned)
+        return stepped
 
     def _run(
         self,
@@ -203,14 +204,13 @@ class _Loops:
         n_steps: int,
         stage: int,
         stepped: Any,
-    ) -> bool:
-        """Step rows until none is left; return whether MuJoCo warned."""
+    ) -> None:
+        """Step rows until none is left."""
         model, (states, controls) = self._model, given
         later = [STAGES[stage]] if stage else []
         later += [mujoco.mj_rnePostConstraint] if self._contact_forces else []
         pairs = [(getattr(data, name).reshape(-1), to) for name, to in stepped.fields.items()]
-        before = data.warning.number.sum()
-        row = 0
+        warnings, row = data.warning.number, 0  # a view; a simulation that is reset begins anew
         try:
             for row in rows:
                 out = stepped.states[row]
@@ -224,10 +224,13 @@ class _Loops:
                         compute(model, data)
                     for field, to in pairs:
                         to[row, number] = field
+                if warnings.any():
+                    warnings[:] = 0
+                    stepped.unstable.append(row)
         except Exception as error:
+            warnings[:] = 0
             add_note(error, f"in row {row} of the simulations")
             raise
-        return bool(data.warning.number.sum() != before)
 
 
 class _Watch:

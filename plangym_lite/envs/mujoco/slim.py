@@ -9,9 +9,9 @@ are those of an evaluation *within* the last step, and some environments read th
 step, in their observations, or to draw. :func:`examine` finds out which numbers an environment
 reads before it steps, and which its observation shows. The first are always saved. For the others
 the rest holds the moving part of the integration state (time, positions, velocities, activations,
-warm start) before the last control, and its ``steps`` run again give every derived array. After a
-reset, when the simulation was set rather than stepped, ``steps`` is 0, and the rest holds the numbers
-that the observation shows; ``mj_forward`` gives the other arrays.
+warm start) before the last control, and its ``steps`` run again give every derived array. If the
+simulation was set rather than stepped (after a reset), ``steps`` is 0, and the rest holds the
+numbers that the observation shows; ``mj_forward`` gives the other arrays.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class SlimMemory:
         self._is_derived = True
         self._last = np.empty(self.integration.stop - 1)  # the state before the last control
         self._n_steps = 0  # of that control
+        self._warnings = base.data.warning.number  # a view
         self._signature: Any = None  # of the derived arrays after it
         if self._steps_alike(base):
             base._step_mujoco_simulation = self._advance
@@ -101,13 +102,17 @@ class SlimMemory:
         """Gymnasium's ``_step_mujoco_simulation``, and a look at the state before."""
         model, data = self.model, self.data
         data.ctrl[:] = ctrl
-        warned = data.warning.number.tobytes()
+        counts = self._warnings.copy() if self._warnings.any() else 0
+        self._warnings[:] = 0  # a simulation that is reset begins at 1
         mujoco.mj_getState(model, data, self._last, INTEGRATION)
         mujoco.mj_step(model, data, nstep=n_frames)
         mujoco.mj_rnePostConstraint(model, data)
         self._loaded, self._n_steps = None, n_frames
-        same = warned == data.warning.number.tobytes()  # else the simulation may have been reset
-        self._signature = self._sign() if same else None
+        if self._warnings.any():  # it may have been reset
+            self._signature = None
+            return
+        self._warnings[:] = counts
+        self._signature = self._sign()
 
     def _sign(self) -> Any:
         """Tells whether derived arrays have been computed again since."""

@@ -92,8 +92,8 @@ class Robot(Kernel):
         memory, length = self.memory, actions.shape[1]
         given = parts[0][:, memory.integration]
         stepped: Any = self._simulations.step(given, actions, self.base.frame_skip)
-        if stepped.has_warned:
-            raise NotForKernelError  # MuJoCo warned that a simulation is unstable
+        if stepped.unstable:
+            raise NotForKernelError(stepped.unstable)
         fields = {name: _by_frame(field) for name, field in stepped.fields.items()}
         after = self._room_for(parts[0], length)
         if length > 1:  # of frames before the last one: what is observed
