@@ -182,7 +182,10 @@ class DMControlEnv(HasPhysics, HasKernel):
         if is_own and self.domain_name in KERNELS:
             memory = SlimMemory(model, data, fields)
             actions = np.random.default_rng(0).uniform(-1, 1, (3, *self._env.action_spec().shape))
-            if memory.continues(self.apply_reset, self._env.step, actions):
+            limit, self._env._step_limit = self._env._step_limit, float("inf")
+            continues = memory.continues(self.apply_reset, self._env.step, actions)
+            self._env._step_limit = limit
+            if continues:
                 return memory
         return SimulationMemory(model, data, fields)
 
