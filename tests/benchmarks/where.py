@@ -1,4 +1,4 @@
-"""Where the time of a batch goes: ``python tests/benchmarks/where.py [--obs ram] [--batch 128]``.
+"""Where the time of a batch goes: ``python -m tests.benchmarks.where [--obs ram] [--batch 128]``.
 
 Puts stopwatches around functions of the parent and of one worker, and prints percentages of the
 time of a batch. A function's time is without that of the watched ones inside of it. A watch costs
