@@ -146,9 +146,8 @@ class MujocoEnv(HasPhysics, KernelEnv):
         if not self.clone_seeds:
             out[:, GENERATOR] = 0
         kernel: Any = self._kernel
-        if kernel.room is None or not np.may_share_memory(block.parts[0], kernel.room):
+        if not np.may_share_memory(block.parts[0], out):  # else it was written there
             out[:, self._simulation_part] = block.parts[0]
-        kernel.room = None
         if not states[:, ENDED].any():
             self._infos.save_columns(kernel.told(block.parts), out[:, self._info_part])
             return

@@ -47,7 +47,7 @@ class Robot(Kernel):
         }
         self._moving = slice(self._places["time"].start, self._places["warmstart"].stop)
         self._bodies: dict[str, int] = {}
-        self.room: np.ndarray | None = None  # where the memory after a frame may be written
+        self.room: np.ndarray | None = None  # for the memory after the next frame, if set
         self._blank: Parts | None = None  # one row of the parts after the first
         self.use_threads(1)
 
@@ -90,12 +90,16 @@ class Robot(Kernel):
 
     def play(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
         memory, length = self.memory, actions.shape[1]
+        room, self.room = self.room, None
         given = parts[0][:, memory.integration]
         stepped: Any = self._simulations.step(given, actions, self.base.frame_skip)
         if stepped.unstable:
             raise NotForKernelError(stepped.unstable)
         fields = {name: _by_frame(field) for name, field in stepped.fields.items()}
-        after = self._room_for(parts[0], length)
+        if room is None or (length, *room.shape) != (1, *parts[0].shape):
+            after = np.empty((length, *parts[0].shape))
+        else:
+            after = room[None]
         if length > 1:  # of frames before the last one: what is observed
             after[:, :, self._places["ctrl"]] = actions.swapaxes(0, 1)
             after[:, :, self._moving] = stepped.ends.swapaxes(0, 1)
@@ -112,13 +116,6 @@ class Robot(Kernel):
         found = self.measure(before, self._before(before), after, fields, _by_frame(actions))
         measured, rewards, over = found
         return [after, *fields.values(), *measured], rewards, over
-
-    def _room_for(self, before: np.ndarray, length: int) -> np.ndarray:
-        """An array for the memories after each of ``length`` frames."""
-        room = self.room
-        if length > 1 or room is None or room.shape != before.shape:
-            return np.empty((length, *before.shape))
-        return np.empty((1, *before.shape)) if np.may_share_memory(before, room) else room[None]
 
     def _before(self, memory: np.ndarray) -> Fields:
         """The derived fields before a step, as far as the environment reads them."""
