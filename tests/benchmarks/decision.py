@@ -1,7 +1,7 @@
-"""Where the time of a decision goes: ``python -m tests.benchmarks.decision [--threads 2]``.
+"""Where the CPU time of a decision goes: ``python -m tests.benchmarks.decision``.
 
-``cem`` and ``mppi`` with 12,000 simulator calls on cartpole-swingup, with stopwatches around the
-functions of one process: see ``where.py``.
+``cem`` and ``mppi`` with 12,000 simulator calls on cartpole-swingup, in one thread, with
+stopwatches around functions: see ``where.py``.
 """
 
 import argparse
@@ -31,23 +31,21 @@ WATCHED = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--decisions", type=int, default=20)
     options = parser.parse_args()
     with plangym_lite.make(TASK, render_mode=None) as env:
-        env.use_threads(options.threads)
         state, *_ = env.reset(seed=0)
-        watches = Watches(WATCHED)
+        watches = Watches(WATCHED, time.process_time)
         for planner in (cem, mppi):
             shown, total = [], []
             for _ in range(options.decisions):
-                start = time.perf_counter()
+                start = time.process_time()
                 planner(env, state, budget=CALLS, rng=np.random.default_rng(0))
-                total.append(time.perf_counter() - start)
+                total.append(time.process_time() - start)
                 shown.append(watches.read())
             middle = {name: float(np.median([one[name] for one in shown])) for name in WATCHED}
-            title = f"{planner.__name__}, {CALLS:,} calls, {options.threads} threads"
-            show(f"{title}: {np.median(total) * 1e3:.0f} ms", float(np.median(total)), middle)
+            took = float(np.median(total))
+            show(f"{planner.__name__}, {CALLS:,} calls: {took * 1e3:.0f} ms", took, middle)
 
 
 if __name__ == "__main__":

@@ -51,9 +51,9 @@ WORKER = {
 class Watches:
     """Stopwatches around functions, of which only the innermost runs."""
 
-    def __init__(self, what):
-        self.seconds = dict.fromkeys(what, 0.0)
-        self._running, self._since = [], time.perf_counter()
+    def __init__(self, what, clock=time.perf_counter):
+        self.seconds, self._clock = dict.fromkeys(what, 0.0), clock
+        self._running, self._since = [], clock()
         for name, functions in what.items():
             for owner, function in functions:
                 setattr(owner, function, self._watched(name, getattr(owner, function)))
@@ -72,7 +72,7 @@ class Watches:
         return watched
 
     def _turn(self):
-        now = time.perf_counter()
+        now = self._clock()
         if self._running:
             self.seconds[self._running[-1]] += now - self._since
         self._since = now
