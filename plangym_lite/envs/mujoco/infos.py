@@ -72,11 +72,14 @@ class InfoMemory:
         number = self._number_of(told)
         types: Any = 0
         out[...] = 0
-        for place, (column, (part, _)) in enumerate(
+        for place, (column, (part, shape)) in enumerate(
             zip(told.values(), self._parts[number], strict=True)
         ):
             types = types | _codes_of(column) << (BITS * place)
-            out[:, part] = np.reshape(column, (len(out), -1))
+            if shape:
+                out[:, part] = np.reshape(column, (len(out), -1))
+            else:
+                out[:, part.start] = column
         out[:, 0], out[:, 1] = number, types
 
     def load(self, row: np.ndarray) -> dict[str, Any]:
@@ -130,4 +133,4 @@ def _codes_of(column: Any) -> Any:
     """The types of the values of a column, one for all or one for each."""
     if not isinstance(column, np.ndarray):
         return np.array([_code_of(value) for value in column], np.int64)
-    return _code_of(column.dtype.type(0)) if column.ndim == 1 else ARRAY
+    return CODES[column.dtype.type] if column.ndim == 1 else ARRAY

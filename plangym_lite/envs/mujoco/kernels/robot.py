@@ -112,9 +112,10 @@ class Robot(Kernel):
         if length > 1:
             before = np.concatenate([before, after[: -len(before)]])
         after[:, memory.previous] = before[:, self._moving]
-        after[:, memory.previous.stop :] = 0
-        found = self.measure(before, self._before(before), after, fields, _by_frame(actions))
-        measured, rewards, over = found
+        if memory.previous.stop < memory.size:
+            after[:, memory.previous.stop :] = 0
+        actions = actions[:, 0] if length == 1 else _by_frame(actions)
+        measured, rewards, over = self.measure(before, self._before(before), after, fields, actions)
         return [after, *fields.values(), *measured], rewards, over
 
     def _before(self, memory: np.ndarray) -> Fields:
