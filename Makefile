@@ -6,7 +6,7 @@ OUT    ?= out
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow soak check lint format types notebooks docs wheel release pythons bench clean
+.PHONY: help setup demo test slow soak check lint format types notebooks docs wheel release pythons newest bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -71,6 +71,9 @@ release: wheel  ## build and check source distribution and wheel; uploads nothin
 
 pythons: $(VENV)/dev  ## core tests on every Python from 3.10 to 3.13 that is installed
 	$(BIN)/nox -f .ci/noxfile.py
+
+newest: $(BIN)/python  ## the tests of MuJoCo with the newest mujoco, in an environment of its own
+	bash .ci/mujoco-newest $(BIN)/python
 
 bench: $(VENV)/core  ## how fast it is on this machine, beside the raw emulator
 	$(BIN)/plangym-lite bench

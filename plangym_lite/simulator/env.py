@@ -161,6 +161,7 @@ class SimulatorEnv(PlanEnv):
         """Run all rows of a batch at once, fill ``out`` and return the infos, if possible.
 
         ``None``: nothing was done, and the rows are run one by one. Results must be bit-identical.
+        Call ``_borrow_engine`` before the engine is moved.
         """
         return None
 
@@ -315,11 +316,12 @@ class SimulatorEnv(PlanEnv):
 
     def make_transitions(self, rows: Rows, out: Columns) -> list[dict[str, Any]]:
         """Run each row from its state into the same row of ``out``; return the infos."""
-        self._borrow_engine()
+        self.setup()
         infos = self.run_batched(rows, out)
-        if infos is not None:
-            return infos
-        return run_rows(self, rows, out)
+        if infos is None:
+            self._borrow_engine()
+            infos = run_rows(self, rows, out)
+        return infos
 
     def step_here(self, action: Any, out: Columns, row: int) -> dict[str, Any]:
         """Step from the current state and keep the new one; write one row, return the info."""

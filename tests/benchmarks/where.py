@@ -1,4 +1,4 @@
-"""Where the time of a batch goes: ``python tests/benchmarks/where.py [--obs ram] [--batch 128]``.
+"""Where the time of a batch goes: ``python -m tests.benchmarks.where [--obs ram] [--batch 128]``.
 
 Puts stopwatches around functions of the parent and of one worker, and prints percentages of the
 time of a batch. A function's time is without that of the watched ones inside of it. A watch costs
@@ -12,10 +12,10 @@ import time
 import numpy as np
 
 import plangym_lite
-from plangym_lite import batches
+from plangym_lite import core
 from plangym_lite.envs.atari.env import AtariEnv
 from plangym_lite.simulator import SimulatorEnv
-from plangym_lite.vectorization.dispatch.dispatcher import Deal
+from plangym_lite.vectorization.dispatch.dispatcher import Dispatcher
 from plangym_lite.vectorization.memory.blocks import BlockPool
 from plangym_lite.vectorization.memory.layout import BatchColumns
 from plangym_lite.vectorization.memory.results import ResultCollector
@@ -28,10 +28,10 @@ from plangym_lite.vectorization.worker.handler import RequestHandler
 
 GAME = "ALE/MsPacman-v5"
 PARENT = {
-    "wait for the workers": [(Deal, "_wait")],
-    "check the arguments": [(batches, "prepare_rows")],
+    "wait for the workers": [(Dispatcher, "_wait")],
+    "check the arguments": [(core, "prepare_rows")],
     "copy states and actions in": [(BatchColumns, "fill")],
-    "write requests": [(ExternalProcess, "run_rows"), (Channel, "send")],
+    "write requests": [(ExternalProcess, "take_chunks"), (Channel, "send")],
     "read answers": [(ExternalProcess, "take_in"), (ProcessPromise, "result")],
     "find a block": [(BlockPool, "acquire")],
     "copy states and small observations out, hand out the result": [(ResultCollector, "finish")],
@@ -43,7 +43,7 @@ WORKER = {
     "read observations": [(AtariEnv, "write_obs")],
     "loop over rows": [(SimulatorEnv, "make_transitions")],
     "read requests, wait for them": [(Channel, "receive")],
-    "find the rows": [(RequestHandler, "run_rows")],
+    "find the rows": [(RequestHandler, "take_chunks")],
     "write answers": [(server, "dump"), (Channel, "send")],
 }
 
@@ -51,9 +51,9 @@ WORKER = {
 class Watches:
     """Stopwatches around functions, of which only the innermost runs."""
 
-    def __init__(self, what):
-        self.seconds = dict.fromkeys(what, 0.0)
-        self._running, self._since = [], time.perf_counter()
+    def __init__(self, what, clock=time.perf_counter):
+        self.seconds, self._clock = dict.fromkeys(what, 0.0), clock
+        self._running, self._since = [], clock()
         for name, functions in what.items():
             for owner, function in functions:
                 setattr(owner, function, self._watched(name, getattr(owner, function)))
@@ -72,7 +72,7 @@ class Watches:
         return watched
 
     def _turn(self):
-        now = time.perf_counter()
+        now = self._clock()
         if self._running:
             self.seconds[self._running[-1]] += now - self._since
         self._since = now

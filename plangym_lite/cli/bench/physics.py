@@ -14,7 +14,7 @@ import numpy as np
 
 from plangym_lite.cli.bench.ours import gather, open_env, play_rows, sequences, step_rows
 from plangym_lite.cli.bench.rounds import Contender, Work
-from plangym_lite.planners import cem
+from plangym_lite.planners import cem, mppi
 
 __all__ = ["CHEETAH", "mujoco_batch", "mujoco_rollout", "physics_works"]
 
@@ -36,7 +36,7 @@ def physics_works(n: int) -> list[Work]:
         *(against_rollout(name, n, 0.6, 0.8) for name in FORCEFUL),
         rollouts_against_rollout(n),
         *(against_single_steps(name, n) for name in TASKS),
-        decision_against_single_steps(n),
+        *(decision_against_single_steps(planner, n) for planner in (cem, mppi)),
     ]
 
 
@@ -83,15 +83,14 @@ def against_single_steps(name: str, n: int) -> Work:
     return Work(line, "row by row, 1 thread", make, 3.0, 5.0, "dm_control")
 
 
-def decision_against_single_steps(n: int, calls: int = CALLS) -> Work:
-    """A decision of ``cem``; a unit is a simulator call."""
+def decision_against_single_steps(planner: Any, n: int, calls: int = CALLS) -> Work:
+    """A decision; a unit is a simulator call."""
 
     def make(stack: ExitStack) -> Any:
-        return decide(on_threads(stack, SWINGUP, n), calls), decide(
-            one_by_one(stack, SWINGUP), calls
-        )
+        ours, reference = on_threads(stack, SWINGUP, n), one_by_one(stack, SWINGUP)
+        return decide(planner, ours, calls), decide(planner, reference, calls)
 
-    line = f"{SWINGUP}, cem, {calls:,} calls, {n} threads"
+    line = f"{SWINGUP}, {planner.__name__}, {calls:,} calls, {n} threads"
     return Work(line, "row by row, 1 thread", make, 3.0, 5.0, "dm_control")
 
 
@@ -109,12 +108,12 @@ def one_by_one(stack: ExitStack, name: str) -> Any:
     return env
 
 
-def decide(env: Any, calls: int) -> Contender:
+def decide(planner: Any, env: Any, calls: int) -> Contender:
     """Decisions from the same state, with the same random numbers."""
     state, *_ = env.reset(seed=0)
 
     def run() -> int:
-        found = cem(env, state, budget=calls, rng=np.random.default_rng(0))
+        found = planner(env, state, budget=calls, rng=np.random.default_rng(0))
         return found.search.simulator_calls
 
     return run

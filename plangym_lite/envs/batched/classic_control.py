@@ -63,7 +63,7 @@ class ClassicControl(KernelEnv):
 
     # ---- all rows of a batch at once -----------------------------------------------------------
 
-    def take_apart(self, states: np.ndarray) -> Block | None:
+    def take_apart(self, states: np.ndarray, out: np.ndarray | None = None) -> Block | None:
         columns = np.ascontiguousarray(states.T)
         flags = columns[[ENDED, FLOAT32, HAS_EXTRA]]
         if not ((flags >= 0) & (flags <= MOST) & (flags == np.floor(flags))).all():

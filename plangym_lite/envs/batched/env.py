@@ -17,6 +17,7 @@ from plangym_lite.envs.batched.kernel import (
     Block,
     Kernel,
     NotForKernelError,
+    infos_of,
     run_block,
 )
 from plangym_lite.envs.generators.generator import (
@@ -30,6 +31,7 @@ from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.nested import differences
 from plangym_lite.simulator import RUNNING, SimulatorEnv
+from plangym_lite.simulator.rows import run_rows
 from plangym_lite.system import one_at_a_time
 from plangym_lite.transitions import Columns, Form, Rows, empty_columns, pack
 
@@ -58,8 +60,11 @@ class HasKernel(SimulatorEnv):
     into the simulator before."""
 
     @abstractmethod
-    def take_apart(self, states: np.ndarray) -> Block | None:
-        """Convert states to columns; ``None`` if one of them is not a valid state."""
+    def take_apart(self, states: np.ndarray, out: np.ndarray | None = None) -> Block | None:
+        """Convert states to columns; ``None`` if one of them is not a valid state.
+
+        ``out`` is what ``put_together`` will be given, if states are returned.
+        """
 
     @abstractmethod
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
@@ -109,7 +114,6 @@ class HasKernel(SimulatorEnv):
     def run_on_threads(self, rows: Rows, form: Form) -> Any:
         if len(rows.dts) < ENOUGH_ROWS:
             return self.run_rows(rows, form)
-        self._borrow_engine()
         out = empty_columns(self.batch_spec, len(rows.dts), form)
         infos = self.run_batched(rows, out)
         return None if infos is None else pack(self.batch_spec, out, infos)
@@ -127,26 +131,28 @@ class HasKernel(SimulatorEnv):
                 groups = _alike(states[:, self._constants])
                 if len(groups) > 1:
                     return self._run_groups(rows, out, groups)
+                self._borrow_engine()
                 self.load_state(states[0])
             return self._run_alike(kernel, rows, states, out)
-        except (InvalidStateError, NotForKernelError):  # rows run one by one say which of them
+        except NotForKernelError as error:
+            return self._run_apart(kernel, rows, out, error.rows)
+        except InvalidStateError:  # rows run one by one say which of them
             return None
 
     def _run_alike(
         self, kernel: Kernel, rows: Rows, states: np.ndarray, out: Columns
     ) -> list[dict[str, Any]] | None:
-        block = self.take_apart(states)
+        block = self.take_apart(states, out.states)
         if block is None or not kernel.accepts(block):
             return None
         if not self._trust(kernel, rows.actions.dtype):
             return None
         had_ended = np.flatnonzero(block.ended).tolist()
         n_frames, limit = rows.dts * self.frameskip, self.kernel_limit()
-        infos = run_block(kernel, block, rows.actions, n_frames, limit=limit, out=out)
+        counts = run_block(kernel, block, rows.actions, n_frames, limit=limit, out=out)
         if out.states is not None:
             self.put_together(block, states, out.states)
-        for info, dt in zip(infos, rows.dts.tolist(), strict=True):
-            info["dt"] = dt
+        infos = infos_of({**kernel.told(block.parts), "n_step": counts, "dt": rows.dts.tolist()})
         for row in had_ended:
             infos[row] = self.tell_ended(states[row], infos[row], out, row)
         return infos
@@ -159,23 +165,59 @@ class HasKernel(SimulatorEnv):
             return None
         infos: Any = [None] * len(rows.dts)
         for chosen in groups:
-            states = np.asarray(rows.states)[chosen]
-            some = Rows(rows.actions[chosen], states, rows.dts[chosen])
-            columns = empty_columns(self.batch_spec, len(chosen), out.form)
-            found = self.run_batched(some, columns)
-            if found is None:
+            if not self._run_some(self.run_batched, rows, out, chosen, infos):
                 return None
-            for whole, part in zip(out, columns, strict=True):
-                if isinstance(whole, np.ndarray):
-                    whole[chosen] = part
-            for row, info in zip(chosen.tolist(), found, strict=True):
-                infos[row] = info
         return infos
+
+    def _run_apart(
+        self, kernel: Kernel, rows: Rows, out: Columns, apart: list[int]
+    ) -> list[dict[str, Any]] | None:
+        """Run some rows one by one and the others at once, if the kernel can run these."""
+        infos: Any = [None] * len(rows.dts)
+        others = np.setdiff1d(np.arange(len(infos)), apart)
+
+        def run(some: Rows, columns: Columns) -> list[dict[str, Any]] | None:
+            return self._run_alike(kernel, some, some.states, columns)
+
+        try:
+            if len(others) < ENOUGH_ROWS or not self._run_some(run, rows, out, others, infos):
+                return None
+        except NotForKernelError:
+            return None
+        self._borrow_engine()
+        for row in apart:
+            cut = slice(row, row + 1)
+            columns: Any = [part[cut] if isinstance(part, np.ndarray) else part for part in out]
+            infos[row] = run_rows(self, rows.part(row, row + 1), Columns(*columns))[0]
+        return infos
+
+    def _run_some(
+        self,
+        run: Callable[[Rows, Columns], list[dict[str, Any]] | None],
+        rows: Rows,
+        out: Columns,
+        chosen: np.ndarray,
+        infos: list[Any],
+    ) -> bool:
+        """Run some rows at once, if that is possible."""
+        states = np.asarray(rows.states)[chosen]
+        some = Rows(rows.actions[chosen], states, rows.dts[chosen])
+        columns = empty_columns(self.batch_spec, len(chosen), out.form)
+        found = run(some, columns)
+        if found is None:
+            return False
+        for whole, part in zip(out, columns, strict=True):
+            if isinstance(whole, np.ndarray):
+                whole[chosen] = part
+        for row, info in zip(chosen.tolist(), found, strict=True):
+            infos[row] = info
+        return True
 
     def _trust(self, kernel: Kernel, dtype: np.dtype) -> bool:
         """Whether kernel and environment agree bit for bit on random states."""
         trusted = self._trusted.get(dtype.char)  # hashing the dtype itself is slow
         if trusted is None:
+            self._borrow_engine()
             state = self.save_state()
             try:
                 difference = self._compare(kernel, dtype)

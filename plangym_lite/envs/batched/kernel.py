@@ -7,8 +7,9 @@ states before it uses the kernel.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,6 +23,8 @@ __all__ = [
     "Block",
     "Kernel",
     "NotForKernelError",
+    "all_among",
+    "infos_of",
     "put_side_by_side",
     "run_block",
 ]
@@ -30,6 +33,7 @@ ENOUGH_ROWS = 6
 """Rows. With fewer it is faster to run them one by one."""
 
 NO_LIMIT = 2**62
+PLAYED_AT_ONCE = 4096  # frames of all rows
 
 Parts = list[np.ndarray]
 """The columns that a kernel steps, contiguous, each [B] or [B, n]."""
@@ -64,6 +68,7 @@ class Kernel(ABC):
 
     scales: ClassVar[tuple[float, ...]] = ()  # of the random states for the comparison
     has_threads: ClassVar[bool] = False  # whether threads may share the rows
+    is_endless: ClassVar[bool] = False  # whether no episode terminates, and there is ``play``
 
     def __init__(self, base: Any) -> None:
         self.base = base
@@ -79,6 +84,14 @@ class Kernel(ABC):
         The given columns are not changed.
         """
 
+    def play(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
+        """Many frames at once, as :meth:`step` with ``actions``, ``[B, T, ...]``.
+
+        Everything returned has ``T * B`` rows: those of the first frame, those of the second and so
+        on. Only the rows of the last frame are complete; the others can be observed.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def observe(self, parts: Parts) -> np.ndarray:
         """The observations, ``[B, ...]``."""
@@ -87,13 +100,24 @@ class Kernel(ABC):
         """Let ``n_threads`` threads share the rows, if ``has_threads``."""
         raise NotImplementedError
 
-    def infos(self, parts: Parts, n_steps: list[int]) -> list[dict[str, Any]]:
-        """The infos of the last frame, without ``n_step`` and ``dt``."""
-        return [{} for _ in n_steps]
+    def told(self, parts: Parts) -> dict[str, Any]:
+        """The infos of the last frame as columns, in the environment's order.
+
+        Without ``n_step`` and ``dt``. Rows that had ended have any values in them.
+        """
+        return {}
 
 
 class NotForKernelError(Exception):
-    """A kernel met rows that only the simulator itself can run."""
+    """A kernel met rows that only the simulator itself can run.
+
+    Args:
+        rows: their indices.
+    """
+
+    def __init__(self, rows: list[int]) -> None:
+        super().__init__(rows)
+        self.rows = rows
 
 
 def run_block(
@@ -104,8 +128,8 @@ def run_block(
     *,
     limit: float,
     out: Any,
-) -> list[dict[str, Any]]:
-    """Run the rows of a batch and fill its columns except the states; return the infos.
+) -> list[int]:
+    """Run the rows of a batch and fill its columns except the states; return the frames of each.
 
     Args:
         kernel: the kernel.
@@ -115,26 +139,87 @@ def run_block(
         limit: frames after which an episode is truncated.
         out: the columns.
     """
-    before = block.elapsed.copy()
-    holds = n_frames, int(n_frames.max()), limit
+    if out.lengths is None and n_frames.max() == 1 and not block.ended.any():
+        _run_frame(kernel, block, actions, limit, out)
+        return [1] * len(n_frames)
+    n_steps = np.zeros(len(n_frames), np.int64)
     if out.lengths is None:
-        out.rewards[:] = _hold(kernel, block, actions, *holds)
+        out.rewards[:] = _hold(kernel, block, actions, n_frames, limit, n_steps)
+    elif _may_play(kernel, block, n_frames, limit, actions.shape[1]):
+        n_steps[:] = _play(kernel, block, actions, int(n_frames[0]), out)
+        block.ended[:] = TRUNCATED * (block.elapsed >= limit)
     else:
         out.lengths[:] = 0
         for step in range(actions.shape[1]):
             out.lengths[:] += block.ended == RUNNING
-            out.rewards[:, step] = _hold(kernel, block, actions[:, step], *holds)
+            held = _hold(kernel, block, actions[:, step], n_frames, limit, n_steps)
+            out.rewards[:, step] = held
             if out.form.observs == "all":
                 out.observs[:, step] = kernel.observe(block.parts)
     if out.form.observs == "last":
         out.observs[:] = kernel.observe(block.parts)
     out.terminateds[:] = block.ended & TERMINATED
     out.truncateds[:] = block.ended & TRUNCATED
-    counts = (block.elapsed - before).tolist()
-    infos = kernel.infos(block.parts, counts)
-    for info, count in zip(infos, counts, strict=True):
-        info["n_step"] = count
-    return infos
+    return n_steps.tolist()
+
+
+def _run_frame(kernel: Kernel, block: Block, actions: np.ndarray, limit: float, out: Any) -> None:
+    """Run one frame of rows of which none has ended, in few calls of numpy."""
+    block.parts, rewards, terminated = kernel.step(block.parts, actions)
+    block.elapsed += 1
+    truncated = block.elapsed >= limit
+    np.add(rewards, 0.0, out=out.rewards)  # no -0.0, as a sum
+    out.terminateds[:], out.truncateds[:] = terminated, truncated
+    block.ended[:] = TERMINATED * out.terminateds + TRUNCATED * truncated
+    if out.form.observs:
+        out.observs[:] = kernel.observe(block.parts)
+
+
+def infos_of(columns: dict[str, Any]) -> list[dict[str, Any]]:
+    """Columns as a list of dicts, one for each row."""
+    return _maker(tuple(columns))(zip(*columns.values(), strict=True))
+
+
+@functools.cache
+def _maker(names: tuple[str, ...]) -> Callable[[Iterable[Any]], list[dict[str, Any]]]:
+    """A function that makes the dicts; a literal takes half the time of ``dict(zip(...))``."""
+    pairs = ", ".join(f"{name!r}: v{index}" for index, name in enumerate(names))
+    values = ", ".join(f"v{index}" for index in range(len(names)))
+    return eval(f"lambda rows: [{{{pairs}}} for {values} in rows]")
+
+
+def _may_play(kernel: Kernel, block: Block, n_frames: Any, limit: float, length: int) -> bool:
+    """Whether all rows of a rollout run all frames, so that they need not be stepped one by one."""
+    most = int(n_frames.max())
+    return (
+        kernel.is_endless
+        and not block.ended.any()
+        and bool((n_frames == most).all())
+        and int(block.elapsed.max()) + most * length <= limit
+        and most * len(n_frames) <= PLAYED_AT_ONCE
+    )
+
+
+def _play(kernel: Kernel, block: Block, actions: np.ndarray, n_frames: int, out: Any) -> int:
+    """Run all frames of a rollout, some actions at a time; return their number."""
+    size, length = actions.shape[:2]
+    out.lengths[:] = length
+    at_once = max(1, PLAYED_AT_ONCE // (n_frames * size))
+    for start in range(0, length, at_once):
+        steps = slice(start, min(start + at_once, length))
+        held = np.repeat(actions[:, steps], n_frames, axis=1)
+        parts, rewards, _ = kernel.play(block.parts, held)
+        totals = np.zeros((held.shape[1] // n_frames, size))
+        for frame in range(n_frames):
+            totals += np.reshape(rewards, (-1, n_frames, size))[:, frame]
+        out.rewards[:, steps] = totals.T
+        if out.form.observs == "all":
+            seen = kernel.observe(parts)
+            seen = seen.reshape(-1, n_frames, size, *seen.shape[1:])[:, -1]
+            out.observs[:, steps] = seen.swapaxes(0, 1)
+        block.parts, block.is_own = [part[-size:] for part in parts], True
+        block.elapsed += held.shape[1]
+    return n_frames * length
 
 
 def _hold(
@@ -142,28 +227,41 @@ def _hold(
     block: Block,
     actions: np.ndarray,
     n_frames: np.ndarray,
-    longest: int,
     limit: float,
+    n_steps: np.ndarray,
 ) -> np.ndarray:
     """Repeat each row's action for its frames or until its episode ends; return the rewards."""
     totals = np.zeros(len(n_frames))
-    for frame in range(longest):
-        rows: Any = ((block.ended == RUNNING) & (frame < n_frames)).nonzero()[0]
-        if not len(rows):
-            break
-        if len(rows) == len(totals):
-            rows = slice(None)
+    least, most = int(n_frames.min()), int(n_frames.max())
+    for frame in range(most):
+        if frame < least and not block.ended.any():
+            rows: Any = slice(None)
             block.parts, rewards, terminated = kernel.step(block.parts, actions)
             block.is_own = True
         else:
-            parts = [part[rows] for part in block.parts]
-            parts, rewards, terminated = kernel.step(parts, actions[rows])
+            rows = np.flatnonzero((block.ended == RUNNING) & (frame < n_frames))
+            if not len(rows):
+                break
+            some = [part[rows] for part in block.parts]
+            try:
+                parts, rewards, terminated = kernel.step(some, actions[rows])
+            except NotForKernelError as error:
+                raise NotForKernelError(rows[error.rows].tolist()) from error
             block.put(rows, parts)
         totals[rows] += rewards
+        n_steps[rows] += 1
         elapsed = block.elapsed[rows] + 1
         block.elapsed[rows] = elapsed
         block.ended[rows] = TERMINATED * terminated + TRUNCATED * (elapsed >= limit)
     return totals
+
+
+def all_among(column: np.ndarray, values: Iterable[float]) -> bool:
+    """Whether every number is one of a few values; ``np.isin`` takes ten times as long."""
+    found = np.zeros(column.shape, bool)
+    for value in values:
+        found |= column == value
+    return bool(found.all())
 
 
 def put_side_by_side(out: np.ndarray, parts: Iterable[np.ndarray]) -> np.ndarray:

@@ -51,9 +51,6 @@ class GridWorld(Kernel):
     def observe(self, parts: Parts) -> np.ndarray:
         return parts[-2]
 
-    def infos(self, parts: Parts, n_steps: list[int]) -> list[dict[str, Any]]:
-        chances = parts[-1].tolist()
-        if self.masks is None:
-            return [{"prob": chance} for chance in chances]
-        pairs = zip(chances, self.masks[parts[-2]], strict=True)
-        return [{"prob": chance, "action_mask": mask} for chance, mask in pairs]
+    def told(self, parts: Parts) -> dict[str, Any]:
+        told = {"prob": parts[-1].tolist()}
+        return told if self.masks is None else {**told, "action_mask": self.masks[parts[-2]]}

@@ -110,7 +110,7 @@ class ToyText(KernelEnv):
 
     # ---- all rows of a batch at once -----------------------------------------------------------
 
-    def take_apart(self, states: np.ndarray) -> Block | None:
+    def take_apart(self, states: np.ndarray, out: np.ndarray | None = None) -> Block | None:
         if not self.clone_seeds:
             return None
         words = states.view("<u4")

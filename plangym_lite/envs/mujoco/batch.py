@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import math
+import operator
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +28,7 @@ __all__ = ["HAS_BATCH", "INTEGRATION", "Simulations", "Stepped", "layout_of"]
 
 HAS_BATCH = importlib.util.find_spec("mujoco.batch") is not None
 INTEGRATION = int(mujoco.mjtState.mjSTATE_INTEGRATION)
-MOVING = ("TIME", "QPOS", "QVEL", "ACT", "HISTORY", "WARMSTART")
+MOVING = INTEGRATION & (2 * int(mujoco.mjtState.mjSTATE_WARMSTART) - 1)
 """The components that a step changes; the first ones of an integration state."""
 SMALLEST = 64  # rows of the smallest native batch
 ALIGNMENT = 64  # of arrays: a smaller gap holds nothing
@@ -34,12 +36,12 @@ STAGES = {1: mujoco.mj_fwdPosition, 2: mujoco.mj_step1, 3: mujoco.mj_forward}
 
 
 class Stepped(NamedTuple):
-    """``B`` simulations after some steps; all arrays are new."""
+    """``B`` simulations after ``T`` controls. Arrays keep their content until the next call."""
 
     states: np.ndarray  # [B, size] integration states
-    previous: np.ndarray | None  # [B, n_moving] their first columns before the last step
-    fields: dict[str, np.ndarray]  # [B, n] each, derived fields, as mj_step leaves them
-    has_warned: bool  # whether MuJoCo warned: a simulation may have been reset
+    ends: np.ndarray  # [B, T, n_moving] their first columns after each control
+    fields: dict[str, np.ndarray]  # [B, T, n] each, derived fields, as mj_step leaves them
+    unstable: list[int]  # rows of which MuJoCo warned: they may have been reset
 
 
 class Simulations:
@@ -50,7 +52,7 @@ class Simulations:
         n_threads: threads that share the rows, the caller's included.
         fields: names of arrays of ``MjData`` to return. They are those of the last evaluation
             within the last step, as after ``mj_step``.
-        contact_forces: call ``mj_rnePostConstraint`` after the last step, as Gymnasium does.
+        contact_forces: call ``mj_rnePostConstraint`` after each control, as Gymnasium does.
     """
 
     def __init__(
@@ -63,24 +65,22 @@ class Simulations:
         self.model, self.n_threads = model, n_threads
         self.fields, self.contact_forces = fields, contact_forces
         self.is_native = HAS_BATCH and not contact_forces
-        self.size = mujoco.mj_stateSize(model, INTEGRATION)
-        places = layout_of(model)
-        self.n_moving = places["warmstart"].stop
+        self.places = layout_of(model)
         self._process = 0  # that the threads belong to
         self._watch = _Watch(model)
         self._engine: Any = None
 
     def step(
-        self, states: np.ndarray, n_steps: int, stage: int = 0, keep_previous: bool = True
+        self, states: np.ndarray, controls: np.ndarray, n_steps: int, stage: int = 0
     ) -> Stepped:
-        """Step ``states``, ``[B, size]``, which hold the controls, ``n_steps`` times.
+        """Apply controls one after the other, each for ``n_steps`` steps.
 
         Args:
-            states: integration states; they are not changed.
+            states: ``[B, size]`` integration states; they are not changed.
+            controls: ``[B, T, nu]``; they replace those of the states.
             n_steps: at least 1.
             stage: an ``mjtStage``, up to which derived fields are computed again at the new state;
-                0: they stay as ``mj_step`` leaves them.
-            keep_previous: whether ``previous`` is returned.
+                ``T`` must be 1 then. 0: the fields stay as ``mj_step`` leaves them.
 
         Raises:
             Exception: MuJoCo's own; a note names the row.
@@ -89,7 +89,7 @@ class Simulations:
             self._watch = _Watch(self.model)
             self._engine = (_Native if self.is_native else _Loops)(self)
             self._process = os.getpid()
-        return self._engine.step(states, n_steps, stage, keep_previous)
+        return self._engine.step(states, controls, n_steps, stage)
 
 
 def layout_of(model: Any) -> dict[str, slice]:
@@ -109,110 +109,128 @@ class _Native:
 
     def __init__(self, owner: Simulations) -> None:
         self._model, self._n_threads = owner.model, owner.n_threads
-        self._names, self._n_moving = owner.fields, owner.n_moving
-        self._batches: dict[int, tuple[Any, dict[str, np.ndarray]]] = {}
+        self._names, self._ctrl = owner.fields, owner.places["ctrl"]
+        self._n_moving = owner.places["warmstart"].stop
+        self._batches: dict[int, Any] = {}
+        self._memory: dict[Any, np.ndarray] = {}  # for what is recorded
 
-    def step(self, states: np.ndarray, n_steps: int, stage: int, keep_previous: bool) -> Stepped:
-        size = len(states)
-        batch, fields = self._batch_for(size)
+    def step(self, states: np.ndarray, controls: np.ndarray, n_steps: int, stage: int) -> Stepped:
+        size, length = controls.shape[:2]
+        batch = self._batch_for(size)
         ids = None if size == batch.nsim else np.arange(size, dtype=np.int32)
-        batch.state[:size] = states
-        batch.warning[:size] = 0
-        previous = None
+        after = batch.state[:size]
+        after[...] = states
+        after[:, self._ctrl] = controls[:, 0]
+        fields: dict[Any, np.ndarray]
         try:
-            if keep_previous:
-                if n_steps > 1:
-                    batch.step(ids, n_steps - 1)
-                previous = batch.state[:size, : self._n_moving].copy()
-            batch.step(ids, 1 if keep_previous else n_steps, stage)
+            if length == 1:
+                fields = {name: batch.bind(name)[:size] for name in self._names}
+                batch.step(ids, n_steps, stage)
+                ends = after[:, None, : self._n_moving]
+            else:
+                every = np.repeat(controls, n_steps, axis=1)
+                out = self._space(batch, size, length * n_steps)
+                batch.rollout(length * n_steps, every, record=tuple(out), ids=ids, out=out)
+                fields = {item: found[:, n_steps - 1 :: n_steps] for item, found in out.items()}
+                ends = fields.pop(MOVING)
         except RuntimeError as error:
+            batch.warning[:] = 0
             failed = getattr(error, "ids", None)
             if failed is not None:
                 add_note(error, f"in row {failed[0]} of the simulations")
             raise
-        found = {name: field[:size].reshape(size, -1).copy() for name, field in fields.items()}
-        warned = bool(batch.warning[:size, :, 1].any())
-        return Stepped(batch.state[:size].copy(), previous, found, warned)
+        unstable: list[int] = []
+        if batch.warning.any():
+            unstable = np.flatnonzero(batch.warning[:size, :, 1].any(1)).tolist()
+            batch.warning[:] = 0
+        flat = {name: field.reshape(size, length, -1) for name, field in fields.items()}
+        return Stepped(after, ends, flat, unstable)
 
-    def _batch_for(self, size: int) -> tuple[Any, dict[str, np.ndarray]]:
+    def _batch_for(self, size: int) -> Any:
         room = max(SMALLEST, 1 << (size - 1).bit_length())
         if room not in self._batches:
-            batch = importlib.import_module("mujoco.batch").Batch(
-                self._model, room, self._n_threads
-            )
-            self._batches[room] = batch, {name: batch.bind(name) for name in self._names}
+            kind = importlib.import_module("mujoco.batch").Batch
+            self._batches[room] = kind(self._model, room, self._n_threads)
         return self._batches[room]
+
+    def _space(self, batch: Any, size: int, n_steps: int) -> dict[Any, np.ndarray]:
+        """Arrays for what is recorded after each step; fresh memory would be slow."""
+        shapes: dict[Any, tuple[int, ...]] = {
+            name: (size, n_steps, *batch.bind(name).shape[1:]) for name in self._names
+        }
+        shapes[MOVING] = size, n_steps, self._n_moving
+        found = {}
+        for item, shape in shapes.items():
+            needed = math.prod(shape)
+            if item not in self._memory or self._memory[item].size < needed:
+                self._memory[item] = np.empty(needed)
+            found[item] = self._memory[item][:needed].reshape(shape)
+        return found
 
 
 class _Loops:
     """Python threads, each with an ``MjData``, that take row after row."""
 
     def __init__(self, owner: Simulations) -> None:
-        self._names, self._n_moving = owner.fields, owner.n_moving
-        self._contact_forces = owner.contact_forces
-        self._model = owner.model.__copy__()
+        self._names, self._contact_forces = owner.fields, owner.contact_forces
+        self._model, self._n_moving = owner.model.__copy__(), owner.places["warmstart"].stop
         self._datas = [mujoco.MjData(self._model) for _ in range(owner.n_threads)]
         self._pool = ThreadPoolExecutor(max(1, owner.n_threads - 1))  # starts them when needed
 
-    def step(self, states: np.ndarray, n_steps: int, stage: int, keep_previous: bool) -> Stepped:
-        size = len(states)
-        after = np.empty(states.shape)
-        previous = np.empty((size, self._n_moving)) if keep_previous else None
+    def step(self, states: np.ndarray, controls: np.ndarray, n_steps: int, stage: int) -> Stepped:
+        size, length = controls.shape[:2]
         like = {name: getattr(self._datas[0], name) for name in self._names}
-        fields = {name: np.empty((size, one.size), one.dtype) for name, one in like.items()}
-        stepped = Stepped(after, previous, fields, False)
+        fields = {name: np.empty((size, length, one.size), one.dtype) for name, one in like.items()}
+        ends = np.empty((size, length, self._n_moving))
+        stepped = Stepped(np.empty(states.shape), ends, fields, [])
         rows = iter(range(size))  # taking the next one is atomic
-        work = states, rows, n_steps, stage, stepped
+        work = (states, controls), rows, n_steps, stage, stepped
         others = [self._pool.submit(self._run, data, *work) for data in self._datas[1:]]
         try:
-            warned = self._run(self._datas[0], *work)
+            self._run(self._datas[0], *work)
         finally:
             for _ in rows:  # after an error: nobody takes another one
                 pass
             answers = [other.exception() for other in others]
         for error in filter(None, answers):
             raise error
-        warned = any([warned, *(other.result() for other in others)])
-        return stepped._replace(has_warned=warned)
+        return stepped
 
     def _run(
         self,
         data: Any,
-        states: np.ndarray,
+        given: tuple[np.ndarray, np.ndarray],
         rows: Iterator[int],
         n_steps: int,
         stage: int,
-        stepped: Stepped,
-    ) -> bool:
-        """Step rows until none is left; return whether MuJoCo warned."""
-        model, after, previous = self._model, stepped.states, stepped.previous
-        step, read, write = mujoco.mj_step, mujoco.mj_getState, mujoco.mj_setState
+        stepped: Any,
+    ) -> None:
+        """Step rows until none is left."""
+        model, (states, controls) = self._model, given
         later = [STAGES[stage]] if stage else []
         later += [mujoco.mj_rnePostConstraint] if self._contact_forces else []
         pairs = [(getattr(data, name).reshape(-1), to) for name, to in stepped.fields.items()]
-        before = data.warning.number.sum()
-        row = 0
+        warnings, row = data.warning.number, 0  # a view; a simulation that is reset begins anew
         try:
             for row in rows:
-                out = after[row]
-                write(model, data, states[row], INTEGRATION)
-                if previous is None:
-                    step(model, data, nstep=n_steps)
-                else:
-                    if n_steps > 1:
-                        step(model, data, nstep=n_steps - 1)
-                    read(model, data, out, INTEGRATION)
-                    previous[row] = out[: self._n_moving]
-                    step(model, data)
-                read(model, data, out, INTEGRATION)
-                for compute in later:
-                    compute(model, data)
-                for field, to in pairs:
-                    to[row] = field
+                out = stepped.states[row]
+                mujoco.mj_setState(model, data, states[row], INTEGRATION)
+                for number, control in enumerate(controls[row]):
+                    data.ctrl[:] = control
+                    mujoco.mj_step(model, data, nstep=n_steps)
+                    mujoco.mj_getState(model, data, out, INTEGRATION)
+                    stepped.ends[row, number] = out[: self._n_moving]
+                    for compute in later:
+                        compute(model, data)
+                    for field, to in pairs:
+                        to[row, number] = field
+                if warnings.any():
+                    warnings[:] = 0
+                    stepped.unstable.append(row)
         except Exception as error:
+            warnings[:] = 0
             add_note(error, f"in row {row} of the simulations")
             raise
-        return bool(data.warning.number.sum() != before)
 
 
 class _Watch:
@@ -220,25 +238,26 @@ class _Watch:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._runs = _runs_of(model)
-        self._before = [run.tobytes() for run in self._runs]
-        self._names = [name for name in dir(model.opt) if not name.startswith("_")]
-        self._options = self._read()
+        names = [name for name in dir(model.opt) if not name.startswith("_")]
+        found = {name: getattr(model.opt, name) for name in names}
+        arrays = [value for value in found.values() if isinstance(value, np.ndarray)]
+        numbers = [name for name, value in found.items() if not isinstance(value, np.ndarray)]
+        self._runs = _runs_of(model, arrays)
+        self._read = operator.attrgetter(*numbers)
+        self._before, self._options = self._bytes(), self._read(model.opt)
 
     def is_same(self) -> bool:
         """Whether it is what it was when this object was made."""
-        same = self._before == [run.tobytes() for run in self._runs]
-        return same and self._options == self._read()
+        return self._before == self._bytes() and self._options == self._read(self._model.opt)
 
-    def _read(self) -> list[Any]:
-        options = self._model.opt
-        values = (getattr(options, name) for name in self._names)
-        return [value.tobytes() if isinstance(value, np.ndarray) else value for value in values]
+    def _bytes(self) -> list[bytes]:
+        return [run.tobytes() for run in self._runs]
 
 
-def _runs_of(model: Any) -> list[np.ndarray]:
+def _runs_of(model: Any, options: list[np.ndarray]) -> list[np.ndarray]:
     """The memory of a model's arrays as bytes, adjacent ones merged; without textures."""
-    arrays = [getattr(model, name) for name in dir(model) if not name.startswith(("_", "tex_"))]
+    arrays = [*options]
+    arrays += [getattr(model, name) for name in dir(model) if not name.startswith(("_", "tex_"))]
     spans = sorted(
         (array.ctypes.data, array.ctypes.data + array.nbytes)
         for array in arrays

@@ -19,7 +19,7 @@ import mujoco
 import numpy as np
 
 from plangym_lite.envs.batched.env import KernelEnv
-from plangym_lite.envs.batched.kernel import Block
+from plangym_lite.envs.batched.kernel import Block, all_among
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.gymnasium.env import STATELESS_WRAPPERS
 from plangym_lite.envs.mujoco.infos import InfoMemory, shapes_of
@@ -35,6 +35,7 @@ from plangym_lite.transitions import Columns
 __all__ = ["MujocoEnv"]
 
 ENDED, ELAPSED, TAG = range(3)
+ENDS = range(4)  # combinations of TERMINATED and TRUNCATED
 GENERATOR = slice(TAG + 1, TAG + 1 + GENERATOR_WORDS)
 ATTRIBUTES = GENERATOR.stop
 OWN_MODULES = "gymnasium.envs.mujoco."
@@ -49,7 +50,7 @@ class MujocoEnv(HasPhysics, KernelEnv):
     """
 
     STATES_NAME: ClassVar[str] = "MujocoEnv"
-    LAYOUT: ClassVar[int] = 2  # version of the states; raised when older ones cannot be read
+    LAYOUT: ClassVar[int] = 3  # version of the states; raised when older ones cannot be read
     _probed: Any = None  # what ``_probe`` found, here or in another environment of the recipe
 
     # ---- building -----------------------------------------------------------------------------
@@ -120,32 +121,38 @@ class MujocoEnv(HasPhysics, KernelEnv):
 
     def tell_ended(self, state: Any, info: dict[str, Any], out: Columns, row: int) -> Any:
         if self._memory.shows_derived and out.form.observs is not None:
+            self._borrow_engine()
             self.load_state(state)
             out.observs[row, ...] = self.current_obs()
-        return {**self._infos.load(state[self._info_part]), **info}
+        before = self._infos.load(state[self._info_part])
+        return {**before, "n_step": info["n_step"], "dt": info["dt"]}
 
-    def take_apart(self, states: np.ndarray) -> Block | None:
+    def take_apart(self, states: np.ndarray, out: np.ndarray | None = None) -> Block | None:
         ended, elapsed, tags = states[:, : GENERATOR.start].T
-        known = (ended == 0) | (ended == 1) | (ended == 2) | (ended == 3)
-        if (tags != self._tag).any() or not known.all():
+        if (tags != self._tag).any() or (ended.any() and not all_among(ended, ENDS)):
             return None
         self._memory.check(self._base.data)
         kernel: Any = self._kernel
-        parts = kernel.parts_of(states[:, self._simulation_part])
+        kernel.room = None if out is None else out[:, self._simulation_part]
+        memory = states[:, self._simulation_part]
+        parts = kernel.parts_of(memory) if ended.any() else [memory]
         return Block(ended.astype(np.int64), elapsed.astype(np.int64), parts, is_own=False)
 
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
-        out[:, ENDED], out[:, TAG] = block.ended, self._tag
-        out[:, ELAPSED] = block.elapsed if self._limits else 0
-        out[:, GENERATOR] = states[:, GENERATOR] if self.clone_seeds else 0
-        kept = slice(ATTRIBUTES, self._simulation_part.start)
+        kept = slice(self._simulation_part.start)
         out[:, kept] = states[:, kept]
-        out[:, self._simulation_part] = block.parts[0]
-        ran = np.flatnonzero(states[:, ENDED] == RUNNING)
+        out[:, ENDED] = block.ended
+        out[:, ELAPSED] = block.elapsed if self._limits else 0
+        if not self.clone_seeds:
+            out[:, GENERATOR] = 0
         kernel: Any = self._kernel
-        if len(ran) == len(states):
+        if not np.may_share_memory(block.parts[0], out):  # else it was written there
+            out[:, self._simulation_part] = block.parts[0]
+        if not states[:, ENDED].any():
             self._infos.save_columns(kernel.told(block.parts), out[:, self._info_part])
-        elif len(ran):
+            return
+        ran = np.flatnonzero(states[:, ENDED] == RUNNING)
+        if len(ran):
             columns = np.empty((len(ran), self._infos.size))
             self._infos.save_columns(kernel.told([part[ran] for part in block.parts]), columns)
             out[ran, self._info_part] = columns
@@ -240,7 +247,7 @@ class MujocoEnv(HasPhysics, KernelEnv):
             return
         state = np.ascontiguousarray(state)
         ended, elapsed, tag = state[: GENERATOR.start].tolist()
-        if tag != self._tag or ended not in (0, 1, 2, 3):
+        if tag != self._tag or ended not in ENDS:
             raise InvalidStateError(
                 f"not a state of {self!r}: it is of another model or frame_skip"
             )

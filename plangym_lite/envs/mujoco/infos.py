@@ -11,7 +11,8 @@ bits for each value: an environment may report an ``int`` in one step and a ``fl
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,8 @@ class InfoMemory:
     def __init__(self, found: Iterable[Shapes]) -> None:
         self._found = [{}, *(shapes for shapes in found if shapes)]
         self._numbers = {tuple(shapes): number for number, shapes in enumerate(self._found)}
-        self.size = 2 + max(sum(map(_size_of, each.values())) for each in self._found)
+        self._parts = [list(_parts_of(shapes)) for shapes in self._found]
+        self.size = max(parts[-1][0].stop if parts else 2 for parts in self._parts)
 
     def save(self, info: dict[str, Any], out: np.ndarray) -> None:
         """Write an info into ``out``, ``[size]``.
@@ -68,15 +70,17 @@ class InfoMemory:
     def save_columns(self, told: dict[str, Any], out: np.ndarray) -> None:
         """Write infos, given as columns, into ``out``, ``[B, size]``."""
         number = self._number_of(told)
-        out[:, 0], types, start = number, np.zeros(len(out), np.int64), 2
-        for place, (column, shape) in enumerate(
-            zip(told.values(), self._found[number].values(), strict=True)
+        types: Any = 0
+        out[...] = 0
+        for place, (column, (part, shape)) in enumerate(
+            zip(told.values(), self._parts[number], strict=True)
         ):
-            types |= _codes_of(column) << (BITS * place)
-            stop = start + _size_of(shape)
-            out[:, start:stop] = np.reshape(column, (len(out), stop - start))
-            start = stop
-        out[:, 1], out[:, start:] = types, 0
+            types = types | _codes_of(column) << (BITS * place)
+            if shape:
+                out[:, part] = np.reshape(column, (len(out), -1))
+            else:
+                out[:, part.start] = column
+        out[:, 0], out[:, 1] = number, types
 
     def load(self, row: np.ndarray) -> dict[str, Any]:
         """The info that was written into ``row``.
@@ -87,13 +91,13 @@ class InfoMemory:
         number, types, *_ = row.tolist()
         if number not in range(len(self._found)) or not 0 <= types < 1 << BITS * MOST_VALUES:
             raise InvalidStateError(f"not the info of a state: its numbers are {row}")
-        info, start = {}, 2
-        for place, (name, shape) in enumerate(self._found[int(number)].items()):
-            stop = start + _size_of(shape)
-            code = int(types) >> BITS * place & ARRAY
-            part = row[start:stop]
+        info, types = {}, int(types)
+        for name, (place, shape) in zip(
+            self._found[int(number)], self._parts[int(number)], strict=True
+        ):
+            part, code = row[place], types & ARRAY
             info[name] = part.reshape(shape).copy() if code == ARRAY else TYPES[code](part[0])
-            start = stop
+            types >>= BITS
         return info
 
 
@@ -110,8 +114,12 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.ndim > 0 and value.dtype == np.float64
 
 
-def _size_of(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape))
+def _parts_of(shapes: Shapes) -> Iterator[tuple[slice, tuple[int, ...]]]:
+    """The place of each value in a row, and its shape."""
+    start = 2
+    for shape in shapes.values():
+        yield slice(start, start + math.prod(shape)), shape
+        start += math.prod(shape)
 
 
 def _code_of(value: Any) -> int:
@@ -125,4 +133,4 @@ def _codes_of(column: Any) -> Any:
     """The types of the values of a column, one for all or one for each."""
     if not isinstance(column, np.ndarray):
         return np.array([_code_of(value) for value in column], np.int64)
-    return _code_of(column.dtype.type(0)) if column.ndim == 1 else ARRAY
+    return CODES[column.dtype.type] if column.ndim == 1 else ARRAY

@@ -2,16 +2,16 @@
 
 A row of float64::
 
-    mode | integration state | derived numbers read before a step | rest
+    steps | integration state | derived numbers read before a step | rest
 
 MuJoCo computes a step from the integration state alone. But after ``mj_step`` the derived arrays
 are those of an evaluation *within* the last step, and some environments read them: before they
 step, in their observations, or to draw. :func:`examine` finds out which numbers an environment
 reads before it steps, and which its observation shows. The first are always saved. For the others
-there are two modes. ``STEPPED``: the rest holds the moving part of the integration state (time,
-positions, velocities, activations, warm start) before the last step, and that step run again gives
-every derived array. ``DIRECT``, for a simulation that was set rather than stepped (after a reset):
-the rest holds the numbers that the observation shows; ``mj_forward`` gives the other arrays.
+the rest holds the moving part of the integration state (time, positions, velocities, activations,
+warm start) before the last control, and its ``steps`` run again give every derived array. If the
+simulation was set rather than stepped (after a reset), ``steps`` is 0, and the rest holds the
+numbers that the observation shows; ``mj_forward`` gives the other arrays.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from plangym_lite.envs.mujoco.batch import INTEGRATION, layout_of
 from plangym_lite.envs.snapshot.mjdata import SimulationMemory
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["STEPPED", "Picks", "SlimMemory", "examine"]
+__all__ = ["Picks", "SlimMemory", "examine"]
 
-STEPPED, DIRECT = 0.0, 1.0
+MOST_STEPS = 2**31  # of one control
 Picks = dict[str, np.ndarray]
 """Numbers of mjData: indices into flattened arrays, by the array's name."""
 SEEDS, STEPS = (0, 1), 3  # of the walks after which an environment is examined
@@ -66,8 +66,10 @@ class SlimMemory:
         self.shows_derived = bool(shown)
         self._loaded: np.ndarray | None = None  # the row, until the simulation moves on
         self._is_derived = True
-        self._last = np.empty(self.integration.stop - 1)  # the state before the last step
-        self._signature: Any = None  # of the derived arrays after that step
+        self._last = np.empty(self.integration.stop - 1)  # the state before the last control
+        self._n_steps = 0  # of that control
+        self._warnings = base.data.warning.number  # a view
+        self._signature: Any = None  # of the derived arrays after it
         if self._steps_alike(base):
             base._step_mujoco_simulation = self._advance
 
@@ -97,18 +99,20 @@ class SlimMemory:
         return rows[1].tobytes() == rows[2].tobytes()
 
     def _advance(self, ctrl: Any, n_frames: int) -> None:
-        """Gymnasium's ``_step_mujoco_simulation``, and a look at the state before the last step."""
+        """Gymnasium's ``_step_mujoco_simulation``, and a look at the state before."""
         model, data = self.model, self.data
         data.ctrl[:] = ctrl
-        warned = data.warning.number.tobytes()
-        if n_frames > 1:
-            mujoco.mj_step(model, data, nstep=n_frames - 1)
+        counts = self._warnings.copy() if self._warnings.any() else 0
+        self._warnings[:] = 0  # a simulation that is reset begins at 1
         mujoco.mj_getState(model, data, self._last, INTEGRATION)
-        mujoco.mj_step(model, data)
+        mujoco.mj_step(model, data, nstep=n_frames)
         mujoco.mj_rnePostConstraint(model, data)
-        self._loaded = None
-        same = warned == data.warning.number.tobytes()  # else the simulation may have been reset
-        self._signature = self._sign() if same else None
+        self._loaded, self._n_steps = None, n_frames
+        if self._warnings.any():  # it may have been reset
+            self._signature = None
+            return
+        self._warnings[:] = counts
+        self._signature = self._sign()
 
     def _sign(self) -> Any:
         """Tells whether derived arrays have been computed again since."""
@@ -129,10 +133,10 @@ class SlimMemory:
             out[part] = array[indices]
         out[self.previous.start :] = 0
         if self._signature is not None and self._signature == self._sign():
-            out[0] = STEPPED
+            out[0] = self._n_steps
             out[self.previous] = self._last[: self.previous.stop - self.previous.start]
             return
-        out[0] = DIRECT
+        out[0] = 0
         for _, array, indices, part in self.shown:
             out[part] = array[indices]
 
@@ -142,8 +146,8 @@ class SlimMemory:
         Raises:
             InvalidStateError: it is no such row.
         """
-        if row[0] not in (STEPPED, DIRECT):
-            raise InvalidStateError(f"not the state of a simulation: its mode is {row[0]}")
+        if not (0 <= row[0] < MOST_STEPS and row[0] == int(row[0])):
+            raise InvalidStateError(f"not the state of a simulation: it is {row[0]} steps old")
         self._loaded, self._is_derived, self._signature = row.copy(), False, None
         mujoco.mj_setState(self.model, self.data, self._loaded[self.integration], INTEGRATION)
         for _, array, indices, part in self.before:
@@ -160,10 +164,10 @@ class SlimMemory:
         if self._last.tobytes() != state.tobytes():  # somebody has moved it
             self._loaded = None
             return
-        if row[0] == STEPPED:
+        if row[0]:
             self._last[: self.previous.stop - self.previous.start] = row[self.previous]
             mujoco.mj_setState(model, data, self._last, INTEGRATION)
-            mujoco.mj_step(model, data)
+            mujoco.mj_step(model, data, nstep=int(row[0]))
             mujoco.mj_rnePostConstraint(model, data)
             shown = []
         else:

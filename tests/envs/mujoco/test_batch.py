@@ -15,6 +15,7 @@ import gymnasium as gym
 import mujoco
 
 from plangym_lite import make
+from plangym_lite.envs.batched import kernel as kernel_module
 from plangym_lite.envs.mujoco import batch as batch_module
 from plangym_lite.envs.mujoco.batch import INTEGRATION, Simulations, layout_of
 from plangym_lite.envs.mujoco.kernels import KERNELS
@@ -219,10 +220,39 @@ def test_unstable_rows_go_one_by_one(monkeypatch, native, tmp_path):
             each.data.qvel[:] = 1e11
         states = [state] * 4 + [env.get_state()] + [state] * 5
         batch = env.step_batch(actions, states)
+        loaded = []
+        env.load_state = lambda state: loaded.append(state) or type(env).load_state(env, state)
+        again = env.step_batch(actions, states, np.arange(10) % 2 + 1)
+        rolled = env.rollout_batch(np.stack([actions, actions], 1), states)
         assert env.is_batched
+        assert len(loaded) == 4, "only the unstable row, and the current state, are loaded"
         obs, reward, *_ = raw.step(actions[4])
-        assert obs.tobytes() == batch.observs[4].tobytes()
-        assert batch.rewards[4] == reward
+        assert obs.tobytes() == batch.observs[4].tobytes() == again.observs[4].tobytes()
+        assert batch.rewards[4] == again.rewards[4] == rolled.rewards[4, 0] == reward
+        for row in (3, 5):
+            env.set_state(batch.states[row])
+            second = env.step(actions[row])
+            assert_same(env.get_state(), again.states[row])
+            assert_same(env.get_state(), rolled.states[row])
+            assert [batch.rewards[row], second.reward] == rolled.rewards[row].tolist()
+            assert_same(rolled.infos[row], {**second.info, "n_step": 2})
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("name", ["HalfCheetah-v5", "Reacher-v5", "HumanoidStandup-v5"])
+def test_rollouts_of_episodes_that_never_terminate(monkeypatch, name, native):
+    """All their frames are stepped at once, up to a number of frames, except near a time limit."""
+    monkeypatch.setattr(batch_module, "HAS_BATCH", native and batch_module.HAS_BATCH)
+    monkeypatch.setattr(kernel_module, "PLAYED_AT_ONCE", 40)
+    with make(name, max_episode_steps=9) as env:
+        states = np.array([env.reset(seed=seed)[0] for seed in range(8)])
+        states[3:] = env.step_batch([env.sample_action() for _ in states], states).states[3:]
+        actions = np.array([[env.sample_action() for _ in range(7)] for _ in states])
+        for dt in (1, 2, [1, 2] * 4):
+            found = env.rollout_batch(actions, states, dt, return_observs="all")
+            env.run_batched = lambda rows, out: None
+            assert_same(env.rollout_batch(actions, states, dt, return_observs="all"), found)
+            del env.run_batched
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -244,11 +274,12 @@ def test_errors_name_the_row(monkeypatch, native):
     for state in states:
         mujoco.mj_getState(model, data, state, INTEGRATION)
     states[:, layout_of(model)["qpos"]].reshape(6, -1, 7)[:, :, 2] += 50
-    good = Simulations(model, 2).step(states, 2)
-    assert not good.has_warned
+    none = np.empty((6, 1, 0))
+    good = Simulations(model, 2).step(states, none, 2)
+    assert not good.unstable
     states[3, layout_of(model)["qpos"]].reshape(-1, 7)[:, 2] = 0.05
     with pytest.raises(Exception, match=r".") as caught:
-        Simulations(model, 2).step(states, 2)
+        Simulations(model, 2).step(states, none, 2)
     assert "row 3" in "".join(getattr(caught.value, "__notes__", ["row 3"]))
 
 

@@ -6,18 +6,15 @@ import sys
 import numpy as np
 import pytest
 
-from plangym_lite.envs.mujoco.dm_control import env as adapter
-from plangym_lite.envs.mujoco.dm_control import tasks
-from plangym_lite.envs.mujoco.dm_control.tasks import suite
-from plangym_lite.envs.snapshot import mjdata
-
 if importlib.util.find_spec("dm_control") is None:
     pytest.skip("no dm_control", allow_module_level=True)
 
 from plangym_lite import InvalidStateError, make
 from plangym_lite.envs.generators.random_state import RandomMemory
-from plangym_lite.envs.mujoco.dm_control import DMControlEnv
-from plangym_lite.envs.mujoco.dm_control.tasks import TASKS
+from plangym_lite.envs.mujoco.dm_control import DMControlEnv, tasks
+from plangym_lite.envs.mujoco.dm_control import env as adapter
+from plangym_lite.envs.mujoco.dm_control.tasks import TASKS, suite
+from plangym_lite.envs.snapshot import mjdata
 from plangym_lite.errors import NotCloneableError, UnknownEnvironmentError
 from plangym_lite.testing import check_exact
 from tests.same import assert_same, collect_states

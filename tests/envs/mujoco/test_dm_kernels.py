@@ -110,6 +110,15 @@ def test_ends_other_episodes_and_seeds():
         assert_kernel_is_right(env, lambda: env.step_batch(actions, many), used=False)
 
 
+def test_episodes_of_few_steps():
+    limits = {"remove_time_limit": False, "task_kwargs": {"time_limit": 0.03}}
+    with make("cartpole-swingup", **limits, **BLIND) as env:
+        state = env.reset(seed=0)[0]
+        actions = np.array([[env.sample_action() for _ in range(5)] for _ in range(8)])
+        assert_kernel_is_right(env, lambda: env.rollout_batch(actions, [state] * 8))
+        assert env.rollout_batch(actions, [state] * 8).lengths.tolist() == [3] * 8
+
+
 def test_any_number_of_threads_and_an_older_mujoco(monkeypatch):
     results = []
     for has_batch, n_threads in ((True, 1), (True, 3), (False, 1), (False, 2)):

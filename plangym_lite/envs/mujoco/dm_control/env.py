@@ -182,7 +182,10 @@ class DMControlEnv(HasPhysics, HasKernel):
         if is_own and self.domain_name in KERNELS:
             memory = SlimMemory(model, data, fields)
             actions = np.random.default_rng(0).uniform(-1, 1, (3, *self._env.action_spec().shape))
-            if memory.continues(self.apply_reset, self._env.step, actions):
+            limit, self._env._step_limit = self._env._step_limit, float("inf")
+            continues = memory.continues(self.apply_reset, self._env.step, actions)
+            self._env._step_limit = limit
+            if continues:
                 return memory
         return SimulationMemory(model, data, fields)
 
@@ -259,9 +262,10 @@ class DMControlEnv(HasPhysics, HasKernel):
 
     def tell_ended(self, state: Any, info: dict[str, Any], out: Columns, row: int) -> Any:
         _, ended, steps, *_ = self._columns.head(state[None])[0].tolist()
-        return {**_info_of(int(ended), steps), **info}
+        before = _info_of(int(ended), steps)
+        return {**before, "n_step": info["n_step"], "dt": info["dt"]}
 
-    def take_apart(self, states: np.ndarray) -> Block | None:
+    def take_apart(self, states: np.ndarray, out: np.ndarray | None = None) -> Block | None:
         columns: Any = self._columns
         kernel: Any = self._kernel
         if not columns.are_known(states, self._tag, self._env._n_sub_steps).all():

@@ -58,13 +58,12 @@ class TaskKernel(Kernel):
         """Look up the numbers of bodies, sites and sensors."""
 
     def step(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
-        before = parts[0].copy()
-        before[:, self._slices["ctrl"]] = actions
-        after = self.simulations.step(before, self.base._n_sub_steps, VELOCITY, keep_previous=False)
-        if after.has_warned:
-            raise NotForKernelError  # dm_control's own step says what is wrong
-        new = [after.states, *after.fields.values()]
-        return new, self.rewards(self.look(new)), np.zeros(len(before), bool)
+        n_steps = self.base._n_sub_steps
+        after = self.simulations.step(parts[0], actions[:, None], n_steps, VELOCITY)
+        if after.unstable:
+            raise NotForKernelError(after.unstable)  # dm_control's own step says what is wrong
+        new = [after.states.copy(), *(field[:, 0].copy() for field in after.fields.values())]
+        return new, self.rewards(self.look(new)), np.zeros(len(actions), bool)
 
     def parts_of(self, states: np.ndarray) -> Parts:
         """The parts of integration states before their first step."""
@@ -101,8 +100,8 @@ class TaskKernel(Kernel):
         """``[B]`` the rewards."""
         raise NotImplementedError
 
-    def infos(self, parts: Parts, n_steps: list[int]) -> list[dict[str, Any]]:
-        return [{"discount": 1.0} if count else {} for count in n_steps]
+    def told(self, parts: Parts) -> dict[str, Any]:
+        return {"discount": [1.0] * len(parts[0])}
 
     def number(self, kind: str, name: str) -> int:
         """The number of a named object."""

@@ -25,7 +25,7 @@ class Ant(Robot):
 
     def torso(self) -> int:
         """The body whose movement is rewarded."""
-        return self.base.data.body(self.base._main_body).id
+        return self.body(self.base._main_body)
 
     def measure(
         self, before: np.ndarray, old: Fields, after: np.ndarray, new: Fields, actions: np.ndarray
@@ -106,7 +106,7 @@ class AntV4(Ant):
         return bool(self.base._use_contact_forces)
 
     def torso(self) -> int:
-        return self.base.data.body("torso").id
+        return self.body("torso")
 
     def gains(self, velocities: np.ndarray) -> np.ndarray:
         return velocities[:, 0]
@@ -136,6 +136,8 @@ class AntV4(Ant):
 
 class Standup(Robot):
     """HumanoidStandup. Measured: heights over time, control and impact cost, ``[B]``."""
+
+    is_endless = True
 
     def fields_read(self) -> tuple[str, ...]:
         names = [name for name, _ in self.shown()]
@@ -249,6 +251,8 @@ class StandupV4(Standup):
 
 class Humanoid(Standup):
     """Humanoid. Measured: velocities ``[B, 2]``, control and contact cost and health ``[B]``."""
+
+    is_endless = False
 
     def fields_read(self) -> tuple[str, ...]:
         return ("xipos", *super().fields_read())

@@ -7,14 +7,13 @@ bit-identical.
 from __future__ import annotations
 
 from abc import abstractmethod
-from itertools import repeat
 from typing import Any, ClassVar
 
 import numpy as np
 
 from plangym_lite.envs.batched.kernel import Kernel, NotForKernelError, Parts
 from plangym_lite.envs.mujoco.batch import Simulations
-from plangym_lite.envs.mujoco.slim import STEPPED, SlimMemory
+from plangym_lite.envs.mujoco.slim import SlimMemory
 
 __all__ = ["Fields", "Robot", "is_within", "lengths_of"]
 
@@ -46,6 +45,9 @@ class Robot(Kernel):
             name: slice(start + place.start, start + place.stop)
             for name, place in memory.places.items()
         }
+        self._moving = slice(self._places["time"].start, self._places["warmstart"].stop)
+        self._bodies: dict[str, int] = {}
+        self.room: np.ndarray | None = None  # for the memory after the next frame, if set
         self._blank: Parts | None = None  # one row of the parts after the first
         self.use_threads(1)
 
@@ -61,13 +63,20 @@ class Robot(Kernel):
         """A component of the integration states, ``qpos`` for example, ``[B, n]``."""
         return memory[:, self._places[name]]
 
+    def body(self, name: str) -> int:
+        """The number of a body."""
+        if name not in self._bodies:
+            self._bodies[name] = self.base.data.body(name).id
+        return self._bodies[name]
+
     # ---- stepping -----------------------------------------------------------------------------
 
     def parts_of(self, memory: np.ndarray) -> Parts:
         """The parts of rows before their first frame."""
         if self._blank is None:
             self._blank = self._make_blank(memory[:1])
-        return [memory, *(np.repeat(one, len(memory), axis=0) for one in self._blank)]
+        size = len(memory)
+        return [memory, *(np.zeros((size, *one.shape[1:]), one.dtype) for one in self._blank)]
 
     def _make_blank(self, memory: np.ndarray) -> Parts:
         """The other parts of one row, as zeros."""
@@ -77,21 +86,35 @@ class Robot(Kernel):
         return [*fields.values(), *(np.zeros_like(part) for part in measured)]
 
     def step(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
-        before = parts[0]
-        memory, places = self.memory, self._places
-        states = before[:, memory.integration].copy()
-        first = memory.integration.start
-        states[:, places["ctrl"].start - first : places["ctrl"].stop - first] = actions
-        stepped = self._simulations.step(states, self.base.frame_skip)
-        if stepped.has_warned:
-            raise NotForKernelError  # MuJoCo warned that a simulation is unstable
-        after = np.zeros(before.shape)
-        after[:, 0] = STEPPED
-        after[:, memory.integration] = stepped.states
-        after[:, memory.previous] = stepped.previous
-        fields = stepped.fields
+        return self.play(parts, actions[:, None])
+
+    def play(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
+        memory, length = self.memory, actions.shape[1]
+        room, self.room = self.room, None
+        given = parts[0][:, memory.integration]
+        stepped: Any = self._simulations.step(given, actions, self.base.frame_skip)
+        if stepped.unstable:
+            raise NotForKernelError(stepped.unstable)
+        fields = {name: _by_frame(field) for name, field in stepped.fields.items()}
+        if room is None or (length, *room.shape) != (1, *parts[0].shape):
+            after = np.empty((length, *parts[0].shape))
+        else:
+            after = room[None]
+        if length > 1:  # of frames before the last one: what is observed
+            after[:, :, self._places["ctrl"]] = actions.swapaxes(0, 1)
+            after[:, :, self._moving] = stepped.ends.swapaxes(0, 1)
+        after[-1, :, memory.integration] = stepped.states
+        after = after.reshape(-1, after.shape[-1])
+        after[:, 0] = self.base.frame_skip
         for name, _, indices, part in memory.before:
             after[:, part] = fields[name][:, indices]
+        before = parts[0]
+        if length > 1:
+            before = np.concatenate([before, after[: -len(before)]])
+        after[:, memory.previous] = before[:, self._moving]
+        if memory.previous.stop < memory.size:
+            after[:, memory.previous.stop :] = 0
+        actions = actions[:, 0] if length == 1 else _by_frame(actions)
         measured, rewards, over = self.measure(before, self._before(before), after, fields, actions)
         return [after, *fields.values(), *measured], rewards, over
 
@@ -130,24 +153,13 @@ class Robot(Kernel):
 
     def cost_of(self, weight: Any, numbers: np.ndarray) -> np.ndarray:
         """``weight * np.sum(np.square(row))`` for each row, in the precision of a scalar."""
-        totals = np.sum(np.square(numbers), axis=1)
+        totals = np.add.reduce(np.square(numbers), axis=1)
         return weight * totals.astype((totals.dtype.type(1) * weight).dtype, copy=False)
 
-    # ---- infos --------------------------------------------------------------------------------
 
-    def told(self, parts: Parts) -> dict[str, Any]:
-        """The columns of the infos, in the environment's order."""
-        return {}
-
-    def infos(self, parts: Parts, n_steps: list[int]) -> list[dict[str, Any]]:
-        told = self.told(parts)
-        if not told:
-            return [{} for _ in n_steps]
-        rows = zip(*told.values(), strict=True)
-        infos = list(map(dict, map(zip, repeat(tuple(told)), rows)))
-        if 0 in n_steps:
-            infos = [info if count else {} for info, count in zip(infos, n_steps, strict=True)]
-        return infos
+def _by_frame(columns: np.ndarray) -> np.ndarray:
+    """``[B, T, n]`` as ``[T * B, n]``, a copy."""
+    return columns.swapaxes(0, 1).copy().reshape(-1, columns.shape[-1])
 
 
 def is_within(numbers: np.ndarray, limits: tuple[float, float]) -> np.ndarray:

@@ -24,6 +24,7 @@ __all__ = [
 class Runner(Robot):
     """HalfCheetah. Measured: velocities ``[B, directions]``, control cost and health ``[B]``."""
 
+    is_endless = True
     directions: ClassVar[int] = 1  # dimensions it moves in; observations may omit these positions
 
     def measure(
@@ -115,6 +116,8 @@ class SwimmerV4(Swimmer):
 
 class Walker(Runner):
     """Walker2d, whose episode ends when it falls."""
+
+    is_endless = False
 
     def is_healthy(self, memory: np.ndarray) -> np.ndarray:
         height, angle = self.column(memory, "qpos")[:, 1:3].T

@@ -102,8 +102,9 @@ class DoublePendulumV4(DoublePendulum):
 
 
 class Reacher(Robot):
-    """Reacher. Measured: the two parts of the reward, ``[B]``."""
+    """Reacher. Measured: the two parts of the reward, ``[B]``, and the way to the target."""
 
+    is_endless = True
     reads = ("xpos",)
 
     def way(self, fields: Fields) -> np.ndarray:
@@ -112,28 +113,30 @@ class Reacher(Robot):
 
     def place(self, name: str, fields: Fields) -> np.ndarray:
         """Where a body is, ``[B, 3]``."""
-        first = 3 * self.base.data.body(name).id
+        first = 3 * self.body(name)
         return fields["xpos"][:, first : first + 3]
 
     def measure(
         self, before: np.ndarray, old: Fields, after: np.ndarray, new: Fields, actions: np.ndarray
     ) -> tuple[Parts, Any, Any]:
-        far = -lengths_of(self.way(new)) * self.base._reward_dist_weight
+        way = self.way(new)
+        far = -lengths_of(way) * self.base._reward_dist_weight
         effort = -self.cost_of(self.base._reward_control_weight, actions)
-        return [far, effort], far + effort, np.zeros(len(after), bool)
+        return [far, effort, way], far + effort, np.zeros(len(after), bool)
 
     def observe(self, parts: Parts) -> np.ndarray:
         places, speeds = self.column(parts[0], "qpos"), self.column(parts[0], "qvel")
         angles = np.ascontiguousarray(places[:, :2])
         seen = [np.cos(angles), np.sin(angles), places[:, 2:], speeds[:, :2]]
-        return np.concatenate([*seen, self.seen(self.way(self.fields_of(parts)))], axis=1)
+        return np.concatenate([*seen, self.seen(self.measured_of(parts)[2])], axis=1)
 
     def seen(self, way: np.ndarray) -> np.ndarray:
         """The part of the way that is observed."""
         return way[:, :2]
 
     def told(self, parts: Parts) -> dict[str, Any]:
-        return dict(zip(("reward_dist", "reward_ctrl"), self.measured_of(parts), strict=True))
+        far, effort, _ = self.measured_of(parts)
+        return {"reward_dist": far, "reward_ctrl": effort}
 
 
 class ReacherV4(Reacher):
@@ -144,7 +147,7 @@ class ReacherV4(Reacher):
     ) -> tuple[Parts, Any, Any]:
         far = -lengths_of(self.way(old))
         effort = -np.sum(np.square(actions), axis=1)
-        return [far, effort], far + effort, np.zeros(len(after), bool)
+        return [far, effort, self.way(new)], far + effort, np.zeros(len(after), bool)
 
     def seen(self, way: np.ndarray) -> np.ndarray:
         return way
