@@ -5,6 +5,7 @@ The state is a generic snapshot of the game, or seed and moves, whichever is ver
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any, ClassVar
 from weakref import WeakSet
 
@@ -19,12 +20,30 @@ from plangym_lite.envs.gymnasium.fingerprint import versions_of
 from plangym_lite.envs.gymnasium.stack import call_factory
 from plangym_lite.errors import NotCloneableError, UnknownEnvironmentError
 
-__all__ = ["PettingZooEnv", "Turns", "make_game"]
+__all__ = ["PettingZooEnv", "Turns", "games", "make_game"]
 
+CLASSIC = "classic"
+NEEDS = {
+    "chess": "chess",
+    "hanabi": "pyspiel",
+    "leduc_holdem": "rlcard",
+    "texas_holdem": "rlcard",
+    "texas_holdem_no_limit": "rlcard",
+}
+"""Classic games that need another package."""
 MASK = "action_mask"
 BOARD = "observation"
 IN_USE: WeakSet[Any] = WeakSet()
 """The games that are played."""
+
+
+def games() -> list[str]:
+    """The names of the classic games whose packages are installed."""
+    return sorted(
+        f"pettingzoo/{spec.name}_v{spec.version}"
+        for spec in pettingzoo.aec_registry.values()
+        if spec.namespace == CLASSIC and find_spec(NEEDS.get(spec.name, "pygame"))
+    )
 
 
 def make_game(name: str, kwargs: dict[str, Any]) -> AECEnv:
@@ -35,7 +54,7 @@ def make_game(name: str, kwargs: dict[str, Any]) -> AECEnv:
     """
     game = name.partition("/")[2]
     try:
-        return pettingzoo.make("aec", game if "/" in game else f"classic/{game}", **kwargs)
+        return pettingzoo.make("aec", game if "/" in game else f"{CLASSIC}/{game}", **kwargs)
     except PettingZooRegistryError as error:
         raise UnknownEnvironmentError(f"no environment is called {name!r}: {error}") from error
 
@@ -63,7 +82,7 @@ class Turns(gym.Env):
         self.metadata, self.render_mode = game.metadata, getattr(game, "render_mode", None)
         seen, self.action_space = pairs[0]
         self.has_board = isinstance(seen, spaces.Dict) and set(seen.spaces) == {BOARD, MASK}
-        self.observation_space = seen[BOARD] if self.has_board else seen  # type: ignore[index]
+        self.observation_space = seen[BOARD] if self.has_board else seen
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)

@@ -1,16 +1,20 @@
 """PettingZoo's games: PettingZoo alone, without our classes, plays the same."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-pettingzoo = pytest.importorskip("pettingzoo")
-pytest.importorskip("pygame")
+if find_spec("pettingzoo") is None or find_spec("pygame") is None:
+    pytest.skip("no PettingZoo", allow_module_level=True)
 
+import pettingzoo
 from pettingzoo.classic.connect_four import connect_four
 from pettingzoo.classic.tictactoe import tictactoe
 
 from plangym_lite import NotCloneableError, UnknownEnvironmentError, make, registry
+from plangym_lite.cli.envs import installed_families
 from plangym_lite.envs.gymnasium.pettingzoo import PettingZooEnv
 from plangym_lite.planners import mcts
 from plangym_lite.planners.tree import ROOT
@@ -197,6 +201,12 @@ def test_what_cannot_be_played(monkeypatch):
     monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UnknownEnvironmentError, match=r"plangym-lite\[pettingzoo\]"):
         make("pettingzoo/tictactoe_v3")
+
+
+def test_games_are_listed():
+    (listed,) = (family.ids for family in installed_families() if family.title == "PettingZoo")
+    assert {f"pettingzoo/{name}" for name, *_ in GAMES[:3]} <= set(listed)
+    assert ("pettingzoo/chess_v6" in listed) == (find_spec("chess") is not None)
 
 
 def test_it_is_known_by_its_versions():
