@@ -17,7 +17,7 @@ from pettingzoo.env_registry.exceptions import PettingZooRegistryError
 
 from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.envs.gymnasium.fingerprint import versions_of
-from plangym_lite.envs.gymnasium.stack import call_factory
+from plangym_lite.envs.gymnasium.stack import call_factory, takes
 from plangym_lite.errors import NotCloneableError, UnknownEnvironmentError
 
 __all__ = ["PettingZooEnv", "Turns", "games", "make_game"]
@@ -107,7 +107,7 @@ class Turns(gym.Env):
         return [agent for agent in game.agents if not any(end[agent] for end in ends)]
 
     def render(self) -> Any:
-        return self.game.render()
+        return None if self.render_mode is None else self.game.render()
 
     def close(self) -> None:
         self.game.close()
@@ -139,13 +139,10 @@ class PettingZooEnv(PlangymEnv):
     STATES_NAME: ClassVar[str] = "PettingZooEnv"
     LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
 
+    _painter: Any = None  # another game, which only draws
+
     def make_gym_env(self) -> gym.Env:
-        kwargs = dict(self._engine_kwargs)
-        game: Any
-        if isinstance(self._make, str):
-            game = make_game(self._make, {"render_mode": self.render_mode, **kwargs})
-        else:
-            game = call_factory(self._make, kwargs, self.render_mode)
+        game = self._new_game(None)
         if game.unwrapped in IN_USE:
             raise NotCloneableError(
                 f"{self!r} returned the same environment twice: give a callable that builds a new "
@@ -154,5 +151,44 @@ class PettingZooEnv(PlangymEnv):
         IN_USE.add(game.unwrapped)
         return Turns(game)
 
+    def _new_game(self, render_mode: str | None) -> Any:
+        kwargs = dict(self._engine_kwargs)
+        if self._takes_render_mode():
+            kwargs["render_mode"] = render_mode
+        if isinstance(self._make, str):
+            return make_game(self._make, kwargs)
+        return call_factory(self._make, kwargs, None)
+
+    def _takes_render_mode(self) -> bool:
+        return isinstance(self._make, str) or takes(self._make, "render_mode", or_any=True)
+
     def describe_states(self) -> str:
         return f"{super().describe_states()} {' '.join(versions_of(self._base.game.unwrapped))}"
+
+    # ---- images: surfaces have no place in a state, so the game that is played draws nothing ----
+
+    def draw_image(self) -> Any:
+        if self.render_mode != "rgb_array" or not self._takes_render_mode():
+            return super().draw_image()
+        return self._paint().copy()
+
+    def render(self) -> Any:
+        self._restore_current()
+        return self._paint() if self.render_mode == "human" else self.draw_image()
+
+    def _paint(self) -> Any:
+        if self._painter is None:
+            self._painter = self._new_game(self.render_mode)
+            self._painter.reset()
+        played: Any = self._gym_env if self._replayed is None else self._replayed.live_env
+        canvas, game = vars(self._painter.unwrapped), vars(played.unwrapped.game.unwrapped)
+        known = {name: value for name, value in game.items() if value is not None}
+        canvas.update({**known, "render_mode": self.render_mode})
+        if hasattr(canvas.get("screen"), "fill"):
+            canvas["screen"].fill(0)  # what was drawn before may show through
+        return self._painter.render()
+
+    def close_engine(self) -> None:
+        super().close_engine()
+        if self._painter is not None:
+            self._painter.close()

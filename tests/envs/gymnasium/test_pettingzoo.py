@@ -14,8 +14,7 @@ from pettingzoo.classic.connect_four import connect_four
 from pettingzoo.classic.tictactoe import tictactoe
 
 from plangym_lite import NotCloneableError, UnknownEnvironmentError, make, registry
-from plangym_lite.cli.envs import installed_families
-from plangym_lite.envs.gymnasium.pettingzoo import PettingZooEnv
+from plangym_lite.envs.gymnasium.pettingzoo import PettingZooEnv, games
 from plangym_lite.planners import mcts
 from plangym_lite.planners.tree import ROOT
 from plangym_lite.testing import check_exact
@@ -59,13 +58,13 @@ def same(expected, obs, reward, terminated, truncated, info):
     assert expected[2:5] == (reward, terminated, truncated)
 
 
-@pytest.mark.parametrize(("name", "games", "illegal"), GAMES)
-def test_games_are_pettingzoos(name, games, illegal):
+@pytest.mark.parametrize(("name", "count", "illegal"), GAMES)
+def test_games_are_pettingzoos(name, count, illegal):
     if name == "chess_v6":
         pytest.importorskip("chess")
-    with make(f"pettingzoo/{name}", render_mode=None) as env:
+    with make(f"pettingzoo/{name}") as env:
         assert env.state_method == "snapshot"
-        for seed in range(games):
+        for seed in range(count):
             game = alone(name, seed, illegal)
             state, obs, info = env.reset(seed=seed)
             states = [state]
@@ -104,7 +103,7 @@ def test_workers_give_the_same():
 
 @pytest.mark.parametrize("factory", ["pettingzoo/tictactoe_v3", tictactoe.raw_env])
 def test_games_are_exact(factory):
-    report = check_exact(lambda: make(factory, render_mode=None), depths=(0, 5), length=10, reach=5)
+    report = check_exact(lambda: make(factory), depths=(0, 5), length=10, reach=5)
     assert report.exact, report
 
 
@@ -113,7 +112,7 @@ def test_positions_are_proven(moves, worth):
     board = np.zeros(9, int)
     board[moves] = [(-1) ** (len(moves) - k) for k in range(len(moves))]
     assert solve(tuple(board.tolist())) == worth  # by exhaustive search
-    with make("pettingzoo/tictactoe_v3", render_mode=None) as env:
+    with make("pettingzoo/tictactoe_v3") as env:
         state, _, info = env.reset(seed=0)
         for move in moves:
             after = env.step(move, state)
@@ -204,14 +203,37 @@ def test_what_cannot_be_played(monkeypatch):
 
 
 def test_games_are_listed():
-    (listed,) = (family.ids for family in installed_families() if family.title == "PettingZoo")
-    assert {f"pettingzoo/{name}" for name, *_ in GAMES[:3]} <= set(listed)
+    listed = games()
+    assert {"pettingzoo/connect_four_v3", "pettingzoo/tictactoe_v3"} <= set(listed)
     assert ("pettingzoo/chess_v6" in listed) == (find_spec("chess") is not None)
 
 
-def test_it_is_known_by_its_versions():
-    with make("pettingzoo/classic/tictactoe_v3", render_mode="rgb_array") as env:
-        assert isinstance(env, PettingZooEnv)
+@pytest.mark.parametrize("name", ["tictactoe_v3", "connect_four_v3"])
+def test_images_are_pettingzoos(name):
+    moves, images = [entry[0] for entry in alone(name, 1)[1:6]], []
+    game = pettingzoo.make("aec", f"classic/{name}", render_mode="rgb_array")
+    game.reset(seed=1)
+    for move in moves:
+        game.step(move)
+        images.append(game.render())
+    game.close()
+    with make(f"pettingzoo/{name}") as env:
+        states = [env.reset(seed=1)[0]]
+        for move in moves:
+            states.append(env.step(move, states[-1]).state)
+        assert env.state_method == "snapshot"
+        for state, image in reversed(list(zip(states[1:], images, strict=True))):
+            assert np.array_equal(env.get_images([state])[0], image)
+
+
+def test_a_game_without_drawings_has_no_image():
+    with make(lambda: tictactoe.env()) as env:
         env.reset(seed=0)
+        with pytest.raises(NotImplementedError, match="draws no image"):
+            env.get_image()
+
+
+def test_it_is_known_by_its_versions():
+    with make("pettingzoo/classic/tictactoe_v3") as env:
+        assert isinstance(env, PettingZooEnv)
         assert f"pettingzoo={pettingzoo.__version__}" in env.fingerprint
-        assert env.get_image().shape == (1000, 1000, 3)
