@@ -140,6 +140,7 @@ class PettingZooEnv(PlangymEnv):
     LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
 
     _painter: Any = None  # another game, which only draws
+    _blank: dict[str, Any]  # its attributes at first
 
     def make_gym_env(self) -> gym.Env:
         game = self._new_game(None)
@@ -179,13 +180,15 @@ class PettingZooEnv(PlangymEnv):
     def _paint(self) -> Any:
         if self._painter is None:
             self._painter = self._new_game(self.render_mode)
-            self._painter.reset()
+            self._blank = dict(vars(self._painter.unwrapped))
+        canvas = vars(self._painter.unwrapped)
+        canvas.clear()  # what was drawn before may show through
+        canvas.update(self._blank)
+        self._painter.reset()
         played: Any = self._gym_env if self._replayed is None else self._replayed.live_env
-        canvas, game = vars(self._painter.unwrapped), vars(played.unwrapped.game.unwrapped)
+        game = vars(played.unwrapped.game.unwrapped)
         known = {name: value for name, value in game.items() if value is not None}
         canvas.update({**known, "render_mode": self.render_mode})
-        if hasattr(canvas.get("screen"), "fill"):
-            canvas["screen"].fill(0)  # what was drawn before may show through
         return self._painter.render()
 
     def close_engine(self) -> None:
