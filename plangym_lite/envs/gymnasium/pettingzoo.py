@@ -126,13 +126,13 @@ class PettingZooEnv(PlangymEnv):
     """A game of PettingZoo, by :class:`Turns`: each step is one move of whose turn it is.
 
     Where two players alternate and one wins what the other loses, ``discount=-1`` and
-    ``legal_actions="action_mask"`` let planners play it.
+    ``legal_actions="action_mask"`` let planners play it. All other arguments are those of
+    :class:`~plangym_lite.envs.gymnasium.env.PlangymEnv`.
 
     Args:
         name: ``"pettingzoo/"`` and an id of PettingZoo, ``"pettingzoo/classic/tictactoe_v3"``, for
             classic games also ``"pettingzoo/tictactoe_v3"``; or a callable that returns a new AEC
             environment.
-        others: as for :class:`~plangym_lite.envs.gymnasium.env.PlangymEnv`.
         engine_kwargs: passed to the callable, or to ``pettingzoo.make``.
     """
 
