@@ -34,6 +34,8 @@ SUITE_NAME = re.compile(r"dm_control/.+|[A-Za-z_]+-(?!v\d)[a-z_0-9]+")
 """Names of dm_control tasks: ``cartpole-balance``, or shimmy's id of it."""
 RETRO_NAME = re.compile(r"\w+-[A-Z]\w+(-v\d+)?")
 """Names of stable-retro games: ``Airstriker-Genesis-v0``."""
+PETTINGZOO = "pettingzoo/"
+"""Names of PettingZoo's classic games begin so: ``pettingzoo/tictactoe_v3``."""
 
 OPTIONS_OF_ADAPTERS = frozenset(
     [
@@ -64,6 +66,7 @@ _ADAPTERS = {
     "shimmy.dm_control_compatibility:DmControlCompatibilityV0": (
         "plangym_lite.envs.mujoco.dm_control:DMControlEnv"
     ),
+    "pettingzoo.utils.env:AECEnv": "plangym_lite.envs.gymnasium.pettingzoo:PettingZooEnv",
     **{
         _CLASSIC + engine: "plangym_lite.envs.batched.classic_control:ClassicControl"
         for engine in (
@@ -122,8 +125,9 @@ def make(
     Args:
         name: a Gymnasium id, ``"module:Id-v0"`` if a module must be imported for it, or an
             ``EnvSpec``; a task of dm_control (``"cartpole-balance"``, or the domain with
-            ``task_name=``, or ``domain_name=`` and ``task_name=``); a game of stable-retro; a
-            ``PlanEnv`` or ``gymnasium.Env`` class; or a callable that returns such an environment.
+            ``task_name=``, or ``domain_name=`` and ``task_name=``); a game of stable-retro, or of
+            PettingZoo (``"pettingzoo/tictactoe_v3"``); a ``PlanEnv`` or ``gymnasium.Env`` class; or
+            a callable that returns such an environment, or one of PettingZoo's (AEC).
         n_workers: number of worker processes that share each batch; ``None``: no workers;
             ``"auto"``: one for each usable core; none where there can be none (Windows).
         ray: run the workers on a Ray cluster; ``n_workers=None`` then means ``"auto"``, and the
@@ -183,11 +187,13 @@ def adapter_for(
         retro = _retro() if RETRO_NAME.fullmatch(name) else None
         if retro is not None and retro.is_game(name):
             return retro.RetroEnv, True
+        if name.startswith(PETTINGZOO):
+            return _pettingzoo(name).PettingZooEnv, True
         return _adapter_of_spec(find_spec(name), name, engine_kwargs), True
     if isinstance(name, type):
         if issubclass(name, PlanEnv):
             return name, False
-        if issubclass(name, gym.Env):
+        if issubclass(name, gym.Env) or _adapter_of(name) is not PlangymEnv:
             return _adapter_of(name), True
         raise TypeError(f"expected a PlanEnv or gymnasium.Env class, got {name!r}")
     if isinstance(name, (gym.Env, PlanEnv)):
@@ -202,10 +208,11 @@ def adapter_for(
     if isinstance(env, PlanEnv):
         env.close()
         return name, False
-    if not isinstance(env, gym.Env):
+    adapter = _adapter_of(type(getattr(env, "unwrapped", env)))
+    if not isinstance(env, gym.Env) and adapter is PlangymEnv:
         raise TypeError(f"{name!r} returned {env!r}, not an environment")
     hand_over(name, kwargs, env)
-    return _adapter_of(type(env.unwrapped)), True
+    return adapter, True
 
 
 def register_adapter(engine: str | type, adapter: str | type[SimulatorEnv]) -> None:
@@ -292,6 +299,19 @@ def _suite() -> Any:
 def _retro() -> Any:
     """Our stable-retro module; ``None`` if stable-retro is not installed."""
     return _room("stable_retro", "plangym_lite.envs.retro")
+
+
+def _pettingzoo(name: str) -> Any:
+    """Our PettingZoo module.
+
+    Raises:
+        UnknownEnvironmentError: PettingZoo is not installed.
+    """
+    room = _room("pettingzoo", "plangym_lite.envs.gymnasium.pettingzoo")
+    if room is None:
+        hint = 'the games of PettingZoo need: pip install "plangym-lite[pettingzoo]"'
+        raise UnknownEnvironmentError(f"no environment is called {name!r}; {hint}")
+    return room
 
 
 def _room(package: str, module: str) -> Any:

@@ -62,6 +62,7 @@ ENGINES = {
     "dm_control": ("envs/mujoco/dm_control",),
     "Box2D": ("envs/box2d",),
     "minigrid": (),
+    "pettingzoo": ("envs/gymnasium/pettingzoo",),
     "stable_retro": ("envs/retro",),
     "ray": ("vectorization/ray",),
     "stable_baselines3": ("vector/stable_baselines3",),

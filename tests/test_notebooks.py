@@ -26,4 +26,4 @@ def test_pictures_are_stored(path):
 
 
 def test_there_are_notebooks():
-    assert len(NOTEBOOKS) == 5
+    assert len(NOTEBOOKS) == 6

@@ -56,6 +56,7 @@ FAMILIES = (
     Family("Box2D", ("gymnasium.envs.box2d",), "box2d", "Box2D"),
     Family("MiniGrid and BabyAI", ("minigrid",), "minigrid", "minigrid"),
     Family("stable-retro", ("stable_retro",), "retro", "stable_retro"),
+    Family("PettingZoo", (), "pettingzoo", "pettingzoo"),
     Family("Jax versions", ("gymnasium.envs.phys2d", "gymnasium.envs.tabular"), None, "jax"),
     Family("Other", ("",)),
 )
@@ -116,6 +117,10 @@ def installed_families() -> list[Family]:
             from plangym_lite.envs.retro import games
 
             next(kind for kind in families if kind.title == "stable-retro").ids = games()
+        if find_spec("pettingzoo"):
+            from plangym_lite.envs.gymnasium import pettingzoo
+
+            next(kind for kind in families if kind.title == "PettingZoo").ids = pettingzoo.games()
     return families
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from plangym_lite.envs.batched.toy_text import ToyText
     from plangym_lite.envs.box2d.env import Box2DEnv
     from plangym_lite.envs.gymnasium.env import PlangymEnv
+    from plangym_lite.envs.gymnasium.pettingzoo import PettingZooEnv
     from plangym_lite.envs.mujoco.dm_control import DMControlEnv
     from plangym_lite.envs.mujoco.env import MujocoEnv
     from plangym_lite.envs.retro import RetroEnv
@@ -25,6 +26,7 @@ __all__ = [
     "ClassicControl",
     "DMControlEnv",
     "MujocoEnv",
+    "PettingZooEnv",
     "PlangymEnv",
     "RetroEnv",
     "ToyText",
@@ -38,6 +40,7 @@ HOMES = {
     "ClassicControl": "plangym_lite.envs.batched.classic_control",
     "DMControlEnv": "plangym_lite.envs.mujoco.dm_control",
     "MujocoEnv": "plangym_lite.envs.mujoco",
+    "PettingZooEnv": "plangym_lite.envs.gymnasium.pettingzoo",
     "PlangymEnv": "plangym_lite.envs.gymnasium",
     "RetroEnv": "plangym_lite.envs.retro",
     "ToyText": "plangym_lite.envs.batched.toy_text",

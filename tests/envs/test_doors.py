@@ -14,6 +14,7 @@ PACKAGES = {
     "Box2DEnv": "Box2D",
     "DMControlEnv": "dm_control",
     "MujocoEnv": "mujoco",
+    "PettingZooEnv": "pettingzoo",
     "RetroEnv": "stable_retro",
 }
 

@@ -13,10 +13,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from plangym_lite.nested import NO_NOISE, Noise, differences, noise_between
 
-__all__ = ["Entry", "Recording", "attempt", "compare", "entry_of", "is_over", "kept", "noise_of"]
+__all__ = [
+    "Entry",
+    "Recording",
+    "attempt",
+    "compare",
+    "entry_of",
+    "is_over",
+    "kept",
+    "legal_or_next",
+    "noise_of",
+]
 
 Entry = dict[str, Any]
 """The results of a move: obs, reward, terminated, truncated and info, or the error."""
@@ -91,6 +102,17 @@ def kept(value: Any, above: tuple[int, ...] = ()) -> Any:
 def is_over(entry: Entry) -> bool:
     """Whether the episode ends with this entry."""
     return RAISED in entry or entry["terminated"] or entry["truncated"]
+
+
+def legal_or_next(space: Any, action: Any, info: Any) -> Any:
+    """The action; if ``info["action_mask"]`` forbids it, the next one that it allows."""
+    mask = info.get("action_mask") if isinstance(info, dict) else None
+    if mask is None or not isinstance(space, spaces.Discrete) or np.shape(mask) != (space.n,):
+        return action
+    legal = np.flatnonzero(mask) + space.start
+    if not legal.size:
+        return action
+    return type(action)(legal[np.searchsorted(legal, action) % legal.size])
 
 
 def compare(expected: Recording, got: Recording, noise: Noise = NO_NOISE) -> dict[str, str]:

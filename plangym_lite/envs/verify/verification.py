@@ -30,6 +30,7 @@ from plangym_lite.envs.verify.recording import (
     entry_of,
     is_over,
     kept,
+    legal_or_next,
     noise_of,
 )
 from plangym_lite.nested import NO_NOISE, Noise, copy_element, own_copy
@@ -164,7 +165,10 @@ def _play_plain(
     first: int = 0,
     patience: float = float("inf"),
 ) -> list[Recording]:
-    """The recording of each episode from ``first`` on: entry 0 is the reset."""
+    """The recording of each episode from ``first`` on: entry 0 is the reset.
+
+    An action that is illegal by its info is replaced, in ``actions`` too.
+    """
     space, end = plain.observation_space, time.perf_counter() + patience
 
     def reset(seed: int | None) -> tuple[Any, ...]:
@@ -186,6 +190,8 @@ def _play_plain(
                 break
             if count in (0, *SAVED_AT):
                 look(count == 0)
+            info = recording[-1]["info"]
+            action = moves[count] = legal_or_next(plain.action_space, action, info)
             recording.append(entry_of(lambda: move(action)))  # noqa: B023
         look(not moves)
         recordings.append(recording)

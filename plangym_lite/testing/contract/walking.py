@@ -19,6 +19,7 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
+from plangym_lite.envs.verify.recording import legal_or_next
 from plangym_lite.nested import NO_NOISE, Difference, Noise, differences
 from plangym_lite.testing.contract.keeping import Keeper, copy_of
 
@@ -43,6 +44,7 @@ FEW = 10  # moves after the last reset, compared with our own only
 WIDE_EVERY = 10  # alternate this number of moves with float32 and float64 actions
 FAR = 1e30  # in place of missing bounds of a Box
 TWICE_EVERY, TWICE_AT = 8, 6  # every 8th move has dt=2
+UNMASKED_EVERY, UNMASKED_AT = 60, 40  # moves 40 to 59 of 60 may be illegal by an action_mask
 
 
 class Move(NamedTuple):
@@ -140,7 +142,10 @@ def explore(
             unseeded = not route.seeded or number in resets[1:]
             moves.append(Move(reset=True, seed=None if unseeded else route.seed + 1000 + number))
         else:
-            moves.append(_step_number(number, env.action_space, draw(), route.wide))
+            action = draw()
+            if number % UNMASKED_EVERY < UNMASKED_AT:
+                action = legal_or_next(env.action_space, action, recording[-1].info)
+            moves.append(_step_number(number, env.action_space, action, route.wide))
         entry = _answer(env, moves[-1])
         drawing = len(moves) in images
         recording.append(_complete(env, entry, keeper, len(moves), (drawing, saving)))
@@ -233,11 +238,11 @@ def step_entry(env: PlanEnv, action: Any, state: Any = None, dt: int = 1) -> Ent
 def wander(env: PlanEnv, seed: int, steps: int) -> None:
     """Make other moves: a seeded reset, ``steps`` random steps, a reset in between."""
     draw = draw_actions(env, seed)
-    env.reset(return_state=False, seed=seed)
+    *_, info = env.reset(return_state=False, seed=seed)
     for number in range(steps):
         if number == steps // 2:
-            env.reset(return_state=False)
-        env.step(draw())
+            *_, info = env.reset(return_state=False)
+        *_, info = env.step(legal_or_next(env.action_space, draw(), info))
     env.reset(return_state=False)
 
 
