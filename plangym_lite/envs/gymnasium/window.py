@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from plangym_lite.errors import MissingPackageError, to_install
+
 __all__ = ["Window"]
 
 
@@ -25,7 +27,7 @@ class Window:
         """Show ``image``, ``[height, width, 3]`` uint8.
 
         Raises:
-            ImportError: pygame is not installed.
+            MissingPackageError: pygame is not installed.
             RuntimeError: there is no display.
         """
         height, width = image.shape[:2]
@@ -40,9 +42,9 @@ class Window:
         try:
             import pygame
         except ImportError as error:
-            raise ImportError(
-                "render_mode='human' opens its window with pygame: pip install pygame; "
-                "or use render_mode='rgb_array'"
+            raise MissingPackageError(
+                "render_mode='human' opens its window with pygame: "
+                f"{to_install('classic-control')}; or use render_mode='rgb_array'"
             ) from error
         self._pygame = pygame
         try:
