@@ -10,13 +10,13 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-import inspect
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar, overload
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
+from typing_extensions import Unpack
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.envs.gymnasium.env import PlangymEnv
@@ -24,30 +24,12 @@ from plangym_lite.envs.gymnasium.families import check_installed, lacking, looks
 from plangym_lite.envs.gymnasium.providers import spec_of
 from plangym_lite.envs.gymnasium.stack import hand_over, take_over, takes
 from plangym_lite.errors import MissingPackageError, UnknownEnvironmentError, to_install
+from plangym_lite.recipe.options import AdapterOptions, KnownOptions
 from plangym_lite.recipe.plain import PlainEpisode, provide_states
 from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.system import check_workers, missing_for_workers, usable_cores
 
 __all__ = ["adapter_for", "find_spec", "make", "register_adapter"]
-
-OPTIONS_OF_ADAPTERS = frozenset(
-    [
-        "episodic_life",
-        "mode",
-        "difficulty",
-        "repeat_action_probability",
-        "full_action_space",
-        "n_live",
-        "start_method",
-        "start_serially",
-        "start_timeout",
-        "flatten",
-        "blocking",
-        "shared_limit",
-        "use_caller",
-    ]
-)
-"""Arguments of adapters and vectorized environments beside the options of ``PlangymEnv``."""
 
 _CLASSIC = "gymnasium.envs.classic_control."
 _TOY_TEXT = "gymnasium.envs.toy_text."
@@ -101,7 +83,14 @@ def make(
 ) -> Local: ...
 @overload
 def make(
-    name: str | EnvSpec | Callable[..., Any] | None = None,
+    name: str,
+    n_workers: int | Literal["auto"] | None = None,
+    ray: bool = False,
+    **engine_kwargs: Unpack[KnownOptions],
+) -> PlanEnv: ...
+@overload
+def make(
+    name: EnvSpec | Callable[..., Any] | None = None,
     n_workers: int | Literal["auto"] | None = None,
     ray: bool = False,
     **engine_kwargs: Any,
@@ -123,7 +112,9 @@ def make(
             ``"auto"``: one for each usable core; none where there can be none (Windows).
         ray: run the workers on a Ray cluster; ``n_workers=None`` then means ``"auto"``, and the
             arguments of :class:`~plangym_lite.vectorization.ray.env.RayEnv` are accepted.
-        engine_kwargs: arguments of the adapter (see its class); all others go to the engine.
+        engine_kwargs: arguments of the adapter (see its class); all others go to the engine. Type
+            checkers know those of the engines that have an extra, and refuse others for an id; if
+            your own id has others, pass ``gym.spec(id)`` or a callable.
 
     Raises:
         UnknownEnvironmentError: nothing has that name; the message lists similar names, and the
@@ -271,8 +262,8 @@ def _adapter_of_spec(
 
 def _for_engine(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments of ``make`` that go to the engine, not to an adapter."""
-    known = {*inspect.signature(PlangymEnv.__init__).parameters, *OPTIONS_OF_ADAPTERS}
-    return {key: value for key, value in engine_kwargs.items() if key not in known}
+    ours = AdapterOptions.__annotations__
+    return {key: value for key, value in engine_kwargs.items() if key not in ours}
 
 
 def _is_composers(name: str) -> bool:
