@@ -1,7 +1,7 @@
 """Batches of MuJoCo environments on threads: bit for bit what plain Gymnasium does."""
 
-import gc
 import copy
+import gc
 import importlib.util
 import weakref
 
