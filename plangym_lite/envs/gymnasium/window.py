@@ -1,14 +1,34 @@
-"""A window that shows images, for engines without their own."""
+"""A window that shows images, for engines without their own; whether there is a display."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from plangym_lite.errors import MissingPackageError, to_install
 
-__all__ = ["Window"]
+__all__ = ["DISPLAYS", "SDL_DISPLAYS", "Window", "check_display"]
+
+DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
+"""Environment variables that name a display."""
+SDL_DISPLAYS = (*DISPLAYS, "SDL_VIDEODRIVER")
+"""The same for SDL, which draws the windows of pygame and Atari."""
+
+
+def check_display(variables: Iterable[str] = SDL_DISPLAYS) -> None:
+    """Raise ``RuntimeError`` if no window can be opened: on Linux, without any of ``variables``.
+
+    Engines differ in what they do then: some draw where nobody sees it, some end the process.
+    """
+    if sys.platform.startswith("linux") and not any(map(os.environ.get, variables)):
+        raise RuntimeError(
+            "render_mode='human' opens a window, and there is no display here "
+            f"({', '.join(variables)}: not set): use render_mode='rgb_array'"
+        )
 
 
 class Window:
