@@ -22,6 +22,7 @@ __all__ = [
     "interrupts_held",
     "missing_for_workers",
     "one_at_a_time",
+    "one_call",
     "usable_cores",
 ]
 
@@ -164,11 +165,24 @@ def one_at_a_time(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def one_call(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Let threads call a method one at a time, by the ``CallLock`` ``_calls`` of its object."""
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._calls.run(None, lambda _: method(self, *args, **kwargs))
+
+    return call
+
+
 class CallLock:
     """Allows one call at a time of an environment with workers.
 
     Threads wait for each other. A call in a forked child raises before it waits: the workers belong
     to the parent. A call from inside a call, made by the environment's own code, raises too.
+
+    An interrupt, which may come after any call of a function, leaves no lock behind: the lock is
+    released by the first call in a ``finally``, and to release what was not acquired is allowed.
 
     Args:
         what: the environment, for messages.
@@ -177,9 +191,8 @@ class CallLock:
     """
 
     def __init__(self, what: Any, inner: Any = None, is_reentrant: bool = False) -> None:
-        self.inner = threading.RLock() if inner is None else inner
+        self.inner: Any = threading.RLock() if inner is None else inner
         self._what, self._pid, self._is_reentrant = what, os.getpid(), is_reentrant
-        self._owner: int | None = None
 
     @property
     def is_forked(self) -> bool:
@@ -195,10 +208,10 @@ class CallLock:
                 "before the fork"
             )
 
-    def acquire(self, timeout: float | None = None) -> float | None:
-        """Begin a call; wait for calls of other threads first.
+    def run(self, timeout: float | None, call: Callable[..., Any], *args: Any) -> Any:
+        """Return ``call(*args, left)``; wait for calls of other threads first.
 
-        Returns the rest of ``timeout`` seconds.
+        ``left`` is the rest of ``timeout`` seconds.
 
         Raises:
             ForkedError: this process was forked.
@@ -206,40 +219,27 @@ class CallLock:
             TimeoutError: other calls took longer than ``timeout`` seconds.
         """
         self.check_process()
-        me = threading.get_ident()
-        if self._owner == me and not self._is_reentrant:
+        if not self._is_reentrant and self.inner._is_owned():
             raise ReentrantCallError(
                 f"{self._what} was called from inside a call of it, by its environment: clone() "
                 "gives an environment that may be called there"
             )
-        if timeout is None:
-            self.inner.acquire()
-        else:
-            began = time.monotonic()
-            if not self.inner.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
-                raise TimeoutError(f"a call of another thread took longer than {timeout:g} s")
-            waited = time.monotonic() - began
-            if waited > 1e-2:
-                timeout = max(1e-3, timeout - waited)
-        self._owner = me
-        return timeout
-
-    def release(self) -> None:
-        """End a call."""
-        self._owner = None
-        self.inner.release()
-
-    @contextmanager
-    def held(self, timeout: float | None) -> Iterator[float | None]:
-        """A context that is one call; yields what ``acquire`` returns."""
-        left = self.acquire(timeout)
         try:
-            yield left
+            if timeout is None:
+                self.inner.acquire()
+            else:
+                timeout = self._acquire(timeout)
+            return call(*args, timeout)
         finally:
-            self.release()
+            try:  # noqa: SIM105 -- the first call here must be this one
+                self.inner.release()
+            except RuntimeError:
+                pass
 
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self.release()
+    def _acquire(self, timeout: float) -> float:
+        """Acquire ``inner``; return the rest of ``timeout``."""
+        began = time.monotonic()
+        if not self.inner.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+            raise TimeoutError(f"a call of another thread took longer than {timeout:g} s")
+        waited = time.monotonic() - began
+        return max(1e-3, timeout - waited) if waited > 1e-2 else timeout

@@ -275,7 +275,8 @@ def fill_states(states: Any, current: Callable[[], Any]) -> Any:
             return states
     elif not isinstance(states, Sequence) or isinstance(states, (str, bytes)):
         return states
-    if not any(state is None for state in states):
+    has_state = [state is not None for state in states]
+    if all(has_state):
         return states
     here = current()
     return [here if state is None else state for state in states]
@@ -322,7 +323,16 @@ def check_states(spec: BatchSpec, states: Any) -> np.ndarray | list[Any]:
         raise InvalidStateError(
             f"state {missing[0]} is None: give a state for every row, or states=None for all"
         )
-    return [check_state(spec, state, f"state {row}") for row, state in enumerate(rows)]
+    shape, dtype = spec.state_shape, spec.state_dtype
+    return [
+        state
+        if type(state) is np.ndarray
+        and state.shape == shape
+        and state.dtype == dtype
+        and state.flags.c_contiguous
+        else check_state(spec, state, f"state {row}")
+        for row, state in enumerate(rows)
+    ]
 
 
 def check_state(spec: BatchSpec, state: Any, name: str = "the state") -> Any:

@@ -15,7 +15,7 @@ from plangym_lite.errors import InvalidBatchError, StateOutgrownError
 from plangym_lite.recipe.informed import Informed
 from plangym_lite.recipe.recipe import Recipe, freeze
 from plangym_lite.simulator import SimulatorEnv
-from plangym_lite.system import CallLock, check_workers, one_at_a_time
+from plangym_lite.system import CallLock, check_workers, one_call
 from plangym_lite.transitions import BatchSpec, Form, Rows, Step, Transition, step_method
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
@@ -155,7 +155,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         """The workers; started at first access."""
         if self._started is None:
             self.setup()  # raises if it was closed
-        return self._started or self._start_workers(local_first=True)
+        return self._started if self._started is not None else self._start_workers(True)
 
     @property
     def _local(self) -> SimulatorEnv:
@@ -165,7 +165,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         return self.plan_env
 
     @property
-    @one_at_a_time
+    @one_call
     def batch_env(self) -> BatchEnv:
         """The workers. Their state is that of the local copy at the last reset or sync."""
         local = self._local
@@ -178,11 +178,10 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     def batch_spec(self) -> BatchSpec:
         spec = self._local.batch_spec
         if spec is not self._spec:
-            with self._calls:
-                self._follow_local()
+            self._calls.run(None, lambda _: self._follow_local())
         return spec
 
-    @one_at_a_time
+    @one_call
     def outgrow(self, quiet: bool = False) -> None:
         """Switch to states of unbounded size, locally and in the workers."""
         self._outgrow(quiet)
@@ -222,12 +221,14 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self, state: Any = None, blocking: bool = True, timeout: float | None = None
     ) -> None:
         """Put all workers and the local copy into ``state``; ``None``: the local copy's state."""
-        with self._calls.held(check_timeout(timeout)) as left:
-            if state is None:
-                state = self._local.get_state()
-            else:
-                self._local.set_state(state)
-            self._sync(state, blocking, left)
+        self._calls.run(check_timeout(timeout), self._set_and_sync, state, blocking)
+
+    def _set_and_sync(self, state: Any, blocking: bool, timeout: float | None) -> None:
+        if state is None:
+            state = self._local.get_state()
+        else:
+            self._local.set_state(state)
+        self._sync(state, blocking, timeout)
 
     def _sync(self, state: Any, blocking: bool = False, timeout: float | None = None) -> None:
         self._is_synced = True
@@ -246,18 +247,19 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         return self.batch_spec.is_batched
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
-        timeout = self._calls.acquire(check_timeout(timeout))
+        return self._calls.run(check_timeout(timeout), self._run_rows, rows, form)
+
+    def _run_rows(self, rows: Rows, form: Form, timeout: float | None) -> Any:
         try:
             if self._on_threads and timeout is None:
                 batch = self._run_on_threads(rows, form)
                 if batch is not None:
                     return batch
-            return self._batch_env.run(rows, form, timeout)
+            workers = self._batch_env if self._started is None else self._started
+            return workers.run(rows, form, timeout)
         except StateOutgrownError:
             self._outgrow()
             return self._batch_env.run(rows, form, timeout)
-        finally:
-            self._calls.release()
 
     def _run_on_threads(self, rows: Rows, form: Form) -> Any:
         began = time.perf_counter()
@@ -267,7 +269,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
             self._stats.add(len(rows.dts), frames, time.perf_counter() - began)
         return batch
 
-    @one_at_a_time
+    @one_call
     def draw_images(self, states: Any) -> np.ndarray:
         where = self.plan_env if len(states) == 0 or self._started is None else self._started
         return where.draw_images(states)
@@ -290,7 +292,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         return self._local.state_method
 
     @property
-    @one_at_a_time
+    @one_call
     def has_ended(self) -> bool:
         return self._local.has_ended
 
@@ -299,12 +301,12 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         """The local copy's Gymnasium environment."""
         return self._local.gym_env  # type: ignore[attr-defined]
 
-    @one_at_a_time
+    @one_call
     def state_from(self, state: Any = None, **kwargs: Any) -> Any:
         """A state with measured numbers in it; see the local copy's method. MuJoCo only."""
         return self._local.state_from(state, **kwargs)  # type: ignore[attr-defined]
 
-    @one_at_a_time
+    @one_call
     def physics_of(self, states: Any) -> Any:
         """The physics of states, as columns; see the local copy's method. MuJoCo only."""
         return self._local.physics_of(states)  # type: ignore[attr-defined]
@@ -318,17 +320,20 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         timeout: float | None = None,
     ) -> tuple[Any, ...]:
         """``PlanEnv.reset``; the workers have ``timeout`` seconds to load the new state."""
-        with self._calls.held(check_timeout(timeout)) as left:
-            state, obs, info = self._local.reset(seed=seed, options=options)
-            self._sync(state, blocking=timeout is not None, timeout=left)
-        return (state, obs, info) if return_state else (obs, info)
 
-    @one_at_a_time
+        def call(left: float | None) -> tuple[Any, ...]:
+            state, obs, info = self._local.reset(seed=seed, options=options)
+            self._sync(state, blocking=left is not None, timeout=left)
+            return (state, obs, info) if return_state else (obs, info)
+
+        return self._calls.run(check_timeout(timeout), call)
+
+    @one_call
     def seed(self, seed: int | None = None) -> list[int | None]:
         return self._local.seed(seed)
 
     @step_method
-    @one_at_a_time
+    @one_call
     def step(
         self,
         action: Any,
@@ -340,24 +345,24 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     ) -> Step | Transition:
         return self._local.step(action, state, dt, return_state, seed=seed)
 
-    @one_at_a_time
+    @one_call
     def get_state(self) -> Any:
         return self._local.get_state()
 
-    @one_at_a_time
+    @one_call
     def set_state(self, state: Any) -> None:
         self._local.set_state(state)
         self._sync(state)
 
-    @one_at_a_time
+    @one_call
     def observe(self) -> Any:
         return self._local.observe()
 
-    @one_at_a_time
+    @one_call
     def info(self) -> dict[str, Any]:
         return self._local.info()
 
-    @one_at_a_time
+    @one_call
     def get_image(self) -> np.ndarray:
         return self._local.get_image()
 
@@ -366,8 +371,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self._close_timeout = check_timeout(timeout, bounded=True)
         if not self._calls.is_forked:
             with suppress(TimeoutError):  # close even if a call never ends
-                self._calls.acquire(self._close_timeout)
-                self._calls.release()
+                self._calls.run(self._close_timeout, lambda _: None)
         super().close()
 
     def close_engine(self) -> None:

@@ -2,8 +2,11 @@
 
 import multiprocessing
 import os
+import signal
+import sys
 import threading
 import time
+from contextlib import suppress
 
 import gymnasium as gym
 import numpy as np
@@ -226,3 +229,44 @@ def test_a_forked_child_is_refused_and_may_close_it():
         assert f"process {os.getpid()}" in text
         assert [worker.is_alive() for worker in env.batch_env] == [True, True]
         assert env.step_batch([RIGHT] * 4).rewards.shape == (4,)
+
+
+class InterruptAt:
+    """A profile function: Ctrl-C after the n-th call of a function in the files of the lock."""
+
+    FILES = "vectorization/env.py", "plangym_lite/system.py"
+
+    def __init__(self, n):
+        self.left = n
+
+    def __call__(self, frame, event, _):
+        if event in ("call", "c_return") and frame.f_code.co_filename.endswith(self.FILES):
+            self.left -= 1
+            if self.left == 0:
+                sys.setprofile(None)
+                signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("timeout", [None, 30])
+def test_an_interrupt_leaves_no_lock(timeout):
+    with ParallelEnv(lambda: make("CartPole-v1"), n_workers=2) as env:
+        state, *_ = env.reset(seed=0)
+        calls = {
+            "step_batch": lambda: env.step_batch([0] * 8, [state] * 8, timeout=timeout),
+            "sync_states": lambda: env.sync_states(state, timeout=timeout),
+            "get_state": env.get_state,
+        }
+        for name, call in calls.items():
+            for n in range(1, 200):
+                profile = InterruptAt(n)
+                with suppress(KeyboardInterrupt):
+                    sys.setprofile(profile)
+                    call()
+                sys.setprofile(None)
+                thread = threading.Thread(target=env.get_state, daemon=True)
+                thread.start()
+                thread.join(10)
+                assert not thread.is_alive(), f"{name} kept its lock, interrupted at call {n}"
+                if profile.left > 0:
+                    break
+            assert 5 < n < 199

@@ -212,18 +212,19 @@ class Dispatcher:
         busy = [index for index, sent in enumerate(self._in_flight) if sent]
         if not busy:
             return self._recover(batch)
-        workers = self._workers
+        workers, sent = self._workers, self._in_flight
         # an answer may have been read during the wait for another one
-        has_answer = lambda index: self._in_flight[index][0].promise.done()  # noqa: E731
-        ready = [index for index in busy if workers[index].is_ready() or has_answer(index)]
+        received = lambda index: sent[index][0].promise.is_received()  # noqa: E731
+        ready = [index for index in busy if received(index) or workers[index].is_ready()]
         spin_until = time.perf_counter() + spin
         while not ready and time.perf_counter() < spin_until:
-            ready = [index for index in busy if has_answer(index)]
+            ready = [index for index in busy if sent[index][0].promise.done()]
         if not ready:
             poll, at = select.poll(), {}
             for index in busy:
-                at[workers[index].fileno()] = index
-                poll.register(workers[index].fileno(), select.POLLIN)
+                fd = workers[index].fileno()
+                at[fd] = index
+                poll.register(fd, select.POLLIN)
             ready = [at[fd] for fd, _ in poll.poll(milliseconds(left))]
         for index in ready:
             self._collect(batch, index)

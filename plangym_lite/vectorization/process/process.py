@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from typing import Any
 
 from plangym_lite.errors import ClosedError, ForkedError, WorkerDiedError
@@ -166,8 +166,8 @@ class ExternalProcess(EnvironmentWorker):
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         check_timeout(timeout, bounded=True)
-        with suppress(TimeoutError, ForkedError), self._calls.held(timeout):
-            pass  # close even if a call never ends
+        with suppress(TimeoutError, ForkedError):  # close even if a call never ends
+            self._calls.run(timeout, lambda _: None)
         self._closed = True
         self._end(timeout)
         self.why_dead = self.why_dead or CLOSED
@@ -200,12 +200,12 @@ class ExternalProcess(EnvironmentWorker):
         return self._ready is not None or self.why_dead is not None
 
     def is_ready(self) -> bool:
-        return self.why_dead is not None or self._open().has_unread
+        return self._open().has_unread
 
     # ---- requests -----------------------------------------------------------------------------
 
-    def _turn(self, timeout: float | None) -> AbstractContextManager[float | None]:
-        return self._calls.held(timeout)
+    def _as_one_call(self, timeout: float | None, call: Callable[..., Any]) -> Any:
+        return self._calls.run(timeout, call)
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
         payload = dumps((public(name), args, kwargs), self.known)
@@ -229,7 +229,6 @@ class ExternalProcess(EnvironmentWorker):
         return self._run(block, queue, (taker, 0, 0, 0))
 
     def _run(self, block: Block, queue: ChunkQueue | None, numbers: tuple[int, ...]) -> Promise:
-        self._open()
         for name, args, fds in self._attachments.missing(block, queue):
             payload = dumps((name, args, {}), self.known)
             promise = self._request(Message.CALL, self.rows_name, payload, fds)
@@ -279,14 +278,17 @@ class ExternalProcess(EnvironmentWorker):
         """
         self._calls.check_process()
         limit = -1 if awaited is None or timeout is None else timeout
-        if not self._calls.inner.acquire(awaited is not None, limit):
-            if awaited is None:
-                return
-            raise LateError(f"no message within {timeout} s")
+        lock = self._calls.inner
         try:
-            self._take_in(awaited is not None and awaited.is_awaited(), timeout)
+            if lock.acquire(awaited is not None, limit):
+                self._take_in(awaited is not None and awaited.is_awaited(), timeout)
+            elif awaited is not None:
+                raise LateError(f"no message within {timeout} s")
         finally:
-            self._calls.inner.release()
+            try:  # noqa: SIM105 -- the first call here must be this one
+                lock.release()
+            except RuntimeError:
+                pass
 
     def _take_in(self, wait: bool, timeout: float | None) -> None:
         channel = self._channel

@@ -34,6 +34,9 @@ class ProcessPromise(Promise):
             self._process.take_in()
         return not self.is_awaited()
 
+    def is_received(self) -> bool:
+        return not self.is_awaited()
+
     def result(self, timeout: float | None = None) -> Any:
         deadline = self._process.deadline
         if timeout is not None:
@@ -72,6 +75,9 @@ class SentRows(Promise):
 
     def done(self) -> bool:
         return self._promise.done()
+
+    def is_received(self) -> bool:
+        return self._promise.is_received()
 
     def result(self, timeout: float | None = None) -> RowsResult:
         fields, infos, seconds = self._promise.result(timeout)

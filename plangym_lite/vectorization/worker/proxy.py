@@ -7,7 +7,7 @@ replaced by a new one, whose environment starts from the beginning.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -175,14 +175,17 @@ class EnvironmentWorker(HasSpecs, Worker):
     ) -> Any:
         if not blocking and timeout is not None:
             raise ValueError("timeout= needs blocking=True; a promise has result(timeout=...)")
-        turn = self._turn(check_timeout(timeout))
-        with turn as left, time_limit([self], left, name, lambda _: self.replace()):
-            promise = self.call(name, *args, **kwargs)
-            return promise.result() if blocking else promise
 
-    def _turn(self, timeout: float | None) -> AbstractContextManager[float | None]:
-        """A context that excludes calls of other threads; yields the rest of ``timeout``."""
-        return nullcontext(timeout)
+        def call(left: float | None) -> Any:
+            with time_limit([self], left, name, lambda _: self.replace()):
+                promise = self.call(name, *args, **kwargs)
+                return promise.result() if blocking else promise
+
+        return self._as_one_call(check_timeout(timeout), call)
+
+    def _as_one_call(self, timeout: float | None, call: Callable[..., Any]) -> Any:
+        """``call(left)``, without calls of other threads; ``left`` is the rest of ``timeout``."""
+        return call(timeout)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

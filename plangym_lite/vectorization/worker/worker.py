@@ -40,6 +40,10 @@ class Promise(ABC):
     def done(self) -> bool:
         """Whether the answer has arrived; does not wait."""
 
+    def is_received(self) -> bool:
+        """Whether the answer has been read already."""
+        return self.done()
+
     @abstractmethod
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the answer; return it, or raise the error of the call.
@@ -127,7 +131,7 @@ class Worker(ABC):
         return -1
 
     def is_ready(self) -> bool:
-        """Whether an answer may have arrived although ``fileno`` is not readable."""
+        """Whether there may be answers to read although ``fileno`` is not readable."""
         return True
 
 
