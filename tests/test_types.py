@@ -21,7 +21,7 @@ from typing_extensions import assert_type
 
 import plangym_lite
 from plangym_lite import PlanEnv, PlangymEnv, Step, StepBatch, Transition, TransitionBatch
-from plangym_lite.planners import PlanOutput, Shots, Swarm, fractal, random_shooting
+from plangym_lite.planners import PlanOutput, Shots, Swarm, Tree, fractal, mcts, random_shooting
 
 env = plangym_lite.make("CartPole-v1", n_workers="auto")
 assert_type(env, PlanEnv)
@@ -61,13 +61,16 @@ assert_type(env.step_batch(actions, states, return_state=False), StepBatch)
 rng = np.random.default_rng(0)
 assert_type(random_shooting(env, state, rng=rng), PlanOutput[Shots])
 assert_type(fractal(env, state, rng=rng).search, Swarm)
+assert_type(mcts(env, state, rng=rng), PlanOutput[Tree])
+assert_type(mcts(env, env.reset(seed=0)[0], num_simulations=9, rng=rng).search, Tree)
+assert_type(mcts.many(env, states, value_fn=None, rng=rng), list[PlanOutput[Tree]])
 local = PlangymEnv("CartPole-v1")
 assert_type(local.step(0), Step)
 assert_type(local.step_batch(actions, states), TransitionBatch)
 """
 
 WRONG = """
-import plangym_lite
+import plangym_lite; from plangym_lite.planners import mcts
 
 env = plangym_lite.make("CartPole-v1")
 plangym_lite.make("CartPole-v1", n_workers="atuo")
@@ -80,6 +83,7 @@ env.step_batch([0], timeout="soon")
 env.step_batch([0]).states
 env.step(0).state
 env.reset(sed=1)
+mcts(env, 0, num_simulation=9)
 state, obs, info = env.reset(False)
 env.n_worker
 plangym_lite.ParallelEnv(plangym_lite.PlangymEnv, n_workers="auto")
