@@ -69,8 +69,8 @@ release: wheel  ## build and check source distribution and wheel; uploads nothin
 	$(BIN)/twine check --strict dist/*
 	bash .ci/try-wheel $(PYTHON) dist/*.tar.gz
 
-pythons: $(VENV)/dev  ## core tests on every Python from 3.10 to 3.13 that is installed
-	$(BIN)/nox -f .ci/noxfile.py
+pythons: $(VENV)/dev  ## core tests, lowest and newest versions, on the Pythons that are here; TESTS=...
+	$(BIN)/nox -f .ci/noxfile.py -- $(TESTS)
 
 newest: $(BIN)/python  ## the tests of MuJoCo with the newest mujoco, in an environment of its own
 	bash .ci/mujoco-newest $(BIN)/python

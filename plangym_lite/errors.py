@@ -17,6 +17,7 @@
     ├── NotSteppingError (RuntimeError)        no call is pending
     ├── AnswerTimeoutError (TimeoutError)      environments have not answered in time
     ├── NoWorkersError (NotImplementedError)   this system cannot have workers
+    ├── MissingPackageError (ModuleNotFoundError)  a package is not installed: which extra has it
     └── WorkerError (RuntimeError)
         ├── WorkerDiedError                    the worker's process has ended
         ├── ProtocolError                      a bug: a message of unknown kind
@@ -24,9 +25,10 @@
 
 An error that the environment raises keeps its type; its ``__cause__`` is a :class:`RemoteError`
 with the worker's traceback. A wait that takes too long raises the built-in
-:class:`TimeoutError`. ``ClosedError``, ``AlreadySteppingError`` and ``NotSteppingError``
-are also ``ClosedEnvironmentError``, ``AlreadyPendingCallError`` and ``NoAsyncCallError`` of
-:mod:`gymnasium.error`, and ``AnswerTimeoutError`` is ``multiprocessing.TimeoutError``, as there.
+:class:`TimeoutError`. ``ClosedError``, ``AlreadySteppingError``, ``NotSteppingError`` and
+``MissingPackageError`` are also ``ClosedEnvironmentError``, ``AlreadyPendingCallError``,
+``NoAsyncCallError`` and ``DependencyNotInstalled`` of :mod:`gymnasium.error`, and
+``AnswerTimeoutError`` is ``multiprocessing.TimeoutError``, as there.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ __all__ = [
     "InvalidBatchError",
     "InvalidStateError",
     "InvalidStepError",
+    "MissingPackageError",
     "NoWorkersError",
     "NotCloneableError",
     "NotSteppingError",
@@ -55,7 +58,13 @@ __all__ = [
     "UnknownEnvironmentError",
     "WorkerDiedError",
     "WorkerError",
+    "to_install",
 ]
+
+
+def to_install(extra: str = "") -> str:
+    """The command that installs an extra, for messages. The package is not on PyPI."""
+    return f'pip install ".{extra and f"[{extra}]"}" in a checkout of plangym_lite'
 
 
 class PlangymError(Exception):
@@ -124,6 +133,12 @@ class AnswerTimeoutError(PlangymError, multiprocessing.TimeoutError, TimeoutErro
 
 class NoWorkersError(PlangymError, NotImplementedError):
     """This system lacks what worker processes need."""
+
+
+class MissingPackageError(
+    PlangymError, ModuleNotFoundError, gymnasium_error.DependencyNotInstalled
+):
+    """A package is not installed; the message names the extra that installs it."""
 
 
 class WorkerError(PlangymError, RuntimeError):

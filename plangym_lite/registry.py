@@ -10,51 +10,25 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-import inspect
-import re
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar, overload
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
+from typing_extensions import Unpack
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.envs.gymnasium.env import PlangymEnv
-from plangym_lite.envs.gymnasium.providers import spec_of
+from plangym_lite.envs.gymnasium.families import check_installed, lacking, looks_like, spec_of
 from plangym_lite.envs.gymnasium.stack import hand_over, take_over, takes
-from plangym_lite.errors import UnknownEnvironmentError
+from plangym_lite.errors import MissingPackageError, UnknownEnvironmentError, to_install
+from plangym_lite.recipe.options import AdapterOptions, KnownOptions
 from plangym_lite.recipe.plain import PlainEpisode, provide_states
 from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.system import check_workers, missing_for_workers, usable_cores
 
 __all__ = ["adapter_for", "find_spec", "make", "register_adapter"]
-
-SUITE_NAME = re.compile(r"dm_control/.+|[A-Za-z_]+-(?!v\d)[a-z_0-9]+")
-"""Names of dm_control tasks: ``cartpole-balance``, or shimmy's id of it."""
-RETRO_NAME = re.compile(r"\w+-[A-Z]\w+(-v\d+)?")
-"""Names of stable-retro games: ``Airstriker-Genesis-v0``."""
-PETTINGZOO = "pettingzoo/"
-"""Names of PettingZoo's classic games begin so: ``pettingzoo/tictactoe_v3``."""
-
-OPTIONS_OF_ADAPTERS = frozenset(
-    [
-        "episodic_life",
-        "mode",
-        "difficulty",
-        "repeat_action_probability",
-        "full_action_space",
-        "n_live",
-        "start_method",
-        "start_serially",
-        "start_timeout",
-        "flatten",
-        "blocking",
-        "shared_limit",
-        "use_caller",
-    ]
-)
-"""Arguments of adapters and vectorized environments beside the options of ``PlangymEnv``."""
 
 _CLASSIC = "gymnasium.envs.classic_control."
 _TOY_TEXT = "gymnasium.envs.toy_text."
@@ -109,7 +83,14 @@ def make(
 ) -> Local: ...
 @overload
 def make(
-    name: str | EnvSpec | Callable[..., Any] | None = None,
+    name: str,
+    n_workers: int | Literal["auto"] | None = None,
+    ray: bool = False,
+    **engine_kwargs: Unpack[KnownOptions],
+) -> PlanEnv: ...
+@overload
+def make(
+    name: EnvSpec | Callable[..., Any] | None = None,
     n_workers: int | Literal["auto"] | None = None,
     ray: bool = False,
     **engine_kwargs: Any,
@@ -132,12 +113,15 @@ def make(
             ``"auto"``: one for each usable core; none where there can be none (Windows).
         ray: run the workers on a Ray cluster; ``n_workers=None`` then means ``"auto"``, and the
             arguments of :class:`~plangym_lite.vectorization.ray.env.RayEnv` are accepted.
-        engine_kwargs: arguments of the adapter (see its class); all others go to the engine.
+        engine_kwargs: arguments of the adapter (see its class); all others go to the engine. Type
+            checkers know those of the engines that have an extra, and refuse others for an id; if
+            your own id has others, pass ``gym.spec(id)`` or a callable.
 
     Raises:
-        UnknownEnvironmentError: nothing has that name; the message lists similar names.
+        UnknownEnvironmentError: nothing has that name; the message lists similar names, and the
+            extra for names of its kind if a package is missing.
         NotCloneableError: the environment's state cannot be saved exactly.
-        ImportError: ``ray=True``, but Ray is not installed.
+        MissingPackageError: a package is not installed: the environment's, or Ray.
         NoWorkersError: this system cannot have workers.
     """
     if name is None or ("task_name" in engine_kwargs and _is_domain(name)):
@@ -166,7 +150,7 @@ def _ray_env() -> Any:
     """The class ``RayEnv``, which needs Ray."""
     check_workers()
     if importlib.util.find_spec("ray") is None:
-        raise ImportError('ray=True needs Ray: pip install "plangym-lite[ray]"')
+        raise MissingPackageError(f"ray=True needs Ray: {to_install('ray')}")
     return importlib.import_module("plangym_lite.vectorization.ray.env").RayEnv
 
 
@@ -181,14 +165,15 @@ def adapter_for(
     if isinstance(name, EnvSpec):
         return _adapter_of_spec(name, name, engine_kwargs), True
     if isinstance(name, str):
-        suite = _suite() if SUITE_NAME.fullmatch(name) else None
+        suite = _suite() if looks_like("dm_control", name) else None
         if suite is not None and (suite.task_of(name) or _is_composers(name)):
             return suite.DMControlEnv, True  # it refuses composer tasks
-        retro = _retro() if RETRO_NAME.fullmatch(name) else None
+        retro = _retro() if looks_like("stable-retro", name) else None
         if retro is not None and retro.is_game(name):
             return retro.RetroEnv, True
-        if name.startswith(PETTINGZOO):
-            return _pettingzoo(name).PettingZooEnv, True
+        games = _pettingzoo() if looks_like("PettingZoo", name) else None
+        if games is not None:
+            return games.PettingZooEnv, True
         return _adapter_of_spec(find_spec(name), name, engine_kwargs), True
     if isinstance(name, type):
         if issubclass(name, PlanEnv):
@@ -241,13 +226,12 @@ def find_spec(name: str) -> Any:
         raise UnknownEnvironmentError(f"no environment is called {name!r}: {error}") from error
     if spec is not None:
         return spec
-    suite_like = SUITE_NAME.fullmatch(name)
-    suite = _suite() if suite_like else None
-    known = [*gym.registry, *(suite.TASKS if suite else ())]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    suite, retro, family = _suite(), _retro(), lacking(name)
+    known = [*gym.registry, *(suite.TASKS if suite else ()), *(retro.games() if retro else ())]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.8 if family else 0.5)
     hint = f"; the nearest names are {', '.join(near)}" if near else ""
-    if suite_like and suite is None:
-        hint += '; the tasks of dm_control need: pip install "plangym-lite[dm-control]"'
+    if family is not None:
+        hint += f"; those of {family.title} need {family.missing}: {family.install}"
     raise UnknownEnvironmentError(f"no environment is called {name!r}{hint}")
 
 
@@ -272,6 +256,7 @@ def _adapter_of_spec(
 ) -> type[SimulatorEnv]:
     creator: Any = spec.entry_point
     if isinstance(creator, str):
+        check_installed(spec.id, creator)
         creator = load_env_creator(creator)
     if isinstance(creator, type):
         return _adapter_of(creator)
@@ -282,8 +267,8 @@ def _adapter_of_spec(
 
 def _for_engine(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments of ``make`` that go to the engine, not to an adapter."""
-    known = {*inspect.signature(PlangymEnv.__init__).parameters, *OPTIONS_OF_ADAPTERS}
-    return {key: value for key, value in engine_kwargs.items() if key not in known}
+    ours = AdapterOptions.__annotations__
+    return {key: value for key, value in engine_kwargs.items() if key not in ours}
 
 
 def _is_composers(name: str) -> bool:
@@ -301,17 +286,9 @@ def _retro() -> Any:
     return _room("stable_retro", "plangym_lite.envs.retro")
 
 
-def _pettingzoo(name: str) -> Any:
-    """Our PettingZoo module.
-
-    Raises:
-        UnknownEnvironmentError: PettingZoo is not installed.
-    """
-    room = _room("pettingzoo", "plangym_lite.envs.gymnasium.pettingzoo")
-    if room is None:
-        hint = 'the games of PettingZoo need: pip install "plangym-lite[pettingzoo]"'
-        raise UnknownEnvironmentError(f"no environment is called {name!r}; {hint}")
-    return room
+def _pettingzoo() -> Any:
+    """Our PettingZoo module; ``None`` if PettingZoo is not installed."""
+    return _room("pettingzoo", "plangym_lite.envs.gymnasium.pettingzoo")
 
 
 def _room(package: str, module: str) -> Any:

@@ -14,17 +14,29 @@ BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re
 RIGHT = """
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
+from gymnasium.wrappers import RecordEpisodeStatistics as Wrapper
 from typing_extensions import assert_type
 
 import plangym_lite
 from plangym_lite import PlanEnv, PlangymEnv, Step, StepBatch, Transition, TransitionBatch
-from plangym_lite.planners import PlanOutput, Shots, Swarm, fractal, random_shooting
+from plangym_lite.planners import PlanOutput, Shots, Swarm, Tree, fractal, mcts, random_shooting
 
 env = plangym_lite.make("CartPole-v1", n_workers="auto")
 assert_type(env, PlanEnv)
 assert_type(plangym_lite.make(PlangymEnv, frameskip=2), PlangymEnv)
 assert_type(plangym_lite.make(PlangymEnv, 2), PlanEnv)
+assert_type(plangym_lite.make("ALE/Pong-v5", full_action_space=True, obs_type="ram"), PlanEnv)
+assert_type(plangym_lite.make("CartPole-v1", 2, wrappers=[Wrapper], start_method="spawn"), PlanEnv)
+assert_type(plangym_lite.make("FrozenLake-v1", is_slippery=False, frameskip=2), PlanEnv)
+options: dict[str, Any] = {"frameskip": 2}
+assert_type(plangym_lite.make("CartPole-v1", **options), PlanEnv)
+assert_type(plangym_lite.make(gym.spec("Mine-v0"), colour="red"), PlanEnv)  # of any package
+assert_type(plangym_lite.make("MiniGrid-Empty-5x5-v0", agent_start_pos=None), PlanEnv)
+assert_type(plangym_lite.make("cartpole", task_name="balance", task_kwargs={"random": 1}), PlanEnv)
+assert_type(plangym_lite.make(domain_name="cartpole", task_name="balance"), PlanEnv)
+assert_type(plangym_lite.make(lambda colour: gym.make("CartPole-v1"), colour="red"), PlanEnv)
 with env as same:
     assert_type(same, PlanEnv)
 assert_type(env.clone(), PlanEnv)
@@ -49,22 +61,29 @@ assert_type(env.step_batch(actions, states, return_state=False), StepBatch)
 rng = np.random.default_rng(0)
 assert_type(random_shooting(env, state, rng=rng), PlanOutput[Shots])
 assert_type(fractal(env, state, rng=rng).search, Swarm)
+assert_type(mcts(env, state, rng=rng), PlanOutput[Tree])
+assert_type(mcts(env, env.reset(seed=0)[0], num_simulations=9, rng=rng).search, Tree)
+assert_type(mcts.many(env, states, value_fn=None, rng=rng), list[PlanOutput[Tree]])
 local = PlangymEnv("CartPole-v1")
 assert_type(local.step(0), Step)
 assert_type(local.step_batch(actions, states), TransitionBatch)
 """
 
 WRONG = """
-import plangym_lite
+import plangym_lite; from plangym_lite.planners import mcts
 
 env = plangym_lite.make("CartPole-v1")
 plangym_lite.make("CartPole-v1", n_workers="atuo")
+plangym_lite.make("CartPole-v1", n_worker=2)
+plangym_lite.make("ALE/Pong-v5", frameskips=2)
+plangym_lite.make("FrozenLake-v1", frameskip="2")
 env.step(0, sed=1)
 env.step_batch([0], seed=1)
 env.step_batch([0], timeout="soon")
 env.step_batch([0]).states
 env.step(0).state
 env.reset(sed=1)
+mcts(env, 0, num_simulation=9)
 state, obs, info = env.reset(False)
 env.n_worker
 plangym_lite.ParallelEnv(plangym_lite.PlangymEnv, n_workers="auto")

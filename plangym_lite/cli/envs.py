@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import textwrap
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
 
 from plangym_lite.cli.output import Output, add_output, check_paths
-from plangym_lite.envs.gymnasium.providers import PROVIDERS, register_ids_of
+from plangym_lite.envs.gymnasium.families import FAMILIES, PROVIDERS, Family, register_ids_of
 
 __all__ = [
-    "FAMILIES",
-    "Family",
     "add_parser",
     "complete_ids",
     "describe",
@@ -28,38 +26,6 @@ __all__ = [
 ]
 
 
-@dataclass
-class Family:
-    """A family of environments."""
-
-    title: str
-    modules: tuple[str, ...]  # prefixes of the modules of their classes
-    extra: str | None = None  # the extra of plangym-lite for them
-    needs: str | None = None  # the module required to make them
-    draws_with: str | None = None  # the module required to render them
-    ids: list[str] = field(default_factory=list)
-
-    @property
-    def can_be_made(self) -> bool:
-        """Whether the required module is installed."""
-        return self.needs is None or find_spec(self.needs) is not None
-
-
-FAMILIES = (
-    Family(
-        "Classic control", ("gymnasium.envs.classic_control",), "classic-control", None, "pygame"
-    ),
-    Family("Toy text", ("gymnasium.envs.toy_text",), "classic-control", None, "pygame"),
-    Family("Atari", ("ale_py",), None, "ale_py"),
-    Family("MuJoCo", ("gymnasium.envs.mujoco",), "mujoco", "mujoco"),
-    Family("dm_control", ("shimmy.dm_control", "dm_control"), "dm-control", "dm_control"),
-    Family("Box2D", ("gymnasium.envs.box2d",), "box2d", "Box2D"),
-    Family("MiniGrid and BabyAI", ("minigrid",), "minigrid", "minigrid"),
-    Family("stable-retro", ("stable_retro",), "retro", "stable_retro"),
-    Family("PettingZoo", (), "pettingzoo", "pettingzoo"),
-    Family("Jax versions", ("gymnasium.envs.phys2d", "gymnasium.envs.tabular"), None, "jax"),
-    Family("Other", ("",)),
-)
 STUBS = ("gymnasium.envs", "gymnasium.envs.registration")
 """Modules of ids that only raise an error when they are made."""
 
@@ -107,17 +73,17 @@ def installed_families() -> list[Family]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about displays and versions
         families = sort_into_families(registered_specs())
-        if find_spec("dm_control"):
+        if importlib.util.find_spec("dm_control"):
             from plangym_lite.envs.mujoco.dm_control.tasks import TASKS, task_of
 
             family = next(kind for kind in families if kind.title == "dm_control")
             others = [name for name in family.ids if task_of(name) is None]
             family.ids = [*sorted(TASKS), *others]
-        if find_spec("stable_retro"):
+        if importlib.util.find_spec("stable_retro"):
             from plangym_lite.envs.retro import games
 
             next(kind for kind in families if kind.title == "stable-retro").ids = games()
-        if find_spec("pettingzoo"):
+        if importlib.util.find_spec("pettingzoo"):
             from plangym_lite.envs.gymnasium import pettingzoo
 
             next(kind for kind in families if kind.title == "PettingZoo").ids = pettingzoo.games()
@@ -159,10 +125,10 @@ def sort_into_families(specs: Iterable[Any]) -> list[Family]:
 
 def describe(family: Family) -> str:
     """Title, count and ids, or the extra to install; empty if there are none."""
-    count, install = len(family.ids), f'pip install "plangym-lite[{family.extra}]"'
+    count, install = len(family.ids), family.install
     if family.can_be_made:
         title = f"{family.title}: {count}"
-        if family.draws_with and find_spec(family.draws_with) is None:
+        if family.draws_with and importlib.util.find_spec(family.draws_with) is None:
             title += f" (pictures: {install})"
     else:
         title = f"{family.title}: {install} adds {count or 'them'}"

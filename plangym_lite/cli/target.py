@@ -17,7 +17,7 @@ from gymnasium.envs.registration import load_env_creator
 
 from plangym_lite.cli.parser import did_you_mean, key_and_value
 from plangym_lite.core import PlanEnv
-from plangym_lite.errors import PlangymError
+from plangym_lite.errors import PlangymError, to_install
 from plangym_lite.registry import adapter_for, make
 
 __all__ = ["CommandError", "add_env", "check_ray", "find_target", "make_env", "make_options"]
@@ -95,7 +95,7 @@ def make_options(
 def check_ray() -> None:
     """Raise :class:`CommandError` unless Ray is installed."""
     if importlib.util.find_spec("ray") is None:
-        raise CommandError('--ray needs Ray: pip install "plangym-lite[ray]"')
+        raise CommandError(f"--ray needs Ray: {to_install('ray')}")
 
 
 def make_env(target: str | Callable[..., Any], title: str, /, **kwargs: Any) -> PlanEnv:

@@ -65,6 +65,8 @@ class RetroEnv(PlangymEnv):
     def __init__(self, name: Any, *others: Any, **engine_kwargs: Any) -> None:
         if engine_kwargs.get("record"):
             raise NotCloneableError(f"{name}: a film of the game cannot go back to a saved state")
+        if engine_kwargs.get("render_mode") == "human":
+            raise NotCloneableError(f"{name}: its window cannot go back to a saved state")
         super().__init__(name, *others, **engine_kwargs)
 
     def make_gym_env(self) -> gym.Env:

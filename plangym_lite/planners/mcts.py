@@ -16,8 +16,9 @@ number of workers: the same generator gives the same plan with any number.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, Protocol
 
 import numpy as np
 
@@ -51,11 +52,30 @@ __all__ = ["mcts"]
 SIMULATIONS = 100
 NOISY = 3  # factor on exploration with ``resample`` or two players
 WITHOUT_END = 10**9
+Options = ParamSpec("Options")
 
 Group = tuple[Any, list[int]]
 """A :class:`Search` and new leaves of its tree."""
 
 
+class OneOrMany(Protocol[Options]):
+    """A planner whose type does not depend on what a checker knows of ``state``."""
+
+    def __call__(
+        self, env: PlanEnv, state: Any, *args: Options.args, **kwargs: Options.kwargs
+    ) -> PlanOutput[Tree]: ...
+
+    many: Callable[Concatenate[PlanEnv, Any, Options], list[PlanOutput[Tree]]]
+
+
+def one_or_many(plan: Callable[Concatenate[PlanEnv, Any, Options], Any]) -> OneOrMany[Options]:
+    """``plan`` itself; it is its own ``many``, too."""
+    typed: Any = plan
+    typed.many = plan
+    return typed
+
+
+@one_or_many
 def mcts(
     env: PlanEnv,
     state: Any,
@@ -87,7 +107,8 @@ def mcts(
     Args:
         env: an environment with discrete actions.
         state: where to plan from; or ``R`` of them, ``[R, S]`` or a list: then a tree is grown from
-            each, the leaves of all in one batch, and a list of ``R`` plans comes back.
+            each, the leaves of all in one batch, and a list of ``R`` plans comes back. For type
+            checkers, ``mcts.many(env, states, ...)`` is the same with the type of such a list.
         num_simulations: walks down each tree; 100, if no limit is given.
         budget: maximum simulator calls per tree, and the default of ``num_simulations``, because
             walks to ended episodes cost no calls.

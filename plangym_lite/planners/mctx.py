@@ -19,18 +19,24 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import mctx
 import numpy as np
 from gymnasium import spaces
-from jax.experimental import io_callback
 
 from plangym_lite.core import PlanEnv
+from plangym_lite.errors import MissingPackageError, to_install
 from plangym_lite.planners.simulator import LegalFn, Simulator, ValueFn, check_options
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.transitions import empty_columns, map_leaves
 from plangym_lite.validation import check_states
+
+try:
+    import jax
+    import jax.numpy as jnp
+    import mctx
+    from jax.experimental import io_callback
+except ImportError as error:
+    needed = f"{__name__} needs jax and mctx: {to_install('mctx')}"
+    raise MissingPackageError(needed, name=error.name) from error
 
 __all__ = ["Evaluate", "SimulatorModel"]
 

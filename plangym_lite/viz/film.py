@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
+from plangym_lite.errors import MissingPackageError, to_install
+
 __all__ = ["DARK", "LIGHT", "Film"]
 
 MAX_PICTURES = 1000
@@ -87,7 +89,7 @@ class Film:
         Raises:
             ValueError: there are no pictures.
             OSError: the file cannot be written.
-            ImportError: MP4 needs ``pip install plangym-lite[video]``.
+            MissingPackageError: MP4 needs imageio-ffmpeg.
         """
         if not self.pictures:
             raise ValueError("no pictures to write")
@@ -136,9 +138,8 @@ class Film:
         try:
             from imageio_ffmpeg import write_frames
         except ImportError:
-            raise ImportError(
-                f"{path} needs imageio-ffmpeg: pip install 'plangym-lite[video]', or write a .gif"
-            ) from None
+            needed = f"{path} needs imageio-ffmpeg: {to_install('video')}, or write a .gif"
+            raise MissingPackageError(needed) from None
         width, height = self.pictures[0].size
         even = width - width % 2, height - height % 2  # the format requires even sizes
         fps = 1000 / (self.milliseconds * self.stride)

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from plangym_lite.core import PlanEnv
+from plangym_lite.errors import MissingPackageError, to_install
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.transitions import Transition
 from plangym_lite.viz.film import Film
@@ -162,10 +163,14 @@ def plot_tree(tree: Any, *, axes: Any = None, max_nodes: int = NODES) -> Any:
         The axes.
 
     Raises:
-        ImportError: matplotlib is not installed: ``pip install plangym-lite[notebooks]``.
+        MissingPackageError: matplotlib is not installed.
     """
-    import matplotlib.pyplot as plt
-    from matplotlib.collections import LineCollection
+    try:
+        import matplotlib.pyplot as plt
+        from matplotlib.collections import LineCollection
+    except ImportError as error:
+        needed = f"a drawing of a tree needs matplotlib: {to_install('notebooks')}"
+        raise MissingPackageError(needed) from error
 
     if axes is None:
         axes = plt.subplots(figsize=(10, 5))[1]

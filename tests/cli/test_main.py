@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib.util
 import inspect
 import json
 import os
@@ -21,10 +22,10 @@ from PIL import Image
 
 import plangym_lite
 from plangym_lite import planners
-from plangym_lite.cli import envs as envs_command
 from plangym_lite.cli.main import main
 from plangym_lite.cli.play.compare import table
 from plangym_lite.cli.play.options import OPTIONS, PLANNERS
+from plangym_lite.errors import to_install
 from plangym_lite.testing.toy import ToyEnv
 
 TOY = "plangym_lite.testing.toy:ToyEnv"
@@ -319,16 +320,16 @@ def test_envs_lists_the_families(capsys):
 
 
 def test_envs_says_what_an_extra_would_add(capsys, monkeypatch):
-    present = envs_command.find_spec
+    present = importlib.util.find_spec
     missing = ("Box2D", "minigrid", "pygame")
     monkeypatch.setattr(
-        envs_command, "find_spec", lambda name: None if name in missing else present(name)
+        importlib.util, "find_spec", lambda name: None if name in missing else present(name)
     )
     assert main(["envs"]) == 0
     out = capsys.readouterr().out
-    assert 'Box2D: pip install "plangym-lite[box2d]" adds 5' in out
-    assert 'MiniGrid and BabyAI: pip install "plangym-lite[minigrid]" adds ' in out
-    assert 'Classic control: 6 (pictures: pip install "plangym-lite[classic-control]")' in out
+    assert f"Box2D: {to_install('box2d')} adds 5" in out
+    assert f"MiniGrid and BabyAI: {to_install('minigrid')} adds " in out
+    assert f"Classic control: 6 (pictures: {to_install('classic-control')})" in out
 
 
 def test_envs_does_not_mind_a_reader_that_leaves():

@@ -268,7 +268,7 @@ def test_many_states_are_planned_from_at_once():
     end = env.step(LEFT, env.step(LEFT, state).state).state
     states = np.array([state, env.step(RIGHT, state).state, end])
     seen = []
-    outputs = mcts(
+    outputs = mcts.many(
         env,
         states,
         num_simulations=200,

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from plangym_lite.cli.bench.rounds import Contender
-from plangym_lite.envs.gymnasium.providers import register_ids_of
+from plangym_lite.envs.gymnasium.families import register_ids_of
 
 __all__ = ["async_vector_env", "stepper"]
 

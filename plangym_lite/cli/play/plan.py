@@ -31,6 +31,7 @@ from plangym_lite.cli.play.saving import Turn, check_saving, save_turns
 from plangym_lite.cli.target import CommandError, make_options
 from plangym_lite.cli.versions import versions
 from plangym_lite.core import PlanEnv
+from plangym_lite.errors import to_install
 from plangym_lite.viz.game_film import GameFilm
 
 __all__ = ["PlanOptions", "add_parser", "as_record", "interruptible", "plan", "what_was_drawn"]
@@ -213,7 +214,7 @@ def check_files(options: PlanOptions) -> None:
         if path == STDOUT or (path is not None and path.suffix.lower() != suffix):
             raise CommandError(f"--{kind}: {path} does not end in {suffix}")
     if options.mp4 is not None and importlib.util.find_spec("imageio_ffmpeg") is None:
-        raise CommandError("--mp4 needs imageio-ffmpeg: pip install 'plangym-lite[video]'")
+        raise CommandError(f"--mp4 needs imageio-ffmpeg: {to_install('video')}")
     if options.plot is not None:
         check_plot(options.plot)
 
@@ -223,9 +224,7 @@ def check_plot(path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise CommandError(
-            "--plot needs matplotlib: pip install 'plangym-lite[notebooks]'"
-        ) from error
+        raise CommandError(f"--plot needs matplotlib: {to_install('notebooks')}") from error
     known = Figure().canvas.get_supported_filetypes()
     if path.suffix.lower().removeprefix(".") not in known:
         raise CommandError(f"--plot: {path} does not end in .{', .'.join(sorted(known))}")

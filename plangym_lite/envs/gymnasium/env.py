@@ -18,8 +18,8 @@ from gymnasium.envs.registration import EnvSpec
 
 from plangym_lite.envs.generators.seeding import seed_all
 from plangym_lite.envs.generators.shared import OwnGlobals, shared_kept
+from plangym_lite.envs.gymnasium.families import render, spec_of
 from plangym_lite.envs.gymnasium.fingerprint import digest_of, versions_of
-from plangym_lite.envs.gymnasium.providers import spec_of
 from plangym_lite.envs.gymnasium.replay import ReplayedEnv
 from plangym_lite.envs.gymnasium.stack import (
     apply_wrapper,
@@ -306,14 +306,14 @@ class PlangymEnv(SimulatorEnv):
         return copy_element(self._own_space, obs)
 
     def draw_image(self) -> np.ndarray:
-        image = self._gym_env.render() if self.render_mode == "rgb_array" else None
+        image = render(self._gym_env) if self.render_mode == "rgb_array" else None
         if not isinstance(image, np.ndarray):
             raise NotImplementedError(f"{self!r} draws no image (render_mode={self.render_mode!r})")
         return image.copy()  # some environments reuse the array
 
     def render(self) -> Any:
         self._restore_current()
-        return self._gym_env.render() if self.render_mode == "human" else self.draw_image()
+        return render(self._gym_env) if self.render_mode == "human" else self.draw_image()
 
     def close_engine(self) -> None:
         self._gym_env.close()

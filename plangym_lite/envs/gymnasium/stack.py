@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium.envs.registration import load_env_creator
 from PIL import Image
 
+from plangym_lite.envs.gymnasium.window import SDL_DISPLAYS, check_display
 from plangym_lite.recipe.recipe import original_of
 
 __all__ = [
@@ -55,7 +56,10 @@ def checked_wrappers(wrappers: Any) -> tuple[Any, ...]:
 def check_options(
     adapter: Any, state_method: str | None, obs_type: str, render_mode: str | None, images: bool
 ) -> None:
-    """Raise ``ValueError`` for options that do not exist or exclude each other."""
+    """Raise ``ValueError`` for options that do not exist or exclude each other.
+
+    ``RuntimeError``: a window is asked for, and there is no display.
+    """
     methods = adapter.STATE_METHODS
     if state_method not in (None, *methods):
         raise ValueError(f"state_method must be None or one of {methods}, got {state_method!r}")
@@ -65,6 +69,20 @@ def check_options(
         raise ValueError(f"render_mode must be rgb_array, human or None, got {render_mode!r}")
     if render_mode is None and (images or obs_type in ("rgb", "grayscale")):
         raise ValueError("images need render_mode='rgb_array', got render_mode=None")
+    if render_mode == "human":
+        check_display(getattr(adapter, "DISPLAYS", SDL_DISPLAYS))
+
+
+def check_window(env: gym.Env, render_mode: str | None) -> gym.Env:
+    """``env``; raise ``ValueError`` if it was to show a window, and was built without one."""
+    if render_mode != "human" or env.render_mode == "human":
+        return env
+    env.close()
+    known = env.metadata.get("render_modes")
+    raise ValueError(
+        f"{env} opens no window: render_mode='human' must be one of its modes, {known}, and a "
+        "callable must take render_mode="
+    )
 
 
 def call_factory(factory: Any, kwargs: dict[str, Any], render_mode: str | None) -> gym.Env:
@@ -72,23 +90,23 @@ def call_factory(factory: Any, kwargs: dict[str, Any], render_mode: str | None) 
     if render_mode is not None and takes(factory, "render_mode"):
         kwargs.setdefault("render_mode", render_mode)
     built = take_over(original_of(factory), kwargs)
-    return factory(**kwargs) if built is None else built
+    return check_window(factory(**kwargs) if built is None else built, render_mode)
 
 
 def make_by_gymnasium(
     name: Any, spec: Any, kwargs: dict[str, Any], render_mode: str | None
 ) -> gym.Env:
-    """``gymnasium.make`` of a name; ``render_mode`` is dropped if unsupported."""
+    """``gymnasium.make`` of a name; ``render_mode`` is dropped if unsupported, but not "human"."""
     is_asked_for = "render_mode" in kwargs
     if render_mode is not None and knows_render_mode(spec, render_mode):
         kwargs.setdefault("render_mode", render_mode)
     try:
-        return gym.make(name, disable_env_checker=True, **kwargs)
+        return check_window(gym.make(name, disable_env_checker=True, **kwargs), render_mode)
     except TypeError as error:
         if is_asked_for or "render_mode" not in str(error):
             raise
     del kwargs["render_mode"]
-    return gym.make(name, disable_env_checker=True, **kwargs)
+    return check_window(gym.make(name, disable_env_checker=True, **kwargs), render_mode)
 
 
 def hand_over(maker: Any, kwargs: dict[str, Any], env: Any) -> None:

@@ -1,12 +1,34 @@
-"""A window that shows images, for engines without their own."""
+"""A window that shows images, for engines without their own; whether there is a display."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Window"]
+from plangym_lite.errors import MissingPackageError, to_install
+
+__all__ = ["DISPLAYS", "SDL_DISPLAYS", "Window", "check_display"]
+
+DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
+"""Environment variables that name a display."""
+SDL_DISPLAYS = (*DISPLAYS, "SDL_VIDEODRIVER")
+"""The same for SDL, which draws the windows of pygame and Atari."""
+
+
+def check_display(variables: Iterable[str] = SDL_DISPLAYS) -> None:
+    """Raise ``RuntimeError`` if no window can be opened: on Linux, without any of ``variables``.
+
+    Engines differ in what they do then: some draw where nobody sees it, some end the process.
+    """
+    if sys.platform.startswith("linux") and not any(map(os.environ.get, variables)):
+        raise RuntimeError(
+            "render_mode='human' opens a window, and there is no display here "
+            f"({', '.join(variables)}: not set): use render_mode='rgb_array'"
+        )
 
 
 class Window:
@@ -25,7 +47,7 @@ class Window:
         """Show ``image``, ``[height, width, 3]`` uint8.
 
         Raises:
-            ImportError: pygame is not installed.
+            MissingPackageError: pygame is not installed.
             RuntimeError: there is no display.
         """
         height, width = image.shape[:2]
@@ -40,9 +62,9 @@ class Window:
         try:
             import pygame
         except ImportError as error:
-            raise ImportError(
-                "render_mode='human' opens its window with pygame: pip install pygame; "
-                "or use render_mode='rgb_array'"
+            raise MissingPackageError(
+                "render_mode='human' opens its window with pygame: "
+                f"{to_install('classic-control')}; or use render_mode='rgb_array'"
             ) from error
         self._pygame = pygame
         try:

@@ -22,6 +22,7 @@ from plangym_lite.envs.batched.env import KernelEnv
 from plangym_lite.envs.batched.kernel import Block, all_among
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.gymnasium.env import STATELESS_WRAPPERS
+from plangym_lite.envs.gymnasium.window import DISPLAYS
 from plangym_lite.envs.mujoco.infos import InfoMemory, shapes_of
 from plangym_lite.envs.mujoco.kernels import KERNELS
 from plangym_lite.envs.mujoco.physics import HasPhysics
@@ -50,6 +51,7 @@ class MujocoEnv(HasPhysics, KernelEnv):
     """
 
     STATES_NAME: ClassVar[str] = "MujocoEnv"
+    DISPLAYS: ClassVar[tuple[str, ...]] = DISPLAYS  # its windows are not of SDL
     LAYOUT: ClassVar[int] = 3  # version of the states; raised when older ones cannot be read
     _probed: Any = None  # what ``_probe`` found, here or in another environment of the recipe
 

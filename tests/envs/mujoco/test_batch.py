@@ -1,5 +1,6 @@
 """Batches of MuJoCo environments on threads: bit for bit what plain Gymnasium does."""
 
+import copy
 import gc
 import importlib.util
 import weakref
@@ -54,7 +55,7 @@ def walk(name, dtype, seed=0, scale=1.0, **options):
     for _ in range(LENGTH):
         action = (env.action_space.sample() * dtype(scale)).astype(dtype)
         actions.append(action)
-        steps.append(env.step(action))
+        steps.append(copy.deepcopy(env.step(action)))  # infos of Gymnasium 1.3 change later
     env.close()
     return np.array(actions), steps
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from plangym_lite.cli.envs import Family, installed_families
+from plangym_lite.cli.envs import installed_families
 from plangym_lite.cli.target import CommandError
+from plangym_lite.envs.gymnasium.families import Family
 
 __all__ = ["ALL_VARIANTS", "Target", "targets", "variants_of"]
 

@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from plangym_lite.envs.gymnasium.window import check_display
 from plangym_lite.envs.mujoco.rendering import without_display
 from plangym_lite.envs.snapshot.mjdata import changed_fields, copy_of_model
 from plangym_lite.errors import NotCloneableError, UnknownEnvironmentError
@@ -87,13 +88,18 @@ def looking_away(task: Any, observation: Any) -> Iterator[None]:
 def check_images(
     obs_type: str, obs_types: tuple[str, ...], render_mode: str | None, return_image: bool
 ) -> None:
-    """Raise ``ValueError`` if the options of images do not fit together."""
+    """Raise ``ValueError`` if the options of images do not fit together.
+
+    ``RuntimeError``: a window is asked for, and there is no display.
+    """
     if obs_type not in obs_types:
         raise ValueError(f"obs_type must be one of {obs_types}, got {obs_type!r}")
     if render_mode not in (None, "rgb_array", "human"):
         raise ValueError(f"render_mode must be rgb_array, human or None, got {render_mode!r}")
     if render_mode is None and (return_image or obs_type != "coords"):
         raise ValueError("images need render_mode='rgb_array', got render_mode=None")
+    if render_mode == "human":
+        check_display()
 
 
 def upload_terrain(physics: Any) -> None:
