@@ -1,4 +1,4 @@
-"""What is said if a package is not installed; one that is broken costs its ids, and nothing else."""
+"""What is said if a package is not installed; a broken one costs its ids, and nothing else."""
 
 import re
 import subprocess
