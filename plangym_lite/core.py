@@ -62,7 +62,7 @@ class PlanEnv(ABC):
     frameskip: int = 1
     autoreset: bool = True
     return_image: bool = False
-    n_workers: int = 0  # processes that share a batch; 0: this process runs it
+    n_workers: int = 0  # processes or threads that share a batch; 0: this thread runs it
 
     _recipe: Recipe
     _lock: Any  # held by the thread that builds it, or calls it

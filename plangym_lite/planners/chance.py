@@ -17,7 +17,7 @@ from gymnasium import spaces
 from plangym_lite.planners.simulator import Simulator, ValueFn, goal_first
 from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, Tree
 from plangym_lite.planners.uct import Rules, Walks
-from plangym_lite.transitions import TransitionBatch, map_leaves
+from plangym_lite.transitions import TransitionBatch, map_columns
 
 __all__ = [
     "PLANS",
@@ -57,7 +57,7 @@ def draws(simulator: Simulator, state: Any) -> bool:
         out = simulator.step([actions[row] for row in rows], states, dts, seeds=where)
     finally:
         simulator.resample = before
-    keys = outcomes(out)
+    keys = outcomes(simulator.env.observation_space, out)
     if any(keys[row] != keys[row + 2] for row in range(16) if row % 4 < 2):
         return True
     if not isinstance(state, np.ndarray):
@@ -69,16 +69,16 @@ def draws(simulator: Simulator, state: Any) -> bool:
     return bool((moved & by_seed).any())
 
 
-def outcomes(out: Any) -> list[tuple[Any, ...]]:
+def outcomes(space: spaces.Space, out: Any) -> list[tuple[Any, ...]]:
     """``[B]`` keys of outcomes: equal for equal observations, rewards and flags."""
     columns: list[Any] = [out.rewards, out.terminateds, out.truncateds]
-    map_leaves(columns.append, out.observs)
+    map_columns(columns.append, space, out.observs)
     return list(zip(*map(items_of, columns), strict=True))
 
 
-def items_of(column: np.ndarray | list[Any]) -> list[Any]:
+def items_of(column: Any) -> list[Any]:
     """``[B]`` values to compare, of a column: the bytes of arrays, texts of objects."""
-    if isinstance(column, list):
+    if not isinstance(column, np.ndarray):
         return [repr(item) for item in column]
     data, size = column.tobytes(), column.nbytes // max(len(column), 1)
     return [data[row * size : (row + 1) * size] for row in range(len(column))]
@@ -100,14 +100,12 @@ def by_first_action(paths: Iterable[Any], first: Callable[[Any], Any]) -> list[A
 
     Which first actions are compared is then not decided by the luck of single draws.
     """
-    leaders: list[Any] = []
-    others: list[Any] = []
-    seen = set()
+    leaders: dict[bytes, Any] = {}
+    others = []
     for path in paths:
-        key = _key(first(path))
-        (others if key in seen else leaders).append(path)
-        seen.add(key)
-    return leaders + others
+        if leaders.setdefault(_key(first(path)), path) is not path:
+            others.append(path)
+    return [*leaders.values(), *others]
 
 
 def _key(action: Any) -> bytes:
@@ -319,10 +317,11 @@ def resampled_step(evaluator: Any, moves: list[tuple[Walk, int]]) -> list[Walk]:
     states: Any = [walk.state for walk in walks]
     if isinstance(states[0], np.ndarray):
         states = np.array(states)
-    out = evaluator.simulator.step(np.array(actions), states)
-    count_costs(by_tree(walks, range(len(walks))), *evaluator.simulator.costs)
+    simulator = evaluator.simulator
+    out, space = simulator.step(np.array(actions), states), simulator.env.observation_space
+    count_costs(by_tree(walks, range(len(walks))), *simulator.costs)
     rewards = worst_if_not_finite(out.rewards, 0.0, walks[0].search.walks.low).tolist()
-    ended, names = (out.terminateds | out.truncateds).tolist(), outcomes(out)
+    ended, names = (out.terminateds | out.truncateds).tolist(), outcomes(space, out)
     on, new = [], []
     for row, (walk, action) in enumerate(moves):
         tree = walk.search.walks
@@ -341,7 +340,7 @@ def resampled_step(evaluator: Any, moves: list[tuple[Walk, int]]) -> list[Walk]:
             search.walks.enter(nodes, out.states[rows], gains, [ended[row] for row in rows])
             groups.append((search, nodes))
         for row, value in zip(
-            new, evaluator.evaluate(groups, rows_of(out, new)).tolist(), strict=True
+            new, evaluator.evaluate(groups, rows_of(space, out, new)).tolist(), strict=True
         ):
             finish(walks[row], value)
     return on
@@ -359,15 +358,16 @@ def finish(walk: Walk, value: float) -> None:
     walk.search.finished += 1
 
 
-def rows_of(out: TransitionBatch, rows: list[int]) -> TransitionBatch:
+def rows_of(space: spaces.Space, out: TransitionBatch, rows: list[int]) -> TransitionBatch:
     """Some rows of a batch."""
 
-    def of(leaf: Any) -> Any:
-        return leaf[rows] if isinstance(leaf, np.ndarray) else [leaf[row] for row in rows]
+    def of(column: Any) -> Any:
+        some = isinstance(column, np.ndarray)
+        return column[rows] if some else tuple(column[row] for row in rows)
 
     return TransitionBatch(
         states=out.states[rows],
-        observs=map_leaves(of, out.observs),
+        observs=map_columns(of, space, out.observs),
         rewards=out.rewards[rows],
         terminateds=out.terminateds[rows],
         truncateds=out.truncateds[rows],

@@ -38,6 +38,7 @@ __all__ = [
     "TransitionBatch",
     "empty_columns",
     "empty_tree",
+    "map_columns",
     "map_leaves",
     "pack",
     "write_row",
@@ -189,6 +190,18 @@ def map_leaves(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     if isinstance(tree, tuple):
         return tuple(map_leaves(function, *leaves) for leaves in zip(tree, *others, strict=True))
     return function(tree, *others)
+
+
+def map_columns(function: Callable[[Any], Any], space: Any, columns: Any) -> Any:
+    """Apply ``function`` to each column of batched elements of ``space``; texts are one column."""
+    if isinstance(space, spaces.Dict):
+        return {
+            key: map_columns(function, part, columns[key]) for key, part in space.spaces.items()
+        }
+    if isinstance(space, spaces.Tuple):
+        parts = zip(space.spaces, columns, strict=True)
+        return tuple(map_columns(function, part, column) for part, column in parts)
+    return function(columns)
 
 
 def empty_tree(space: Any, make_leaf: Callable[[spaces.Space], Any]) -> Any:

@@ -316,3 +316,32 @@ def test_a_short_plan_is_no_better_because_it_costs_less(name):
             plan = getattr(planners, name)(env, state, **options)
             ups += plan.action == 1 and len(plan.actions) >= 6
     assert ups >= 2
+
+
+class Talking(Arms):
+    """The result is told as text, nothing else differs."""
+
+    observation_space = spaces.Dict({"says": spaces.Text(9), "at": spaces.Discrete(9)})
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return {"says": "begin", "at": 0}, {}
+
+    def step(self, arm):
+        _, reward, over, _, _ = super().step(arm)
+        return {"says": f"win {reward:g}", "at": self.at}, 0.0, over, False, {}
+
+
+def test_texts_tell_outcomes_apart():
+    told = []
+
+    def value_fn(observs, states):
+        told.extend(observs["says"])
+        return np.array([float(text.split()[1]) for text in observs["says"]])
+
+    with make(lambda: Talking(2)) as env:
+        state, *_ = env.reset(seed=0)
+        assert any(draws(Simulator(env, np.random.default_rng(seed)), state) for seed in range(5))
+        options = {"num_simulations": 600, "rng": np.random.default_rng(1)}
+        mcts(env, state, value_fn=value_fn, resample=True, **options)
+    assert {"win 0", "win 1", "win 3"} <= set(told)
