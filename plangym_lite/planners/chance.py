@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +20,6 @@ from plangym_lite.planners.uct import Rules, Walks
 from plangym_lite.transitions import TransitionBatch, map_columns
 
 __all__ = [
-    "PLANS",
     "ChanceWalks",
     "by_first_action",
     "count_costs",
@@ -32,8 +31,7 @@ __all__ = [
     "worst_if_not_finite",
 ]
 
-PLANS, SEEDS = 8, 16  # plans evaluated at the end, each with the same seeds
-MOST_SEEDS, MOST = 64, 4096  # seeds if plans are short; candidates of which 8 different are taken
+PLANS, SEEDS, MOST_SEEDS = 8, 16, 64  # plans played at the end, seeds of each; more if short
 PROBES = 4  # random actions, each with two seeds and two durations
 
 
@@ -129,16 +127,19 @@ def mean_best(
     ``calls``: maximum number. Plans are cut, and fewer than 8 played, to stay within it; with short
     plans up to 64 seeds are played.
     """
-    different = {tuple(map(_key, plan)): plan for plan in islice(plans, MOST)}
-    chosen = list(different.values())[:PLANS]
-    costs = [-(-len(plan) // held) for plan in chosen]
+    different: dict[Any, list[Any]] = {}
+    for plan in plans:
+        different.setdefault(tuple(map(_key, plan)), plan)
+        if len(different) == PLANS:
+            break
+    costs = [-(-len(plan) // held) for plan in different.values()]
     size = SEEDS if calls is None else min(MOST_SEEDS, max(SEEDS, calls // sum(costs)))
     left = size * sum(costs) if calls is None else calls
     longest = max(1, left // size) * held
     options: Any = {"held": held, "seeds": simulator.rng.integers(2**31, size=size).tolist()}
     means: list[float] = []
     terminated: list[bool] = []
-    for plan in chosen:
+    for plan in different.values():
         plan = plan[:longest]
         left -= size * -(-len(plan) // held)
         if means and left < 0:
@@ -149,7 +150,7 @@ def mean_best(
         returns, out = simulator.play(actions, [state] * size, discount, value_fn, **options)
         means.append(float(returns.mean()))
         terminated.append(bool(out.terminateds.any()))
-    chosen = [plan[:longest] for plan in chosen[: len(means)]]
+    chosen = [plan[:longest] for plan in different.values()][: len(means)]
     depths = [len(plan) for plan in chosen]
     best = goal_first(range(len(means)), int(np.argmax(means)), means, depths, terminated)
     return chosen[best], means[best]
