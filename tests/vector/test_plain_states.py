@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import ale_py
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from plangym_lite import (
 )
 from tests.same import assert_same
 
+gym.register_envs(ale_py)
 KINDS = [SubprocVectorEnv, SequentialVectorEnv]
 
 
