@@ -7,9 +7,8 @@ from functools import partial
 from typing import Any
 
 from plangym_lite.cli.envs import complete_ids
-from plangym_lite.cli.output import Output, add_output, check_paths
+from plangym_lite.cli.output import Output, add_output, check_paths, versions
 from plangym_lite.cli.target import add_env, find_target, make_env, make_options
-from plangym_lite.cli.versions import versions
 from plangym_lite.errors import NotCloneableError
 from plangym_lite.testing.contract.contract import Report, check_exact
 

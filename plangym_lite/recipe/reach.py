@@ -20,8 +20,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
-from plangym_lite.recipe.informed import Informed
-from plangym_lite.recipe.recipe import Recipe
+from plangym_lite.recipe.recipe import Informed, Recipe
 
 __all__ = ["LIBRARIES", "Reach", "top_of"]
 

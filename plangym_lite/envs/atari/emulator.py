@@ -17,17 +17,53 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import ale_py
 import numpy as np
 
-from plangym_lite.envs.atari.ale_state import Console
-from plangym_lite.envs.atari.mersenne import MT_WORDS, put_generator, rewind
-from plangym_lite.envs.atari.past import AT_STATE, BEFORE_RESET, EMPTY, PAST, Held, Past
+from plangym_lite.envs.atari.ale_state import MT_WORDS, Console, put_generator, rewind
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["Emulator"]
+__all__ = ["AT_STATE", "BEFORE_RESET", "EMPTY", "PAST", "Emulator", "Held", "Past"]
+
+PAST = struct.Struct("<IIIIfIIf")  # kind and drawn, draws, twice (action, frames, paddle strength)
+AT_STATE, BEFORE_RESET = 0, 1  # kinds of past
+Held = tuple[int, int, float]  # an action, number of frames, paddle strength
+NOTHING: Held = (0, 0, 0.0)
+EMPTY = bytes(PAST.size)
+
+
+class Past(NamedTuple):
+    """An earlier core and the actions run from it, as stored in a state."""
+
+    core: bytes
+    entry: bytes  # a PAST
+
+    @classmethod
+    def of(cls, core: bytes, kind: int, draws: int = 0, *actions: Held, drawn: int = 0) -> Past:
+        """``kind`` BEFORE_RESET: a reset comes first, with its generator after ``draws`` draws.
+
+        ``drawn``: numbers that this reset drew from the generator of sticky actions.
+        """
+        first, second = (*actions, NOTHING, NOTHING)[:2]
+        return cls(core, PAST.pack(kind | drawn << 8, draws, *first, *second))
+
+    def read(self) -> tuple[int, int, tuple[Held, Held]]:
+        """Kind, draws, and the two held actions."""
+        kind, draws, *held = PAST.unpack(self.entry)
+        return kind & 0xFF, draws, (tuple(held[:3]), tuple(held[3:]))
+
+    @property
+    def drawn(self) -> int:
+        """Numbers that the reset drew from the generator of sticky actions."""
+        return int(PAST.unpack(self.entry)[0]) >> 8
+
+    @property
+    def n_frames(self) -> int:
+        """Frames to the next past or the current state."""
+        return sum(held[1] for held in self.read()[2])
+
 
 HEADER = struct.Struct("<IBBBBI")  # tag, ended, number of pasts, sticky action, unused, draws
 LONG_PICTURE_GAMES = frozenset({"qbert", "tetris", "video_checkers", "yars_revenge"})

@@ -7,8 +7,7 @@ replaces ale-py's interface (wrapper.py).
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import ale_py
@@ -129,25 +128,12 @@ class AtariEnv(PlangymEnv):
         }
         modes = zip(("mode", "difficulty"), self._modes, strict=True)
         asked = {name: value for name, value in modes if value is not None}
-        skip = self._frame_range or self.frameskip
-        with self._engine_options(**asked, frameskip=skip):
-            try:
-                return super().make_gym_env()
-            except RuntimeError as error:
-                failure = error
-        with self._engine_options(frameskip=skip):
-            env = super().make_gym_env()
-        check_modes(env.unwrapped, self._modes, self._name)
-        raise failure
-
-    @contextlib.contextmanager
-    def _engine_options(self, **engine_kwargs: Any) -> Iterator[None]:
-        kept = self._engine_kwargs
-        self._engine_kwargs = {**kept, **engine_kwargs}
+        kwargs = {**self._engine_kwargs, "frameskip": self._frame_range or self.frameskip}
         try:
-            yield
-        finally:
-            self._engine_kwargs = kept
+            return self.make_with({**kwargs, **asked})
+        except RuntimeError:
+            check_modes(self.make_with(kwargs).unwrapped, self._modes, self._name)
+            raise
 
     def _install_emulator(self, env: gym.Env) -> gym.Env:
         """Let the game run on an :class:`Emulator`, except for ``make_plain``."""

@@ -152,7 +152,7 @@ class HasKernel(SimulatorEnv):
         counts = run_block(kernel, block, rows.actions, n_frames, limit=limit, out=out)
         if out.states is not None:
             self.put_together(block, states, out.states)
-        infos = infos_of({**kernel.told(block.parts), "n_step": counts, "dt": rows.dts.tolist()})
+        infos = infos_of(kernel.told(block.parts), counts, rows.dts.tolist())
         for row in had_ended:
             infos[row] = self.tell_ended(states[row], infos[row], out, row)
         return infos

@@ -29,16 +29,14 @@ from plangym_lite.envs.gymnasium.stack import (
     make_by_gymnasium,
     to_grayscale,
 )
-from plangym_lite.envs.snapshot.films import FILMS, mute, unmute
 from plangym_lite.envs.snapshot.packing import pack, pack_info, unpack
 from plangym_lite.envs.snapshot.pickling import NotUnderstoodError
-from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
+from plangym_lite.envs.snapshot.snapshot import FILMS, Snapshot, layers_of, mute, mute_films, unmute
 from plangym_lite.envs.verify.verification import Verdict
 from plangym_lite.envs.verify.verify import refuse_the_same, verdict_on
 from plangym_lite.errors import InvalidStateError, NotCloneableError, StateOutgrownError
 from plangym_lite.nested import copy_element, run_frames, split_reset
-from plangym_lite.recipe.informed import take_findings
-from plangym_lite.recipe.recipe import freeze
+from plangym_lite.recipe.recipe import freeze, take_findings
 from plangym_lite.simulator import RUNNING, SimulatorEnv
 
 __all__ = ["STATELESS_WRAPPERS", "PlangymEnv", "to_grayscale"]
@@ -228,8 +226,7 @@ class PlangymEnv(SimulatorEnv):
 
     def _make_another(self) -> gym.Env:
         env = self.make_stack()
-        for layer in filter(lambda layer: isinstance(layer, FILMS), layers_of(env)):
-            mute(layer)
+        mute_films(env)
         return env
 
     @property
@@ -246,7 +243,10 @@ class PlangymEnv(SimulatorEnv):
 
     def make_gym_env(self) -> gym.Env:
         """The environment without the user's wrappers."""
-        kwargs = dict(self._engine_kwargs)
+        return self.make_with(dict(self._engine_kwargs))
+
+    def make_with(self, kwargs: dict[str, Any]) -> gym.Env:
+        """What the id, class or callable makes of these arguments."""
         if not isinstance(self._make, (str, EnvSpec)):
             return call_factory(self._make, kwargs, self.render_mode)
         made_by: Any = self._spec_made or self._make

@@ -42,8 +42,11 @@ from plangym_lite.envs.snapshot.pickling import (
 from plangym_lite.envs.snapshot.sets import walk_sets
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["Snapshot", "layers_of"]
+__all__ = ["FILMS", "Snapshot", "layers_of", "mute", "mute_films", "unmute"]
 
+FILMS: tuple[type, ...] = (gym.wrappers.RecordVideo,)
+"""Layers that are not saved and record nothing during batches, verification and replays."""
+PASSED = ("reset", "step", "render")
 NOTHING: set[str] = set()
 MOST_ROUNDS = 20  # of discovering anchors
 
@@ -146,7 +149,7 @@ class Snapshot:
         if self._reducers.simulations is None:
             if not any(type(each).__module__.startswith("mujoco.") for each in self._anchors):
                 return
-            from plangym_lite.envs.snapshot.simulations import Simulations
+            from plangym_lite.envs.snapshot.mjdata import Simulations
 
             label = str(getattr(self._layers()[-1], "frame_skip", ""))
             self._reducers.simulations = Simulations(self._anchors, self._fields, label)
@@ -345,3 +348,25 @@ def _came_from(present: Any, kind: str, origin: Any) -> bool:
     if origin is None or type(seed) is not np.random.SeedSequence:
         return origin is None
     return origin == (seed.entropy, seed.spawn_key, seed.pool_size, seed.n_children_spawned)
+
+
+# ---- wrappers that record films: not part of the state; batches record nothing -------------------
+
+
+def mute(layer: Any) -> None:
+    """Let a layer forward calls without recording."""
+    for name in PASSED:
+        setattr(layer, name, getattr(layer.env, name))
+
+
+def unmute(layer: Any) -> None:
+    """Let it record again."""
+    for name in PASSED:
+        vars(layer).pop(name, None)
+
+
+def mute_films(env: gym.Env) -> None:
+    """Stop the wrappers around an environment from recording films."""
+    for layer in layers_of(env):
+        if isinstance(layer, FILMS):
+            mute(layer)

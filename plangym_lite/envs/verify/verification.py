@@ -19,9 +19,8 @@ import gymnasium as gym
 
 from plangym_lite.envs.generators.shared import draws_globally, global_numbers, shared_seeded
 from plangym_lite.envs.snapshot.anchors import checksum_of
-from plangym_lite.envs.snapshot.films import FILMS, mute
 from plangym_lite.envs.snapshot.packing import CAPACITY_STEP, LENGTH_BYTES
-from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
+from plangym_lite.envs.snapshot.snapshot import FILMS, Snapshot, layers_of, mute, mute_films
 from plangym_lite.envs.verify.recording import (
     Entry,
     Recording,
@@ -369,13 +368,6 @@ def _room(twin: Any, size: int) -> int:
 def _saved_and_films(layers: list[gym.Env]) -> tuple[list[gym.Env], list[gym.Env]]:
     films = [layer for layer in layers if isinstance(layer, FILMS)]
     return [layer for layer in layers if layer not in films], films
-
-
-def mute_films(env: gym.Env) -> None:
-    """Stop the wrappers around an environment from recording films."""
-    for layer in layers_of(env):
-        if isinstance(layer, FILMS):
-            mute(layer)
 
 
 @contextlib.contextmanager

@@ -41,8 +41,7 @@ from plangym_lite.envs.verify.verification import (
 )
 from plangym_lite.errors import NotCloneableError
 from plangym_lite.nested import NO_NOISE, Noise
-from plangym_lite.recipe.informed import informed
-from plangym_lite.recipe.recipe import original_of
+from plangym_lite.recipe.recipe import informed, original_of
 
 __all__ = ["Verdict", "refuse_the_same", "verdict_on"]
 

@@ -12,9 +12,8 @@ from plangym_lite.errors import NoWorkersError
 from plangym_lite.nested import Difference
 from plangym_lite.system import check_workers
 from plangym_lite.testing.contract.judging import Judge
-from plangym_lite.testing.contract.keeping import NUMBERS, Keeper
 from plangym_lite.testing.contract.reference import Options, Reference, make_reference
-from plangym_lite.testing.contract.walking import play, play_elsewhere, wander
+from plangym_lite.testing.contract.walking import NUMBERS, Keeper, play, play_elsewhere, wander
 
 __all__ = ["Contract"]
 
@@ -76,8 +75,11 @@ class Contract:
     @cached_property
     def reference(self) -> Reference:
         """The reference walk."""
-        first, self._first = self._first, None
-        reference = make_reference(self.make_env, self.options, first)
+        if self._first is None:
+            self.begin()
+        assert self._first is not None
+        reference = make_reference(self.make_env, self.options, self._first)
+        self._first = None
         self.notes += reference.notes
         self.judge.reference = reference
         if not self.judge.ends():

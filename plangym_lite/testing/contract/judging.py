@@ -7,10 +7,16 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.nested import Difference, row_of
-from plangym_lite.testing.contract.keeping import Keeper, copy_of
+from plangym_lite.nested import Difference, own_copy, row_of
 from plangym_lite.testing.contract.reference import Reference
-from plangym_lite.testing.contract.walking import Entry, Move, draw_actions, play, step_entry
+from plangym_lite.testing.contract.walking import (
+    Entry,
+    Keeper,
+    Move,
+    draw_actions,
+    play,
+    step_entry,
+)
 
 __all__ = ["Judge"]
 
@@ -75,7 +81,7 @@ class Judge:
         for numbers in _alike(reference.moves, rows):
             moves = [reference.moves[number] for number in numbers]
             out: Any = env.step_batch(
-                [copy_of(move.action) for move in moves],
+                [own_copy(move.action) for move in moves],
                 [states[number] for number in numbers],
                 [move.dt for move in moves],
             )
@@ -96,7 +102,7 @@ class Judge:
             move = reference.moves[depth]
             if move.reset:
                 continue
-            actions, states = [copy_of(move.action)] * 4, [reference.saved[depth].state] * 4
+            actions, states = [own_copy(move.action)] * 4, [reference.saved[depth].state] * 4
             options: Any = {"dt": move.dt, "seeds": [depth, 2**40, depth, 2**40]}
             out: Any = env.step_batch(actions, states, **options)
             rows = _entries_of(env, out, keeper, self.at)
@@ -115,7 +121,7 @@ class Judge:
         for numbers in _alike(reference.moves, [*short[-SHORT:], *full[:: STEPS - 1]]):
             runs = [self._run_from(number) for number in numbers]
             actions = [
-                [copy_of(reference.moves[k].action) for k in run]
+                [own_copy(reference.moves[k].action) for k in run]
                 + [_like(draw(), reference.moves[run[0]].action) for _ in range(STEPS - len(run))]
                 for run in runs
             ]
@@ -208,7 +214,7 @@ def _entries_of(env: PlanEnv, out: Any, keeper: Keeper, where: str) -> list[Entr
             float(out.rewards[row]),
             bool(out.terminateds[row]),
             bool(out.truncateds[row]),
-            copy_of(out.infos[row]),
+            own_copy(out.infos[row]),
             out.states[row],
         )
         for row in range(len(out.rewards))

@@ -17,9 +17,8 @@ from gymnasium import spaces
 from PIL import Image
 
 from plangym_lite.envs.generators.shared import GlobalNumbers
-from plangym_lite.nested import ARRAY_SPACES
-from plangym_lite.testing.contract.keeping import NUMBERS, copy_of
-from plangym_lite.testing.contract.walking import Entry, Move
+from plangym_lite.nested import ARRAY_SPACES, own_copy
+from plangym_lite.testing.contract.walking import NUMBERS, Entry, Move
 
 __all__ = ["LifeEpisodes", "PlainRun", "SuiteTask", "Twin", "record", "twin_of"]
 
@@ -194,28 +193,28 @@ class _Driver:
     def reset(self, seed: int | None) -> Entry:
         obs, info = self._env.reset(seed=seed)
         self.ended = False
-        return Entry(self._seen(obs, self._picture()), info=copy_of(dict(info)))
+        return Entry(self._seen(obs, self._picture()), info=own_copy(dict(info)))
 
     def step(self, move: Move) -> Entry:
         total = 0.0
         for _ in range(move.dt * self._frames):
-            obs, reward, terminated, truncated, info = self._env.step(copy_of(move.action))
+            obs, reward, terminated, truncated, info = self._env.step(own_copy(move.action))
             total, self.ended = total + _number(reward), bool(terminated or truncated)
             picture = self._picture()  # of every frame: rendering changes some engines
             if self.ended:
                 break
         seen = self._seen(obs, picture)
-        return Entry(seen, total, bool(terminated), bool(truncated), copy_of(dict(info)))
+        return Entry(seen, total, bool(terminated), bool(truncated), own_copy(dict(info)))
 
     def _picture(self) -> Any:
         return self._env.render() if self._twin.sees in PICTURES else None
 
     def _seen(self, obs: Any, picture: Any) -> Any:
         if self._twin.sees == "obs":
-            return _in_space(getattr(self._env, "observation_space", None), copy_of(obs))
+            return _in_space(getattr(self._env, "observation_space", None), own_copy(obs))
         if self._twin.sees == "grayscale":
             return np.asarray(Image.fromarray(picture).convert("L"))
-        return copy_of(picture)
+        return own_copy(picture)
 
 
 def _number(reward: Any) -> float:

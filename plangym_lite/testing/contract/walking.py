@@ -11,6 +11,7 @@ import os
 import pickle
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -20,11 +21,13 @@ from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.envs.verify.recording import legal_or_next
-from plangym_lite.nested import NO_NOISE, Difference, Noise, differences
-from plangym_lite.testing.contract.keeping import Keeper, copy_of
+from plangym_lite.nested import NO_NOISE, Difference, Noise, differences, own_copy
 
 __all__ = [
+    "LARGE",
+    "NUMBERS",
     "Entry",
+    "Keeper",
     "Move",
     "Route",
     "Stretch",
@@ -40,6 +43,9 @@ __all__ = [
     "wander",
 ]
 
+NUMBERS = 0
+"""The seed of the global generators for each run of the walk."""
+LARGE = 1 << 16  # bytes of an array that is kept by its checksum
 FEW = 10  # moves after the last reset, compared with our own only
 WIDE_EVERY = 10  # alternate this number of moves with float32 and float64 actions
 FAR = 1e30  # in place of missing bounds of a Box
@@ -94,6 +100,60 @@ class Stretch(NamedTuple):
     moves: list[Move]
     images: frozenset[int] = frozenset()  # entries with an image
     saving: bool = False  # whether states are saved during the moves
+
+
+# ---- what was returned, to check that it does not change later ----------------------------------
+
+
+class Keeper:
+    """Keeps returned values, with a copy made on arrival.
+
+    For states and large arrays the copy is a checksum.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[tuple[str, str, Any, Any]] = []
+        self._summed: list[tuple[str, str, Any, int]] = []
+
+    def keep(self, where: str, what: str, value: Any) -> Any:
+        """Keep ``value``, an ``"obs"`` or an ``"info"``; return the copy."""
+        if isinstance(value, np.ndarray) and value.nbytes >= LARGE:
+            self.sum(where, what, value)
+            return value
+        kept = own_copy(value)
+        if kept is not value:
+            self._held.append((where, what, value, kept))
+        return kept
+
+    def sum(self, where: str, what: str, value: Any) -> None:
+        """Keep an array or a state with a checksum."""
+        checksum = _checksum(value)
+        if checksum is not None:
+            self._summed.append((where, what, value, checksum))
+
+    def check(self) -> None:
+        """Raise :class:`Difference` if a kept value has changed."""
+        for where, what, value, kept in self._held:
+            for path, text in differences(kept, value, what):
+                # a value that differs from its own copy shows nothing
+                if path not in dict(differences(own_copy(value), value, what)):
+                    raise Difference(f"a held {what} changed: {where}: {path}: {text}")
+        for where, what, value, checksum in self._summed:
+            if _checksum(value) != checksum:
+                raise Difference(f"a held {what} changed: {where}")
+
+
+def _checksum(value: Any) -> int | None:
+    """A checksum of the value; ``None`` if it has none."""
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+    try:
+        return zlib.crc32(pickle.dumps(value))
+    except Exception:  # a foreign __reduce__ may raise anything
+        return None
+
+
+# ---- moves ---------------------------------------------------------------------------------------
 
 
 def draw_actions(env: PlanEnv, seed: int) -> Callable[[], Any]:
@@ -231,7 +291,7 @@ def _answer(env: PlanEnv, move: Move) -> Entry:
 
 def step_entry(env: PlanEnv, action: Any, state: Any = None, dt: int = 1) -> Entry:
     """Step once, from ``state`` if given."""
-    step: Any = env.step(copy_of(action), state, dt, return_state=False)
+    step: Any = env.step(own_copy(action), state, dt, return_state=False)
     return Entry(*step)
 
 

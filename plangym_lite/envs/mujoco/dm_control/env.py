@@ -22,7 +22,7 @@ from gymnasium import spaces
 
 from plangym_lite.envs.batched.env import HasKernel
 from plangym_lite.envs.batched.kernel import Block
-from plangym_lite.envs.generators.random_state import RandomMemory
+from plangym_lite.envs.generators.generator import RandomMemory
 from plangym_lite.envs.generators.seeding import bytes_of_seed, seed_all
 from plangym_lite.envs.gymnasium.fingerprint import digest_of
 from plangym_lite.envs.gymnasium.stack import to_grayscale
