@@ -81,7 +81,7 @@ class Reach:
     def __init__(self, root: Any) -> None:
         self.strings: set[str] = set()
         self.walks_sets = self.has_singletons = False
-        self._current_state = {top_of(kind) for kind in _kinds_in(root)}
+        self._packages = {top_of(kind) for kind in _kinds_in(root)}
         self._seen: dict[int, Any] = {}  # holds references, so that no id is reused
         self._todo: deque[Any] = deque([root])
         while self._todo and len(self._seen) < MOST:
@@ -185,7 +185,7 @@ class Reach:
         top = module.partition(".")[0]
         if top in LIBRARIES or top in sys.stdlib_module_names:
             return top == "__main__"
-        return top in self._current_state or not _is_installed(top)
+        return top in self._packages or not _is_installed(top)
 
 
 def _own(thing: Any) -> dict[str, Any]:

@@ -233,15 +233,10 @@ class AtariEnv(PlangymEnv):
             reward, n_step = self.emulator.run(command, n_frames, floor, strength, rerun)
             if n_step < n_frames and ale.game_over():  # Gymnasium draws for the rest, too
                 self.emulator.skip_draws(-n_step % self.frameskip)
-        left = ale.lives()
-        info = {
-            "lives": left,
-            "episode_frame_number": ale.getEpisodeFrameNumber(),
-            "frame_number": ale.getFrameNumber(),
-            "lost_life": left < lives,
-            "n_step": n_step,
-        }
-        over = ale.game_over(with_truncation=False) or (self.episodic_life and left < lives)
+        info = self.current_info()
+        info["lost_life"] = lost = info["lives"] < lives
+        info["n_step"] = n_step
+        over = ale.game_over(with_truncation=False) or (self.episodic_life and lost)
         return float(reward), over, ale.game_truncated(), info
 
     def current_info(self) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-import gymnasium as gym
 import numpy as np
 
 from plangym_lite.envs.batched.env import KernelEnv
@@ -255,15 +254,7 @@ class ClassicControl(KernelEnv):
 
     def adopt_layers(self) -> None:
         base = type(self._base)
-        self._limits: list[Any] = [
-            layer for layer in self._layers if isinstance(layer, gym.wrappers.TimeLimit)
-        ]
-        self._is_plain = (
-            self.STATE_IS_ARRAY
-            and base.__module__.startswith(MODULE)
-            and self.surrounded_only_by(gym.wrappers.TimeLimit)
-            and len(self._limits) < 2
-        )
+        self._is_plain = self.has_only_a_limit(MODULE)
         kernel = KERNELS.get(base.__name__) if self._is_plain else None
         self.use_kernel(None if kernel is None else kernel(self._base), self._limits)
         self._extra_name = EXTRA_NAMES.get(base.__name__)

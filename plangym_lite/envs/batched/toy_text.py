@@ -16,7 +16,6 @@ from __future__ import annotations
 import struct
 from typing import Any, ClassVar
 
-import gymnasium as gym
 import numpy as np
 
 from plangym_lite.envs.batched.env import KernelEnv
@@ -94,16 +93,7 @@ class ToyText(KernelEnv):
     LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
 
     def adopt_layers(self) -> None:
-        self._limits: list[Any] = [
-            layer for layer in self._layers if isinstance(layer, gym.wrappers.TimeLimit)
-        ]
-        self._is_plain = (
-            self.STATE_IS_ARRAY
-            and type(self._base).__module__.startswith(MODULE)
-            and self.surrounded_only_by(gym.wrappers.TimeLimit)
-            and len(self._limits) < 2
-            and not self._has_random_map()
-        )
+        self._is_plain = self.has_only_a_limit(MODULE) and not self._has_random_map()
         self._generator = GeneratorMemory(GENERATOR.start // 4)
         self._plays_cards = type(self._base).__name__ == "BlackjackEnv"
         self._body = HANDS if self._plays_cards else CELL

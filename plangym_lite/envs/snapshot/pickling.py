@@ -102,9 +102,8 @@ class Reducers(dict[type, Callable[[Any], Any]]):
         return None if number is None else (pickled.lookup, (number,))
 
     def _choose(self, kind: type) -> Callable[[Any], Any]:
-        for base, reducer in EXACT.items():
-            if kind is base:
-                return getattr(self, reducer)
+        if kind in EXACT:
+            return getattr(self, EXACT[kind])
         if issubclass(kind, type):
             return lambda value: NotImplemented  # by its name
         if issubclass(kind, (gym.Env, spaces.Space, EnvSpec)):
@@ -112,7 +111,7 @@ class Reducers(dict[type, Callable[[Any], Any]]):
         if issubclass(kind, enum.Enum):
             return lambda value: (getattr, (type(value), value.name))
         if issubclass(kind, np.random.BitGenerator):
-            return self._bit_generator
+            return self._not_understood
         if issubclass(kind, np.generic):
             return _scalar
         if issubclass(kind, np.dtype):
@@ -200,9 +199,6 @@ class Reducers(dict[type, Callable[[Any], Any]]):
         kind = type(bits).__name__
         return pickled.generator, (self._slot(value), kind, state, origin)
 
-    def _bit_generator(self, value: Any) -> Any:
-        return self._not_understood(value)
-
     def _random_state(self, value: np.random.RandomState) -> Any:
         state = value.get_state(legacy=False)
         return pickled.random_numbers, (self._slot(value), "RandomState", state)
@@ -284,13 +280,10 @@ EXACT: dict[Any, str] = {
     type(threading.RLock()): "_reentrant_lock",
 }
 LOOKING = (Reducers._anchored, Reducers._anchored_or_instance, Reducers._function, Reducers._array)
-BIT_GENERATORS = {
-    kind: kind.__name__
-    for kind in (
-        *(np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937),
-        *(np.random.Philox, np.random.SFC64),
-    )
-}
+BIT_GENERATORS = (
+    *(np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937),
+    *(np.random.Philox, np.random.SFC64),
+)
 
 
 def _is_named(value: Any) -> bool:

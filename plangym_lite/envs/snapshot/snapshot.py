@@ -92,10 +92,10 @@ class Snapshot:
         self._globals = {
             (pickled.__name__, made.__name__): mine
             for made, mine in (
-                (pickled.lookup, self._lookup),
+                (pickled.lookup, self._anchors.__getitem__),
                 (pickled.generator, self._generator),
                 (pickled.random_numbers, self._random_numbers),
-                (pickled.simulated, self._simulated),
+                (pickled.simulated, lambda *place: self.simulations.view(*place)),
             )
         }
         self.discover()
@@ -288,12 +288,6 @@ class Snapshot:
         return extra
 
     # ---- the objects that a pickle refers to ----------------------------------------------------
-
-    def _lookup(self, index: int) -> Any:
-        return self._anchors[index]
-
-    def _simulated(self, *place: Any) -> np.ndarray:
-        return self.simulations.view(*place)
 
     def _in_slot(self, slot: int, make: Any, fits: Any) -> Any:
         while len(self._generators) <= slot:

@@ -13,7 +13,14 @@ from plangym_lite.nested import Difference
 from plangym_lite.system import check_workers
 from plangym_lite.testing.contract.judging import Judge
 from plangym_lite.testing.contract.reference import Options, Reference, make_reference
-from plangym_lite.testing.contract.walking import NUMBERS, Keeper, play, play_elsewhere, wander
+from plangym_lite.testing.contract.walking import (
+    NUMBERS,
+    Keeper,
+    play,
+    play_elsewhere,
+    play_stretch,
+    wander,
+)
 
 __all__ = ["Contract"]
 
@@ -104,10 +111,7 @@ class Contract:
     def _restored(self, env: PlanEnv, keeper: Keeper, depth: int, check: str) -> None:
         """Restore the walk's state at ``depth`` in ``env`` and check the next moves."""
         self.judge.at = f"{check}, depth {depth}"
-        stretch = self.reference.stretch(depth)
-        env.set_state(stretch.state)
-        images, saving = stretch.images, stretch.saving
-        recording = play(env, stretch.moves, keeper, images=images, saving=saving)
+        recording = play_stretch(env, self.reference.stretch(depth), keeper)
         self.judge.same_recording(self.reference.expected(depth), recording)
 
     # ---- the checks ---------------------------------------------------------------------------
@@ -213,8 +217,10 @@ class Contract:
         except NoWorkersError as error:
             self.notes.append(f"workers were not checked: {error}")
             return
-        (check, ends), _ = _names(self.n_workers), self.reference
-        keeper = Keeper()
+        check, ends = (
+            f"{what} with {self.n_workers} workers" for what in ("step_batch", "terminals")
+        )
+        keeper, _ = Keeper(), self.reference
         with ParallelEnv(self.make_env, n_workers=self.n_workers) as env:
             self.judge.batches(env, keeper, check)
             self._seeded(env, keeper, check)
@@ -227,7 +233,3 @@ class Contract:
         self.judge.at, _ = "terminals", self.reference
         with self._made("terminals") as (env, keeper):
             self.judge.absorbed(env, keeper, "terminals")
-
-
-def _names(n_workers: int) -> tuple[str, str]:
-    return f"step_batch with {n_workers} workers", f"terminals with {n_workers} workers"

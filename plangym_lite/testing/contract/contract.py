@@ -127,7 +127,8 @@ def _report(contract: Contract, name: str) -> Report:
     try:
         state = contract.reference.saved[0].state
         contract.judge.at = "pickling a state"
-        report.state_bytes = _size_of(state)
+        is_array = isinstance(state, np.ndarray)
+        report.state_bytes = state.nbytes if is_array else len(pickle.dumps(state))
         report.pictures = contract.reference.draws_images
         for check in contract.all_checks():
             check()
@@ -138,11 +139,6 @@ def _report(contract: Contract, name: str) -> Report:
         report.exact, report.difference, report.error = False, text, error
     report.checks, report.notes = contract.judge.checks, contract.notes
     return report
-
-
-def _size_of(state: Any) -> int:
-    """Bytes of a state: its array, or its pickle."""
-    return state.nbytes if isinstance(state, np.ndarray) else len(pickle.dumps(state))
 
 
 class ContractSuite:

@@ -166,9 +166,9 @@ class Judge:
                 number = run[min(step, len(run) - 1)] + 1
                 reward = recording[number].reward if step < len(run) else 0.0
                 seen = _step_of(env.observation_space, out.observs, row, step)
-                told = Entry(seen, float(out.rewards[row, step]))
+                got = Entry(seen, float(out.rewards[row, step]))
                 expected = Entry(recording[number].obs, reward)
-                self.same_entry(expected, told, f"{where}, action {step}")
+                self.same_entry(expected, got, f"{where}, action {step}")
             if int(out.lengths[row]) != len(run):
                 raise Difference(f"{self.at}, {where}: length: expected {len(run)}")
         self.checks += 1

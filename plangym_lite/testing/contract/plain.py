@@ -199,7 +199,8 @@ class _Driver:
         total = 0.0
         for _ in range(move.dt * self._frames):
             obs, reward, terminated, truncated, info = self._env.step(own_copy(move.action))
-            total, self.ended = total + _number(reward), bool(terminated or truncated)
+            total += float(np.asarray(reward).item())
+            self.ended = bool(terminated or truncated)
             picture = self._picture()  # of every frame: rendering changes some engines
             if self.ended:
                 break
@@ -215,10 +216,6 @@ class _Driver:
         if self._twin.sees == "grayscale":
             return np.asarray(Image.fromarray(picture).convert("L"))
         return own_copy(picture)
-
-
-def _number(reward: Any) -> float:
-    return float(np.asarray(reward).item())
 
 
 def _in_space(space: Any, obs: Any) -> Any:

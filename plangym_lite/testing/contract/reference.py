@@ -202,8 +202,8 @@ def _unshown(
     names = noise.names()
     undecided = [name for name in names if not name.startswith(("obs", "info"))]
     if undecided or len(plain.entries) != len(again.entries):
-        told = ", ".join(undecided) or "when episodes end"
-        return f"{CANNOT}: plain environments, seeded and played alike, differ in {told}"
+        what = ", ".join(undecided) or "when episodes end"
+        return f"{CANNOT}: plain environments, seeded and played alike, differ in {what}"
     if noise and not _is_shown(reference, twin, plain, noise):
         return (
             f"{CANNOT}: nothing but {', '.join(names)} tells one state from another, and plain "

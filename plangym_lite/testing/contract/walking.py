@@ -38,6 +38,7 @@ __all__ = [
     "follow",
     "play",
     "play_elsewhere",
+    "play_stretch",
     "serve_stretches",
     "step_entry",
     "wander",
@@ -243,11 +244,8 @@ def follow(
 ) -> list[Entry]:
     """Reset to ``seed`` and make the moves; return the recording with states and images."""
     obs, info = env.reset(return_state=False, seed=seed)
-    recording = [_complete(env, Entry(obs, info=info), keeper, 0, (0 in images, saving))]
-    for number, move in enumerate(moves, 1):
-        entry = _answer(env, move)
-        recording.append(_complete(env, entry, keeper, number, (number in images, saving)))
-    return recording
+    first = Entry(obs, info=info)
+    return play(env, moves, keeper, images=images, saving=saving, first=first)
 
 
 def play(
@@ -257,13 +255,24 @@ def play(
     *,
     images: frozenset[int] = frozenset(),
     saving: bool = False,
+    first: Entry | None = None,
 ) -> list[Entry]:
-    """Make the moves from the current state; return the recording with states and images."""
-    recording = [_complete(env, Entry(env.observe()), keeper, 0, (0 in images, saving))]
+    """Make the moves from the current state; return the recording with states and images.
+
+    ``first`` is the entry of the current state; ``None``: only its observation.
+    """
+    first = Entry(env.observe()) if first is None else first
+    recording = [_complete(env, first, keeper, 0, (0 in images, saving))]
     for number, move in enumerate(moves, 1):
         entry = _answer(env, move)
         recording.append(_complete(env, entry, keeper, number, (number in images, saving)))
     return recording
+
+
+def play_stretch(env: PlanEnv, stretch: Stretch, keeper: Keeper) -> list[Entry]:
+    """Restore the state of a stretch and make its moves; return the recording."""
+    env.set_state(stretch.state)
+    return play(env, stretch.moves, keeper, images=stretch.images, saving=stretch.saving)
 
 
 def _complete(
@@ -344,13 +353,10 @@ def play_elsewhere(
 def serve_stretches(questions: Any, answers: Any) -> None:
     """Run the other process: receive stretches, send recordings."""
     make_env, stretches = pickle.load(questions)
-    recordings, keeper = [], Keeper()
+    keeper = Keeper()
     with make_env() as env:
         wander(env, 4, 11)
-        for stretch in stretches:
-            env.set_state(stretch.state)
-            images, saving = stretch.images, stretch.saving
-            recordings.append(play(env, stretch.moves, keeper, images=images, saving=saving))
+        recordings = [play_stretch(env, stretch, keeper) for stretch in stretches]
     keeper.check()
     answers.write(cloudpickle.dumps(recordings))
     answers.close()
