@@ -22,7 +22,7 @@ from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
 from plangym_lite.recipe.recipe import Informed, Recipe
 
-__all__ = ["LIBRARIES", "Reach", "top_of"]
+__all__ = ["Reach", "top_of"]
 
 LIBRARIES = frozenset(
     [

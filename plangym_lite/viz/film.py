@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import MissingPackageError, to_install
 
-__all__ = ["DARK", "LIGHT", "Camera", "Film", "GameFilm", "Play", "ending"]
+__all__ = ["Camera", "Film", "GameFilm", "Play", "ending"]
 
 MAX_PICTURES = 1000
 SIDE = 420  # pixels of the longer side of an image: twice that of Atari

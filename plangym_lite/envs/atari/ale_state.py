@@ -30,9 +30,7 @@ from plangym_lite.errors import InvalidStateError
 __all__ = [
     "CALM_FRAMES",
     "CALM_TEXT",
-    "MT_TEXT",
     "MT_WORDS",
-    "ZERO_TEXT",
     "Console",
     "draw_until",
     "generator_from",

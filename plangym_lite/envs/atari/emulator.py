@@ -25,7 +25,7 @@ import numpy as np
 from plangym_lite.envs.atari.ale_state import MT_WORDS, Console, put_generator, rewind
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["AT_STATE", "BEFORE_RESET", "EMPTY", "PAST", "Emulator", "Held", "Past"]
+__all__ = ["EMPTY", "Emulator"]
 
 PAST = struct.Struct("<IIIIfIIf")  # kind and drawn, draws, twice (action, frames, paddle strength)
 AT_STATE, BEFORE_RESET = 0, 1  # kinds of past

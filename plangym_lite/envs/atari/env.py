@@ -26,9 +26,9 @@ from plangym_lite.envs.atari.game import (
 )
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.gymnasium.env import PlangymEnv
-from plangym_lite.envs.gymnasium.fingerprint import digest_of
 from plangym_lite.errors import InvalidStateError, NotCloneableError
 from plangym_lite.nested import copy_element
+from plangym_lite.stable import digest_of
 
 __all__ = ["AtariEnv"]
 

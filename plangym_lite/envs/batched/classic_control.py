@@ -26,7 +26,7 @@ from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMem
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.simulator import RUNNING
 
-__all__ = ["GIVEN", "GIVEN_DOUBLE", "KERNELS", "ClassicControl", "ClassicKernel"]
+__all__ = ["KERNELS", "ClassicControl"]
 
 GIVEN, GIVEN_DOUBLE = 1, 2
 """Values of ``extra given?``: of its usual type, or a float64."""

@@ -27,7 +27,7 @@ import numpy as np
 from plangym_lite.envs.box2d.picture import foreign_layers
 from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
 
-__all__ = ["WorldSnapshots", "are_exact", "load_attributes", "save_attributes"]
+__all__ = ["WorldSnapshots", "are_exact", "load_attributes"]
 
 TRIED = 6  # steps before and after a snapshot is tested
 

@@ -19,7 +19,6 @@ from gymnasium.envs.registration import EnvSpec
 from plangym_lite.envs.generators.seeding import seed_all
 from plangym_lite.envs.generators.shared import OwnGlobals, shared_kept
 from plangym_lite.envs.gymnasium.families import render, spec_of
-from plangym_lite.envs.gymnasium.fingerprint import digest_of, versions_of
 from plangym_lite.envs.gymnasium.replay import ReplayedEnv
 from plangym_lite.envs.gymnasium.stack import (
     apply_wrapper,
@@ -38,6 +37,7 @@ from plangym_lite.errors import InvalidStateError, NotCloneableError, StateOutgr
 from plangym_lite.nested import copy_element, run_frames, split_reset
 from plangym_lite.recipe.recipe import freeze, take_findings
 from plangym_lite.simulator import RUNNING, SimulatorEnv
+from plangym_lite.stable import digest_of, versions_of
 
 __all__ = ["STATELESS_WRAPPERS", "PlangymEnv", "to_grayscale"]
 

@@ -20,7 +20,7 @@ from plangym_lite.envs.generators.shared import GlobalNumbers
 from plangym_lite.nested import ARRAY_SPACES, own_copy
 from plangym_lite.testing.contract.walking import NUMBERS, Entry, Move
 
-__all__ = ["LifeEpisodes", "PlainRun", "SuiteTask", "Twin", "record", "twin_of"]
+__all__ = ["PlainRun", "Twin", "record", "twin_of"]
 
 PICTURES = ("rgb", "grayscale")
 

@@ -39,7 +39,6 @@ __all__ = [
     "play",
     "play_elsewhere",
     "play_stretch",
-    "serve_stretches",
     "step_entry",
     "wander",
 ]
