@@ -32,6 +32,16 @@ AT_STATE, BEFORE_RESET = 0, 1  # kinds of past
 Held = tuple[int, int, float]  # an action, number of frames, paddle strength
 NOTHING: Held = (0, 0, 0.0)
 EMPTY = bytes(PAST.size)
+HEADER = struct.Struct("<IBBBBI")  # tag, ended, number of pasts, sticky action, unused, draws
+LONG_PICTURE_GAMES = frozenset({"qbert", "tetris", "video_checkers", "yars_revenge"})
+"""Games whose first images after a restore still show parts of the image before it."""
+LONG_RESET_GAMES = frozenset({"amidar", "koolaid", "trondead"})
+"""Games with such images only in the first frames after a reset."""
+NO_PICTURE_GAMES = frozenset({"tic_tac_toe_3d"})
+"""Games that do not draw while they compute a move: the image does not follow from the state."""
+ENOUGH_FRAMES = 5  # after which nothing of the old image remains
+STICKY = struct.Struct("<If")  # position in the sticky generator, paddle strength that sticks
+LONGEST_HOLD = 8  # maximum single frames of one action that are rerun as one run
 
 
 class Past(NamedTuple):
@@ -63,18 +73,6 @@ class Past(NamedTuple):
     def n_frames(self) -> int:
         """Frames to the next past or the current state."""
         return sum(held[1] for held in self.read()[2])
-
-
-HEADER = struct.Struct("<IBBBBI")  # tag, ended, number of pasts, sticky action, unused, draws
-LONG_PICTURE_GAMES = frozenset({"qbert", "tetris", "video_checkers", "yars_revenge"})
-"""Games whose first images after a restore still show parts of the image before it."""
-LONG_RESET_GAMES = frozenset({"amidar", "koolaid", "trondead"})
-"""Games with such images only in the first frames after a reset."""
-NO_PICTURE_GAMES = frozenset({"tic_tac_toe_3d"})
-"""Games that do not draw while they compute a move: the image does not follow from the state."""
-ENOUGH_FRAMES = 5  # after which nothing of the old image remains
-STICKY = struct.Struct("<If")  # position in the sticky generator, paddle strength that sticks
-LONGEST_HOLD = 8  # maximum single frames of one action that are rerun as one run
 
 
 class Emulator(Console):

@@ -30,6 +30,15 @@ __all__ = ["KERNELS", "ClassicControl"]
 
 GIVEN, GIVEN_DOUBLE = 1, 2
 """Values of ``extra given?``: of its usual type, or a float64."""
+ENDED, ELAPSED, FLOAT32, HAS_EXTRA, EXTRA = range(5)
+GENERATOR = slice(EXTRA + 1, EXTRA + 1 + GENERATOR_WORDS)
+VARIABLES = GENERATOR.stop
+EXTRA_NAMES = {"CartPoleEnv": "steps_beyond_terminated", "PendulumEnv": "last_u"}
+EXTRA_TYPES = {"CartPoleEnv": int, "PendulumEnv": np.float32}
+GIVENS = (0, GIVEN, GIVEN_DOUBLE)
+MOST = np.array([[3], [1], [GIVEN_DOUBLE]])  # of ended, float32?, extra given?
+SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+MODULE = "gymnasium.envs.classic_control."
 
 
 class ClassicKernel(Kernel):
@@ -230,17 +239,6 @@ KERNELS: dict[str, type[ClassicKernel]] = {
     "AcrobotEnv": Acrobot,
 }
 """Kernels by the class of the environment."""
-
-
-ENDED, ELAPSED, FLOAT32, HAS_EXTRA, EXTRA = range(5)
-GENERATOR = slice(EXTRA + 1, EXTRA + 1 + GENERATOR_WORDS)
-VARIABLES = GENERATOR.stop
-EXTRA_NAMES = {"CartPoleEnv": "steps_beyond_terminated", "PendulumEnv": "last_u"}
-EXTRA_TYPES = {"CartPoleEnv": int, "PendulumEnv": np.float32}
-GIVENS = (0, GIVEN, GIVEN_DOUBLE)
-MOST = np.array([[3], [1], [GIVEN_DOUBLE]])  # of ended, float32?, extra given?
-SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
-MODULE = "gymnasium.envs.classic_control."
 
 
 class ClassicControl(KernelEnv):

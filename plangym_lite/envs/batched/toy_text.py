@@ -27,6 +27,16 @@ from plangym_lite.simulator import RUNNING
 
 __all__ = ["GridWorld", "ToyText"]
 
+MODULE = "gymnasium.envs.toy_text."
+HEAD = struct.Struct("<4BI")
+GENERATOR_IN_WORDS = slice(HEAD.size // 4, HEAD.size // 4 + GENERATOR_WORDS)
+GENERATOR = slice(HEAD.size, HEAD.size + 4 * GENERATOR_WORDS)
+CELL = struct.Struct("<I")
+HANDS = struct.Struct("<24s24s2s2x")  # 22 cards always sum to more than 21
+CHANCE = 3  # offset of its byte
+FICKLE, TURN = 1, 2  # the flags: a bit, and the orientation times two
+TURNS = range(4)
+
 
 class GridWorld(Kernel):
     """FrozenLake, CliffWalking, Taxi.
@@ -70,17 +80,6 @@ class GridWorld(Kernel):
     def told(self, parts: Parts) -> dict[str, Any]:
         told = {"prob": parts[-1].tolist()}
         return told if self.masks is None else {**told, "action_mask": self.masks[parts[-2]]}
-
-
-MODULE = "gymnasium.envs.toy_text."
-HEAD = struct.Struct("<4BI")
-GENERATOR_IN_WORDS = slice(HEAD.size // 4, HEAD.size // 4 + GENERATOR_WORDS)
-GENERATOR = slice(HEAD.size, HEAD.size + 4 * GENERATOR_WORDS)
-CELL = struct.Struct("<I")
-HANDS = struct.Struct("<24s24s2s2x")  # 22 cards always sum to more than 21
-CHANCE = 3  # offset of its byte
-FICKLE, TURN = 1, 2  # the flags: a bit, and the orientation times two
-TURNS = range(4)
 
 
 class ToyText(KernelEnv):
