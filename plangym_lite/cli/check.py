@@ -16,7 +16,6 @@ __all__ = ["add_parser", "check"]
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command and its options."""
     parser = commands.add_parser("check", help="find out whether an environment is exact")
     name = parser.add_argument("name", metavar="NAME", help="an id, module:Id or module:Class")
     name.completer = complete_ids
@@ -26,7 +25,6 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; return the exit code."""
     return check(args.name, dict(args.env_options), Output(args.json, args.quiet))
 
 

@@ -24,34 +24,22 @@ from plangym_lite.recipe.recipe import Informed, Recipe
 
 __all__ = ["Reach", "top_of"]
 
-LIBRARIES = frozenset(
+ENGINES = frozenset(
     [
         "ale_py",
         "Box2D",
-        "cloudpickle",
-        "cv2",
         "dm_control",
         "dm_env",
         "gymnasium",
-        "jax",
-        "matplotlib",
         "minigrid",
         "mujoco",
-        "numba",
         "numpy",
-        "pandas",
-        "PIL",
         "plangym_lite",
-        "pygame",
-        "ray",
-        "scipy",
         "shimmy",
         "stable_retro",
-        "torch",
-        "tqdm",
     ]
 )
-"""Packages that are not inspected: they are the same in every process."""
+"""Packages of environments that are not inspected: they are the same in every process."""
 
 MOST = 20_000  # objects to inspect
 SETS, SET_MAKERS = (set, frozenset), {"set", "frozenset", "hash"}
@@ -183,7 +171,7 @@ class Reach:
 
     def _is_own(self, module: str) -> bool:
         top = module.partition(".")[0]
-        if top in LIBRARIES or top in sys.stdlib_module_names:
+        if top in ENGINES or top in sys.stdlib_module_names:
             return top == "__main__"
         return top in self._packages or not _is_installed(top)
 

@@ -238,7 +238,6 @@ class Camera:
         return [end] * self.shots_per_step
 
     def close(self) -> None:
-        """Close the copy of the environment."""
         if self._copy is not None:
             self._copy.close()
 
@@ -276,11 +275,9 @@ class GameFilm:
         self._add([shot._replace(reward=0.0) for shot in last], ends)
 
     def write(self, path: Path) -> None:
-        """Write the film: see :meth:`Film.write`."""
         self.film.write(path)
 
     def close(self) -> None:
-        """Close the camera."""
         self._camera.close()
 
     def _scores_after(self, shots: Sequence[Shot]) -> list[float]:

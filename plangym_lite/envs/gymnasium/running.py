@@ -119,7 +119,6 @@ class RunningStates:
         return batch
 
     def close(self) -> None:
-        """Close the environment."""
         self._adapter.close()
 
     def _tag(self) -> bytes:

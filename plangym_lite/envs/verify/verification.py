@@ -20,7 +20,7 @@ import gymnasium as gym
 from plangym_lite.envs.generators.shared import draws_globally, global_numbers, shared_seeded
 from plangym_lite.envs.snapshot.anchors import checksum_of
 from plangym_lite.envs.snapshot.packing import CAPACITY_STEP, LENGTH_BYTES
-from plangym_lite.envs.snapshot.snapshot import FILMS, Snapshot, layers_of, mute, mute_films
+from plangym_lite.envs.snapshot.snapshot import FILMS, Snapshot, layers_of, mute_films
 from plangym_lite.envs.verify.recording import (
     Entry,
     Recording,
@@ -223,8 +223,7 @@ class Verification:
         twin.clone_seeds, twin.return_image, twin.frameskip = True, False, 1
         pictures = twin.DEFAULT_OBS_TYPE == "coords" and twin.obs_type != "coords"
         wanted, twin.obs_type = twin.obs_type, "coords" if pictures else twin.obs_type
-        for layer in twin._films:
-            mute(layer)
+        twin._film(False)
         _, error = attempt(self._verify)
         if error:
             self.found.setdefault("verifying", error)

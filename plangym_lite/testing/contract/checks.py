@@ -52,7 +52,6 @@ class Contract:
         self._first: tuple[PlanEnv, GlobalNumbers] | None = None
 
     def all_checks(self) -> list[Callable[[], None]]:
-        """The checks in order."""
         return [
             self.as_plain_gymnasium,
             self.saving_changes_nothing,
@@ -81,7 +80,6 @@ class Contract:
 
     @cached_property
     def reference(self) -> Reference:
-        """The reference walk."""
         if self._first is None:
             self.begin()
         assert self._first is not None

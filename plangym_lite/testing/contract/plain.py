@@ -163,7 +163,6 @@ class _Driver:
         self.build()
 
     def build(self) -> None:
-        """Build the environment."""
         made = self._twin.make()
         self._env, self._frames = made if isinstance(made, tuple) else (made, self._twin.frames)
         self.ended = False
@@ -267,7 +266,6 @@ class SuiteTask:
         return _raveled(self._env.reset().observation), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """One control step."""
         step_type, reward, discount, seen = self._env.step(action)
         over = step_type.last()
         failed = over and discount == 0.0
@@ -275,7 +273,6 @@ class SuiteTask:
         return _raveled(seen), float(reward or 0.0), failed, over and not failed, info
 
     def close(self) -> None:
-        """Free the simulation."""
         self._env.physics.free()
 
 

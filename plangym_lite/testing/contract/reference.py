@@ -55,7 +55,6 @@ class Options(NamedTuple):
     plain: Callable[[], Any] | None = None
 
     def route(self, seeded: bool) -> Route:
-        """The route of the walk."""
         far = max(self.depths) + self.length
         return Route(self.seed, far, far + self.reach, self.length, seeded, self.wide_actions)
 
