@@ -298,7 +298,10 @@ class Emulator(Console):
             _, self.last_strength = STICKY.unpack_from(state, self.size - STICKY.size)
             if generators:
                 self._put_origin(self.mt)
-        if self._always_replays or (self._replays_resets and self._shows_a_reset()):
+        shows_reset = self._replays_resets and any(
+            past.entry[0] == BEFORE_RESET for past in self._seen()
+        )
+        if self._always_replays or shows_reset:
             self.refresh_picture()
         return ended
 
@@ -318,9 +321,6 @@ class Emulator(Console):
         while first and sum(past.n_frames for past in self._pasts[first:]) < ENOUGH_FRAMES:
             first -= 1
         return self._pasts[first:]
-
-    def _shows_a_reset(self) -> bool:
-        return any(past.entry[0] == BEFORE_RESET for past in self._seen())
 
     def refresh_picture(self) -> None:
         """After a restore: recompute the image by running the last actions again."""

@@ -30,7 +30,14 @@ from plangym_lite.envs.gymnasium.stack import (
 )
 from plangym_lite.envs.snapshot.packing import pack, pack_info, unpack
 from plangym_lite.envs.snapshot.pickling import NotUnderstoodError
-from plangym_lite.envs.snapshot.snapshot import FILMS, Snapshot, layers_of, mute, mute_films, unmute
+from plangym_lite.envs.snapshot.snapshot import (
+    Snapshot,
+    layers_of,
+    mute,
+    mute_films,
+    saved_and_films,
+    unmute,
+)
 from plangym_lite.envs.verify.verification import Verdict
 from plangym_lite.envs.verify.verify import refuse_the_same, verdict_on
 from plangym_lite.errors import InvalidStateError, NotCloneableError, StateOutgrownError
@@ -144,9 +151,10 @@ class PlangymEnv(SimulatorEnv):
             self.prepare_states()
         self._ended = RUNNING
         self._has_begun = False
-        if self._is_plain or not self._can_wait():
-            self._begin_at_all()
-        if self.obs_type != "coords" and self.DEFAULT_OBS_TYPE == "coords":
+        draws = self.obs_type != "coords" and self.DEFAULT_OBS_TYPE == "coords"
+        if self._is_plain or (draws and self._image_shape is None):
+            self._begin_at_all()  # otherwise the first episode begins when it is needed
+        if draws:
             shape = self._image_shape or self.current_obs().shape
             self.observation_space = spaces.Box(0, 255, shape, np.uint8)
         self.OBS_IS_ARRAY = isinstance(self.observation_space, spaces.Box)
@@ -156,15 +164,10 @@ class PlangymEnv(SimulatorEnv):
         self._gym_env = env
         self._layers: list[Any] = layers_of(env)
         self._base: Any = self._layers[-1]
-        self._films = [layer for layer in self._layers if isinstance(layer, FILMS)]
+        self._films = saved_and_films(self._layers)[1]
         self.action_space = env.action_space
         self.observation_space = self._own_space = env.observation_space
         self.adopt_layers()
-
-    def _can_wait(self) -> bool:
-        """Whether the first episode may begin later, when it is needed."""
-        pictures = self.obs_type != "coords" and self.DEFAULT_OBS_TYPE == "coords"
-        return self._image_shape is not None or not pictures
 
     def make_stack(self) -> gym.Env:
         """A new environment with the user's wrappers."""
@@ -200,10 +203,9 @@ class PlangymEnv(SimulatorEnv):
         if verdict.played:
             self.use_replay()
             return
-        saved = [layer for layer in self.snapshot_layers() if layer not in self._films]
-        others = [layer for layer in self._layers if layer not in saved]
+        saved, films = saved_and_films(self._layers)
         kept = verdict.constants, verdict.fields, self._saved_by_engine
-        self._snapshot = Snapshot(saved, others, *kept)
+        self._snapshot = Snapshot(saved, films, *kept)
         self._is_discovered = False
         self.STATE_IS_ARRAY = self.STATE_IS_ARRAY and verdict.capacity is not None
         self._capacity = self._capacity or verdict.capacity
@@ -258,10 +260,6 @@ class PlangymEnv(SimulatorEnv):
 
     def adopt_layers(self) -> None:
         """Find what the adapter needs in the layers, and whether the state is plain."""
-
-    def snapshot_layers(self) -> list[gym.Env]:
-        """The layers whose attributes are saved by the generic snapshot."""
-        return self._layers
 
     def surrounded_only_by(self, *known: type) -> bool:
         """Whether all layers around the base are stateless or of a ``known`` type."""

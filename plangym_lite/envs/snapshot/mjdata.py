@@ -109,15 +109,6 @@ class SimulationMemory:
             for run, part in self._runs:
                 run[...] = row[part]
 
-    def columns_of(self, name: str) -> slice | None:
-        """The place of a float64 array of mjData in a saved row; ``None`` if it is not saved."""
-        array = getattr(self.data, name)
-        for run, part in self._runs:
-            start = (array.ctypes.data - run.ctypes.data) // WORD
-            if run.dtype == array.dtype and 0 <= start < run.size:
-                return slice(part.start + start, part.start + start + array.size)
-        return None
-
     def save_contacts(self) -> bytes:
         """The contacts of the last step, which an environment may read before the next."""
         count = self.data.ncon
@@ -141,14 +132,6 @@ class SimulationMemory:
         data.ncon = len(contacts) // distances.strides[0]
         if contacts:
             ctypes.memmove(distances.ctypes.data, contacts, len(contacts))
-
-    def check(self, data: Any) -> None:
-        """Raise if the environment has replaced its ``data``."""
-        if data is not self.data:
-            raise InvalidStateError(
-                "the environment has replaced its MjData since it was made: "
-                "its states cannot be saved"
-            )
 
 
 def runs_of(data: Any) -> list[np.ndarray]:

@@ -42,7 +42,7 @@ from plangym_lite.envs.snapshot.pickling import (
 from plangym_lite.envs.snapshot.sets import walk_sets
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["FILMS", "Snapshot", "layers_of", "mute", "mute_films", "unmute"]
+__all__ = ["Snapshot", "layers_of", "mute", "mute_films", "saved_and_films", "unmute"]
 
 FILMS: tuple[type, ...] = (gym.wrappers.RecordVideo,)
 """Layers that are not saved and record nothing during batches, verification and replays."""
@@ -361,6 +361,11 @@ def unmute(layer: Any) -> None:
 
 def mute_films(env: gym.Env) -> None:
     """Stop the wrappers around an environment from recording films."""
-    for layer in layers_of(env):
-        if isinstance(layer, FILMS):
-            mute(layer)
+    for layer in saved_and_films(layers_of(env))[1]:
+        mute(layer)
+
+
+def saved_and_films(layers: list[gym.Env]) -> tuple[list[gym.Env], list[gym.Env]]:
+    """The layers that are saved, and those that record films."""
+    films = [layer for layer in layers if isinstance(layer, FILMS)]
+    return [layer for layer in layers if layer not in films], films

@@ -20,7 +20,7 @@ import gymnasium as gym
 from plangym_lite.envs.generators.shared import draws_globally, global_numbers, shared_seeded
 from plangym_lite.envs.snapshot.anchors import checksum_of
 from plangym_lite.envs.snapshot.packing import CAPACITY_STEP, LENGTH_BYTES
-from plangym_lite.envs.snapshot.snapshot import FILMS, Snapshot, layers_of, mute_films
+from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of, mute_films, saved_and_films
 from plangym_lite.envs.verify.recording import (
     Entry,
     Recording,
@@ -131,7 +131,7 @@ def record_plain(env: Any, first: gym.Env | None) -> Record:
 def _record(plain: gym.Env, watched: bool, numbers: Any) -> Record:
     """The results of a plain environment and, if ``watched``, how it may be saved."""
     layers, problems = layers_of(plain), []
-    snapshot = Snapshot(*_saved_and_films(layers)) if watched else None
+    snapshot = Snapshot(*saved_and_films(layers)) if watched else None
     if snapshot is not None:
         problems = snapshot.problems()
         checksums = [checksum_of(array) for array in snapshot.large]
@@ -362,11 +362,6 @@ def _room(twin: Any, size: int) -> int:
     if simulations is None:
         return size
     return size - simulations.nbytes + simulations.room_for_contacts()
-
-
-def _saved_and_films(layers: list[gym.Env]) -> tuple[list[gym.Env], list[gym.Env]]:
-    films = [layer for layer in layers if isinstance(layer, FILMS)]
-    return [layer for layer in layers if layer not in films], films
 
 
 @contextlib.contextmanager
