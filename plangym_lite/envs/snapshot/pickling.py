@@ -199,15 +199,10 @@ class Reducers(dict[type, Callable[[Any], Any]]):
         kind = type(bits).__name__
         return pickled.generator, (self._slot(value), kind, state, origin)
 
-    def _random_state(self, value: np.random.RandomState) -> Any:
-        state = value.get_state(legacy=False)
-        return pickled.random_numbers, (self._slot(value), "RandomState", state)
-
-    def _random(self, value: random.Random) -> Any:
-        return pickled.random_numbers, (self._slot(value), "Random", value.getstate())
-
-    def _global_numbers(self, value: GlobalNumbers) -> Any:
-        return pickled.random_numbers, (self._slot(value), "GlobalNumbers", value.getstate())
+    def _random_numbers(self, value: Any) -> Any:
+        kind = type(value).__name__
+        state = value.get_state(legacy=False) if kind == "RandomState" else value.getstate()
+        return pickled.random_numbers, (self._slot(value), kind, state)
 
     # ---- arrays ---------------------------------------------------------------------------------
 
@@ -273,9 +268,9 @@ EXACT: dict[Any, str] = {
     type(pickle.loads): "_builtin",
     np.ndarray: "_array",
     np.random.Generator: "_generator",
-    np.random.RandomState: "_random_state",
-    random.Random: "_random",
-    GlobalNumbers: "_global_numbers",
+    np.random.RandomState: "_random_numbers",
+    random.Random: "_random_numbers",
+    GlobalNumbers: "_random_numbers",
     type(threading.Lock()): "_lock",
     type(threading.RLock()): "_reentrant_lock",
 }

@@ -94,7 +94,7 @@ class Contract:
     @contextmanager
     def _made(self, check: str) -> Iterator[tuple[PlanEnv, Keeper]]:
         """A new environment; its results must not change until it is closed."""
-        keeper = Keeper()
+        self.judge.at, keeper, _ = check, Keeper(), self.reference  # the walk is made first
         with self.make_env() as env:
             yield env, keeper
             self._nothing_changed(keeper, check)
@@ -195,7 +195,6 @@ class Contract:
         Rows from returned states and rollouts give the same; the current state does not change.
         Equal seeds give equal rows.
         """
-        self.judge.at, _ = "step_batch", self.reference
         with self._made("step_batch") as (env, keeper):
             self.judge.batches(env, keeper, "step_batch")
             self._seeded(env, keeper, "step_batch")
@@ -228,6 +227,5 @@ class Contract:
 
     def terminals_absorb(self) -> None:
         """A step from an ended state: reward 0, same state, flags and observation."""
-        self.judge.at, _ = "terminals", self.reference
         with self._made("terminals") as (env, keeper):
             self.judge.absorbed(env, keeper, "terminals")

@@ -17,6 +17,7 @@ from gymnasium import spaces
 from PIL import Image
 
 from plangym_lite.envs.generators.shared import GlobalNumbers
+from plangym_lite.envs.snapshot.snapshot import layers_of
 from plangym_lite.nested import ARRAY_SPACES, own_copy
 from plangym_lite.testing.contract.walking import NUMBERS, Entry, Move
 
@@ -169,15 +170,14 @@ class _Driver:
 
     def rebuild(self) -> None:
         """Close the base environment, and build another below the same wrappers."""
-        layers = [self._env]
-        while isinstance(layers[-1], gym.Wrapper):
-            layers.append(layers[-1].env)
-        wrappers, frames = layers[:-1], self._frames
+        *wrappers, base = layers_of(self._env)
+        frames = self._frames
         with contextlib.suppress(Exception):
-            layers[-1].close()
+            base.close()
         self.build()
         if wrappers:
-            wrappers[-1].env, self._env = self._env.unwrapped, wrappers[0]
+            inmost: Any = wrappers[-1]
+            inmost.env, self._env = self._env.unwrapped, wrappers[0]
         self._frames = frames
 
     def close(self) -> None:
