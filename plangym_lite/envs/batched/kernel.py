@@ -176,13 +176,12 @@ def _run_frame(kernel: Kernel, block: Block, actions: np.ndarray, limit: float, 
 
 def infos_of(told: dict[str, Any], n_steps: list[int], dts: list[int]) -> list[dict[str, Any]]:
     """One info for each row: its part of the columns ``told``, and how far it ran."""
-    counts = zip(n_steps, dts, strict=True)
     if not told:  # literals take half the time of filling dicts
-        return [{"n_step": n_step, "dt": dt} for n_step, dt in counts]
+        return [{"n_step": n_step, "dt": dt} for n_step, dt in zip(n_steps, dts, strict=True)]
     (first, values), *others = told.items()
     if not others:
-        rows = zip(values, counts, strict=True)
-        return [{first: value, "n_step": n_step, "dt": dt} for value, (n_step, dt) in rows]
+        rows = zip(values, n_steps, dts, strict=True)
+        return [{first: value, "n_step": n_step, "dt": dt} for value, n_step, dt in rows]
     infos = [{first: value} for value in values]
     for name, column in (*others, ("n_step", n_steps), ("dt", dts)):
         for info, value in zip(infos, column, strict=True):
