@@ -16,6 +16,7 @@ from plangym_lite.testing.contract.reference import Options, Reference, make_ref
 from plangym_lite.testing.contract.walking import (
     NUMBERS,
     Keeper,
+    Recorder,
     play,
     play_elsewhere,
     play_stretch,
@@ -141,17 +142,13 @@ class Contract:
             env.reset(return_state=False, seed=self.options.seed)
             if not reference.repeatable:
                 env.set_state(reference.saved[0].state)
-            play(env, moves[: stops[0]], keeper)
+            play(Recorder(env, keeper), moves[: stops[0]])
             for depth, stop in zip(stops, [*stops[1:], len(moves)], strict=True):
                 self.judge.at = f"{check}, depth {depth}"
                 env.set_state(env.get_state())
-                recording = play(
-                    env,
-                    moves[depth:stop],
-                    keeper,
-                    images=reference.stretch(depth).images,
-                    saving=reference.compares_states,
-                )
+                images = reference.stretch(depth).images
+                recorder = Recorder(env, keeper, images, reference.compares_states)
+                recording = play(recorder, moves[depth:stop])
                 self.judge.same_recording(reference.expected(depth, stop), recording)
 
     def same_object_after_wandering(self) -> None:

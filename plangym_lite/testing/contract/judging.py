@@ -13,6 +13,7 @@ from plangym_lite.testing.contract.walking import (
     Entry,
     Keeper,
     Move,
+    Recorder,
     draw_actions,
     play,
     step_entry,
@@ -71,7 +72,9 @@ class Judge:
             self._rollouts(env, keeper, rows)
             self.at = f"{check}, depth {depth}, what was current before the batches"
             expected = reference.expected(depth)
-            self.same_recording(expected, play(env, moves[depth : depth + self.length], keeper))
+            self.same_recording(
+                expected, play(Recorder(env, keeper), moves[depth : depth + self.length])
+            )
 
     def _batch(
         self, env: PlanEnv, keeper: Keeper, rows: list[int], states: dict[int, Any]
@@ -198,7 +201,7 @@ class Judge:
             self.same_entry(wanted, entries[row], f"row {row} of step_batch")
             self.same_entry(wanted, step, "step")
             env.set_state(out.states[row])
-            after = play(env, reference.moves[number : number + 5], keeper)
+            after = play(Recorder(env, keeper), reference.moves[number : number + 5])
             expected = [Entry(recording[number].obs), *recording[number + 1 : number + 6]]
             self.same_recording(expected, after)
 

@@ -25,6 +25,7 @@ from plangym_lite.testing.contract.walking import (
     Entry,
     Keeper,
     Move,
+    Recorder,
     Route,
     Stretch,
     compare_entries,
@@ -125,12 +126,11 @@ def make_reference(
         reference.compares_states = bool(getattr(env, "_is_plain", env.STATE_IS_ARRAY))
         drawn = IMAGES if reference.draws_images else ()
         images = frozenset(stop + k for stop in depths for k in drawn)
+        recorder = Recorder(env, keeper, images, saving=True)
         if reference.repeatable:
-            moves = reference.moves
-            saved = follow(env, options.seed, moves, keeper, images=images, saving=True)
-            reference.saved = saved
+            reference.saved = follow(recorder, options.seed, reference.moves)
         else:
-            walk = explore(env, reference.route, keeper, images=images, saving=True)
+            walk = explore(recorder, reference.route)
             reference.moves, reference.resets = walk.moves, walk.resets
             reference.saved = reference.recording = walk.recording
         keeper.check()
@@ -145,7 +145,7 @@ def _explore_first(options: Options, first: tuple[PlanEnv, GlobalNumbers]) -> Re
         keeper = Keeper()
         twin = twin_of(env, options.plain)
         route = options.route(twin is not None and env.unwrapped.state_method == "replay")
-        walk = explore(env, route, keeper)
+        walk = explore(Recorder(env, keeper), route)
         spaces = env.observation_space, env.action_space
         draws_images = _draws_images(env)  # after the walk: no calls before a reset
         keeper.check()
@@ -166,7 +166,7 @@ def _compare_with_itself(reference: Reference, make_env: Callable[[], PlanEnv]) 
     """Let a second environment of ours, which is never saved, tell what is noise."""
     reference.recording = reference.own
     with GlobalNumbers(NUMBERS), make_env() as env:
-        again = follow(env, reference.route.seed, reference.moves, Keeper())
+        again = follow(Recorder(env, Keeper()), reference.route.seed, reference.moves)
     noise = _noise_of(reference.own, again)
     names = noise.names()
     if all(name.startswith("info") for name in names):

@@ -29,6 +29,7 @@ __all__ = [
     "Entry",
     "Keeper",
     "Move",
+    "Recorder",
     "Route",
     "Stretch",
     "Walk",
@@ -173,23 +174,58 @@ def compare_entries(
             yield from differences(one, other, field, noise)
 
 
-def explore(
-    env: PlanEnv,
-    route: Route,
-    keeper: Keeper,
-    *,
-    images: frozenset[int] = frozenset(),
-    saving: bool = False,
-) -> Walk:
+class Recorder:
+    """Makes moves in an environment and records the results, which are kept.
+
+    Args:
+        env: the environment.
+        keeper: keeps what it returns.
+        images: the entries with an image.
+        saving: whether every entry has a state.
+    """
+
+    def __init__(
+        self,
+        env: PlanEnv,
+        keeper: Keeper,
+        images: frozenset[int] = frozenset(),
+        saving: bool = False,
+    ) -> None:
+        self.env, self.keeper = env, keeper
+        self.images, self.saving = images, saving
+        self.recording: list[Entry] = []
+
+    def make(self, *moves: Move) -> list[Entry]:
+        """Make moves; return the whole recording."""
+        for move in moves:
+            if move.reset:
+                obs, info = self.env.reset(return_state=False, seed=move.seed)
+                self.add(Entry(obs, info=info))
+            else:
+                self.add(step_entry(self.env, move.action, dt=move.dt))
+        return self.recording
+
+    def add(self, entry: Entry) -> None:
+        """Add an entry of copies, with image and state."""
+        number, keep = len(self.recording), self.keeper.keep
+        where = f"step {number}"
+        obs, info = keep(where, "obs", entry.obs), keep(where, "info", entry.info)
+        image = keep(where, "image", self.env.get_image()) if number in self.images else None
+        state = self.env.get_state() if self.saving else None
+        if self.saving:
+            self.keeper.sum(where, "state", state)
+        self.recording.append(entry._replace(obs=obs, info=info, image=image, state=state))
+
+
+def explore(recorder: Recorder, route: Route) -> Walk:
     """Reset to the route's seed, make random moves; the reference if nothing is saved or drawn.
 
     The walk makes ``at_least`` moves and continues to the next end of an episode, at most to move
     ``at_most``; then it resets and makes ``tail`` more moves.
     """
-    draw = draw_actions(env, route.seed)
-    obs, info = env.reset(return_state=False, seed=route.seed)
+    space, draw = recorder.env.action_space, draw_actions(recorder.env, route.seed)
+    recording = recorder.make(Move(reset=True, seed=route.seed))
     moves: list[Move] = []
-    recording = [_complete(env, Entry(obs, info=info), keeper, 0, (0 in images, saving))]
     resets: list[int] = []
     stop: int | None = None
     while stop is None or len(moves) < stop:
@@ -204,11 +240,9 @@ def explore(
         else:
             action = draw()
             if number % UNMASKED_EVERY < UNMASKED_AT:
-                action = legal_or_next(env.action_space, action, recording[-1].info)
-            moves.append(_step_number(number, env.action_space, action, route.wide))
-        entry = _answer(env, moves[-1])
-        drawing = len(moves) in images
-        recording.append(_complete(env, entry, keeper, len(moves), (drawing, saving)))
+                action = legal_or_next(space, action, recording[-1].info)
+            moves.append(_step_number(number, space, action, route.wide))
+        recorder.make(moves[-1])
     return Walk(moves, recording, resets)
 
 
@@ -232,69 +266,21 @@ def _widened(space: Any, action: Any) -> Any:
     return action + 0.3 * (near - action)
 
 
-def follow(
-    env: PlanEnv,
-    seed: int,
-    moves: list[Move],
-    keeper: Keeper,
-    *,
-    images: frozenset[int] = frozenset(),
-    saving: bool = False,
-) -> list[Entry]:
-    """Reset to ``seed`` and make the moves; return the recording with states and images."""
-    obs, info = env.reset(return_state=False, seed=seed)
-    first = Entry(obs, info=info)
-    return play(env, moves, keeper, images=images, saving=saving, first=first)
+def follow(recorder: Recorder, seed: int, moves: list[Move]) -> list[Entry]:
+    """Reset to ``seed`` and make the moves; return the recording."""
+    return recorder.make(Move(reset=True, seed=seed), *moves)
 
 
-def play(
-    env: PlanEnv,
-    moves: list[Move],
-    keeper: Keeper,
-    *,
-    images: frozenset[int] = frozenset(),
-    saving: bool = False,
-    first: Entry | None = None,
-) -> list[Entry]:
-    """Make the moves from the current state; return the recording with states and images.
-
-    ``first`` is the entry of the current state; ``None``: only its observation.
-    """
-    first = Entry(env.observe()) if first is None else first
-    recording = [_complete(env, first, keeper, 0, (0 in images, saving))]
-    for number, move in enumerate(moves, 1):
-        entry = _answer(env, move)
-        recording.append(_complete(env, entry, keeper, number, (number in images, saving)))
-    return recording
+def play(recorder: Recorder, moves: list[Move]) -> list[Entry]:
+    """Make the moves from the current state; return the recording."""
+    recorder.add(Entry(recorder.env.observe()))
+    return recorder.make(*moves)
 
 
 def play_stretch(env: PlanEnv, stretch: Stretch, keeper: Keeper) -> list[Entry]:
     """Restore the state of a stretch and make its moves; return the recording."""
     env.set_state(stretch.state)
-    return play(env, stretch.moves, keeper, images=stretch.images, saving=stretch.saving)
-
-
-def _complete(
-    env: PlanEnv, entry: Entry, keeper: Keeper, number: int, wanted: tuple[bool, bool]
-) -> Entry:
-    """The entry with image and state, as copies; the returned values are kept."""
-    where = f"step {number}"
-    entry = entry._replace(
-        obs=keeper.keep(where, "obs", entry.obs), info=keeper.keep(where, "info", entry.info)
-    )
-    drawing, saving = wanted
-    image = keeper.keep(where, "image", env.get_image()) if drawing else None
-    state = env.get_state() if saving else None
-    if saving:
-        keeper.sum(where, "state", state)
-    return entry._replace(image=image, state=state)
-
-
-def _answer(env: PlanEnv, move: Move) -> Entry:
-    if move.reset:
-        obs, info = env.reset(return_state=False, seed=move.seed)
-        return Entry(obs, info=info)
-    return step_entry(env, move.action, dt=move.dt)
+    return play(Recorder(env, keeper, stretch.images, stretch.saving), stretch.moves)
 
 
 def step_entry(env: PlanEnv, action: Any, state: Any = None, dt: int = 1) -> Entry:
