@@ -42,9 +42,9 @@ class EmulatorInterface(types.SimpleNamespace):
             if not name.startswith("_") and not hasattr(type(self), name):
                 setattr(self, name, getattr(ale, name))
         self.reset_game = emulator.reset
-        self.loadROM = self._and_then(emulator.reload, ale.loadROM)
+        self.loadROM = _followed_by(emulator.reload, ale.loadROM)
         for name in ("setMode", "setDifficulty", "setRAM"):
-            setattr(self, name, self._and_then(emulator.invalidate, getattr(ale, name)))
+            setattr(self, name, _followed_by(emulator.invalidate, getattr(ale, name)))
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__  # type: ignore[assignment]
@@ -63,13 +63,6 @@ class EmulatorInterface(types.SimpleNamespace):
             _NOW.pop()
 
     # ---- methods that change the console ------------------------------------------------------
-
-    def _and_then(self, then: Callable[[], None], method: Callable[..., Any]) -> Any:
-        def call(*args: Any, **kwargs: Any) -> None:
-            method(*args, **kwargs)
-            then()
-
-        return call
 
     def act(self, action: Any, paddle_strength: float = 1.0) -> int:
         return self.emulator.act(ale_py.Action(action), float(paddle_strength))
@@ -127,6 +120,14 @@ class EmulatorInterface(types.SimpleNamespace):
 
 def _being_restored() -> EmulatorInterface:
     return _NOW[-1]
+
+
+def _followed_by(then: Callable[[], None], method: Callable[..., Any]) -> Any:
+    def call(*args: Any, **kwargs: Any) -> None:
+        method(*args, **kwargs)
+        then()
+
+    return call
 
 
 def _filled(read: Any, shape: tuple[int, ...], buffer: tuple[np.ndarray, ...]) -> Any:

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["is_display", "is_pickled_whole", "is_understood", "slots_of", "stays"]
+__all__ = ["builtin_base", "is_display", "is_pickled_whole", "is_understood", "slots_of", "stays"]
 
 POINTER = struct.calcsize("P")
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made at run time, as by a class statement
@@ -77,9 +77,14 @@ def is_pickled_whole(kind: type) -> bool:
     return issubclass(kind, PICKLED_WHOLE)
 
 
+def builtin_base(kind: type) -> type:
+    """``object``, or the list, dict or the like that holds part of the objects of a class."""
+    return next(base for base in kind.__mro__ if not base.__flags__ & HEAP_TYPE)
+
+
 def is_understood(kind: type) -> bool:
     """Whether objects consist of attributes, slots and the content of a builtin base class."""
-    solid = next(base for base in kind.__mro__ if not base.__flags__ & HEAP_TYPE)
+    solid = builtin_base(kind)
     if solid is not object:
         return issubclass(solid, PICKLED_WHOLE) or _full_name(kind) in DATA_OF_LIBRARIES
     if issubclass(kind, PICKLED_WHOLE):

@@ -140,13 +140,11 @@ def runs_of(data: Any) -> list[np.ndarray]:
     end = start + data.nbuffer
     arrays: list[tuple[int, int, np.dtype]] = []
     missing = set(EXPECTED)
-    for name in dir(data):
-        array = getattr(data, name) if not name.startswith("_") else None
-        if isinstance(array, np.ndarray) and array.size and name not in SCRATCH:
-            address = array.ctypes.data
-            if start <= address and address + array.nbytes <= end:
-                arrays.append((address, array.nbytes, array.dtype))
-                missing.discard(name)
+    for name, array in _arrays_of(data).items():
+        address = array.ctypes.data
+        if start <= address and address + array.nbytes <= end and name not in SCRATCH:
+            arrays.append((address, array.nbytes, array.dtype))
+            missing.discard(name)
     if any(getattr(data, name).size for name in missing):
         raise NotCloneableError(f"this MuJoCo keeps {missing} where they were not expected")
     runs: list[list[Any]] = []  # first address, address after the last, dtype
@@ -188,10 +186,11 @@ def changed_fields(model: Any, before: dict[str, np.ndarray]) -> tuple[str, ...]
     )
 
 
-def _arrays_of(model: Any) -> dict[str, np.ndarray]:
+def _arrays_of(part: Any) -> dict[str, np.ndarray]:
+    """The arrays of a model or its data that are not empty, by name."""
     arrays = {}
-    for name in dir(model):
-        value = getattr(model, name) if not name.startswith("_") else None
+    for name in dir(part):
+        value = getattr(part, name) if not name.startswith("_") else None
         if isinstance(value, np.ndarray) and value.size and value.dtype.kind in "fiub":
             arrays[name] = value
     return arrays
@@ -233,11 +232,9 @@ class Simulations:
     def _add_places(self, number: int, anchor: Any) -> None:
         if any(place[2] == number for place in self._places):
             return
-        for name in dir(anchor):
-            array = getattr(anchor, name) if not name.startswith("_") else None
-            if isinstance(array, np.ndarray) and array.size:
-                start = _address(array)
-                self._places.append((start, start + array.nbytes, number, name))
+        for name, array in _arrays_of(anchor).items():
+            start = _address(array)
+            self._places.append((start, start + array.nbytes, number, name))
 
     def place_of(self, view: np.ndarray) -> tuple[int, str, int] | None:
         """Anchor, array and offset of a view; ``None`` if it is not of a simulation."""

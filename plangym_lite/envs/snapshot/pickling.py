@@ -30,6 +30,7 @@ from plangym_lite import pickled
 from plangym_lite.envs.generators.shared import GlobalNumbers
 from plangym_lite.envs.snapshot.anchors import atoms_of, is_handle
 from plangym_lite.envs.snapshot.kinds import (
+    builtin_base,
     is_display,
     is_pickled_whole,
     is_understood,
@@ -124,7 +125,8 @@ class Reducers(dict[type, Callable[[Any], Any]]):
             return self._not_understood
         if hasattr(kind, "__del__"):
             return self._anchored
-        return _as_usual if is_pickled_whole(kind) or _has_builtin_base(kind) else _raw_of(kind)
+        is_usual = is_pickled_whole(kind) or builtin_base(kind) is not object
+        return _as_usual if is_usual else _raw_of(kind)
 
     # ---- what stays with the environment --------------------------------------------------------
 
@@ -291,11 +293,6 @@ def _is_named(value: Any) -> bool:
 
 def _is_simulation(kind: type) -> bool:
     return kind.__module__.partition(".")[0] == "mujoco" and kind.__name__ in ("MjModel", "MjData")
-
-
-def _has_builtin_base(kind: type) -> bool:
-    """Whether a class inherits from list, dict or the like, which holds part of its objects."""
-    return next(base for base in kind.__mro__ if not base.__flags__ & (1 << 9)) is not object
 
 
 def _raw_of(kind: type) -> Callable[[Any], Any]:

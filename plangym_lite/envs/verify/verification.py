@@ -1,8 +1,6 @@
 """Comparison of a twin of an environment with the plain Gymnasium environment.
 
-The plain environment is played from a seed, and its results are recorded. Then the twin plays the
-same actions, is saved, moved to other states, restored and played on. A difference was not
-restored, or was wrong from the start. An environment is closed before the next one is built.
+What is compared, and why, is told in :mod:`.verify`.
 """
 
 from __future__ import annotations
