@@ -30,9 +30,6 @@ from plangym_lite.system import check_workers, missing_for_workers, usable_cores
 
 __all__ = ["adapter_for", "find_spec", "make", "register_adapter"]
 
-_CLASSIC = "gymnasium.envs.classic_control."
-_TOY_TEXT = "gymnasium.envs.toy_text."
-_BOX2D = "gymnasium.envs.box2d."
 _ADAPTERS = {
     "ale_py.env:AtariEnv": "plangym_lite.envs.atari.env:AtariEnv",
     "gymnasium.envs.mujoco.mujoco_env:MujocoEnv": "plangym_lite.envs.mujoco.env:MujocoEnv",
@@ -41,34 +38,11 @@ _ADAPTERS = {
         "plangym_lite.envs.mujoco.dm_control:DMControlEnv"
     ),
     "pettingzoo.utils.env:AECEnv": "plangym_lite.envs.gymnasium.pettingzoo:PettingZooEnv",
-    **{
-        _CLASSIC + engine: "plangym_lite.envs.batched.classic_control:ClassicControl"
-        for engine in (
-            "cartpole:CartPoleEnv",
-            "acrobot:AcrobotEnv",
-            "mountain_car:MountainCarEnv",
-            "continuous_mountain_car:Continuous_MountainCarEnv",
-            "pendulum:PendulumEnv",
-        )
-    },
-    **{
-        _TOY_TEXT + engine: "plangym_lite.envs.batched.toy_text:ToyText"
-        for engine in (
-            "taxi:TaxiEnv",
-            "frozen_lake:FrozenLakeEnv",
-            "cliffwalking:CliffWalkingEnv",
-            "blackjack:BlackjackEnv",
-        )
-    },
-    **{
-        _BOX2D + engine: "plangym_lite.envs.box2d.env:Box2DEnv"
-        for engine in (
-            "lunar_lander:LunarLander",
-            "bipedal_walker:BipedalWalker",
-            "car_racing:CarRacing",
-        )
-    },
+    "gymnasium.envs.classic_control": "plangym_lite.envs.batched.classic_control:ClassicControl",
+    "gymnasium.envs.toy_text": "plangym_lite.envs.batched.toy_text:ToyText",
+    "gymnasium.envs.box2d": "plangym_lite.envs.box2d.env:Box2DEnv",
 }
+"""By class, or by the package that all its classes are in."""
 _MODULES = {
     "dm_control": ("dm_control", "plangym_lite.envs.mujoco.dm_control"),
     "stable-retro": ("stable_retro", "plangym_lite.envs.retro"),
@@ -276,7 +250,7 @@ def _adapter_of(made: type) -> type[SimulatorEnv]:
     announced = entry_points(group="plangym_lite.adapters")
     known = {**{entry.name: entry.value for entry in announced}, **_ADAPTERS}
     for base in made.__mro__:
-        adapter: Any = known.get(_key(base))
+        adapter: Any = known.get(_key(base)) or known.get(base.__module__.rpartition(".")[0])
         if isinstance(adapter, str):
             module, _, attribute = adapter.partition(":")
             adapter = getattr(importlib.import_module(module), attribute)
