@@ -24,7 +24,7 @@ import numpy as np
 
 __all__ = ["Informed", "Recipe", "freeze", "informed", "original_of", "rebuild", "take_findings"]
 
-_told = threading.local()
+_passed_on = threading.local()
 MOST_BYTES = 1 << 20  # larger arrays are not copied
 _originals: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # by frozen callable
 CONTAINERS = (dict, list, set, tuple, OrderedDict, defaultdict, deque, bytearray, frozenset)
@@ -265,14 +265,14 @@ class Informed:
 @contextlib.contextmanager
 def informed(findings: Any) -> Iterator[None]:
     """The first environment made in this context uses ``findings`` and examines nothing."""
-    before, _told.findings = getattr(_told, "findings", None), findings
+    before, _passed_on.findings = getattr(_passed_on, "findings", None), findings
     try:
         yield
     finally:
-        _told.findings = before
+        _passed_on.findings = before
 
 
 def take_findings() -> Any:
     """The findings about the environment that is being made, or ``None``. Clears them."""
-    findings, _told.findings = getattr(_told, "findings", None), None
+    findings, _passed_on.findings = getattr(_passed_on, "findings", None), None
     return findings

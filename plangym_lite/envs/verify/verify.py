@@ -103,16 +103,16 @@ def key_of(env: Any) -> Any:
     layers = tuple(type(layer) for layer in layers_of(env._gym_env))
     others = env.remove_time_limit, env.render_mode, env._engine_kwargs, env._wrappers
     try:
-        return _frozen((type(env), made_by, layers, options, others))
+        return _hashable((type(env), made_by, layers, options, others))
     except TypeError:  # unhashable: verified each time
         return None
 
 
-def _frozen(value: Any) -> Any:
+def _hashable(value: Any) -> Any:
     if isinstance(value, dict):
-        return "dict", *((key, _frozen(part)) for key, part in value.items())
+        return "dict", *((key, _hashable(part)) for key, part in value.items())
     if isinstance(value, (list, tuple)):
-        return type(value), *(_frozen(part) for part in value)
+        return type(value), *(_hashable(part) for part in value)
     hash(value)
     return type(value), value
 

@@ -170,7 +170,7 @@ def _compare_with_itself(reference: Reference, make_env: Callable[[], PlanEnv]) 
     noise = _noise_of(reference.own, again)
     names = noise.names()
     if all(name.startswith("info") for name in names):
-        reference.noise, reference.notes = noise, [NO_TWIN, *_told(names)]
+        reference.noise, reference.notes = noise, [NO_TWIN, *_note_on(names)]
     else:
         reference.repeatable, reference.notes = False, [NO_TWIN, UNSEEDED]
 
@@ -191,7 +191,7 @@ def _compare_with_plain_runs(reference: Reference, twin: Twin) -> None:
     reference.noise, reference.unshown = noise, _unshown(reference, twin, plain, again, noise)
     reference.notes = [OWN_RESETS] if reference.route.seeded else []
     reference.notes += [] if sees else [OWN_PICTURES]
-    reference.notes += _told(noise.names())
+    reference.notes += _note_on(noise.names())
 
 
 def _unshown(
@@ -276,5 +276,5 @@ def _noise_of(recording: list[Entry], again: list[Entry]) -> Noise:
     )
 
 
-def _told(names: list[str]) -> list[str]:
+def _note_on(names: list[str]) -> list[str]:
     return [f"not decided by the seed: {', '.join(names)}"] if names else []
