@@ -16,6 +16,7 @@ __all__ = ["add_parser", "check"]
 
 
 def add_parser(commands: Any) -> None:
+    """Add the command and its options."""
     parser = commands.add_parser("check", help="find out whether an environment is exact")
     name = parser.add_argument("name", metavar="NAME", help="an id, module:Id or module:Class")
     name.completer = complete_ids

@@ -30,6 +30,7 @@ STUBS = ("gymnasium.envs", "gymnasium.envs.registration")
 
 
 def add_parser(commands: Any) -> None:
+    """Add the command and its options."""
     parser = commands.add_parser("envs", help="list the environments that can be made")
     text = "only ids and families with all of these texts in them"
     parser.add_argument("words", metavar="TEXT", nargs="*", help=text)
