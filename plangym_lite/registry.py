@@ -30,9 +30,6 @@ from plangym_lite.system import check_workers, missing_for_workers, usable_cores
 
 __all__ = ["adapter_for", "find_spec", "make", "register_adapter"]
 
-_CLASSIC = "gymnasium.envs.classic_control."
-_TOY_TEXT = "gymnasium.envs.toy_text."
-_BOX2D = "gymnasium.envs.box2d."
 _ADAPTERS = {
     "ale_py.env:AtariEnv": "plangym_lite.envs.atari.env:AtariEnv",
     "gymnasium.envs.mujoco.mujoco_env:MujocoEnv": "plangym_lite.envs.mujoco.env:MujocoEnv",
@@ -41,35 +38,17 @@ _ADAPTERS = {
         "plangym_lite.envs.mujoco.dm_control:DMControlEnv"
     ),
     "pettingzoo.utils.env:AECEnv": "plangym_lite.envs.gymnasium.pettingzoo:PettingZooEnv",
-    **{
-        _CLASSIC + engine: "plangym_lite.envs.batched.classic_control:ClassicControl"
-        for engine in (
-            "cartpole:CartPoleEnv",
-            "acrobot:AcrobotEnv",
-            "mountain_car:MountainCarEnv",
-            "continuous_mountain_car:Continuous_MountainCarEnv",
-            "pendulum:PendulumEnv",
-        )
-    },
-    **{
-        _TOY_TEXT + engine: "plangym_lite.envs.batched.toy_text:ToyText"
-        for engine in (
-            "taxi:TaxiEnv",
-            "frozen_lake:FrozenLakeEnv",
-            "cliffwalking:CliffWalkingEnv",
-            "blackjack:BlackjackEnv",
-        )
-    },
-    **{
-        _BOX2D + engine: "plangym_lite.envs.box2d.env:Box2DEnv"
-        for engine in (
-            "lunar_lander:LunarLander",
-            "bipedal_walker:BipedalWalker",
-            "car_racing:CarRacing",
-        )
-    },
+    "gymnasium.envs.classic_control": "plangym_lite.envs.batched.classic_control:ClassicControl",
+    "gymnasium.envs.toy_text": "plangym_lite.envs.batched.toy_text:ToyText",
+    "gymnasium.envs.box2d": "plangym_lite.envs.box2d.env:Box2DEnv",
 }
-
+"""By class, or by the package that all its classes are in."""
+_MODULES = {
+    "dm_control": ("dm_control", "plangym_lite.envs.mujoco.dm_control"),
+    "stable-retro": ("stable_retro", "plangym_lite.envs.retro"),
+    "PettingZoo": ("pettingzoo", "plangym_lite.envs.gymnasium.pettingzoo"),
+}
+"""By family, the package that is needed, and our module, which has the names."""
 
 Local = TypeVar("Local", bound=PlanEnv)
 
@@ -125,33 +104,30 @@ def make(
         NoWorkersError: this system cannot have workers.
     """
     if name is None or ("task_name" in engine_kwargs and _is_domain(name)):
-        name = _suite_name(**{"domain_name": name, **engine_kwargs})
-        engine_kwargs = {
-            key: value
-            for key, value in engine_kwargs.items()
-            if key not in ("domain_name", "task_name")
-        }
+        domain, task = engine_kwargs.pop("domain_name", name), engine_kwargs.pop("task_name", None)
+        if not isinstance(domain, str) or not isinstance(task, str):
+            raise TypeError(
+                "make needs a name, or domain_name= and task_name= of a dm_control task"
+            )
+        name = f"{domain}-{task}"
     take_over(None, None)  # close what an earlier call may have left behind
     adapter, named = adapter_for(name, **engine_kwargs)
     if named:
         engine_kwargs["name"] = name
     if ray:
-        actors = "auto" if n_workers is None else n_workers
-        return _ray_env()(adapter, n_workers=actors, **engine_kwargs)
+        check_workers()
+        if importlib.util.find_spec("ray") is None:
+            raise MissingPackageError(f"ray=True needs Ray: {to_install('ray')}")
+        from plangym_lite.vectorization.ray.env import RayEnv
+
+        actors: Any = "auto" if n_workers is None else n_workers
+        return RayEnv(adapter, n_workers=actors, **engine_kwargs)
     if n_workers is None or (n_workers == "auto" and missing_for_workers()):
         return adapter(**engine_kwargs)
     from plangym_lite.vectorization.parallel import ParallelEnv
 
     count: Any = usable_cores() if n_workers == "auto" else n_workers
     return ParallelEnv(adapter, n_workers=count, **engine_kwargs)
-
-
-def _ray_env() -> Any:
-    """The class ``RayEnv``, which needs Ray."""
-    check_workers()
-    if importlib.util.find_spec("ray") is None:
-        raise MissingPackageError(f"ray=True needs Ray: {to_install('ray')}")
-    return importlib.import_module("plangym_lite.vectorization.ray.env").RayEnv
 
 
 def adapter_for(
@@ -165,14 +141,15 @@ def adapter_for(
     if isinstance(name, EnvSpec):
         return _adapter_of_spec(name, name, engine_kwargs), True
     if isinstance(name, str):
-        suite = _suite() if looks_like("dm_control", name) else None
-        if suite is not None and (suite.task_of(name) or _is_composers(name)):
-            return suite.DMControlEnv, True  # it refuses composer tasks
-        retro = _retro() if looks_like("stable-retro", name) else None
-        if retro is not None and retro.is_game(name):
+        suite, retro, games = (
+            _module_of(title) if looks_like(title, name) else None for title in _MODULES
+        )
+        is_composers = name.startswith("dm_control/")  # a task that needs OpenGL: refused when made
+        if suite and (suite.task_of(name) or (is_composers and find_spec(name))):
+            return suite.DMControlEnv, True
+        if retro and retro.is_game(name):
             return retro.RetroEnv, True
-        games = _pettingzoo() if looks_like("PettingZoo", name) else None
-        if games is not None:
+        if games:
             return games.PettingZooEnv, True
         return _adapter_of_spec(find_spec(name), name, engine_kwargs), True
     if isinstance(name, type):
@@ -226,7 +203,7 @@ def find_spec(name: str) -> Any:
         raise UnknownEnvironmentError(f"no environment is called {name!r}: {error}") from error
     if spec is not None:
         return spec
-    suite, retro, family = _suite(), _retro(), lacking(name)
+    suite, retro, family = _module_of("dm_control"), _module_of("stable-retro"), lacking(name)
     known = [*gym.registry, *(suite.TASKS if suite else ()), *(retro.games() if retro else ())]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.8 if family else 0.5)
     hint = f"; the nearest names are {', '.join(near)}" if near else ""
@@ -237,18 +214,10 @@ def find_spec(name: str) -> Any:
 
 def _is_domain(name: Any) -> bool:
     """Whether a name may be a dm_control domain."""
-    suite = _suite()
+    suite = _module_of("dm_control")
     if suite is not None:
         return name in {domain for domain, _ in suite.TASKS.values()}
     return isinstance(name, str) and name.isidentifier() and name not in gym.registry
-
-
-def _suite_name(**engine_kwargs: Any) -> str:
-    """The name of a dm_control task, from domain and task."""
-    domain, task = engine_kwargs.get("domain_name"), engine_kwargs.get("task_name")
-    if not isinstance(domain, str) or not isinstance(task, str):
-        raise TypeError("make needs a name, or domain_name= and task_name= of a dm_control task")
-    return f"{domain}-{task}"
 
 
 def _adapter_of_spec(
@@ -271,34 +240,17 @@ def _for_engine(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in engine_kwargs.items() if key not in ours}
 
 
-def _is_composers(name: str) -> bool:
-    """Whether an id is shimmy's for a dm_control composer task, which needs OpenGL."""
-    return name.startswith("dm_control/") and find_spec(name) is not None
-
-
-def _suite() -> Any:
-    """Our dm_control module; ``None`` if dm_control is not installed."""
-    return _room("dm_control", "plangym_lite.envs.mujoco.dm_control")
-
-
-def _retro() -> Any:
-    """Our stable-retro module; ``None`` if stable-retro is not installed."""
-    return _room("stable_retro", "plangym_lite.envs.retro")
-
-
-def _pettingzoo() -> Any:
-    """Our PettingZoo module; ``None`` if PettingZoo is not installed."""
-    return _room("pettingzoo", "plangym_lite.envs.gymnasium.pettingzoo")
-
-
-def _room(package: str, module: str) -> Any:
+def _module_of(title: str) -> Any:
+    """Our module for a family of games or tasks; ``None`` if its package is not installed."""
+    package, module = _MODULES[title]
     return importlib.import_module(module) if importlib.util.find_spec(package) else None
 
 
 def _adapter_of(made: type) -> type[SimulatorEnv]:
-    known = {**{entry.name: entry.value for entry in _announced()}, **_ADAPTERS}
+    announced = entry_points(group="plangym_lite.adapters")
+    known = {**{entry.name: entry.value for entry in announced}, **_ADAPTERS}
     for base in made.__mro__:
-        adapter: Any = known.get(_key(base))
+        adapter: Any = known.get(_key(base)) or known.get(base.__module__.rpartition(".")[0])
         if isinstance(adapter, str):
             module, _, attribute = adapter.partition(":")
             adapter = getattr(importlib.import_module(module), attribute)
@@ -311,10 +263,6 @@ def _checked(adapter: Any) -> type[SimulatorEnv]:
     if not isinstance(adapter, type) or not issubclass(adapter, SimulatorEnv):
         raise TypeError(f"an adapter is a class that inherits SimulatorEnv, got {adapter!r}")
     return adapter
-
-
-def _announced() -> Any:
-    return entry_points(group="plangym_lite.adapters")
 
 
 def _key(engine: type) -> str:

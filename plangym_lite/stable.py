@@ -1,4 +1,4 @@
-"""Stable names for the classes in saved states.
+"""Stable names for the classes in saved states, and what goes into fingerprints.
 
 A pickle refers to classes by module and name, so moving a file would make saved states unreadable.
 Our own states refer to this module, **which must not be moved or renamed**, and to a short name
@@ -10,13 +10,25 @@ an error for others.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["layout_versions", "rebuild", "register", "stable_reduce", "states_name"]
+__all__ = [
+    "digest_of",
+    "layout_versions",
+    "rebuild",
+    "register",
+    "stable_reduce",
+    "states_name",
+    "versions_of",
+]
 
 HOMES = {
     "Root": "plangym_lite.envs.gymnasium.replay",
@@ -84,3 +96,43 @@ def _find(name: str) -> tuple[Callable[..., Any], int]:
 def _path(thing: Any) -> tuple[Any, Any]:
     """Module and name, so that a class that was reloaded counts as the same one."""
     return getattr(thing, "__module__", None), getattr(thing, "__qualname__", thing)
+
+
+ENGINES = ("ale_py", "mujoco", "Box2D")
+"""Simulators that Gymnasium's environments use; their versions are included."""
+
+
+def versions_of(base: Any) -> list[str]:
+    """``package=version`` of an environment's class and of its simulator."""
+    found: dict[str, str] = {}
+    for kind in type(base).__mro__:
+        module = sys.modules.get(kind.__module__)
+        top = kind.__module__.partition(".")[0]
+        for name in (top, *(name for name in ENGINES if name in vars(module or object()))):
+            version = getattr(sys.modules.get(name), "__version__", None)
+            if version is not None:
+                found[name] = str(version)
+    return [f"{name}={version}" for name, version in sorted(found.items())]
+
+
+def digest_of(options: Any) -> str:
+    """Eight characters, a digest of the options."""
+    return hashlib.sha256(_spelled(options).encode()).hexdigest()[:8]
+
+
+def _spelled(value: Any) -> str:
+    """A value as text, without addresses of objects."""
+    if isinstance(value, dict):
+        pairs = sorted((str(key), _spelled(part)) for key, part in value.items())
+        return f"{{{', '.join(f'{key}: {part}' for key, part in pairs)}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_spelled(part) for part in value)}]"
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{value.shape}{hashlib.sha256(value.tobytes()).hexdigest()}"
+    if isinstance(value, (str, bytes, int, float, type(None), np.generic)):
+        return repr(value)
+    name = getattr(value, "__qualname__", None) or type(value).__qualname__
+    module = getattr(value, "__module__", None) or ""
+    if module.partition(".")[0] == "plangym_lite":
+        module = "plangym_lite"  # so that ours may be moved
+    return f"{module}.{name}"

@@ -22,6 +22,7 @@ __all__ = [
     "check_saved",
     "check_seeds",
     "check_state",
+    "check_states",
     "check_timeout",
     "count_steps",
     "fill_and_check",

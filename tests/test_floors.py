@@ -44,7 +44,7 @@ INSIDE = {
         "atari box2d mujoco retro",
     ],
     "vectorization": ["memory", "worker", "process dispatch", "env", "parallel ray"],
-    "cli": ["versions parser", "target", "output", "envs", "check play bench", "main"],
+    "cli": ["parser", "target", "output", "envs", "check play bench", "main"],
     "testing": ["toy", "contract"],
 }
 """Inside a room, from the ground up."""
@@ -54,11 +54,7 @@ ENGINES = {
     "jax": ("planners/mctx",),
     "mctx": ("planners/mctx",),
     "ale_py": ("envs/atari", "cli/bench/atari"),
-    "mujoco": (
-        "envs/mujoco",
-        "envs/snapshot/mjdata",
-        "envs/snapshot/simulations",
-    ),
+    "mujoco": ("envs/mujoco", "envs/snapshot/mjdata"),
     "dm_control": ("envs/mujoco/dm_control",),
     "Box2D": ("envs/box2d",),
     "minigrid": (),

@@ -7,9 +7,8 @@ from functools import partial
 from typing import Any
 
 from plangym_lite.cli.envs import complete_ids
-from plangym_lite.cli.output import Output, add_output, check_paths
+from plangym_lite.cli.output import Output, add_output, check_paths, versions
 from plangym_lite.cli.target import add_env, find_target, make_env, make_options
-from plangym_lite.cli.versions import versions
 from plangym_lite.errors import NotCloneableError
 from plangym_lite.testing.contract.contract import Report, check_exact
 
@@ -27,7 +26,6 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; return the exit code."""
     return check(args.name, dict(args.env_options), Output(args.json, args.quiet))
 
 

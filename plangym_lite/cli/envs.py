@@ -22,7 +22,6 @@ __all__ = [
     "envs",
     "installed_families",
     "registered_specs",
-    "sort_into_families",
 ]
 
 

@@ -1,20 +1,35 @@
-"""What a command writes: a report, ``--json``, and files that are checked before it begins."""
+"""What a command writes: a report, ``--json``, versions, and files that are checked before."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import platform
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from plangym_lite import __version__
 from plangym_lite.cli.target import CommandError
 
-__all__ = ["STDOUT", "Output", "add_output", "check_paths"]
+__all__ = ["STDOUT", "Output", "add_output", "check_paths", "versions"]
 
 STDOUT = Path("-")
 """``--json -``: standard output."""
+PACKAGES = (
+    "gymnasium",
+    "numpy",
+    "ale-py",
+    "mujoco",
+    "dm-control",
+    "box2d",
+    "minigrid",
+    "stable-retro",
+    "ray",
+)
+"""Packages that a result depends on."""
 
 
 class Output(NamedTuple):
@@ -68,3 +83,14 @@ def check_paths(*paths: Path | None) -> None:
             raise CommandError(f"{path} cannot be written: there is no folder {path.parent}")
         if not os.access(path if path.exists() else folder, os.W_OK):
             raise CommandError(f"{path} cannot be written: permission denied")
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python, plangym_lite and installed packages that it uses."""
+    found = {"plangym_lite": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package.replace("-", "_")] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

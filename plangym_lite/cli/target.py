@@ -55,17 +55,9 @@ def find_target(name: str) -> str | Callable[..., Any]:
         raise CommandError(f"{module} cannot be imported: {reason}") from error
     if callable(getattr(found, attribute, None)):
         return getattr(found, attribute)
-    if attribute.isidentifier() and not _is_id(attribute):
+    if attribute.isidentifier() and attribute not in gym.registry:
         raise CommandError(f"{module} has no class or callable {attribute!r}, and adds no such id")
     return name
-
-
-def _is_id(name: str) -> bool:
-    try:
-        gym.spec(name)
-    except gym.error.Error:
-        return False
-    return True
 
 
 def make_options(

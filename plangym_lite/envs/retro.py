@@ -98,10 +98,6 @@ class RetroEnv(PlangymEnv):
         if self._base.ram is not None:
             self._base.img = None
 
-    def _take_picture(self) -> None:
-        if self._base.img is None:
-            self._base.img = self._base.get_screen(apply_rotation=True)
-
     def current_obs(self) -> Any:
         if self.obs_type != "ram":
             return super().current_obs()
@@ -110,7 +106,8 @@ class RetroEnv(PlangymEnv):
     # ---- the state ----------------------------------------------------------------------------
 
     def save_bytes(self) -> bytes:
-        self._take_picture()
+        if self._base.img is None:
+            self._base.img = self._base.get_screen(apply_rotation=True)
         memory = self._base.em.get_state()
         if not self.STATE_IS_ARRAY:
             memory = zlib.compress(memory, 1)

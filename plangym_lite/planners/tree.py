@@ -13,8 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from plangym_lite.states.archive import StateArchive
-from plangym_lite.states.column import StateColumn
+from plangym_lite.states.archive import StateArchive, StateColumn
 
 __all__ = ["ROOT", "UNKNOWN", "GrowingTree", "Start", "Tree", "room_for", "whole_numbers"]
 

@@ -21,6 +21,7 @@ import types
 import warnings
 from collections import ChainMap
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -151,18 +152,12 @@ def _register(specs: dict[str, EnvSpec]) -> None:
     for name, spec in specs.items():
         top = top_of(spec.entry_point)
         if name not in gym.registry and top in PROVIDERS:
-            _import(top)  # imported later, it would replace our spec
+            with suppress(ImportError):  # making the id will raise a clearer error
+                importlib.import_module(top)  # imported later, it would replace our spec
         if not _is_same(gym.registry.get(name), spec):
             gym.registry[name] = spec
     if specs:  # a package that is imported later may warn of it
         warnings.filterwarnings("ignore", ".*Overriding environment .* already in registry")
-
-
-def _import(package: str) -> None:
-    try:
-        importlib.import_module(package)
-    except ImportError:  # making the id will raise a clearer error
-        return
 
 
 def _is_same(one: Any, other: EnvSpec) -> bool:

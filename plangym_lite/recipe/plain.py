@@ -119,7 +119,6 @@ class RunningPlain:
             self._episode.add(action)
 
     def add_reward(self, reward: float) -> None:
-        """Note the reward of the step."""
         if self._episode is not None:
             self._episode.rewards += reward
 
@@ -142,7 +141,6 @@ class RunningPlain:
         return self._states
 
     def save(self) -> Any:
-        """The state."""
         return self.states.save(self.obs, self.info, *self.flags)
 
     def load(self, state: Any) -> bool:
@@ -152,5 +150,4 @@ class RunningPlain:
         return any(self.flags)
 
     def close(self) -> None:
-        """Close the environment."""
         (self.env if self._states is None else self._states).close()

@@ -20,39 +20,26 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
-from plangym_lite.recipe.informed import Informed
-from plangym_lite.recipe.recipe import Recipe
+from plangym_lite.recipe.recipe import Informed, Recipe
 
-__all__ = ["LIBRARIES", "Reach", "top_of"]
+__all__ = ["Reach", "top_of"]
 
-LIBRARIES = frozenset(
+ENGINES = frozenset(
     [
         "ale_py",
         "Box2D",
-        "cloudpickle",
-        "cv2",
         "dm_control",
         "dm_env",
         "gymnasium",
-        "jax",
-        "matplotlib",
         "minigrid",
         "mujoco",
-        "numba",
         "numpy",
-        "pandas",
-        "PIL",
         "plangym_lite",
-        "pygame",
-        "ray",
-        "scipy",
         "shimmy",
         "stable_retro",
-        "torch",
-        "tqdm",
     ]
 )
-"""Packages that are not inspected: they are the same in every process."""
+"""Packages of environments that are not inspected: they are the same in every process."""
 
 MOST = 20_000  # objects to inspect
 SETS, SET_MAKERS = (set, frozenset), {"set", "frozenset", "hash"}
@@ -82,7 +69,7 @@ class Reach:
     def __init__(self, root: Any) -> None:
         self.strings: set[str] = set()
         self.walks_sets = self.has_singletons = False
-        self._current_state = {top_of(kind) for kind in _kinds_in(root)}
+        self._packages = {top_of(kind) for kind in _kinds_in(root)}
         self._seen: dict[int, Any] = {}  # holds references, so that no id is reused
         self._todo: deque[Any] = deque([root])
         while self._todo and len(self._seen) < MOST:
@@ -184,9 +171,9 @@ class Reach:
 
     def _is_own(self, module: str) -> bool:
         top = module.partition(".")[0]
-        if top in LIBRARIES or top in sys.stdlib_module_names:
+        if top in ENGINES or top in sys.stdlib_module_names:
             return top == "__main__"
-        return top in self._current_state or not _is_installed(top)
+        return top in self._packages or not _is_installed(top)
 
 
 def _own(thing: Any) -> dict[str, Any]:

@@ -1,24 +1,30 @@
-"""A recipe: how an environment was made, so that it can be made again, here or elsewhere."""
+"""A recipe: how an environment was made, so that it can be made again, here or elsewhere.
+
+``informed``: results of examining it are passed on, so that its copies examine nothing.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import dis
 import functools
 import inspect
+import threading
 import types
 import weakref
 from argparse import Namespace
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Recipe", "freeze", "original_of", "rebuild"]
+__all__ = ["Informed", "Recipe", "freeze", "informed", "original_of", "rebuild", "take_findings"]
 
+_passed_on = threading.local()
 MOST_BYTES = 1 << 20  # larger arrays are not copied
 _originals: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # by frozen callable
 CONTAINERS = (dict, list, set, tuple, OrderedDict, defaultdict, deque, bytearray, frozenset)
@@ -239,3 +245,34 @@ def rebuild(recipe: Recipe, state: Any) -> Any:
             env.outgrow(quiet=True)  # as the states of the original have
         env.set_state(state)
     return env
+
+
+# ---- what was found out about it ----------------------------------------------------------------
+
+
+@dataclass
+class Informed:
+    """A recipe with the findings about its environment."""
+
+    recipe: Callable[[], Any]
+    findings: Any
+
+    def __call__(self) -> Any:
+        with informed(self.findings):
+            return self.recipe()
+
+
+@contextlib.contextmanager
+def informed(findings: Any) -> Iterator[None]:
+    """The first environment made in this context uses ``findings`` and examines nothing."""
+    before, _passed_on.findings = getattr(_passed_on, "findings", None), findings
+    try:
+        yield
+    finally:
+        _passed_on.findings = before
+
+
+def take_findings() -> Any:
+    """The findings about the environment that is being made, or ``None``. Clears them."""
+    findings, _passed_on.findings = getattr(_passed_on, "findings", None), None
+    return findings

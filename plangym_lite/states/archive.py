@@ -13,21 +13,34 @@ length of a state.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zipfile
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["StateArchive"]
+__all__ = ["StateArchive", "StateColumn", "reading"]
 
 ADDED_AT_ONCE = 256  # rows; at most one of them becomes a base
 READ_AT_ONCE = 1024
+EMPTY = -1  # the handle of a row of a column that was not written
 BASES_TRIED = 64  # the newest
 COLUMNS_TRIED = 255  # so that a byte can count them
 BASE_WORTH = 8  # a new base when the differences since the last one are as large as so many bases
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str], what: str) -> Iterator[dict[str, np.ndarray]]:
+    """The arrays in an ``.npz`` file; ``InvalidStateError`` if they are not what is expected."""
+    try:
+        with open(path, "rb") as file:
+            yield dict(np.load(file, allow_pickle=False))
+    except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InvalidStateError(f"{path} holds no {what}: {error}") from error
 
 
 class _Growing:
@@ -238,13 +251,9 @@ class StateArchive:
             InvalidStateError: the file is not an archive, is damaged, or has another fingerprint.
         """
         archive = cls()
-        try:
-            with open(path, "rb") as file:
-                columns = dict(np.load(file, allow_pickle=False))
+        with reading(path, "archive of states") as columns:
             found = str(columns["fingerprint"])
             archive._fill(columns)
-        except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InvalidStateError(f"{path} holds no archive of states: {error}") from error
         if found != fingerprint:
             raise InvalidStateError(f"{path} holds states of {found!r}, not of {fingerprint!r}")
         return archive
@@ -296,3 +305,53 @@ class StateArchive:
             which = f"no handle {wanted[wrong][0]}" if wrong.any() else "nothing yet to get"
             raise IndexError(f"{which}: the archive holds {self._size} states")
         return wanted.astype(np.int64)
+
+
+class StateColumn:
+    """``capacity`` rows of states, stored in ``archive``, which other columns may share.
+
+    It is read and written like the ``states`` array of a search tree::
+
+        states = np.empty((capacity, *state.shape), state.dtype)     2 KB a row for an Atari game
+        states = StateColumn(StateArchive(), capacity)               about 100 bytes a row
+
+        states[node]   states[parents]   states[:8] = batch          the same for both
+
+    Writing to a row again adds another state: an archive never removes any. To move rows without
+    adding states, copy ``handles``.
+    """
+
+    def __init__(self, archive: StateArchive, capacity: int) -> None:
+        self.archive = archive
+        self.handles = np.full(capacity, EMPTY)
+        """``[capacity]`` handle of each row; -1 if nothing was written to it."""
+
+    def __len__(self) -> int:
+        return len(self.handles)
+
+    def __repr__(self) -> str:
+        return f"StateColumn({len(self)} rows of {self.archive!r})"
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """``[S]`` for one row; ``[B, S]`` for a slice, a list, an array or a mask.
+
+        Raises:
+            IndexError: there is no such row, or nothing was written to it.
+        """
+        handles = self.handles[rows]
+        wanted = np.atleast_1d(handles)
+        if (wanted == EMPTY).any():
+            raise IndexError(f"nothing was written yet to a row of {rows}")
+        states = self.archive.get(wanted)
+        return states if np.ndim(handles) else states[0]
+
+    def __setitem__(self, rows: Any, states: np.ndarray) -> None:
+        """Write one state ``[S]`` to one row, or ``[B, S]`` to as many rows."""
+        where = self.handles[rows]
+        states = np.asarray(states)
+        if np.ndim(where) == 0:
+            states = states[None]
+        if len(states) != np.size(where):
+            raise ValueError(f"{len(states)} states for {np.size(where)} rows")
+        handles = self.archive.add(states)
+        self.handles[rows] = handles if np.ndim(where) else handles[0]

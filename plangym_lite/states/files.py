@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import pickle
 import re
-import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import InvalidStateError
+from plangym_lite.states.archive import reading
 from plangym_lite.validation import check_states
 
 __all__ = ["load_states", "save_states", "state_columns"]
@@ -69,12 +69,9 @@ def load_states(path: str | os.PathLike[str], env: PlanEnv, *, trusted: bool = F
     Raises:
         InvalidStateError: the file holds no states, states of another environment, or pickles.
     """
-    try:
-        with open(path, "rb") as file:
-            columns = dict(np.load(file, allow_pickle=False))
-        fingerprint, written = str(columns["fingerprint"]), int(columns.get("format", FORMAT))
-    except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InvalidStateError(f"{path} holds no states: {error}") from error
+    with reading(path, "states") as columns:
+        fingerprint = str(columns["fingerprint"])
+        written = int(columns.get("format", np.array(FORMAT)))
     _check_origin(path, fingerprint, written, env)
     if not (trusted or env.states_are_data):
         raise InvalidStateError(

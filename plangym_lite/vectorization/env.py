@@ -12,8 +12,7 @@ import numpy as np
 
 from plangym_lite.core import NEW, READY, PlanEnv
 from plangym_lite.errors import InvalidBatchError, StateOutgrownError
-from plangym_lite.recipe.informed import Informed
-from plangym_lite.recipe.recipe import Recipe, freeze
+from plangym_lite.recipe.recipe import Informed, Recipe, freeze
 from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.system import CallLock, check_workers, one_call
 from plangym_lite.transitions import BatchSpec, Form, Rows, Step, Transition, step_method

@@ -19,8 +19,7 @@ from plangym_lite.core import PlanEnv
 from plangym_lite.errors import MissingPackageError, to_install
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.transitions import Transition
-from plangym_lite.viz.film import Film
-from plangym_lite.viz.game_film import Camera, Play
+from plangym_lite.viz.film import Camera, Film, Play
 
 __all__ = ["archive_sheet", "contact_sheet", "film_plan", "plot_tree", "tree_sheet"]
 

@@ -22,7 +22,7 @@ from tests.envs.write_states import FOLDER, KINDS, read
 
 NEEDED = {"atari": "ale_py", "snapshot": "minigrid", "replay": "Box2D"}
 NEVER_MOVE = {b"plangym_lite.pickled", b"plangym_lite.stable"}
-MOVED = ["gymnasium.env", "gymnasium.replay", "gymnasium.fingerprint", "atari.env", "box2d.env"]
+MOVED = ["gymnasium.env", "gymnasium.replay", "gymnasium.trail", "atari.env", "box2d.env"]
 MOVED += ["batched.env", "batched.classic_control", "batched.toy_text", "generators.generator"]
 MOVED += ["snapshot.snapshot", "snapshot.pickling", "snapshot.packing"]
 MOVES = {name: f"{name}_elsewhere" for name in MOVED}

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from plangym_lite import make
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.planners import mcts
-from plangym_lite.states.archive import StateArchive
-from plangym_lite.states.column import StateColumn
+from plangym_lite.states.archive import StateArchive, StateColumn
 
 ROWS = 12
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from plangym_lite.cli.target import CommandError
-from plangym_lite.testing.contract.baseline import NO_TWIN
+from plangym_lite.testing.contract.reference import NO_TWIN
 from tests.tools.survey import checking
 from tests.tools.survey.checking import EXACT, NOT_MADE, REFUSED, WRONG, check_target
 from tests.tools.survey.side_by_side import survey

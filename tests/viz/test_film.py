@@ -10,8 +10,7 @@ from plangym_lite import make
 from plangym_lite.testing.toy import LEFT, RIGHT, ToyEnv
 from plangym_lite.transitions import Transition
 from plangym_lite.viz import film as films
-from plangym_lite.viz.film import GAP, MAX_PICTURES, Film
-from plangym_lite.viz.game_film import STRIP, Camera, GameFilm, Play, ending
+from plangym_lite.viz.film import GAP, MAX_PICTURES, STRIP, Camera, Film, GameFilm, Play, ending
 from tests.same import assert_same
 
 gym.register_envs(ale_py)

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from plangym_lite.cli.bench.rounds import Comparison, Work, compare
-from plangym_lite.cli.output import Output, add_output, check_paths
+from plangym_lite.cli.output import Output, add_output, check_paths, versions
 from plangym_lite.cli.parser import above_zero, at_least_one
 from plangym_lite.cli.target import CommandError, check_ray
-from plangym_lite.cli.versions import versions
 from plangym_lite.system import usable_cores
 
 __all__ = ["BenchOptions", "add_options", "add_parser", "bench", "machine", "options_of", "run"]

@@ -10,13 +10,12 @@ from typing import Any
 
 from plangym_lite import planners
 from plangym_lite.cli.envs import complete_ids
-from plangym_lite.cli.output import Output, check_paths
+from plangym_lite.cli.output import Output, check_paths, versions
 from plangym_lite.cli.parser import unknown
 from plangym_lite.cli.play.game import Game, open_environment, play, progress_bar
 from plangym_lite.cli.play.options import PLANNERS, add_common, flag_of, options_of
 from plangym_lite.cli.play.plan import as_record, interruptible, what_was_drawn
 from plangym_lite.cli.target import CommandError, make_options
-from plangym_lite.cli.versions import versions
 
 __all__ = ["CompareOptions", "add_parser", "compare", "table"]
 

@@ -28,7 +28,7 @@ from plangym_lite.planners import OnBatch
 from plangym_lite.planners.chance import draws
 from plangym_lite.planners.simulator import Simulator
 from plangym_lite.registry import adapter_for
-from plangym_lite.viz.game_film import GameFilm, Play
+from plangym_lite.viz.film import GameFilm, Play
 
 __all__ = ["Game", "check_options_of", "open_environment", "play", "progress_bar"]
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.cli.envs import complete_ids
-from plangym_lite.cli.output import STDOUT, Output, check_paths
+from plangym_lite.cli.output import STDOUT, Output, check_paths, versions
 from plangym_lite.cli.parser import at_least_one
 from plangym_lite.cli.play.game import (
     Game,
@@ -29,10 +29,9 @@ from plangym_lite.cli.play.game import (
 from plangym_lite.cli.play.options import PLANNERS, add_common, options_of
 from plangym_lite.cli.play.saving import Turn, check_saving, save_turns
 from plangym_lite.cli.target import CommandError, make_options
-from plangym_lite.cli.versions import versions
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import to_install
-from plangym_lite.viz.game_film import GameFilm
+from plangym_lite.viz.film import GameFilm
 
 __all__ = ["PlanOptions", "add_parser", "as_record", "interruptible", "plan", "what_was_drawn"]
 

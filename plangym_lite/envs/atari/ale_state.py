@@ -17,6 +17,7 @@ its generator is kept in a state in which no action sticks (``CALM_TEXT``).
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -24,20 +25,31 @@ from typing import Any
 import ale_py
 import numpy as np
 
-from plangym_lite.envs.atari.mersenne import (
-    CALM_FRAMES,
-    CALM_TEXT,
-    MT_TEXT,
-    MT_WORDS,
-    ZERO_TEXT,
-    draw_until,
-    generator_from,
-    generator_text,
-)
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["Console"]
+__all__ = [
+    "CALM_FRAMES",
+    "CALM_TEXT",
+    "MT_WORDS",
+    "Console",
+    "draw_until",
+    "generator_from",
+    "generator_text",
+    "put_generator",
+    "rewind",
+]
 
+MT_WORDS = 624
+MT_TEXT = re.compile(rb"(?:\d+ ){%d}\d+" % MT_WORDS)
+ZERO_TEXT = b"0 " * MT_WORDS + b"0"
+"""A generator whose text is short, which is faster than one of ten-digit numbers."""
+CALM_TEXT = b"%d " % 0x12DD9BB3 * MT_WORDS + b"0"
+"""A generator whose next ``MT_WORDS`` numbers are the largest, so that no action sticks."""
+CALM_FRAMES = MT_WORDS // 2  # ale-py draws for two players in each frame
+MOST_BLOCKS = 1 << 16  # maximum to draw before the state counts as unreachable
+MIDDLE = 397
+FACTOR = np.uint32(0x9908B0DF)
+UPPER, LOWER = np.uint32(0x80000000), np.uint32(0x7FFFFFFF)
 OUTER_LENGTH = slice(24, 28)  # length of the rest
 PARTIAL_FRAME_GAMES = frozenset({"qbert", "tetris", "tic_tac_toe_3d"})
 """Games that sometimes stop within a frame, which states of ale-py (0.12.1) do not contain; it
@@ -218,3 +230,66 @@ class Console:
         if generator is None or texts[-1] == actions:
             return np.empty(0, np.uint64)
         return draw_until(generator, texts[-1])
+
+
+# ---- the Mersenne Twister of ale-py --------------------------------------------------------------
+
+
+def generator_text(generator: np.random.MT19937) -> bytes:
+    """``generator`` in the text format of ale-py."""
+    state = generator.state["state"]
+    return b" ".join(b"%d" % word for word in (*state["key"].tolist(), state["pos"]))
+
+
+def generator_from(text: bytes) -> np.random.MT19937:
+    """The generator of a text of ale-py."""
+    words = [int(word) for word in text.split()]
+    return put_generator(np.random.MT19937(0), np.array(words[:MT_WORDS]), words[MT_WORDS])
+
+
+def put_generator(
+    generator: np.random.MT19937, key: np.ndarray, position: int
+) -> np.random.MT19937:
+    """Set the key and position of ``generator``; return it."""
+    state: Any = {"key": key.astype(np.uint32), "pos": position}
+    generator.state = {"bit_generator": "MT19937", "state": state}
+    return generator
+
+
+def draw_until(generator: np.random.MT19937, text: bytes) -> np.ndarray:
+    """Draw from ``generator`` until its state is that of ``text``; return the numbers."""
+    target = generator_from(text).state["state"]
+    n_draws = (target["pos"] - generator.state["state"]["pos"]) % MT_WORDS
+    drawn = [generator.random_raw(n_draws)]
+    while not np.array_equal(generator.state["state"]["key"], target["key"]):
+        if len(drawn) > MOST_BLOCKS:
+            raise InvalidStateError("a reset left ale-py's generator where it never comes by")
+        drawn.append(generator.random_raw(MT_WORDS))
+    return np.concatenate(drawn)
+
+
+def rewind(generator: np.random.MT19937, n_draws: int) -> np.random.MT19937:
+    """Rewind ``generator`` by ``n_draws`` draws; return it."""
+    state = generator.state["state"]
+    key, position = state["key"].copy(), state["pos"] - n_draws
+    while position < 0:
+        key, position = _block_before(key), position + MT_WORDS
+    return put_generator(generator, key, position)
+
+
+def _block_before(new: np.ndarray) -> np.ndarray:
+    """The ``MT_WORDS`` words before ``new``."""
+    old, split = np.zeros_like(new), MT_WORDS - MIDDLE
+    late = _untwist(new[split:] ^ new[:MIDDLE])  # upper bit of one word, the rest of the next
+    old[split:] = late & UPPER
+    old[split + 1 :] |= late[:-1] & LOWER
+    early = _untwist(new[:split] ^ old[MIDDLE:])
+    old[:split] = early & UPPER
+    old[1 : split + 1] |= early & LOWER
+    old[0] |= _untwist(old[-1:] ^ old[MIDDLE - 1 : MIDDLE])[0] & LOWER
+    return old
+
+
+def _untwist(mixed: np.ndarray) -> np.ndarray:
+    is_odd = (mixed & UPPER) != 0
+    return np.where(is_odd, ((mixed ^ FACTOR) << 1) | 1, mixed << 1).astype(np.uint32)

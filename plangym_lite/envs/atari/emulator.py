@@ -17,18 +17,21 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import ale_py
 import numpy as np
 
-from plangym_lite.envs.atari.ale_state import Console
-from plangym_lite.envs.atari.mersenne import MT_WORDS, put_generator, rewind
-from plangym_lite.envs.atari.past import AT_STATE, BEFORE_RESET, EMPTY, PAST, Held, Past
+from plangym_lite.envs.atari.ale_state import MT_WORDS, Console, put_generator, rewind
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["Emulator"]
+__all__ = ["EMPTY", "Emulator"]
 
+PAST = struct.Struct("<IIIIfIIf")  # kind and drawn, draws, twice (action, frames, paddle strength)
+AT_STATE, BEFORE_RESET = 0, 1  # kinds of past
+Held = tuple[int, int, float]  # an action, number of frames, paddle strength
+NOTHING: Held = (0, 0, 0.0)
+EMPTY = bytes(PAST.size)
 HEADER = struct.Struct("<IBBBBI")  # tag, ended, number of pasts, sticky action, unused, draws
 LONG_PICTURE_GAMES = frozenset({"qbert", "tetris", "video_checkers", "yars_revenge"})
 """Games whose first images after a restore still show parts of the image before it."""
@@ -39,6 +42,37 @@ NO_PICTURE_GAMES = frozenset({"tic_tac_toe_3d"})
 ENOUGH_FRAMES = 5  # after which nothing of the old image remains
 STICKY = struct.Struct("<If")  # position in the sticky generator, paddle strength that sticks
 LONGEST_HOLD = 8  # maximum single frames of one action that are rerun as one run
+
+
+class Past(NamedTuple):
+    """An earlier core and the actions run from it, as stored in a state."""
+
+    core: bytes
+    entry: bytes  # a PAST
+
+    @classmethod
+    def of(cls, core: bytes, kind: int, draws: int = 0, *actions: Held, drawn: int = 0) -> Past:
+        """``kind`` BEFORE_RESET: a reset comes first, with its generator after ``draws`` draws.
+
+        ``drawn``: numbers that this reset drew from the generator of sticky actions.
+        """
+        first, second = (*actions, NOTHING, NOTHING)[:2]
+        return cls(core, PAST.pack(kind | drawn << 8, draws, *first, *second))
+
+    def read(self) -> tuple[int, int, tuple[Held, Held]]:
+        """Kind, draws, and the two held actions."""
+        kind, draws, *held = PAST.unpack(self.entry)
+        return kind & 0xFF, draws, (tuple(held[:3]), tuple(held[3:]))
+
+    @property
+    def drawn(self) -> int:
+        """Numbers that the reset drew from the generator of sticky actions."""
+        return int(PAST.unpack(self.entry)[0]) >> 8
+
+    @property
+    def n_frames(self) -> int:
+        """Frames to the next past or the current state."""
+        return sum(held[1] for held in self.read()[2])
 
 
 class Emulator(Console):
@@ -264,7 +298,10 @@ class Emulator(Console):
             _, self.last_strength = STICKY.unpack_from(state, self.size - STICKY.size)
             if generators:
                 self._put_origin(self.mt)
-        if self._always_replays or (self._replays_resets and self._shows_a_reset()):
+        shows_reset = self._replays_resets and any(
+            past.entry[0] == BEFORE_RESET for past in self._seen()
+        )
+        if self._always_replays or shows_reset:
             self.refresh_picture()
         return ended
 
@@ -284,9 +321,6 @@ class Emulator(Console):
         while first and sum(past.n_frames for past in self._pasts[first:]) < ENOUGH_FRAMES:
             first -= 1
         return self._pasts[first:]
-
-    def _shows_a_reset(self) -> bool:
-        return any(past.entry[0] == BEFORE_RESET for past in self._seen())
 
     def refresh_picture(self) -> None:
         """After a restore: recompute the image by running the last actions again."""

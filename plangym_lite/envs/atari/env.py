@@ -7,8 +7,7 @@ replaces ale-py's interface (wrapper.py).
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import ale_py
@@ -27,9 +26,9 @@ from plangym_lite.envs.atari.game import (
 )
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.envs.gymnasium.env import PlangymEnv
-from plangym_lite.envs.gymnasium.fingerprint import digest_of
 from plangym_lite.errors import InvalidStateError, NotCloneableError
 from plangym_lite.nested import copy_element
+from plangym_lite.stable import digest_of
 
 __all__ = ["AtariEnv"]
 
@@ -129,25 +128,12 @@ class AtariEnv(PlangymEnv):
         }
         modes = zip(("mode", "difficulty"), self._modes, strict=True)
         asked = {name: value for name, value in modes if value is not None}
-        skip = self._frame_range or self.frameskip
-        with self._engine_options(**asked, frameskip=skip):
-            try:
-                return super().make_gym_env()
-            except RuntimeError as error:
-                failure = error
-        with self._engine_options(frameskip=skip):
-            env = super().make_gym_env()
-        check_modes(env.unwrapped, self._modes, self._name)
-        raise failure
-
-    @contextlib.contextmanager
-    def _engine_options(self, **engine_kwargs: Any) -> Iterator[None]:
-        kept = self._engine_kwargs
-        self._engine_kwargs = {**kept, **engine_kwargs}
+        kwargs = {**self._engine_kwargs, "frameskip": self._frame_range or self.frameskip}
         try:
-            yield
-        finally:
-            self._engine_kwargs = kept
+            return self.make_with({**kwargs, **asked})
+        except RuntimeError:
+            check_modes(self.make_with(kwargs).unwrapped, self._modes, self._name)
+            raise
 
     def _install_emulator(self, env: gym.Env) -> gym.Env:
         """Let the game run on an :class:`Emulator`, except for ``make_plain``."""
@@ -247,15 +233,10 @@ class AtariEnv(PlangymEnv):
             reward, n_step = self.emulator.run(command, n_frames, floor, strength, rerun)
             if n_step < n_frames and ale.game_over():  # Gymnasium draws for the rest, too
                 self.emulator.skip_draws(-n_step % self.frameskip)
-        left = ale.lives()
-        info = {
-            "lives": left,
-            "episode_frame_number": ale.getEpisodeFrameNumber(),
-            "frame_number": ale.getFrameNumber(),
-            "lost_life": left < lives,
-            "n_step": n_step,
-        }
-        over = ale.game_over(with_truncation=False) or (self.episodic_life and left < lives)
+        info = self.current_info()
+        info["lost_life"] = lost = info["lives"] < lives
+        info["n_step"] = n_step
+        over = ale.game_over(with_truncation=False) or (self.episodic_life and lost)
         return float(reward), over, ale.game_truncated(), info
 
     def current_info(self) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 Gymnasium's stack is not changed, except that the ``ale`` of its base is replaced. So the emulator
 runs every frame, and every image that is read belongs to the state, also right after a restore.
+
+Saved states refer to ``_being_restored`` by its name: never move or rename it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ale_py
@@ -24,7 +26,9 @@ _NOW: list[EmulatorInterface] = []  # the interface whose state is being restore
 
 
 class EmulatorInterface(types.SimpleNamespace):
-    """Acts like an ``ALEInterface``.
+    """Acts like an ``ALEInterface``; what is not defined here is the method of ale-py's.
+
+    It is a ``SimpleNamespace`` so that snapshots pickle it by its ``__reduce__``.
 
     Args:
         emulator: the emulator that runs the console.
@@ -32,11 +36,15 @@ class EmulatorInterface(types.SimpleNamespace):
 
     def __init__(self, emulator: Emulator) -> None:
         super().__init__()
-        self.emulator = emulator
-        self._picture = emulator.ale.getScreenDims()
-        for name in dir(emulator.ale):
+        self.emulator, ale = emulator, emulator.ale
+        self._picture = ale.getScreenDims()
+        for name in dir(ale):
             if not name.startswith("_") and not hasattr(type(self), name):
-                setattr(self, name, getattr(emulator.ale, name))
+                setattr(self, name, getattr(ale, name))
+        self.reset_game = emulator.reset
+        self.loadROM = _followed_by(emulator.reload, ale.loadROM)
+        for name in ("setMode", "setDifficulty", "setRAM"):
+            setattr(self, name, _followed_by(emulator.invalidate, getattr(ale, name)))
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__  # type: ignore[assignment]
@@ -57,40 +65,16 @@ class EmulatorInterface(types.SimpleNamespace):
     # ---- methods that change the console ------------------------------------------------------
 
     def act(self, action: Any, paddle_strength: float = 1.0) -> int:
-        """Run one frame; return its reward."""
         return self.emulator.act(ale_py.Action(action), float(paddle_strength))
 
-    def reset_game(self) -> None:
-        """Reset the console."""
-        self.emulator.reset()
-
-    def loadROM(self, rom_file: Any) -> None:
-        """Load the game again."""
-        self.emulator.ale.loadROM(rom_file)
-        self.emulator.reload()
-
-    def setMode(self, mode: int) -> None:
-        """Choose the game's variant, from the next reset on."""
-        self.emulator.ale.setMode(mode)
-        self.emulator.invalidate()
-
-    def setDifficulty(self, difficulty: int) -> None:
-        """Choose the difficulty, from the next reset on."""
-        self.emulator.ale.setDifficulty(difficulty)
-        self.emulator.invalidate()
-
-    def setRAM(self, memory_index: int, value: int) -> None:
-        """Write a byte of the console's memory."""
-        self.emulator.ale.setRAM(memory_index, value)
-        self.emulator.invalidate()
-
     def cloneState(self, *, include_rng: bool = False) -> ale_py.ALEState:
-        """ale-py's own state of the console."""
-        self._refuse_generators(include_rng)
+        if include_rng and self.emulator.has_generator:
+            raise NotCloneableError(
+                "a wrapper clones the generator of sticky actions with ale-py's own states"
+            )
         return self.emulator.ale.cloneState(include_rng=include_rng)
 
     def cloneSystemState(self) -> ale_py.ALEState:
-        """ale-py's own state of the console, with the generators."""
         return self.cloneState(include_rng=True)
 
     def restoreState(self, state: ale_py.ALEState) -> None:
@@ -98,47 +82,32 @@ class EmulatorInterface(types.SimpleNamespace):
         self.emulator.ale.restoreState(state)
         self.emulator.invalidate(pasts=True)
 
-    def restoreSystemState(self, state: ale_py.ALEState) -> None:
-        """Restore what ``cloneSystemState`` returned."""
-        self.restoreState(state)
+    restoreSystemState = restoreState
 
     def setFloat(self, key: str, value: float) -> None:
-        """Set an option of ale-py."""
         if key == STICKY and value != self.emulator.sticky:
             raise NotCloneableError(f"{key} cannot change after the environment was made")
         if key != STICKY:
             self.emulator.ale.setFloat(key, value)
 
     def getFloat(self, key: str) -> float:
-        """An option of ale-py."""
         return self.emulator.sticky if key == STICKY else self.emulator.ale.getFloat(key)
-
-    def _refuse_generators(self, included: bool) -> None:
-        if included and self.emulator.has_generator:
-            raise NotCloneableError(
-                "a wrapper clones the generator of sticky actions with ale-py's own states"
-            )
 
     # ---- methods that read the screen ---------------------------------------------------------
 
     def getScreen(self, *buffer: np.ndarray) -> Any:
-        """The screen as palette indices, [210, 160] uint8."""
         return _filled(self._seen().getScreen, self._picture, buffer)
 
     def getScreenRGB(self, *buffer: np.ndarray) -> Any:
-        """The screen in RGB, [210, 160, 3] uint8."""
         return _filled(self._seen().getScreenRGB, (*self._picture, 3), buffer)
 
     def getScreenGrayscale(self, *buffer: np.ndarray) -> Any:
-        """The screen in grayscale, [210, 160] uint8."""
         return _filled(self._seen().getScreenGrayscale, self._picture, buffer)
 
     def getRAM(self, *buffer: np.ndarray) -> Any:
-        """The console's memory, [128] uint8."""
         return _filled(self.emulator.ale.getRAM, (self.emulator.ale.getRAMSize(),), buffer)
 
     def saveScreenPNG(self, filename: str) -> None:
-        """Write the screen into a file."""
         self._seen().saveScreenPNG(filename)
 
     def _seen(self) -> ale_py.ALEInterface:
@@ -151,6 +120,14 @@ class EmulatorInterface(types.SimpleNamespace):
 
 def _being_restored() -> EmulatorInterface:
     return _NOW[-1]
+
+
+def _followed_by(then: Callable[[], None], method: Callable[..., Any]) -> Any:
+    def call(*args: Any, **kwargs: Any) -> None:
+        method(*args, **kwargs)
+        then()
+
+    return call
 
 
 def _filled(read: Any, shape: tuple[int, ...], buffer: tuple[np.ndarray, ...]) -> Any:

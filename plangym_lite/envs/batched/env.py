@@ -152,7 +152,7 @@ class HasKernel(SimulatorEnv):
         counts = run_block(kernel, block, rows.actions, n_frames, limit=limit, out=out)
         if out.states is not None:
             self.put_together(block, states, out.states)
-        infos = infos_of({**kernel.told(block.parts), "n_step": counts, "dt": rows.dts.tolist()})
+        infos = infos_of(kernel.told(block.parts), counts, rows.dts.tolist())
         for row in had_ended:
             infos[row] = self.tell_ended(states[row], infos[row], out, row)
         return infos
@@ -275,6 +275,7 @@ class KernelEnv(HasKernel, PlangymEnv):
     """
 
     _generator: GeneratorMemory  # of the base, if the state is plain
+    _limits: list[Any]  # the layer with the time limit, if there is one
     _limit: Any = None
     _step: Any = None
 
@@ -295,6 +296,13 @@ class KernelEnv(HasKernel, PlangymEnv):
         is_running = states[:, 0] == RUNNING
         self.generator_words(seeded)[is_running] = words_of_seeds(seeds[is_running])
         return seeded
+
+    def has_only_a_limit(self, module: str) -> bool:
+        """Whether it is one of ``module``'s, with nothing around it but a time limit."""
+        limit = gym.wrappers.TimeLimit
+        self._limits = [layer for layer in self._layers if isinstance(layer, limit)]
+        is_known = type(self._base).__module__.startswith(module) and len(self._limits) < 2
+        return self.STATE_IS_ARRAY and is_known and self.surrounded_only_by(limit)
 
     def use_kernel(self, kernel: Kernel | None, limits: list[Any]) -> None:
         """Step batches with ``kernel``, and with the time limit in ``limits``, if any."""

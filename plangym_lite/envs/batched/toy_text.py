@@ -16,18 +16,16 @@ from __future__ import annotations
 import struct
 from typing import Any, ClassVar
 
-import gymnasium as gym
 import numpy as np
 
 from plangym_lite.envs.batched.env import KernelEnv
-from plangym_lite.envs.batched.kernel import Block
-from plangym_lite.envs.batched.toy_kernels import GridWorld
+from plangym_lite.envs.batched.kernel import Block, Kernel, Parts
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
-from plangym_lite.envs.generators.pcg64 import numbers_of, words_of
+from plangym_lite.envs.generators.pcg64 import numbers_of, random_of, words_of
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.simulator import RUNNING
 
-__all__ = ["ToyText"]
+__all__ = ["GridWorld", "ToyText"]
 
 MODULE = "gymnasium.envs.toy_text."
 HEAD = struct.Struct("<4BI")
@@ -40,6 +38,50 @@ FICKLE, TURN = 1, 2  # the flags: a bit, and the orientation times two
 TURNS = range(4)
 
 
+class GridWorld(Kernel):
+    """FrozenLake, CliffWalking, Taxi.
+
+    Parts: last action + 1, orientation, state and increment of the generator (two words each, the
+    higher first), cell, and the probability of the last move.
+    """
+
+    def __init__(self, base: Any) -> None:
+        super().__init__(base)
+        table, cells = base.P, len(base.P)
+        actions = len(table[0])
+        most = max(len(moves) for row in table.values() for moves in row.values())
+        self.table = table
+        self.reached = np.full((cells, actions, most), -np.inf)  # sums of probabilities
+        self.outcomes = np.zeros((4, cells, actions, most))  # probability, cell, reward, ends
+        for cell, row in table.items():
+            for action, moves in row.items():
+                self.reached[cell, action, : len(moves)] = np.cumsum([move[0] for move in moves])
+                self.outcomes[:, cell, action, : len(moves)] = np.transpose(moves)
+        self.turns = hasattr(base, "taxi_orientation")
+        masked = hasattr(base, "action_mask")
+        self.masks = np.stack([base.action_mask(cell) for cell in range(cells)]) if masked else None
+
+    def accepts(self, block: Block) -> bool:
+        return self.base.P is self.table and not getattr(self.base, "fickle_passenger", False)
+
+    def step(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
+        _, orientation, *numbers, cell, _ = parts
+        drawn, numbers = random_of(numbers)
+        chosen = np.argmax(self.reached[cell, actions] > drawn[:, None], axis=1)
+        chance, after, rewards, ends = self.outcomes[:, cell, actions, chosen]
+        if self.turns:
+            orientation = np.where(actions < 4, actions, orientation)
+        cells = after.astype(np.int64)
+        return [actions + 1, orientation, *numbers, cells, chance], rewards, ends.astype(bool)
+
+    def observe(self, parts: Parts) -> np.ndarray:
+        return parts[-2]
+
+    def told(self, parts: Parts) -> dict[str, Any]:
+        told = {"prob": parts[-1].tolist()}
+        return told if self.masks is None else {**told, "action_mask": self.masks[parts[-2]]}
+
+
 class ToyText(KernelEnv):
     """Gymnasium's toy text environments.
 
@@ -50,16 +92,7 @@ class ToyText(KernelEnv):
     LAYOUT: ClassVar[int] = 1  # version of the states; raised when older ones cannot be read
 
     def adopt_layers(self) -> None:
-        self._limits: list[Any] = [
-            layer for layer in self._layers if isinstance(layer, gym.wrappers.TimeLimit)
-        ]
-        self._is_plain = (
-            self.STATE_IS_ARRAY
-            and type(self._base).__module__.startswith(MODULE)
-            and self.surrounded_only_by(gym.wrappers.TimeLimit)
-            and len(self._limits) < 2
-            and not self._has_random_map()
-        )
+        self._is_plain = self.has_only_a_limit(MODULE) and not self._has_random_map()
         self._generator = GeneratorMemory(GENERATOR.start // 4)
         self._plays_cards = type(self._base).__name__ == "BlackjackEnv"
         self._body = HANDS if self._plays_cards else CELL

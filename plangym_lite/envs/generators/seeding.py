@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.envs.generators.random_state import RandomMemory
+from plangym_lite.envs.generators.generator import RandomMemory
 from plangym_lite.envs.generators.shared import GlobalNumbers
 
 __all__ = ["bytes_of_seed", "seed_all"]

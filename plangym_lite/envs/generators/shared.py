@@ -17,7 +17,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from plangym_lite.envs.generators.random_state import RandomMemory
+from plangym_lite.envs.generators.generator import RandomMemory
 
 __all__ = [
     "GlobalNumbers",
@@ -27,25 +27,6 @@ __all__ = [
     "shared_kept",
     "shared_seeded",
 ]
-
-ITS_OWN_GENERATORS = frozenset(
-    [
-        "default_rng",
-        "Generator",
-        "RandomState",
-        "SeedSequence",
-        "BitGenerator",
-        "Random",
-        "SystemRandom",
-        "PCG64",
-        "PCG64DXSM",
-        "MT19937",
-        "Philox",
-        "SFC64",
-        "mtrand",
-    ]
-)
-"""Names in ``numpy.random`` and ``random`` that do not draw from the global generators."""
 
 
 class GlobalNumbers:
@@ -176,12 +157,19 @@ def _asks(function: types.FunctionType) -> bool:
     for step, after, last in zip(steps, steps[1:], [*steps[2:], None], strict=False):
         if step.opname not in ("LOAD_GLOBAL", "LOAD_NAME") or step.argval not in shared:
             continue
-        if known[step.argval] is np:
-            if after.argval == "random" and last and last.argval not in ITS_OWN_GENERATORS:
+        module = known[step.argval]
+        if module is np:
+            if after.argval == "random" and last and _is_global(np.random, last.argval):
                 return True
-        elif after.argval not in ITS_OWN_GENERATORS:
+        elif _is_global(module, after.argval):
             return True
     return False
+
+
+def _is_global(module: Any, name: Any) -> bool:
+    """Whether what has that name in a module may draw from its global generator."""
+    value = getattr(module, str(name), None)
+    return not isinstance(value, (type, types.ModuleType)) and value is not np.random.default_rng
 
 
 def _is_shared(value: Any, code: types.CodeType) -> bool:

@@ -19,7 +19,6 @@ from gymnasium.envs.registration import EnvSpec
 from plangym_lite.envs.generators.seeding import seed_all
 from plangym_lite.envs.generators.shared import OwnGlobals, shared_kept
 from plangym_lite.envs.gymnasium.families import render, spec_of
-from plangym_lite.envs.gymnasium.fingerprint import digest_of, versions_of
 from plangym_lite.envs.gymnasium.replay import ReplayedEnv
 from plangym_lite.envs.gymnasium.stack import (
     apply_wrapper,
@@ -29,17 +28,23 @@ from plangym_lite.envs.gymnasium.stack import (
     make_by_gymnasium,
     to_grayscale,
 )
-from plangym_lite.envs.snapshot.films import FILMS, mute, unmute
 from plangym_lite.envs.snapshot.packing import pack, pack_info, unpack
 from plangym_lite.envs.snapshot.pickling import NotUnderstoodError
-from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
+from plangym_lite.envs.snapshot.snapshot import (
+    Snapshot,
+    layers_of,
+    mute,
+    mute_films,
+    saved_and_films,
+    unmute,
+)
 from plangym_lite.envs.verify.verification import Verdict
 from plangym_lite.envs.verify.verify import refuse_the_same, verdict_on
 from plangym_lite.errors import InvalidStateError, NotCloneableError, StateOutgrownError
 from plangym_lite.nested import copy_element, run_frames, split_reset
-from plangym_lite.recipe.informed import take_findings
-from plangym_lite.recipe.recipe import freeze
+from plangym_lite.recipe.recipe import freeze, take_findings
 from plangym_lite.simulator import RUNNING, SimulatorEnv
+from plangym_lite.stable import digest_of, versions_of
 
 __all__ = ["STATELESS_WRAPPERS", "PlangymEnv", "to_grayscale"]
 
@@ -146,9 +151,10 @@ class PlangymEnv(SimulatorEnv):
             self.prepare_states()
         self._ended = RUNNING
         self._has_begun = False
-        if self._is_plain or not self._can_wait():
-            self._begin_at_all()
-        if self.obs_type != "coords" and self.DEFAULT_OBS_TYPE == "coords":
+        draws = self.obs_type != "coords" and self.DEFAULT_OBS_TYPE == "coords"
+        if self._is_plain or (draws and self._image_shape is None):
+            self._begin_at_all()  # otherwise the first episode begins when it is needed
+        if draws:
             shape = self._image_shape or self.current_obs().shape
             self.observation_space = spaces.Box(0, 255, shape, np.uint8)
         self.OBS_IS_ARRAY = isinstance(self.observation_space, spaces.Box)
@@ -158,15 +164,10 @@ class PlangymEnv(SimulatorEnv):
         self._gym_env = env
         self._layers: list[Any] = layers_of(env)
         self._base: Any = self._layers[-1]
-        self._films = [layer for layer in self._layers if isinstance(layer, FILMS)]
+        self._films = saved_and_films(self._layers)[1]
         self.action_space = env.action_space
         self.observation_space = self._own_space = env.observation_space
         self.adopt_layers()
-
-    def _can_wait(self) -> bool:
-        """Whether the first episode may begin later, when it is needed."""
-        pictures = self.obs_type != "coords" and self.DEFAULT_OBS_TYPE == "coords"
-        return self._image_shape is not None or not pictures
 
     def make_stack(self) -> gym.Env:
         """A new environment with the user's wrappers."""
@@ -202,10 +203,9 @@ class PlangymEnv(SimulatorEnv):
         if verdict.played:
             self.use_replay()
             return
-        saved = [layer for layer in self.snapshot_layers() if layer not in self._films]
-        others = [layer for layer in self._layers if layer not in saved]
+        saved, films = saved_and_films(self._layers)
         kept = verdict.constants, verdict.fields, self._saved_by_engine
-        self._snapshot = Snapshot(saved, others, *kept)
+        self._snapshot = Snapshot(saved, films, *kept)
         self._is_discovered = False
         self.STATE_IS_ARRAY = self.STATE_IS_ARRAY and verdict.capacity is not None
         self._capacity = self._capacity or verdict.capacity
@@ -228,8 +228,7 @@ class PlangymEnv(SimulatorEnv):
 
     def _make_another(self) -> gym.Env:
         env = self.make_stack()
-        for layer in filter(lambda layer: isinstance(layer, FILMS), layers_of(env)):
-            mute(layer)
+        mute_films(env)
         return env
 
     @property
@@ -246,7 +245,10 @@ class PlangymEnv(SimulatorEnv):
 
     def make_gym_env(self) -> gym.Env:
         """The environment without the user's wrappers."""
-        kwargs = dict(self._engine_kwargs)
+        return self.make_with(dict(self._engine_kwargs))
+
+    def make_with(self, kwargs: dict[str, Any]) -> gym.Env:
+        """What the id, class or callable makes of these arguments."""
         if not isinstance(self._make, (str, EnvSpec)):
             return call_factory(self._make, kwargs, self.render_mode)
         made_by: Any = self._spec_made or self._make
@@ -258,10 +260,6 @@ class PlangymEnv(SimulatorEnv):
 
     def adopt_layers(self) -> None:
         """Find what the adapter needs in the layers, and whether the state is plain."""
-
-    def snapshot_layers(self) -> list[gym.Env]:
-        """The layers whose attributes are saved by the generic snapshot."""
-        return self._layers
 
     def surrounded_only_by(self, *known: type) -> bool:
         """Whether all layers around the base are stateless or of a ``known`` type."""

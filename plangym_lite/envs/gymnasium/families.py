@@ -18,7 +18,6 @@ __all__ = [
     "Family",
     "PROVIDERS",
     "check_installed",
-    "family_of",
     "lacking",
     "looks_like",
     "register_ids_of",

@@ -16,9 +16,9 @@ from pettingzoo import AECEnv
 from pettingzoo.env_registry.exceptions import PettingZooRegistryError
 
 from plangym_lite.envs.gymnasium.env import PlangymEnv
-from plangym_lite.envs.gymnasium.fingerprint import versions_of
 from plangym_lite.envs.gymnasium.stack import call_factory, takes
 from plangym_lite.errors import NotCloneableError, UnknownEnvironmentError
+from plangym_lite.stable import versions_of
 
 __all__ = ["PettingZooEnv", "Turns", "games", "make_game"]
 

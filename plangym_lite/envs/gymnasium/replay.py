@@ -25,7 +25,7 @@ from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.nested import own_info
 
-__all__ = ["Checkpointer", "LiveEnv", "ReplayedEnv"]
+__all__ = ["ReplayedEnv"]
 
 
 class Checkpointer(Protocol):

@@ -16,9 +16,10 @@ from typing import Any
 from plangym_lite.envs.gymnasium.env import PlangymEnv
 from plangym_lite.errors import InvalidStateError, NotCloneableError
 from plangym_lite.nested import differences
-from plangym_lite.recipe.informed import informed
 from plangym_lite.recipe.plain import PlainEpisode
+from plangym_lite.recipe.recipe import informed
 from plangym_lite.simulator import RUNNING, TERMINATED, TRUNCATED
+from plangym_lite.validation import check_state
 
 __all__ = ["RunningStates"]
 
@@ -85,20 +86,9 @@ class RunningStates:
     def check(self, state: Any) -> None:
         """Raise ``InvalidStateError`` unless it looks like a state of this environment."""
         if not self._has_tag:
-            return self._check_array(state)
-        if not isinstance(state, bytes) or state[:TAG_BYTES] != self._tag():
+            check_state(self._adapter.batch_spec, state)
+        elif not isinstance(state, bytes) or state[:TAG_BYTES] != self._tag():
             raise InvalidStateError(f"not a state of {self._adapter!r}: {type(state).__name__}")
-
-    def _check_array(self, state: Any) -> None:
-        spec = self._adapter.batch_spec
-        if spec.state_shape is None:
-            return
-        found = getattr(state, "shape", None), getattr(state, "dtype", None)
-        if found != (spec.state_shape, spec.state_dtype):
-            raise InvalidStateError(
-                f"a state of {self._adapter!r} is an array of shape {spec.state_shape} and dtype "
-                f"{spec.state_dtype}, got shape {found[0]} and dtype {found[1]}"
-            )
 
     def load(self, state: Any) -> tuple[Any, dict[str, Any], bool, bool]:
         """Restore a state; return its observation, info and flags.
@@ -129,17 +119,13 @@ class RunningStates:
         return batch
 
     def close(self) -> None:
-        """Close the environment."""
         self._adapter.close()
 
     def _tag(self) -> bytes:
         """What a snapshot refers to by number must be the same when it is restored."""
-        names = [f"{type(each).__module__}.{type(each).__qualname__}" for each in self._anchors]
+        anchors = self._adapter._snapshot._anchors
+        names = [f"{type(each).__module__}.{type(each).__qualname__}" for each in anchors]
         return zlib.crc32("\n".join(names).encode()).to_bytes(TAG_BYTES, "little")
-
-    @property
-    def _anchors(self) -> list[Any]:
-        return self._adapter._snapshot._anchors
 
 
 def _options_of(adapter: type[PlangymEnv]) -> dict[str, Any]:

@@ -78,7 +78,6 @@ class Window:
         pygame.display.set_caption(self.title)
 
     def close(self) -> None:
-        """Close the window, if it was opened."""
         if self._screen is not None:
             self._pygame.display.quit()
             self._screen = None

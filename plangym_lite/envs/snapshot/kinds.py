@@ -21,11 +21,10 @@ import re
 import struct
 import types
 import uuid
-from typing import Any
 
 import numpy as np
 
-__all__ = ["is_display", "is_pickled_whole", "is_understood", "slots_of", "stays"]
+__all__ = ["builtin_base", "is_display", "is_pickled_whole", "is_understood", "slots_of", "stays"]
 
 POINTER = struct.calcsize("P")
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made at run time, as by a class statement
@@ -42,18 +41,8 @@ PICKLED_WHOLE: tuple[type, ...] = (
 )
 """Compiled types, with their subclasses, whose pickle holds the whole object."""
 
-DATA_OF_LIBRARIES = frozenset(
-    [
-        "pygame.rect.Rect",
-        "pygame.Rect",
-        "pygame.rect.FRect",
-        "pygame.FRect",
-        "pygame.color.Color",
-        "pygame.Color",
-        "pygame.math.Vector2",
-        "pygame.math.Vector3",
-    ]
-)
+PYGAME_DATA = ("Rect", "FRect", "Color", "Vector2", "Vector3")
+"""Classes of pygame that display nothing, whose pickle holds the whole object."""
 DISPLAY_LIBRARIES = frozenset(
     ("pygame", "pyglet", "OpenGL", "glfw", "matplotlib", "tkinter", "_tkinter", "moderngl", "PIL")
 )
@@ -77,11 +66,16 @@ def is_pickled_whole(kind: type) -> bool:
     return issubclass(kind, PICKLED_WHOLE)
 
 
+def builtin_base(kind: type) -> type:
+    """``object``, or the list, dict or the like that holds part of the objects of a class."""
+    return next(base for base in kind.__mro__ if not base.__flags__ & HEAP_TYPE)
+
+
 def is_understood(kind: type) -> bool:
     """Whether objects consist of attributes, slots and the content of a builtin base class."""
-    solid = next(base for base in kind.__mro__ if not base.__flags__ & HEAP_TYPE)
+    solid = builtin_base(kind)
     if solid is not object:
-        return issubclass(solid, PICKLED_WHOLE) or _full_name(kind) in DATA_OF_LIBRARIES
+        return issubclass(solid, PICKLED_WHOLE) or _is_pygame_data(kind)
     if issubclass(kind, PICKLED_WHOLE):
         return True
     hidden = sum(offset > 0 for offset in (kind.__dictoffset__, kind.__weakrefoffset__))
@@ -91,15 +85,15 @@ def is_understood(kind: type) -> bool:
 
 def is_display(kind: type) -> bool:
     """Whether objects of a type display or draw something."""
-    if _full_name(kind) in DATA_OF_LIBRARIES:
+    if _is_pygame_data(kind):
         return False
     return any(base.__module__.partition(".")[0] in DISPLAY_LIBRARIES for base in kind.__mro__)
 
 
 def stays(kind: type) -> bool:
     """Whether objects of a type stay with the environment and hold none of its state."""
-    return _full_name(kind).startswith(RENDERERS)
+    return f"{kind.__module__}.{kind.__qualname__}".startswith(RENDERERS)
 
 
-def _full_name(kind: Any) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+def _is_pygame_data(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == "pygame" and kind.__qualname__ in PYGAME_DATA

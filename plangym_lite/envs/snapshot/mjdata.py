@@ -25,7 +25,7 @@ import numpy as np
 
 from plangym_lite.errors import InvalidStateError, NotCloneableError
 
-__all__ = ["SimulationMemory", "changed_fields", "copy_of_model", "model_tag", "runs_of"]
+__all__ = ["SimulationMemory", "Simulations", "changed_fields", "copy_of_model", "model_tag"]
 
 WORD = 8
 MANY_CONTACTS = 64
@@ -109,15 +109,6 @@ class SimulationMemory:
             for run, part in self._runs:
                 run[...] = row[part]
 
-    def columns_of(self, name: str) -> slice | None:
-        """The place of a float64 array of mjData in a saved row; ``None`` if it is not saved."""
-        array = getattr(self.data, name)
-        for run, part in self._runs:
-            start = (array.ctypes.data - run.ctypes.data) // WORD
-            if run.dtype == array.dtype and 0 <= start < run.size:
-                return slice(part.start + start, part.start + start + array.size)
-        return None
-
     def save_contacts(self) -> bytes:
         """The contacts of the last step, which an environment may read before the next."""
         count = self.data.ncon
@@ -142,14 +133,6 @@ class SimulationMemory:
         if contacts:
             ctypes.memmove(distances.ctypes.data, contacts, len(contacts))
 
-    def check(self, data: Any) -> None:
-        """Raise if the environment has replaced its ``data``."""
-        if data is not self.data:
-            raise InvalidStateError(
-                "the environment has replaced its MjData since it was made: "
-                "its states cannot be saved"
-            )
-
 
 def runs_of(data: Any) -> list[np.ndarray]:
     """The arrays of mjData's buffer as views, adjacent ones of one dtype merged."""
@@ -157,13 +140,11 @@ def runs_of(data: Any) -> list[np.ndarray]:
     end = start + data.nbuffer
     arrays: list[tuple[int, int, np.dtype]] = []
     missing = set(EXPECTED)
-    for name in dir(data):
-        array = getattr(data, name) if not name.startswith("_") else None
-        if isinstance(array, np.ndarray) and array.size and name not in SCRATCH:
-            address = array.ctypes.data
-            if start <= address and address + array.nbytes <= end:
-                arrays.append((address, array.nbytes, array.dtype))
-                missing.discard(name)
+    for name, array in _arrays_of(data).items():
+        address = array.ctypes.data
+        if start <= address and address + array.nbytes <= end and name not in SCRATCH:
+            arrays.append((address, array.nbytes, array.dtype))
+            missing.discard(name)
     if any(getattr(data, name).size for name in missing):
         raise NotCloneableError(f"this MuJoCo keeps {missing} where they were not expected")
     runs: list[list[Any]] = []  # first address, address after the last, dtype
@@ -205,10 +186,109 @@ def changed_fields(model: Any, before: dict[str, np.ndarray]) -> tuple[str, ...]
     )
 
 
-def _arrays_of(model: Any) -> dict[str, np.ndarray]:
+def _arrays_of(part: Any) -> dict[str, np.ndarray]:
+    """The arrays of a model or its data that are not empty, by name."""
     arrays = {}
-    for name in dir(model):
-        value = getattr(model, name) if not name.startswith("_") else None
+    for name in dir(part):
+        value = getattr(part, name) if not name.startswith("_") else None
         if isinstance(value, np.ndarray) and value.size and value.dtype.kind in "fiub":
             arrays[name] = value
     return arrays
+
+
+class Simulations:
+    """The simulations among the anchors of a snapshot; views of their memory become offsets.
+
+    Args:
+        anchors: objects that stay with the environment; grows during discovery.
+        fields: for each simulation the arrays of its model that change.
+        label: what else the states of different environments differ in.
+    """
+
+    def __init__(
+        self, anchors: list[Any], fields: tuple[tuple[str, ...], ...] = (), label: str = ""
+    ) -> None:
+        self._anchors, self._fields, self._label = anchors, fields, label
+        self._memories: dict[int, SimulationMemory] = {}  # by the number of the anchor
+        self.tags: list[float] = []  # of the models, in the same order
+        self._places: list[tuple[int, int, int, str]] = []  # start, end, anchor, name of the array
+
+    def learn(self) -> None:
+        """Look for new simulations.
+
+        Raises:
+            NotCloneableError: one of them has data that cannot be saved.
+        """
+        for number, anchor in enumerate(self._anchors):
+            if isinstance(anchor, mujoco.MjData) and number not in self._memories:
+                index = len(self._memories)
+                fields = self._fields[index] if index < len(self._fields) else ()
+                self._memories[number] = SimulationMemory(anchor.model, anchor, fields)
+                self.tags.append(model_tag(anchor.model, self._label, fields))
+                self._add_places(number, anchor)
+            elif isinstance(anchor, mujoco.MjModel):
+                self._add_places(number, anchor)
+
+    def _add_places(self, number: int, anchor: Any) -> None:
+        if any(place[2] == number for place in self._places):
+            return
+        for name, array in _arrays_of(anchor).items():
+            start = _address(array)
+            self._places.append((start, start + array.nbytes, number, name))
+
+    def place_of(self, view: np.ndarray) -> tuple[int, str, int] | None:
+        """Anchor, array and offset of a view; ``None`` if it is not of a simulation."""
+        self.learn()
+        at = _address(view)
+        for start, end, number, name in self._places:
+            if start <= at < end:
+                return number, name, at - start
+        return None
+
+    def view(self, number: int, name: str, offset: int, *form: Any) -> np.ndarray:
+        """The view that ``place_of`` described, in this environment."""
+        shape, strides, dtype = form
+        return np.ndarray(shape, dtype, getattr(self._anchors[number], name), offset, strides)
+
+    def save(self) -> list[Any]:
+        """The tags of the models, and the memory and the contacts of each simulation."""
+        saved: list[Any] = [self.tags]
+        for memory in self._memories.values():
+            row = np.empty(memory.size)
+            memory.save(row)
+            saved += [row.tobytes(), memory.save_contacts()]
+        return saved
+
+    def check(self, saved: list[Any]) -> None:
+        """Raise if it was saved from other models."""
+        if saved[0] != self.tags:
+            raise InvalidStateError("it is of another model or frame_skip")
+
+    def load(self, saved: list[Any]) -> None:
+        """Restore what ``save`` returned."""
+        rows, contacts = saved[1::2], saved[2::2]
+        for memory, row, found in zip(self._memories.values(), rows, contacts, strict=True):
+            memory.load(np.frombuffer(row))
+            memory.load_contacts(found)
+
+    def room_for_contacts(self) -> int:
+        """Bytes to reserve for contacts."""
+        return sum(memory.size_of_contacts() for memory in self._memories.values())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the memories. They do not grow."""
+        return sum(8 * memory.size for memory in self._memories.values())
+
+    def models(self) -> list[dict[str, np.ndarray]]:
+        """Copies of the arrays of each simulation's model."""
+        return [copy_of_model(memory.model) for memory in self._memories.values()]
+
+    def changed(self, before: list[dict[str, np.ndarray]]) -> tuple[tuple[str, ...], ...]:
+        """For each simulation the arrays of its model that have changed."""
+        pairs = zip(self._memories.values(), before, strict=False)
+        return tuple(changed_fields(memory.model, copies) for memory, copies in pairs)
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]

@@ -30,6 +30,7 @@ from plangym_lite import pickled
 from plangym_lite.envs.generators.shared import GlobalNumbers
 from plangym_lite.envs.snapshot.anchors import atoms_of, is_handle
 from plangym_lite.envs.snapshot.kinds import (
+    builtin_base,
     is_display,
     is_pickled_whole,
     is_understood,
@@ -102,9 +103,8 @@ class Reducers(dict[type, Callable[[Any], Any]]):
         return None if number is None else (pickled.lookup, (number,))
 
     def _choose(self, kind: type) -> Callable[[Any], Any]:
-        for base, reducer in EXACT.items():
-            if kind is base:
-                return getattr(self, reducer)
+        if kind in EXACT:
+            return getattr(self, EXACT[kind])
         if issubclass(kind, type):
             return lambda value: NotImplemented  # by its name
         if issubclass(kind, (gym.Env, spaces.Space, EnvSpec)):
@@ -112,7 +112,7 @@ class Reducers(dict[type, Callable[[Any], Any]]):
         if issubclass(kind, enum.Enum):
             return lambda value: (getattr, (type(value), value.name))
         if issubclass(kind, np.random.BitGenerator):
-            return self._bit_generator
+            return self._not_understood
         if issubclass(kind, np.generic):
             return _scalar
         if issubclass(kind, np.dtype):
@@ -125,7 +125,8 @@ class Reducers(dict[type, Callable[[Any], Any]]):
             return self._not_understood
         if hasattr(kind, "__del__"):
             return self._anchored
-        return _as_usual if is_pickled_whole(kind) or _has_builtin_base(kind) else _raw_of(kind)
+        is_usual = is_pickled_whole(kind) or builtin_base(kind) is not object
+        return _as_usual if is_usual else _raw_of(kind)
 
     # ---- what stays with the environment --------------------------------------------------------
 
@@ -200,18 +201,10 @@ class Reducers(dict[type, Callable[[Any], Any]]):
         kind = type(bits).__name__
         return pickled.generator, (self._slot(value), kind, state, origin)
 
-    def _bit_generator(self, value: Any) -> Any:
-        return self._not_understood(value)
-
-    def _random_state(self, value: np.random.RandomState) -> Any:
-        state = value.get_state(legacy=False)
-        return pickled.random_numbers, (self._slot(value), "RandomState", state)
-
-    def _random(self, value: random.Random) -> Any:
-        return pickled.random_numbers, (self._slot(value), "Random", value.getstate())
-
-    def _global_numbers(self, value: GlobalNumbers) -> Any:
-        return pickled.random_numbers, (self._slot(value), "GlobalNumbers", value.getstate())
+    def _random_numbers(self, value: Any) -> Any:
+        kind = type(value).__name__
+        state = value.get_state(legacy=False) if kind == "RandomState" else value.getstate()
+        return pickled.random_numbers, (self._slot(value), kind, state)
 
     # ---- arrays ---------------------------------------------------------------------------------
 
@@ -277,20 +270,17 @@ EXACT: dict[Any, str] = {
     type(pickle.loads): "_builtin",
     np.ndarray: "_array",
     np.random.Generator: "_generator",
-    np.random.RandomState: "_random_state",
-    random.Random: "_random",
-    GlobalNumbers: "_global_numbers",
+    np.random.RandomState: "_random_numbers",
+    random.Random: "_random_numbers",
+    GlobalNumbers: "_random_numbers",
     type(threading.Lock()): "_lock",
     type(threading.RLock()): "_reentrant_lock",
 }
 LOOKING = (Reducers._anchored, Reducers._anchored_or_instance, Reducers._function, Reducers._array)
-BIT_GENERATORS = {
-    kind: kind.__name__
-    for kind in (
-        *(np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937),
-        *(np.random.Philox, np.random.SFC64),
-    )
-}
+BIT_GENERATORS = (
+    *(np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937),
+    *(np.random.Philox, np.random.SFC64),
+)
 
 
 def _is_named(value: Any) -> bool:
@@ -303,11 +293,6 @@ def _is_named(value: Any) -> bool:
 
 def _is_simulation(kind: type) -> bool:
     return kind.__module__.partition(".")[0] == "mujoco" and kind.__name__ in ("MjModel", "MjData")
-
-
-def _has_builtin_base(kind: type) -> bool:
-    """Whether a class inherits from list, dict or the like, which holds part of its objects."""
-    return next(base for base in kind.__mro__ if not base.__flags__ & (1 << 9)) is not object
 
 
 def _raw_of(kind: type) -> Callable[[Any], Any]:

@@ -42,8 +42,11 @@ from plangym_lite.envs.snapshot.pickling import (
 from plangym_lite.envs.snapshot.sets import walk_sets
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["Snapshot", "layers_of"]
+__all__ = ["Snapshot", "layers_of", "mute", "mute_films", "saved_and_films", "unmute"]
 
+FILMS: tuple[type, ...] = (gym.wrappers.RecordVideo,)
+"""Layers that are not saved and record nothing during batches, verification and replays."""
+PASSED = ("reset", "step", "render")
 NOTHING: set[str] = set()
 MOST_ROUNDS = 20  # of discovering anchors
 
@@ -89,10 +92,10 @@ class Snapshot:
         self._globals = {
             (pickled.__name__, made.__name__): mine
             for made, mine in (
-                (pickled.lookup, self._lookup),
+                (pickled.lookup, self._anchors.__getitem__),
                 (pickled.generator, self._generator),
                 (pickled.random_numbers, self._random_numbers),
-                (pickled.simulated, self._simulated),
+                (pickled.simulated, lambda *place: self.simulations.view(*place)),
             )
         }
         self.discover()
@@ -146,7 +149,7 @@ class Snapshot:
         if self._reducers.simulations is None:
             if not any(type(each).__module__.startswith("mujoco.") for each in self._anchors):
                 return
-            from plangym_lite.envs.snapshot.simulations import Simulations
+            from plangym_lite.envs.snapshot.mjdata import Simulations
 
             label = str(getattr(self._layers()[-1], "frame_skip", ""))
             self._reducers.simulations = Simulations(self._anchors, self._fields, label)
@@ -286,12 +289,6 @@ class Snapshot:
 
     # ---- the objects that a pickle refers to ----------------------------------------------------
 
-    def _lookup(self, index: int) -> Any:
-        return self._anchors[index]
-
-    def _simulated(self, *place: Any) -> np.ndarray:
-        return self.simulations.view(*place)
-
     def _in_slot(self, slot: int, make: Any, fits: Any) -> Any:
         while len(self._generators) <= slot:
             self._generators.append(None)
@@ -345,3 +342,30 @@ def _came_from(present: Any, kind: str, origin: Any) -> bool:
     if origin is None or type(seed) is not np.random.SeedSequence:
         return origin is None
     return origin == (seed.entropy, seed.spawn_key, seed.pool_size, seed.n_children_spawned)
+
+
+# ---- wrappers that record films: not part of the state; batches record nothing -------------------
+
+
+def mute(layer: Any) -> None:
+    """Let a layer forward calls without recording."""
+    for name in PASSED:
+        setattr(layer, name, getattr(layer.env, name))
+
+
+def unmute(layer: Any) -> None:
+    """Let it record again."""
+    for name in PASSED:
+        vars(layer).pop(name, None)
+
+
+def mute_films(env: gym.Env) -> None:
+    """Stop the wrappers around an environment from recording films."""
+    for layer in saved_and_films(layers_of(env))[1]:
+        mute(layer)
+
+
+def saved_and_films(layers: list[gym.Env]) -> tuple[list[gym.Env], list[gym.Env]]:
+    """The layers that are saved, and those that record films."""
+    films = [layer for layer in layers if isinstance(layer, FILMS)]
+    return [layer for layer in layers if layer not in films], films

@@ -1,8 +1,6 @@
 """Comparison of a twin of an environment with the plain Gymnasium environment.
 
-The plain environment is played from a seed, and its results are recorded. Then the twin plays the
-same actions, is saved, moved to other states, restored and played on. A difference was not
-restored, or was wrong from the start. An environment is closed before the next one is built.
+What is compared, and why, is told in :mod:`.verify`.
 """
 
 from __future__ import annotations
@@ -19,9 +17,8 @@ import gymnasium as gym
 
 from plangym_lite.envs.generators.shared import draws_globally, global_numbers, shared_seeded
 from plangym_lite.envs.snapshot.anchors import checksum_of
-from plangym_lite.envs.snapshot.films import FILMS, mute
 from plangym_lite.envs.snapshot.packing import CAPACITY_STEP, LENGTH_BYTES
-from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
+from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of, mute_films, saved_and_films
 from plangym_lite.envs.verify.recording import (
     Entry,
     Recording,
@@ -132,7 +129,7 @@ def record_plain(env: Any, first: gym.Env | None) -> Record:
 def _record(plain: gym.Env, watched: bool, numbers: Any) -> Record:
     """The results of a plain environment and, if ``watched``, how it may be saved."""
     layers, problems = layers_of(plain), []
-    snapshot = Snapshot(*_saved_and_films(layers)) if watched else None
+    snapshot = Snapshot(*saved_and_films(layers)) if watched else None
     if snapshot is not None:
         problems = snapshot.problems()
         checksums = [checksum_of(array) for array in snapshot.large]
@@ -224,8 +221,7 @@ class Verification:
         twin.clone_seeds, twin.return_image, twin.frameskip = True, False, 1
         pictures = twin.DEFAULT_OBS_TYPE == "coords" and twin.obs_type != "coords"
         wanted, twin.obs_type = twin.obs_type, "coords" if pictures else twin.obs_type
-        for layer in twin._films:
-            mute(layer)
+        twin._film(False)
         _, error = attempt(self._verify)
         if error:
             self.found.setdefault("verifying", error)
@@ -364,18 +360,6 @@ def _room(twin: Any, size: int) -> int:
     if simulations is None:
         return size
     return size - simulations.nbytes + simulations.room_for_contacts()
-
-
-def _saved_and_films(layers: list[gym.Env]) -> tuple[list[gym.Env], list[gym.Env]]:
-    films = [layer for layer in layers if isinstance(layer, FILMS)]
-    return [layer for layer in layers if layer not in films], films
-
-
-def mute_films(env: gym.Env) -> None:
-    """Stop the wrappers around an environment from recording films."""
-    for layer in layers_of(env):
-        if isinstance(layer, FILMS):
-            mute(layer)
 
 
 @contextlib.contextmanager

@@ -41,8 +41,7 @@ from plangym_lite.envs.verify.verification import (
 )
 from plangym_lite.errors import NotCloneableError
 from plangym_lite.nested import NO_NOISE, Noise
-from plangym_lite.recipe.informed import informed
-from plangym_lite.recipe.recipe import original_of
+from plangym_lite.recipe.recipe import informed, original_of
 
 __all__ = ["Verdict", "refuse_the_same", "verdict_on"]
 
@@ -104,16 +103,16 @@ def key_of(env: Any) -> Any:
     layers = tuple(type(layer) for layer in layers_of(env._gym_env))
     others = env.remove_time_limit, env.render_mode, env._engine_kwargs, env._wrappers
     try:
-        return _frozen((type(env), made_by, layers, options, others))
+        return _hashable((type(env), made_by, layers, options, others))
     except TypeError:  # unhashable: verified each time
         return None
 
 
-def _frozen(value: Any) -> Any:
+def _hashable(value: Any) -> Any:
     if isinstance(value, dict):
-        return "dict", *((key, _frozen(part)) for key, part in value.items())
+        return "dict", *((key, _hashable(part)) for key, part in value.items())
     if isinstance(value, (list, tuple)):
-        return type(value), *(_frozen(part) for part in value)
+        return type(value), *(_hashable(part) for part in value)
     hash(value)
     return type(value), value
 
@@ -124,48 +123,48 @@ def _frozen(value: Any) -> Any:
 def _verify(env: Any) -> Verdict:
     with _quiet(), shared_kept():
         record = record_plain(env, env._gym_env)
-        verdict, told = _first_exact(env, record)
-        if told and env._certify:  # each build of the environment may differ
+        verdict, reason = _first_exact(env, record)
+        if reason and env._certify:  # each build of the environment may differ
             record = record_plain(env, None)
             record, noise = noise_of_runs(env, record)
-            verdict, told = _first_exact(env, record, noise)
-            if told and any(noise) and not (record.problems or env._plays_only):
+            verdict, reason = _first_exact(env, record, noise)
+            if reason and any(noise) and not (record.problems or env._plays_only):
                 own, different = _try(env, record, record.findings, noise, with_itself=True)
-                verdict, told = (own, "") if not different else (verdict, told)
-    if told and env._certify:
+                verdict, reason = (own, "") if not different else (verdict, reason)
+    if reason and env._certify:
         if env.state_choice is not None and not env._saves_itself:
-            raise ValueError(f"{told}: state_method={env.state_choice!r} cannot be had")
-        return Verdict(refusal=f"{told}. Pass certify=False to use it all the same")
+            raise ValueError(f"{reason}: state_method={env.state_choice!r} cannot be had")
+        return Verdict(refusal=f"{reason}. Pass certify=False to use it all the same")
     return verdict
 
 
 def _first_exact(env: Any, record: Record, noise: list[Noise] | None = None) -> tuple[Verdict, str]:
     """The first way of saving that is exact; otherwise the last one tried, and what differed."""
-    told, verdict = f"{env!r} is not restored exactly by a snapshot: ", record.findings
+    reason, verdict = f"{env!r} is not restored exactly by a snapshot: ", record.findings
     played = record.findings._replace(played=True)
     if record.has_shifting_sets and env.state_choice is None and env.clone_seeds:
         verdict, different = _try(env, record, played, noise)
         if not different:  # a set may still be restored in another order
             return verdict, ""
     if env.state_choice == "replay" or env._plays_only:
-        told = f"{env!r}: "
+        reason = f"{env!r}: "
     elif record.problems and not env._saves_itself:
-        told += f"it holds {', '.join(record.problems)}"
+        reason += f"it holds {', '.join(record.problems)}"
     else:
         verdict, different = _try(env, record, record.findings, noise)
         if not different or not env._certify:
             return verdict, ""
-        told += different
+        reason += different
         if noise is None:  # the environment itself may differ from run to run
-            return verdict, told
+            return verdict, reason
     if env._saves_itself or env.state_choice == "snapshot":
-        return verdict, told
+        return verdict, reason
     if not env.clone_seeds:
-        return verdict, f"{told}, and clone_seeds=False needs a snapshot"
+        return verdict, f"{reason}, and clone_seeds=False needs a snapshot"
     verdict, different = _try(env, record, played, noise)
     if different and noise is not None:  # simulators may carry data from one episode into the next
         verdict, different = _try(env, record_afresh(env, record), played, noise)
-    return verdict, different and f"{told}; nor by playing again from the seed: {different}"
+    return verdict, different and f"{reason}; nor by playing again from the seed: {different}"
 
 
 def _try(

@@ -12,9 +12,16 @@ from plangym_lite.errors import NoWorkersError
 from plangym_lite.nested import Difference
 from plangym_lite.system import check_workers
 from plangym_lite.testing.contract.judging import Judge
-from plangym_lite.testing.contract.keeping import NUMBERS, Keeper
 from plangym_lite.testing.contract.reference import Options, Reference, make_reference
-from plangym_lite.testing.contract.walking import play, play_elsewhere, wander
+from plangym_lite.testing.contract.walking import (
+    NUMBERS,
+    Keeper,
+    Recorder,
+    play,
+    play_elsewhere,
+    play_stretch,
+    wander,
+)
 
 __all__ = ["Contract"]
 
@@ -46,7 +53,6 @@ class Contract:
         self._first: tuple[PlanEnv, GlobalNumbers] | None = None
 
     def all_checks(self) -> list[Callable[[], None]]:
-        """The checks in order."""
         return [
             self.as_plain_gymnasium,
             self.saving_changes_nothing,
@@ -75,9 +81,11 @@ class Contract:
 
     @cached_property
     def reference(self) -> Reference:
-        """The reference walk."""
-        first, self._first = self._first, None
-        reference = make_reference(self.make_env, self.options, first)
+        if self._first is None:
+            self.begin()
+        assert self._first is not None
+        reference = make_reference(self.make_env, self.options, self._first)
+        self._first = None
         self.notes += reference.notes
         self.judge.reference = reference
         if not self.judge.ends():
@@ -87,7 +95,7 @@ class Contract:
     @contextmanager
     def _made(self, check: str) -> Iterator[tuple[PlanEnv, Keeper]]:
         """A new environment; its results must not change until it is closed."""
-        keeper = Keeper()
+        self.judge.at, keeper, _ = check, Keeper(), self.reference  # the walk is made first
         with self.make_env() as env:
             yield env, keeper
             self._nothing_changed(keeper, check)
@@ -102,10 +110,7 @@ class Contract:
     def _restored(self, env: PlanEnv, keeper: Keeper, depth: int, check: str) -> None:
         """Restore the walk's state at ``depth`` in ``env`` and check the next moves."""
         self.judge.at = f"{check}, depth {depth}"
-        stretch = self.reference.stretch(depth)
-        env.set_state(stretch.state)
-        images, saving = stretch.images, stretch.saving
-        recording = play(env, stretch.moves, keeper, images=images, saving=saving)
+        recording = play_stretch(env, self.reference.stretch(depth), keeper)
         self.judge.same_recording(self.reference.expected(depth), recording)
 
     # ---- the checks ---------------------------------------------------------------------------
@@ -137,17 +142,13 @@ class Contract:
             env.reset(return_state=False, seed=self.options.seed)
             if not reference.repeatable:
                 env.set_state(reference.saved[0].state)
-            play(env, moves[: stops[0]], keeper)
+            play(Recorder(env, keeper), moves[: stops[0]])
             for depth, stop in zip(stops, [*stops[1:], len(moves)], strict=True):
                 self.judge.at = f"{check}, depth {depth}"
                 env.set_state(env.get_state())
-                recording = play(
-                    env,
-                    moves[depth:stop],
-                    keeper,
-                    images=reference.stretch(depth).images,
-                    saving=reference.compares_states,
-                )
+                images = reference.stretch(depth).images
+                recorder = Recorder(env, keeper, images, reference.compares_states)
+                recording = play(recorder, moves[depth:stop])
                 self.judge.same_recording(reference.expected(depth, stop), recording)
 
     def same_object_after_wandering(self) -> None:
@@ -191,7 +192,6 @@ class Contract:
         Rows from returned states and rollouts give the same; the current state does not change.
         Equal seeds give equal rows.
         """
-        self.judge.at, _ = "step_batch", self.reference
         with self._made("step_batch") as (env, keeper):
             self.judge.batches(env, keeper, "step_batch")
             self._seeded(env, keeper, "step_batch")
@@ -211,8 +211,10 @@ class Contract:
         except NoWorkersError as error:
             self.notes.append(f"workers were not checked: {error}")
             return
-        (check, ends), _ = _names(self.n_workers), self.reference
-        keeper = Keeper()
+        check, ends = (
+            f"{what} with {self.n_workers} workers" for what in ("step_batch", "terminals")
+        )
+        keeper, _ = Keeper(), self.reference
         with ParallelEnv(self.make_env, n_workers=self.n_workers) as env:
             self.judge.batches(env, keeper, check)
             self._seeded(env, keeper, check)
@@ -222,10 +224,5 @@ class Contract:
 
     def terminals_absorb(self) -> None:
         """A step from an ended state: reward 0, same state, flags and observation."""
-        self.judge.at, _ = "terminals", self.reference
         with self._made("terminals") as (env, keeper):
             self.judge.absorbed(env, keeper, "terminals")
-
-
-def _names(n_workers: int) -> tuple[str, str]:
-    return f"step_batch with {n_workers} workers", f"terminals with {n_workers} workers"

@@ -55,8 +55,8 @@ from plangym_lite.core import PlanEnv
 from plangym_lite.envs.generators.shared import GlobalNumbers
 from plangym_lite.nested import Difference
 from plangym_lite.testing.contract.checks import Contract
-from plangym_lite.testing.contract.keeping import NUMBERS
 from plangym_lite.testing.contract.reference import Options
+from plangym_lite.testing.contract.walking import NUMBERS
 
 __all__ = ["ContractSuite", "Report", "check_exact"]
 
@@ -127,7 +127,8 @@ def _report(contract: Contract, name: str) -> Report:
     try:
         state = contract.reference.saved[0].state
         contract.judge.at = "pickling a state"
-        report.state_bytes = _size_of(state)
+        is_array = isinstance(state, np.ndarray)
+        report.state_bytes = state.nbytes if is_array else len(pickle.dumps(state))
         report.pictures = contract.reference.draws_images
         for check in contract.all_checks():
             check()
@@ -138,11 +139,6 @@ def _report(contract: Contract, name: str) -> Report:
         report.exact, report.difference, report.error = False, text, error
     report.checks, report.notes = contract.judge.checks, contract.notes
     return report
-
-
-def _size_of(state: Any) -> int:
-    """Bytes of a state: its array, or its pickle."""
-    return state.nbytes if isinstance(state, np.ndarray) else len(pickle.dumps(state))
 
 
 class ContractSuite:

@@ -7,10 +7,17 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.nested import Difference, row_of
-from plangym_lite.testing.contract.keeping import Keeper, copy_of
+from plangym_lite.nested import Difference, own_copy, row_of
 from plangym_lite.testing.contract.reference import Reference
-from plangym_lite.testing.contract.walking import Entry, Move, draw_actions, play, step_entry
+from plangym_lite.testing.contract.walking import (
+    Entry,
+    Keeper,
+    Move,
+    Recorder,
+    draw_actions,
+    play,
+    step_entry,
+)
 
 __all__ = ["Judge"]
 
@@ -65,7 +72,9 @@ class Judge:
             self._rollouts(env, keeper, rows)
             self.at = f"{check}, depth {depth}, what was current before the batches"
             expected = reference.expected(depth)
-            self.same_recording(expected, play(env, moves[depth : depth + self.length], keeper))
+            self.same_recording(
+                expected, play(Recorder(env, keeper), moves[depth : depth + self.length])
+            )
 
     def _batch(
         self, env: PlanEnv, keeper: Keeper, rows: list[int], states: dict[int, Any]
@@ -75,7 +84,7 @@ class Judge:
         for numbers in _alike(reference.moves, rows):
             moves = [reference.moves[number] for number in numbers]
             out: Any = env.step_batch(
-                [copy_of(move.action) for move in moves],
+                [own_copy(move.action) for move in moves],
                 [states[number] for number in numbers],
                 [move.dt for move in moves],
             )
@@ -96,7 +105,7 @@ class Judge:
             move = reference.moves[depth]
             if move.reset:
                 continue
-            actions, states = [copy_of(move.action)] * 4, [reference.saved[depth].state] * 4
+            actions, states = [own_copy(move.action)] * 4, [reference.saved[depth].state] * 4
             options: Any = {"dt": move.dt, "seeds": [depth, 2**40, depth, 2**40]}
             out: Any = env.step_batch(actions, states, **options)
             rows = _entries_of(env, out, keeper, self.at)
@@ -115,7 +124,7 @@ class Judge:
         for numbers in _alike(reference.moves, [*short[-SHORT:], *full[:: STEPS - 1]]):
             runs = [self._run_from(number) for number in numbers]
             actions = [
-                [copy_of(reference.moves[k].action) for k in run]
+                [own_copy(reference.moves[k].action) for k in run]
                 + [_like(draw(), reference.moves[run[0]].action) for _ in range(STEPS - len(run))]
                 for run in runs
             ]
@@ -160,9 +169,9 @@ class Judge:
                 number = run[min(step, len(run) - 1)] + 1
                 reward = recording[number].reward if step < len(run) else 0.0
                 seen = _step_of(env.observation_space, out.observs, row, step)
-                told = Entry(seen, float(out.rewards[row, step]))
+                got = Entry(seen, float(out.rewards[row, step]))
                 expected = Entry(recording[number].obs, reward)
-                self.same_entry(expected, told, f"{where}, action {step}")
+                self.same_entry(expected, got, f"{where}, action {step}")
             if int(out.lengths[row]) != len(run):
                 raise Difference(f"{self.at}, {where}: length: expected {len(run)}")
         self.checks += 1
@@ -192,7 +201,7 @@ class Judge:
             self.same_entry(wanted, entries[row], f"row {row} of step_batch")
             self.same_entry(wanted, step, "step")
             env.set_state(out.states[row])
-            after = play(env, reference.moves[number : number + 5], keeper)
+            after = play(Recorder(env, keeper), reference.moves[number : number + 5])
             expected = [Entry(recording[number].obs), *recording[number + 1 : number + 6]]
             self.same_recording(expected, after)
 
@@ -208,7 +217,7 @@ def _entries_of(env: PlanEnv, out: Any, keeper: Keeper, where: str) -> list[Entr
             float(out.rewards[row]),
             bool(out.terminateds[row]),
             bool(out.truncateds[row]),
-            copy_of(out.infos[row]),
+            own_copy(out.infos[row]),
             out.states[row],
         )
         for row in range(len(out.rewards))

@@ -17,11 +17,11 @@ from gymnasium import spaces
 from PIL import Image
 
 from plangym_lite.envs.generators.shared import GlobalNumbers
-from plangym_lite.nested import ARRAY_SPACES
-from plangym_lite.testing.contract.keeping import NUMBERS, copy_of
-from plangym_lite.testing.contract.walking import Entry, Move
+from plangym_lite.envs.snapshot.snapshot import layers_of
+from plangym_lite.nested import ARRAY_SPACES, own_copy
+from plangym_lite.testing.contract.walking import NUMBERS, Entry, Move
 
-__all__ = ["LifeEpisodes", "PlainRun", "SuiteTask", "Twin", "record", "twin_of"]
+__all__ = ["PlainRun", "Twin", "record", "twin_of"]
 
 PICTURES = ("rgb", "grayscale")
 
@@ -164,22 +164,20 @@ class _Driver:
         self.build()
 
     def build(self) -> None:
-        """Build the environment."""
         made = self._twin.make()
         self._env, self._frames = made if isinstance(made, tuple) else (made, self._twin.frames)
         self.ended = False
 
     def rebuild(self) -> None:
         """Close the base environment, and build another below the same wrappers."""
-        layers = [self._env]
-        while isinstance(layers[-1], gym.Wrapper):
-            layers.append(layers[-1].env)
-        wrappers, frames = layers[:-1], self._frames
+        *wrappers, base = layers_of(self._env)
+        frames = self._frames
         with contextlib.suppress(Exception):
-            layers[-1].close()
+            base.close()
         self.build()
         if wrappers:
-            wrappers[-1].env, self._env = self._env.unwrapped, wrappers[0]
+            inmost: Any = wrappers[-1]
+            inmost.env, self._env = self._env.unwrapped, wrappers[0]
         self._frames = frames
 
     def close(self) -> None:
@@ -194,32 +192,29 @@ class _Driver:
     def reset(self, seed: int | None) -> Entry:
         obs, info = self._env.reset(seed=seed)
         self.ended = False
-        return Entry(self._seen(obs, self._picture()), info=copy_of(dict(info)))
+        return Entry(self._seen(obs, self._picture()), info=own_copy(dict(info)))
 
     def step(self, move: Move) -> Entry:
         total = 0.0
         for _ in range(move.dt * self._frames):
-            obs, reward, terminated, truncated, info = self._env.step(copy_of(move.action))
-            total, self.ended = total + _number(reward), bool(terminated or truncated)
+            obs, reward, terminated, truncated, info = self._env.step(own_copy(move.action))
+            total += float(np.asarray(reward).item())
+            self.ended = bool(terminated or truncated)
             picture = self._picture()  # of every frame: rendering changes some engines
             if self.ended:
                 break
         seen = self._seen(obs, picture)
-        return Entry(seen, total, bool(terminated), bool(truncated), copy_of(dict(info)))
+        return Entry(seen, total, bool(terminated), bool(truncated), own_copy(dict(info)))
 
     def _picture(self) -> Any:
         return self._env.render() if self._twin.sees in PICTURES else None
 
     def _seen(self, obs: Any, picture: Any) -> Any:
         if self._twin.sees == "obs":
-            return _in_space(getattr(self._env, "observation_space", None), copy_of(obs))
+            return _in_space(getattr(self._env, "observation_space", None), own_copy(obs))
         if self._twin.sees == "grayscale":
             return np.asarray(Image.fromarray(picture).convert("L"))
-        return copy_of(picture)
-
-
-def _number(reward: Any) -> float:
-    return float(np.asarray(reward).item())
+        return own_copy(picture)
 
 
 def _in_space(space: Any, obs: Any) -> Any:
@@ -271,7 +266,6 @@ class SuiteTask:
         return _raveled(self._env.reset().observation), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """One control step."""
         step_type, reward, discount, seen = self._env.step(action)
         over = step_type.last()
         failed = over and discount == 0.0
@@ -279,7 +273,6 @@ class SuiteTask:
         return _raveled(seen), float(reward or 0.0), failed, over and not failed, info
 
     def close(self) -> None:
-        """Free the simulation."""
         self._env.physics.free()
 
 

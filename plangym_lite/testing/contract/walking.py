@@ -11,6 +11,7 @@ import os
 import pickle
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -20,12 +21,15 @@ from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.envs.verify.recording import legal_or_next
-from plangym_lite.nested import NO_NOISE, Difference, Noise, differences
-from plangym_lite.testing.contract.keeping import Keeper, copy_of
+from plangym_lite.nested import NO_NOISE, Difference, Noise, differences, own_copy
 
 __all__ = [
+    "LARGE",
+    "NUMBERS",
     "Entry",
+    "Keeper",
     "Move",
+    "Recorder",
     "Route",
     "Stretch",
     "Walk",
@@ -35,11 +39,14 @@ __all__ = [
     "follow",
     "play",
     "play_elsewhere",
-    "serve_stretches",
+    "play_stretch",
     "step_entry",
     "wander",
 ]
 
+NUMBERS = 0
+"""The seed of the global generators for each run of the walk."""
+LARGE = 1 << 16  # bytes of an array that is kept by its checksum
 FEW = 10  # moves after the last reset, compared with our own only
 WIDE_EVERY = 10  # alternate this number of moves with float32 and float64 actions
 FAR = 1e30  # in place of missing bounds of a Box
@@ -96,6 +103,60 @@ class Stretch(NamedTuple):
     saving: bool = False  # whether states are saved during the moves
 
 
+# ---- what was returned, to check that it does not change later ----------------------------------
+
+
+class Keeper:
+    """Keeps returned values, with a copy made on arrival.
+
+    For states and large arrays the copy is a checksum.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[tuple[str, str, Any, Any]] = []
+        self._summed: list[tuple[str, str, Any, int]] = []
+
+    def keep(self, where: str, what: str, value: Any) -> Any:
+        """Keep ``value``, an ``"obs"`` or an ``"info"``; return the copy."""
+        if isinstance(value, np.ndarray) and value.nbytes >= LARGE:
+            self.sum(where, what, value)
+            return value
+        kept = own_copy(value)
+        if kept is not value:
+            self._held.append((where, what, value, kept))
+        return kept
+
+    def sum(self, where: str, what: str, value: Any) -> None:
+        """Keep an array or a state with a checksum."""
+        checksum = _checksum(value)
+        if checksum is not None:
+            self._summed.append((where, what, value, checksum))
+
+    def check(self) -> None:
+        """Raise :class:`Difference` if a kept value has changed."""
+        for where, what, value, kept in self._held:
+            for path, text in differences(kept, value, what):
+                # a value that differs from its own copy shows nothing
+                if path not in dict(differences(own_copy(value), value, what)):
+                    raise Difference(f"a held {what} changed: {where}: {path}: {text}")
+        for where, what, value, checksum in self._summed:
+            if _checksum(value) != checksum:
+                raise Difference(f"a held {what} changed: {where}")
+
+
+def _checksum(value: Any) -> int | None:
+    """A checksum of the value; ``None`` if it has none."""
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+    try:
+        return zlib.crc32(pickle.dumps(value))
+    except Exception:  # a foreign __reduce__ may raise anything
+        return None
+
+
+# ---- moves ---------------------------------------------------------------------------------------
+
+
 def draw_actions(env: PlanEnv, seed: int) -> Callable[[], Any]:
     """Seeded random actions, without the generator of the environment's space."""
     space = copy.deepcopy(env.action_space)
@@ -113,23 +174,58 @@ def compare_entries(
             yield from differences(one, other, field, noise)
 
 
-def explore(
-    env: PlanEnv,
-    route: Route,
-    keeper: Keeper,
-    *,
-    images: frozenset[int] = frozenset(),
-    saving: bool = False,
-) -> Walk:
+class Recorder:
+    """Makes moves in an environment and records the results, which are kept.
+
+    Args:
+        env: the environment.
+        keeper: keeps what it returns.
+        images: the entries with an image.
+        saving: whether every entry has a state.
+    """
+
+    def __init__(
+        self,
+        env: PlanEnv,
+        keeper: Keeper,
+        images: frozenset[int] = frozenset(),
+        saving: bool = False,
+    ) -> None:
+        self.env, self.keeper = env, keeper
+        self.images, self.saving = images, saving
+        self.recording: list[Entry] = []
+
+    def make(self, *moves: Move) -> list[Entry]:
+        """Make moves; return the whole recording."""
+        for move in moves:
+            if move.reset:
+                obs, info = self.env.reset(return_state=False, seed=move.seed)
+                self.add(Entry(obs, info=info))
+            else:
+                self.add(step_entry(self.env, move.action, dt=move.dt))
+        return self.recording
+
+    def add(self, entry: Entry) -> None:
+        """Add an entry of copies, with image and state."""
+        number, keep = len(self.recording), self.keeper.keep
+        where = f"step {number}"
+        obs, info = keep(where, "obs", entry.obs), keep(where, "info", entry.info)
+        image = keep(where, "image", self.env.get_image()) if number in self.images else None
+        state = self.env.get_state() if self.saving else None
+        if self.saving:
+            self.keeper.sum(where, "state", state)
+        self.recording.append(entry._replace(obs=obs, info=info, image=image, state=state))
+
+
+def explore(recorder: Recorder, route: Route) -> Walk:
     """Reset to the route's seed, make random moves; the reference if nothing is saved or drawn.
 
     The walk makes ``at_least`` moves and continues to the next end of an episode, at most to move
     ``at_most``; then it resets and makes ``tail`` more moves.
     """
-    draw = draw_actions(env, route.seed)
-    obs, info = env.reset(return_state=False, seed=route.seed)
+    space, draw = recorder.env.action_space, draw_actions(recorder.env, route.seed)
+    recording = recorder.make(Move(reset=True, seed=route.seed))
     moves: list[Move] = []
-    recording = [_complete(env, Entry(obs, info=info), keeper, 0, (0 in images, saving))]
     resets: list[int] = []
     stop: int | None = None
     while stop is None or len(moves) < stop:
@@ -144,11 +240,9 @@ def explore(
         else:
             action = draw()
             if number % UNMASKED_EVERY < UNMASKED_AT:
-                action = legal_or_next(env.action_space, action, recording[-1].info)
-            moves.append(_step_number(number, env.action_space, action, route.wide))
-        entry = _answer(env, moves[-1])
-        drawing = len(moves) in images
-        recording.append(_complete(env, entry, keeper, len(moves), (drawing, saving)))
+                action = legal_or_next(space, action, recording[-1].info)
+            moves.append(_step_number(number, space, action, route.wide))
+        recorder.make(moves[-1])
     return Walk(moves, recording, resets)
 
 
@@ -172,66 +266,26 @@ def _widened(space: Any, action: Any) -> Any:
     return action + 0.3 * (near - action)
 
 
-def follow(
-    env: PlanEnv,
-    seed: int,
-    moves: list[Move],
-    keeper: Keeper,
-    *,
-    images: frozenset[int] = frozenset(),
-    saving: bool = False,
-) -> list[Entry]:
-    """Reset to ``seed`` and make the moves; return the recording with states and images."""
-    obs, info = env.reset(return_state=False, seed=seed)
-    recording = [_complete(env, Entry(obs, info=info), keeper, 0, (0 in images, saving))]
-    for number, move in enumerate(moves, 1):
-        entry = _answer(env, move)
-        recording.append(_complete(env, entry, keeper, number, (number in images, saving)))
-    return recording
+def follow(recorder: Recorder, seed: int, moves: list[Move]) -> list[Entry]:
+    """Reset to ``seed`` and make the moves; return the recording."""
+    return recorder.make(Move(reset=True, seed=seed), *moves)
 
 
-def play(
-    env: PlanEnv,
-    moves: list[Move],
-    keeper: Keeper,
-    *,
-    images: frozenset[int] = frozenset(),
-    saving: bool = False,
-) -> list[Entry]:
-    """Make the moves from the current state; return the recording with states and images."""
-    recording = [_complete(env, Entry(env.observe()), keeper, 0, (0 in images, saving))]
-    for number, move in enumerate(moves, 1):
-        entry = _answer(env, move)
-        recording.append(_complete(env, entry, keeper, number, (number in images, saving)))
-    return recording
+def play(recorder: Recorder, moves: list[Move]) -> list[Entry]:
+    """Make the moves from the current state; return the recording."""
+    recorder.add(Entry(recorder.env.observe()))
+    return recorder.make(*moves)
 
 
-def _complete(
-    env: PlanEnv, entry: Entry, keeper: Keeper, number: int, wanted: tuple[bool, bool]
-) -> Entry:
-    """The entry with image and state, as copies; the returned values are kept."""
-    where = f"step {number}"
-    entry = entry._replace(
-        obs=keeper.keep(where, "obs", entry.obs), info=keeper.keep(where, "info", entry.info)
-    )
-    drawing, saving = wanted
-    image = keeper.keep(where, "image", env.get_image()) if drawing else None
-    state = env.get_state() if saving else None
-    if saving:
-        keeper.sum(where, "state", state)
-    return entry._replace(image=image, state=state)
-
-
-def _answer(env: PlanEnv, move: Move) -> Entry:
-    if move.reset:
-        obs, info = env.reset(return_state=False, seed=move.seed)
-        return Entry(obs, info=info)
-    return step_entry(env, move.action, dt=move.dt)
+def play_stretch(env: PlanEnv, stretch: Stretch, keeper: Keeper) -> list[Entry]:
+    """Restore the state of a stretch and make its moves; return the recording."""
+    env.set_state(stretch.state)
+    return play(Recorder(env, keeper, stretch.images, stretch.saving), stretch.moves)
 
 
 def step_entry(env: PlanEnv, action: Any, state: Any = None, dt: int = 1) -> Entry:
     """Step once, from ``state`` if given."""
-    step: Any = env.step(copy_of(action), state, dt, return_state=False)
+    step: Any = env.step(own_copy(action), state, dt, return_state=False)
     return Entry(*step)
 
 
@@ -284,13 +338,10 @@ def play_elsewhere(
 def serve_stretches(questions: Any, answers: Any) -> None:
     """Run the other process: receive stretches, send recordings."""
     make_env, stretches = pickle.load(questions)
-    recordings, keeper = [], Keeper()
+    keeper = Keeper()
     with make_env() as env:
         wander(env, 4, 11)
-        for stretch in stretches:
-            env.set_state(stretch.state)
-            images, saving = stretch.images, stretch.saving
-            recordings.append(play(env, stretch.moves, keeper, images=images, saving=saving))
+        recordings = [play_stretch(env, stretch, keeper) for stretch in stretches]
     keeper.check()
     answers.write(cloudpickle.dumps(recordings))
     answers.close()

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plangym_lite import InvalidStateError
-from plangym_lite.envs.atari import mersenne
-from plangym_lite.envs.atari.mersenne import (
+from plangym_lite.envs.atari import ale_state
+from plangym_lite.envs.atari.ale_state import (
     CALM_FRAMES,
     CALM_TEXT,
     MT_WORDS,
@@ -34,7 +34,7 @@ def test_what_was_drawn_is_drawn_again(seed, first, then):
 
 
 def test_a_place_that_is_never_met(monkeypatch):
-    monkeypatch.setattr(mersenne, "MOST_BLOCKS", 3)
+    monkeypatch.setattr(ale_state, "MOST_BLOCKS", 3)
     with pytest.raises(InvalidStateError, match="never"):
         draw_until(np.random.MT19937(1), generator_text(np.random.MT19937(2)))
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plangym_lite import InvalidStateError, PlanEnv, make
-from plangym_lite.envs.batched.classic_kernels import KERNELS, CartPole, MountainCar, Pendulum
+from plangym_lite.envs.batched.classic_control import KERNELS, CartPole, MountainCar, Pendulum
 from plangym_lite.envs.batched.env import KernelEnv
 from plangym_lite.envs.batched.kernel import ENOUGH_ROWS
 from tests.same import assert_same, collect_states

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from plangym_lite import InvalidStateError, make
-from plangym_lite.envs.box2d import attributes as box2d_attributes
 from plangym_lite.envs.box2d import env as box2d
 from plangym_lite.envs.box2d import world_snapshot
 from plangym_lite.testing import ContractSuite, check_exact
@@ -301,8 +300,8 @@ def test_a_world_of_another_layout_has_no_snapshots(monkeypatch):
 def test_what_a_snapshot_must_have(monkeypatch, forgotten):
     """A snapshot without one of its parts is not trusted."""
     if forgotten == "prev_shaping":
-        names = tuple(n for n in box2d_attributes.OF_ENVIRONMENTS if n != forgotten)
-        monkeypatch.setattr(box2d_attributes, "OF_ENVIRONMENTS", names)
+        names = tuple(n for n in world_snapshot.OF_ENVIRONMENTS if n != forgotten)
+        monkeypatch.setattr(world_snapshot, "OF_ENVIRONMENTS", names)
     elif forgotten == "np_random":
         load = world_snapshot.load_attributes
 

@@ -10,7 +10,7 @@ if importlib.util.find_spec("dm_control") is None:
     pytest.skip("no dm_control", allow_module_level=True)
 
 from plangym_lite import InvalidStateError, make
-from plangym_lite.envs.generators.random_state import RandomMemory
+from plangym_lite.envs.generators.generator import RandomMemory
 from plangym_lite.envs.mujoco.dm_control import DMControlEnv, tasks
 from plangym_lite.envs.mujoco.dm_control import env as adapter
 from plangym_lite.envs.mujoco.dm_control.tasks import TASKS, suite

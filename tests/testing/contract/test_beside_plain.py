@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from plangym_lite import make
 from plangym_lite.testing import ContractSuite, check_exact
-from plangym_lite.testing.contract.baseline import NO_TWIN, OWN_RESETS
+from plangym_lite.testing.contract.reference import NO_TWIN, OWN_RESETS
 from plangym_lite.testing.toy import ToyEnv
 from tests.testing.contract.holder import (
     SHORT,

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from plangym_lite.nested import Difference, differences
-from plangym_lite.testing.contract.keeping import LARGE, Keeper, copy_of
+from plangym_lite.nested import Difference, differences, own_copy
 from plangym_lite.testing.contract.plain import _in_space
-from plangym_lite.testing.contract.walking import _widened
+from plangym_lite.testing.contract.walking import LARGE, Keeper, _widened
 
 
 class TestKeeper:
@@ -39,7 +38,7 @@ class TestKeeper:
             "a": (np.zeros(2), [OrderedDict(b=np.zeros(1))]),
             "objects": np.array([[], {}], object),
         }
-        copied = copy_of(value)
+        copied = own_copy(value)
         assert not list(differences(value, copied, "info"))
         value["a"][0][0] = value["a"][1][0]["b"][0] = 1
         assert [path for path, _ in differences(value, copied, "info")] == [

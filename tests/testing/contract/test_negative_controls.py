@@ -19,7 +19,7 @@ from plangym_lite.envs.batched.classic_control import FLOAT32, HAS_EXTRA, Classi
 from plangym_lite.envs.batched.toy_text import ToyText
 from plangym_lite.envs.gymnasium.replay import ReplayedEnv
 from plangym_lite.envs.mujoco.dm_control import tasks
-from plangym_lite.envs.snapshot import simulations, snapshot
+from plangym_lite.envs.snapshot import mjdata, snapshot
 from plangym_lite.envs.verify import verify
 from plangym_lite.testing import check_exact
 
@@ -244,7 +244,7 @@ class TestMujoco:
         def make_env():
             return make(MoodyReacher, render_mode=None, certify=False)
 
-        args = monkeypatch, simulations, "changed_fields", lambda fields: lambda model, before: ()
+        args = monkeypatch, mjdata, "changed_fields", lambda fields: lambda model, before: ()
         assert is_caught(make_env, *args, **self.WALK)
 
     def test_attributes_of_a_subclass(self, monkeypatch):

@@ -21,10 +21,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from plangym_lite.cli.output import check_paths
+from plangym_lite.cli.output import check_paths, versions
 from plangym_lite.cli.parser import at_least_one
 from plangym_lite.cli.target import CommandError
-from plangym_lite.cli.versions import versions
 from plangym_lite.system import usable_cores
 from tests.tools.survey.checking import EXACT, WRONG, Row
 from tests.tools.survey.side_by_side import survey

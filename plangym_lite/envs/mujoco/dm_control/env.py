@@ -22,9 +22,8 @@ from gymnasium import spaces
 
 from plangym_lite.envs.batched.env import HasKernel
 from plangym_lite.envs.batched.kernel import Block
-from plangym_lite.envs.generators.random_state import RandomMemory
+from plangym_lite.envs.generators.generator import RandomMemory
 from plangym_lite.envs.generators.seeding import bytes_of_seed, seed_all
-from plangym_lite.envs.gymnasium.fingerprint import digest_of
 from plangym_lite.envs.gymnasium.stack import to_grayscale
 from plangym_lite.envs.gymnasium.window import Window
 from plangym_lite.envs.mujoco.dm_control.kernels import KERNELS
@@ -49,6 +48,7 @@ from plangym_lite.envs.mujoco.rendering import first_picture
 from plangym_lite.envs.snapshot.mjdata import SimulationMemory, model_tag
 from plangym_lite.errors import InvalidStateError
 from plangym_lite.simulator import RUNNING, TERMINATED, TRUNCATED
+from plangym_lite.stable import digest_of
 from plangym_lite.transitions import Columns
 
 __all__ = ["DMControlEnv"]
