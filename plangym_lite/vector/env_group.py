@@ -42,7 +42,6 @@ from plangym_lite.vectorization.memory.layout import (
     heap_of,
     put_pickled_leaves,
 )
-from plangym_lite.vectorization.memory.results import take_columns
 from plangym_lite.vectorization.worker.handler import RowsResult
 from plangym_lite.vectorization.worker.worker import (
     CLOSE_TIMEOUT,
@@ -188,7 +187,7 @@ class EnvGroup:
     def _take_step(self, block: Block, may_lease: bool, answers: list[Any]) -> Any:
         block.outstanding = []
         results = [RowsResult(*answer) for answer in answers]
-        batch = take_columns(block, len(self), may_lease)
+        batch = block.copy_out(len(self), may_lease)
         for index, result in enumerate(results):
             if result.pickled:
                 put_pickled_leaves(batch, index, index + 1, result.pickled)

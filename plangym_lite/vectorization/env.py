@@ -20,7 +20,7 @@ from plangym_lite.transitions import BatchSpec, Form, Rows, Step, Transition, st
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
 from plangym_lite.vectorization.dispatch.dispatcher import Stats
-from plangym_lite.vectorization.dispatch.splitting import split_similar_chunks
+from plangym_lite.vectorization.memory.chunks import split_similar_chunks
 from plangym_lite.vectorization.worker.proxy import HasSpecs
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT
 
@@ -176,9 +176,11 @@ class VectorizedEnv(HasSpecs, PlanEnv):
 
     @property
     def batch_spec(self) -> BatchSpec:
-        spec = self._local.batch_spec
-        if spec is not self._spec:
-            self._calls.run(None, lambda _: self._follow_local())
+        spec = self._spec
+        if spec is None or spec is not self.plan_env._spec:
+            spec = self._local.batch_spec
+            if spec is not self._spec:  # states of the local copy have outgrown their arrays
+                self._calls.run(None, lambda _: self._follow_local())
         return spec
 
     @one_call

@@ -27,11 +27,10 @@ from plangym_lite.transitions import (
     pack,
     write_row,
 )
-from plangym_lite.validation import check_state, check_timeout, fill_states, prepare_rows
+from plangym_lite.validation import check_state, check_timeout, prepare_rows, states_of_rows
 from plangym_lite.vectorization.dispatch.dispatcher import Dispatcher, Stats
-from plangym_lite.vectorization.dispatch.splitting import split_evenly
 from plangym_lite.vectorization.memory.blocks import BlockPool
-from plangym_lite.vectorization.memory.chunks import Chunk, ChunkSizes
+from plangym_lite.vectorization.memory.chunks import Chunk, ChunkSizes, split_evenly
 from plangym_lite.vectorization.memory.layout import form_of, has_action_column, heap_of
 from plangym_lite.vectorization.worker.worker import (
     CLOSE_TIMEOUT,
@@ -125,10 +124,7 @@ class BatchEnv:
         """``PlanEnv.step_batch`` on all workers; default state: the first worker's."""
         form = Form(states=states is not None if return_state is None else return_state)
         with self._limited("make_transitions", timeout):
-            current = lambda: self._ask("get_state", {0: ()})[0]  # noqa: E731
-            if states is None:
-                states = [current()] * len(actions)
-            states = fill_states(states, current)
+            states = states_of_rows(states, actions, lambda: self._ask("get_state", {0: ()})[0])
             return self.run(prepare_rows(self._spec, actions, states, dt), form)
 
     def run(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
@@ -172,15 +168,15 @@ class BatchEnv:
         block, may_lease = self._pool.acquire(len(rows.dts), form, len(heap.data) if heap else 0)
         block.columns.fill(rows, heap)
         try:
-            results, error = self._dispatcher.run(block, rows, chunks, *how)
+            batch = self._dispatcher.run(block, rows, chunks, *how)
         except BaseException:  # such as an interrupt: workers may still write rows
             self._unfinished = self._dispatcher.interrupt()
             block.outstanding += self._unfinished.values()
             self._pool.discard(block)
             raise
-        if error is not None:
-            raise error
-        return results.finish(spec, block, may_lease), results.seconds
+        if batch.error is not None:
+            raise batch.error[1]
+        return batch.finish(spec, may_lease), batch.seconds
 
     def outgrow(self) -> None:
         """Switch to unbounded states: new blocks have no column for states."""

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.system import interrupts_held
-from plangym_lite.transitions import STEPS, BatchSpec, Form
+from plangym_lite.transitions import STEPS, BatchSpec, Columns, Form, map_leaves
 from plangym_lite.vectorization.memory.arenas import (
     Arena,
     OrdinaryMemory,
@@ -29,7 +29,7 @@ from plangym_lite.vectorization.memory.arenas import (
     next_number,
     no_room,
 )
-from plangym_lite.vectorization.memory.layout import Layout
+from plangym_lite.vectorization.memory.layout import Layout, is_image
 
 __all__ = ["Block", "BlockPool"]
 
@@ -76,6 +76,19 @@ class Block:
         memory = self._memory()
         self._lease = weakref.ref(memory.base, self.on_free)
         return self.layout.view_observs(memory)
+
+    def copy_out(self, size: int, may_lease: bool) -> Columns:
+        """The first ``size`` rows: copies, except images, which are views if ``may_lease``."""
+
+        def copy(leaf: Any) -> Any:
+            return leaf[:size] if keeps_images and is_image(leaf) else leaf[:size].copy()
+
+        keeps_images = may_lease and self.columns.has_images
+        states, observs, *numbers, form = self.columns.out
+        if observs is not None:
+            observs = map_leaves(copy, self.lease() if keeps_images else observs)
+        kept = [None if c is None else c[:size].copy() for c in (states, *numbers)]
+        return Columns._make([kept[0], observs, *kept[1:], form])
 
     @property
     def is_free(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from plangym_lite.errors import ClosedError
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.queue import ChunkQueue
+from plangym_lite.vectorization.memory.chunks import ChunkQueue
 from plangym_lite.vectorization.worker.handler import RequestHandler
 from plangym_lite.vectorization.worker.plain import hosted
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise, Worker

@@ -17,7 +17,7 @@ from plangym_lite.system import interrupts_held
 from plangym_lite.transitions import BatchSpec
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.queue import ChunkQueue
+from plangym_lite.vectorization.memory.chunks import ChunkQueue
 from plangym_lite.vectorization.worker.channel import LateError
 
 __all__ = [
@@ -41,7 +41,7 @@ class Promise(ABC):
         """Whether the answer has arrived; does not wait."""
 
     def is_received(self) -> bool:
-        """Whether the answer has been read already."""
+        """Whether it is of no use to wait until the worker's ``fileno`` is readable."""
         return self.done()
 
     @abstractmethod
@@ -129,10 +129,6 @@ class Worker(ABC):
     def fileno(self) -> int:
         """A descriptor that is readable when an answer has arrived; -1: answers are immediate."""
         return -1
-
-    def is_ready(self) -> bool:
-        """Whether there may be answers to read although ``fileno`` is not readable."""
-        return True
 
 
 def close_all(workers: Iterable[Worker], timeout: float = CLOSE_TIMEOUT) -> None:

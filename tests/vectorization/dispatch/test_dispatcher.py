@@ -51,11 +51,11 @@ class Pool:
         rows = Rows(numbers % 9, numbers[:, None].astype(float), numbers + 1)
         self.block.columns.fill(rows)
         chunks = chunks_of(size, len(self.workers), least)
-        results, error = self.dispatcher.run(self.block, rows, chunks, **options)
-        if error is not None:
-            raise error
+        batch = self.dispatcher.run(self.block, rows, chunks, **options)
+        if batch.error is not None:
+            raise batch.error[1]
         out = self.block.columns.out
-        assert results.infos == [{"row": row} for row in range(size)]
+        assert batch.infos == [{"row": row} for row in range(size)]
         assert (out.states[:, 0] == numbers + 1).all()
         assert (out.rewards == numbers % 9 * 100 + numbers + 1).all()
 

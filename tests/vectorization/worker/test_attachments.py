@@ -8,8 +8,8 @@ from plangym_lite import make
 from plangym_lite.transitions import Form
 from plangym_lite.vectorization.memory.arenas import make_arena
 from plangym_lite.vectorization.memory.blocks import Block
+from plangym_lite.vectorization.memory.chunks import ChunkQueue
 from plangym_lite.vectorization.memory.layout import Layout
-from plangym_lite.vectorization.memory.queue import ChunkQueue
 from plangym_lite.vectorization.worker.attachments import Attachments
 
 
