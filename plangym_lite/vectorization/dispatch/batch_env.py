@@ -80,7 +80,7 @@ class BatchEnv:
         self._pool = BlockPool(self._spec, shared_limit)
         self._pool.on_drop = [worker.detach for worker in self._envs]
         self._caller: Any = None  # a PlanEnv of this process that also runs rows
-        self._most_rung: int | None = None  # maximum workers per batch; None: no limit
+        self._n_rung = len(self._envs)  # maximum workers per batch
 
     def __len__(self) -> int:
         return len(self._envs)
@@ -109,7 +109,8 @@ class BatchEnv:
         if not self._blocking:
             self._caller = env
         if only_computes and all(worker.takes_chunks for worker in self._envs):
-            self._most_rung = max(1, usable_cores()) - (self._caller is not None)
+            free = max(1, usable_cores()) - (self._caller is not None)
+            self._n_rung = min(len(self), free)
 
     # ---- batches ------------------------------------------------------------------------------
 
@@ -139,18 +140,17 @@ class BatchEnv:
             return pack(self._spec, empty_columns(self._spec, 0, form), [])
         if self._unfinished:
             self._clear_up()
-        caller, most_rung = self._caller, self._most_rung
+        caller, n_workers = self._caller, self._n_rung
         if caller is not None and deadline is not None:  # the caller's own rows cannot be stopped
-            caller, most_rung = None, None if most_rung is None else most_rung + 1
-        n_workers = len(self._envs) if most_rung is None else min(len(self._envs), most_rung)
+            caller, n_workers = None, min(len(self._envs), n_workers + 1)
         plan = self._sizes.plan(rows, form, n_workers + (caller is not None))
-        chunks = plan.chunks
         began = time.perf_counter()
-        if caller is not None and len(chunks) == 1:
+        if caller is not None and len(plan.chunks) == 1:
             batch = caller.run_rows(rows, form)
             seconds = taken = time.perf_counter() - began
         else:
-            batch, seconds = self._run_shared(rows, form, chunks, (caller, n_workers, deadline))
+            how = caller, n_workers, deadline
+            batch, seconds = self._run_shared(rows, form, plan.chunks, how)
             taken = time.perf_counter() - began
         self._sizes.learn(plan, seconds)
         self.stats.add(size, round(plan.frames * size), taken)
