@@ -152,7 +152,8 @@ class BatchEnv:
             how = caller, n_workers, deadline
             batch, seconds = self._run_shared(rows, form, plan.chunks, how)
             taken = time.perf_counter() - began
-        self._sizes.learn(plan, seconds)
+        if plan.is_measured:
+            self._sizes.learn(plan, seconds)
         self.stats.add(size, round(plan.frames * size), taken)
         return batch
 

@@ -101,12 +101,13 @@ class Plan:
         frames: mean number per row.
     """
 
-    __slots__ = ("chunks", "frames", "kind", "n_takers", "n_used", "size")
+    __slots__ = ("chunks", "frames", "is_measured", "kind", "n_takers", "n_used", "size")
 
     def __init__(self, kind: Any, size: int, n_takers: int, frames: float) -> None:
         self.kind, self.size, self.n_takers, self.frames = kind, size, n_takers, frames
         self.chunks: list[Chunk] = []
         self.n_used = 0  # batches so far
+        self.is_measured = True  # whether the last of them is one to learn from
 
 
 class ChunkSizes:
@@ -137,13 +138,12 @@ class ChunkSizes:
             plan = Plan(kind, size, n_takers, (first + last) / 2 * (form.steps or 1))
             self._cut(plan)
             self._plans[size, first, last, n_takers, form] = plan
+        plan.n_used += 1
+        plan.is_measured = plan.n_used <= ALWAYS or plan.n_used % SELDOM == 0
         return plan
 
     def learn(self, plan: Plan, seconds: float) -> None:
         """Update the estimate: a batch of that plan took ``seconds``, summed over takers."""
-        plan.n_used += 1
-        if plan.n_used > ALWAYS and plan.n_used % SELDOM:
-            return
         each = max(seconds / (plan.frames * plan.size), 1e-9)
         known = self._seconds.get(plan.kind)
         if known is not None:
