@@ -246,8 +246,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         return self.batch_spec.is_batched
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
-        if timeout is not None:
-            timeout = check_timeout(timeout)
+        timeout = None if timeout is None else check_timeout(timeout)
         return self._calls.run(timeout, self._run_rows, rows, form)
 
     def _run_rows(self, rows: Rows, form: Form, timeout: float | None) -> Any:

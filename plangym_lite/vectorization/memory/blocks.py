@@ -27,7 +27,6 @@ from plangym_lite.vectorization.memory.arenas import (
     OrdinaryMemory,
     make_arena,
     next_number,
-    no_room,
 )
 from plangym_lite.vectorization.memory.layout import Layout, is_image
 
@@ -47,7 +46,7 @@ class Block:
 
     Args:
         layout: how the block is laid out.
-        arena: the arena of its slice; ``None``: a new one of its size.
+        arena: the memory of which it is a slice.
         offset: start of the slice in the arena.
         number: its identifier in messages; ``None``: the next number.
     """
@@ -55,12 +54,10 @@ class Block:
     def __init__(
         self,
         layout: Layout,
-        arena: Arena | OrdinaryMemory | None = None,
+        arena: Arena | OrdinaryMemory,
         offset: int = 0,
         number: int | None = None,
     ) -> None:
-        if arena is None:
-            arena, offset = _arena_for(layout.nbytes)
         self.layout = layout
         self.arena: Any = arena
         self.offset, self.is_shared = offset, arena.is_shared
@@ -114,13 +111,6 @@ class Block:
 
     def _memory(self) -> np.ndarray:
         return np.frombuffer(self.arena.memory, np.uint8, self.layout.nbytes, self.offset)
-
-
-def _arena_for(nbytes: int) -> tuple[Arena, int]:
-    made = make_arena(nbytes, [nbytes])
-    if made is None:
-        raise no_room(nbytes)
-    return made
 
 
 class BlockPool:

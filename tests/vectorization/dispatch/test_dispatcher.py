@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from plangym_lite import WorkerDiedError
 from plangym_lite.transitions import BatchSpec, Rows
 from plangym_lite.vectorization.dispatch.dispatcher import AHEAD, ATTEMPTS, Dispatcher, Stats
-from plangym_lite.vectorization.memory.blocks import Block
 from plangym_lite.vectorization.memory.chunks import MOST_CHUNKS, chunks_of
 from plangym_lite.vectorization.memory.layout import Layout
 from plangym_lite.vectorization.worker.channel import LateError
-from tests.vectorization.helpers import ScriptedWorker
+from tests.vectorization.helpers import ScriptedWorker, block_of
 
 SPEC = BatchSpec(spaces.Discrete(9), spaces.Discrete(9), (1,), np.dtype(np.float64))
 
@@ -46,7 +45,7 @@ class Pool:
         self.dispatcher = Dispatcher(workers, replace, self.stats, in_turn)
 
     def run(self, size, least=1, **options):
-        self.block = Block(Layout(SPEC, size))
+        self.block = block_of(Layout(SPEC, size))
         numbers = np.arange(size)
         rows = Rows(numbers % 9, numbers[:, None].astype(float), numbers + 1)
         self.block.columns.fill(rows)

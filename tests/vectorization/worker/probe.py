@@ -17,6 +17,7 @@ from plangym_lite.vectorization.memory.chunks import Chunk, ChunkQueue
 from plangym_lite.vectorization.memory.layout import Layout, heap_of
 from plangym_lite.vectorization.worker.handler import RowsResult
 from plangym_lite.vectorization.worker.worker import Worker
+from tests.vectorization.helpers import block_of
 
 __all__ = [
     "EXITS",
@@ -150,7 +151,7 @@ def run_queue(worker: Worker, env: PlanEnv, rows: Rows) -> tuple[Any, RowsResult
 def _filled(worker: Worker, env: PlanEnv, rows: Rows, form: Form) -> Block:
     spec = env.batch_spec
     heap = heap_of(spec, form, rows, worker.known)
-    block = Block(Layout(spec, len(rows.dts) + 3, form, len(heap.data) if heap else 0))
+    block = block_of(Layout(spec, len(rows.dts) + 3, form, len(heap.data) if heap else 0))
     block.columns.fill(rows, heap)
     return block
 
