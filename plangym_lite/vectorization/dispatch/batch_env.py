@@ -265,7 +265,7 @@ class BatchEnv:
             return
         self._closed = True
         close_all(self._envs, timeout)
-        self._dispatcher.close()
+        self._dispatcher.interrupt()
         self._caller = None
         self._pool.on_drop = []
         self._pool.close()

@@ -121,7 +121,7 @@ class Dispatcher:
         """
         if self._queue is None or not self._queue.is_shared:
             self._queue = make_queue()
-        batch = RunningBatch(block, rows, chunks, self._queue.is_shared)
+        batch = RunningBatch(block, rows, chunks, self._queue)
         block.columns.at_work[: len(self._workers)] = 0
         self._begin(batch, len(chunks) - (caller is not None), most_rung)
         while batch.n_left > 0:
@@ -141,14 +141,10 @@ class Dispatcher:
             sent.clear()
         return busy
 
-    def close(self) -> None:
-        """Close the queue."""
-        self.interrupt()
-
     # ---- asking -------------------------------------------------------------------------------
 
     def _begin(self, batch: RunningBatch, n_wanted: int, most_rung: int | None) -> None:
-        self._put(batch)
+        batch.put_chunks()
         indices: Sequence[int] = range(len(self._workers))
         if self._next is not None:
             indices, self._next = [self._next], (self._next + 1) % len(self._workers)
@@ -168,11 +164,6 @@ class Dispatcher:
             for index in batch.takers:  # a second chunk, if chunks are sent
                 self._ring(batch, index)
 
-    def _put(self, batch: RunningBatch) -> None:
-        """Put chunks into the empty queue."""
-        some, batch.chunks = batch.chunks[:MOST_CHUNKS], batch.chunks[MOST_CHUNKS:]
-        self._queue.put(batch.block.number, some)  # type: ignore[union-attr]
-
     def _ring(self, batch: RunningBatch, index: int, ahead: int = AHEAD) -> None:
         """Let a worker take chunks, or send it chunks until ``ahead`` are in flight."""
         worker, sent = self._workers[index], self._in_flight[index]
@@ -180,11 +171,10 @@ class Dispatcher:
             if self._takes[index] and batch.is_shared:
                 if len(sent) >= AHEAD:
                     return  # not answered yet: it is rung again when it answers
-                promise = worker.take_chunks(batch.block, self._queue, index)  # type: ignore[arg-type]
-                sent.append(InFlight(promise, None))
+                sent.append(InFlight(worker.take_chunks(batch.block, batch.queue, index), None))
                 return
             ahead = 1 if batch.attempts else ahead  # so that a death is due to that chunk
-            while len(sent) < ahead and (token := self._queue.take()):  # type: ignore[union-attr]
+            while len(sent) < ahead and (token := batch.queue.take()):
                 chunk = Chunk(*token[1:])
                 sent.append(InFlight(worker.run_rows(batch.block, *chunk), chunk))
         except WorkerDiedError as error:
@@ -192,7 +182,7 @@ class Dispatcher:
 
     def _run_one(self, batch: RunningBatch, caller: Any) -> bool:
         """Run the next chunk in this process; whether there was one."""
-        token = self._queue.take()  # type: ignore[union-attr]
+        token = batch.queue.take()
         if token is None:
             return False
         start, stop = token[1:]
@@ -252,7 +242,7 @@ class Dispatcher:
             sent.popleft()
             self._take(batch, result)
         goes_on = has_answered and batch.n_left > 0 and batch.error is None
-        if goes_on and not self._queue.is_empty():  # type: ignore[union-attr]
+        if goes_on and not batch.queue.is_empty():
             self._ring(batch, index)
 
     def _take(self, batch: RunningBatch, result: RowsResult) -> None:
@@ -264,11 +254,11 @@ class Dispatcher:
             if batch.error is not None:
                 batch.n_left -= result.refused[1] - result.refused[0]
             else:
-                self._queue.put(batch.block.number, [Chunk(*result.refused)])  # type: ignore[union-attr]
+                batch.queue.put(batch.block.number, [Chunk(*result.refused)])
 
     def _fail(self, batch: RunningBatch, failed: Chunk, error: BaseException) -> None:
         """Handle a failed chunk: clear the queue; chunks that have begun are waited for."""
-        batch.n_left -= self._queue.clear()  # type: ignore[union-attr]
+        batch.n_left -= batch.queue.clear()
         batch.n_left -= sum(chunk.stop - chunk.start for chunk in (failed, *batch.chunks))
         batch.chunks = []
         if batch.error is None or failed.start < batch.error[0]:
@@ -295,7 +285,7 @@ class Dispatcher:
             if batch.attempts[row] >= ATTEMPTS:
                 text = f"row {row} ended its worker {ATTEMPTS} times; the last time {error}"
                 return self._fail(batch, at_work, WorkerDiedError(text))
-        if not self._queue.is_empty():  # type: ignore[union-attr]
+        if not batch.queue.is_empty():
             self._ring(batch, index)
 
     def _recover(self, batch: RunningBatch) -> None:
@@ -306,11 +296,11 @@ class Dispatcher:
         if batch.error is not None:
             batch.n_left = 0
             return
-        if self._queue.is_empty():  # type: ignore[union-attr]
+        if batch.queue.is_empty():
             if not batch.chunks:
                 batch.chunks = batch.lost_chunks()
                 self._stats.rows_again += sum(chunk.stop - chunk.start for chunk in batch.chunks)
-            self._put(batch)
+            batch.put_chunks()
         for index in batch.takers:
             self._ring(batch, index)
 
@@ -322,14 +312,12 @@ class RunningBatch:
         block: the block that holds it.
         rows: its rows.
         chunks: all of it, in order.
-        has_shared_queue: whether workers can take chunks from the queue.
+        queue: from which its chunks are taken.
     """
 
-    def __init__(
-        self, block: Block, rows: Rows, chunks: Sequence[Chunk], has_shared_queue: bool
-    ) -> None:
-        self.block, self.rows = block, rows
-        self.is_shared = block.is_shared and has_shared_queue  # whether workers take chunks
+    def __init__(self, block: Block, rows: Rows, chunks: Sequence[Chunk], queue: Any) -> None:
+        self.block, self.rows, self.queue = block, rows, queue
+        self.is_shared = block.is_shared and queue.is_shared  # whether workers take chunks
         self.chunks = list(chunks)  # not in the queue yet
         self.n_left = len(rows.dts)  # rows not reported yet
         self.infos: list[Any] = [None] * self.n_left  # None: not reported yet
@@ -339,6 +327,11 @@ class RunningBatch:
         self.attempts: dict[int, int] = {}  # by row: worker deaths
         self.idle_deaths = 0
         self._pickled: list[tuple[int, int, list[list[Any]]]] = []
+
+    def put_chunks(self) -> None:
+        """Put chunks into the empty queue."""
+        some, self.chunks = self.chunks[:MOST_CHUNKS], self.chunks[MOST_CHUNKS:]
+        self.queue.put(self.block.number, some)
 
     def collect(self, result: RowsResult) -> None:
         """Add what a taker reports."""

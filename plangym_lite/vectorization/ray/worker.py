@@ -54,14 +54,14 @@ class RayPromise(Promise):
 
     def result(self, timeout: float | None = None) -> Any:
         if self._outcome is None:
-            self._outcome = self._restore_current(timeout)
+            self._outcome = self._wait_for_outcome(timeout)
             self._future = self._take = None  # type: ignore  # frees Ray's memory of the answer
         succeeded, value = self._outcome
         if succeeded:
             return value
         raise value
 
-    def _restore_current(self, timeout: float | None) -> tuple[bool, Any]:
+    def _wait_for_outcome(self, timeout: float | None) -> tuple[bool, Any]:
         if self._is_orphan() and not self._future.done():
             return False, self._worker.error_of("the worker was replaced")
         try:

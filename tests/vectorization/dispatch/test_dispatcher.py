@@ -64,7 +64,7 @@ def pool_of(*scripts, in_turn=False):
     workers = [ScriptedWorker(**script) for script in scripts]
     pool = Pool(workers, in_turn)
     yield pool
-    pool.dispatcher.close()
+    pool.dispatcher.interrupt()
     for worker in workers:
         worker.close()
 

@@ -13,7 +13,7 @@ from plangym_lite.testing.toy import ToyEnv, ToyError
 from plangym_lite.transitions import STEPS, Form, Rows
 from plangym_lite.vectorization.dispatch.dispatcher import RunningBatch
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.chunks import Chunk, ChunkQueue
+from plangym_lite.vectorization.memory.chunks import Chunk, ChunkQueue, LocalQueue
 from plangym_lite.vectorization.memory.layout import Layout, heap_of
 from plangym_lite.vectorization.worker.handler import RowsResult
 from plangym_lite.vectorization.worker.worker import Worker
@@ -122,7 +122,7 @@ def run_rows(worker: Worker, env: PlanEnv, rows: Rows, form: Form = STEPS) -> An
     chunks = [Chunk(0, size // 3), Chunk(size // 3, size)]
     try:
         promises = [worker.run_rows(block, *chunk) for chunk in chunks if chunk.stop > chunk.start]
-        results = RunningBatch(block, rows, [], True)
+        results = RunningBatch(block, rows, [], LocalQueue())
         for promise in promises:
             result = RowsResult(*promise.result(timeout=30))
             results.collect(result)
@@ -140,7 +140,7 @@ def run_queue(worker: Worker, env: PlanEnv, rows: Rows) -> tuple[Any, RowsResult
         assert queue.is_empty() is (result.failure is None)
         at_work = block.columns.at_work[3].tolist()
         assert at_work == list(result.failure[:2] if result.failure else (0, 0))
-        results = RunningBatch(block, rows, [], True)
+        results = RunningBatch(block, rows, [], LocalQueue())
         results.collect(result)
         return results.finish(env.batch_spec, may_lease=False), result
     finally:
