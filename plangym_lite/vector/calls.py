@@ -18,22 +18,9 @@ from plangym_lite.errors import (
     WorkerDiedError,
 )
 from plangym_lite.system import add_note, one_at_a_time
-from plangym_lite.vectorization.worker.worker import Promise, Worker
+from plangym_lite.vectorization.worker.worker import KnownAnswer, Promise, Worker
 
-__all__ = ["Calls", "LostPromise", "Pending"]
-
-
-class LostPromise(Promise):
-    """The answer of a worker that was dead before the call."""
-
-    def __init__(self, error: WorkerDiedError) -> None:
-        self._error = error
-
-    def done(self) -> bool:
-        return True
-
-    def result(self, timeout: float | None = None) -> Any:
-        raise self._error
+__all__ = ["Calls", "Pending"]
 
 
 class Pending(NamedTuple):
@@ -69,7 +56,7 @@ class Calls:
         try:
             return self.workers[index].call(name, *args)
         except WorkerDiedError as error:
-            return LostPromise(error)
+            return KnownAnswer(error=error)
 
     def gather(self, promises: Mapping[int, Promise], timeout: float | None = None) -> list[Any]:
         """All results; raises the first error after all replies have arrived.

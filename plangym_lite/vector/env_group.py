@@ -33,7 +33,7 @@ from plangym_lite.transitions import (
     write_row,
 )
 from plangym_lite.validation import check_actions, check_state, check_timeout
-from plangym_lite.vector.calls import Calls, LostPromise
+from plangym_lite.vector.calls import Calls
 from plangym_lite.vector.conversion import Indices, chosen_numbers
 from plangym_lite.vector.spaces import ObservationMode, spec_in_common
 from plangym_lite.vectorization.memory.blocks import Block, BlockPool
@@ -46,6 +46,7 @@ from plangym_lite.vectorization.memory.layout import (
 from plangym_lite.vectorization.worker.handler import RowsResult
 from plangym_lite.vectorization.worker.worker import (
     CLOSE_TIMEOUT,
+    KnownAnswer,
     Promise,
     Worker,
     close_all,
@@ -168,7 +169,7 @@ class EnvGroup:
             try:
                 promise = worker.run_rows(block, index, index + 1)
             except WorkerDiedError as error:
-                promise = LostPromise(error)
+                promise = KnownAnswer(error=error)
             block.outstanding.append(promise)
             return promise
 

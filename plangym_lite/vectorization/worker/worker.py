@@ -22,6 +22,7 @@ from plangym_lite.vectorization.worker.channel import LateError
 
 __all__ = [
     "CLOSE_TIMEOUT",
+    "KnownAnswer",
     "Promise",
     "Worker",
     "close_all",
@@ -56,6 +57,21 @@ class Promise(ABC):
     def __call__(self) -> Any:
         """``result()``."""
         return self.result()
+
+
+class KnownAnswer(Promise):
+    """An answer, or the error of the call, that is known already."""
+
+    def __init__(self, value: Any = None, error: BaseException | None = None) -> None:
+        self._value, self._error = value, error
+
+    def done(self) -> bool:
+        return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._value
 
 
 class Worker(ABC):
