@@ -218,7 +218,8 @@ class CallLock:
             ReentrantCallError: this thread is in a call already.
             TimeoutError: other calls took longer than ``timeout`` seconds.
         """
-        self.check_process()
+        if os.getpid() != self._pid:
+            self.check_process()
         if not self._is_reentrant and self.inner._is_owned():
             raise ReentrantCallError(
                 f"{self._what} was called from inside a call of it, by its environment: clone() "

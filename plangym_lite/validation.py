@@ -318,12 +318,6 @@ def check_states(spec: BatchSpec, states: Any) -> np.ndarray | list[Any]:
         raise InvalidStateError(
             f"states must be an array or a list of states, got {type(states).__name__}"
         )
-    rows = list(states)
-    missing = [row for row, state in enumerate(rows) if state is None]
-    if missing:
-        raise InvalidStateError(
-            f"state {missing[0]} is None: give a state for every row, or states=None for all"
-        )
     shape, dtype = spec.state_shape, spec.state_dtype
     return [
         state
@@ -332,12 +326,14 @@ def check_states(spec: BatchSpec, states: Any) -> np.ndarray | list[Any]:
         and state.dtype == dtype
         and state.flags.c_contiguous
         else check_state(spec, state, f"state {row}")
-        for row, state in enumerate(rows)
+        for row, state in enumerate(states)
     ]
 
 
 def check_state(spec: BatchSpec, state: Any, name: str = "the state") -> Any:
     """The state as a contiguous array; raise if its shape or dtype is not the environment's."""
+    if state is None:
+        raise InvalidStateError(f"{name} is None: give a state, or states=None for all rows")
     if spec.state_shape is None:
         return state
     shape, dtype = getattr(state, "shape", None), getattr(state, "dtype", None)

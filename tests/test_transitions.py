@@ -19,7 +19,7 @@ from plangym_lite.transitions import (
     pack,
     write_row,
 )
-from plangym_lite.vectorization.dispatch.splitting import split_evenly, split_similar_chunks
+from plangym_lite.vectorization.memory.chunks import split_evenly, split_similar_chunks
 from tests.same import assert_same
 
 NESTED = spaces.Dict(

@@ -1,15 +1,7 @@
 """What goes into a step and comes out of it: values, types of calls, tables for notebooks."""
 
-from plangym_lite.nested import ARRAY_SPACES, copy_element
 from plangym_lite.transitions.calls import Options, step_batch_method, step_method
-from plangym_lite.transitions.tables import (
-    env_table,
-    fields_table,
-    is_picture,
-    picture,
-    table,
-    words,
-)
+from plangym_lite.transitions.tables import env_table
 from plangym_lite.transitions.values import (
     PICKLED,
     STEPS,
@@ -24,6 +16,7 @@ from plangym_lite.transitions.values import (
     TransitionBatch,
     empty_columns,
     empty_tree,
+    leaves_of,
     map_columns,
     map_leaves,
     pack,
@@ -32,7 +25,6 @@ from plangym_lite.transitions.values import (
 )
 
 __all__ = [
-    "ARRAY_SPACES",
     "BatchSpec",
     "Columns",
     "Form",
@@ -45,20 +37,15 @@ __all__ = [
     "StepBatch",
     "Transition",
     "TransitionBatch",
-    "copy_element",
     "empty_columns",
     "empty_tree",
     "env_table",
-    "fields_table",
-    "is_picture",
+    "leaves_of",
     "map_columns",
     "map_leaves",
     "pack",
-    "picture",
     "step_batch_method",
     "step_method",
-    "table",
-    "words",
     "write_row",
     "write_steps",
 ]

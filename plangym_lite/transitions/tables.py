@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["env_table", "fields_table", "is_picture", "picture", "table", "words"]
+__all__ = ["env_table", "fields_table"]
 
 LONG = 120  # characters
 FEW = 8  # numbers of an array that are shown in full

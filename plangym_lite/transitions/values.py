@@ -38,6 +38,7 @@ __all__ = [
     "TransitionBatch",
     "empty_columns",
     "empty_tree",
+    "leaves_of",
     "map_columns",
     "map_leaves",
     "pack",
@@ -190,6 +191,13 @@ def map_leaves(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     if isinstance(tree, tuple):
         return tuple(map_leaves(function, *leaves) for leaves in zip(tree, *others, strict=True))
     return function(tree, *others)
+
+
+def leaves_of(tree: Any) -> list[Any]:
+    """The leaves of nested dicts and tuples, in order."""
+    found: list[Any] = []
+    map_leaves(found.append, tree)
+    return found
 
 
 def map_columns(function: Callable[[Any], Any], space: Any, columns: Any) -> Any:

@@ -17,23 +17,10 @@ from plangym_lite.errors import (
     NotSteppingError,
     WorkerDiedError,
 )
-from plangym_lite.system import add_note
-from plangym_lite.vectorization.worker.worker import Promise, Worker
+from plangym_lite.system import add_note, one_at_a_time
+from plangym_lite.vectorization.worker.worker import KnownAnswer, Promise, Worker
 
-__all__ = ["Calls", "LostPromise", "Pending"]
-
-
-class LostPromise(Promise):
-    """The answer of a worker that was dead before the call."""
-
-    def __init__(self, error: WorkerDiedError) -> None:
-        self._error = error
-
-    def done(self) -> bool:
-        return True
-
-    def result(self, timeout: float | None = None) -> Any:
-        raise self._error
+__all__ = ["Calls", "Pending"]
 
 
 class Pending(NamedTuple):
@@ -61,7 +48,7 @@ class Calls:
         self.workers = list(workers)
         self.lost: dict[int, WorkerDiedError] = {}  # dead workers
         self.is_closed = False
-        self.lock = threading.RLock()  # one call at a time, for all threads
+        self.lock = self._calls = threading.RLock()  # one call at a time, for all threads
         self.pending: Pending | None = None
 
     def send(self, index: int, name: str, *args: Any) -> Promise:
@@ -69,7 +56,7 @@ class Calls:
         try:
             return self.workers[index].call(name, *args)
         except WorkerDiedError as error:
-            return LostPromise(error)
+            return KnownAnswer(error=error)
 
     def gather(self, promises: Mapping[int, Promise], timeout: float | None = None) -> list[Any]:
         """All results; raises the first error after all replies have arrived.
@@ -138,6 +125,7 @@ class Calls:
             promises[index] = send(index)
         self.pending = self.pending._replace(is_wanted=True)
 
+    @one_at_a_time
     def end(self, name: str, timeout: float | None = None) -> Any:
         """The result of the pending call ``name``.
 
@@ -147,10 +135,6 @@ class Calls:
             WorkerDiedError: a worker died; all other answers have arrived.
             Exception: an error of an environment; all other answers have arrived.
         """
-        with self.lock:
-            return self._end(name, timeout)
-
-    def _end(self, name: str, timeout: float | None) -> Any:
         if self.is_closed:
             raise ClosedError("the environments were closed: make new ones")
         pending = self.pending

@@ -23,6 +23,7 @@ from plangym_lite.errors import (
     InvalidBatchError,
     WorkerDiedError,
 )
+from plangym_lite.system import one_at_a_time
 from plangym_lite.transitions import (
     BatchSpec,
     Form,
@@ -32,7 +33,7 @@ from plangym_lite.transitions import (
     write_row,
 )
 from plangym_lite.validation import check_actions, check_state, check_timeout
-from plangym_lite.vector.calls import Calls, LostPromise
+from plangym_lite.vector.calls import Calls
 from plangym_lite.vector.conversion import Indices, chosen_numbers
 from plangym_lite.vector.spaces import ObservationMode, spec_in_common
 from plangym_lite.vectorization.memory.blocks import Block, BlockPool
@@ -42,10 +43,10 @@ from plangym_lite.vectorization.memory.layout import (
     heap_of,
     put_pickled_leaves,
 )
-from plangym_lite.vectorization.memory.results import take_columns
 from plangym_lite.vectorization.worker.handler import RowsResult
 from plangym_lite.vectorization.worker.worker import (
     CLOSE_TIMEOUT,
+    KnownAnswer,
     Promise,
     Worker,
     close_all,
@@ -77,6 +78,7 @@ class EnvGroup:
     ) -> None:
         self.workers = list(workers)
         self.calls = Calls(self.workers)
+        self._calls = self.calls.lock
         for worker in self.workers:
             worker.wait_start()
         self.specs: list[Any] = [worker.spec for worker in self.workers]
@@ -111,23 +113,22 @@ class EnvGroup:
         chosen = self.chosen(indices)
         return self.ask_each(name, [args] * len(chosen), chosen)
 
+    @one_at_a_time
     def ask_each(self, name: str, args: Sequence[tuple[Any, ...]], indices: Indices) -> list[Any]:
         """The same with separate arguments for each."""
         chosen = self.chosen(indices)
         if len(set(chosen)) < len(chosen):  # repeated indices: one after another
             return [self.ask_each(name, [a], i)[0] for a, i in zip(args, chosen, strict=True)]
-        with self.calls.lock:
-            self.calls.check_idle(name)
-            given = dict(zip(chosen, args, strict=True))
-            promises = {index: self.calls.send(index, name, *given[index]) for index in chosen}
-            return self.calls.gather(promises)
+        self.calls.check_idle(name)
+        given = dict(zip(chosen, args, strict=True))
+        return self.calls.gather({i: self.calls.send(i, name, *given[i]) for i in chosen})
 
+    @one_at_a_time
     def begin_call(self, name: str, args: Sequence[tuple[Any, ...]], pending: str = "call") -> None:
         """Begin ``ask_each`` for all; ``end(pending)`` returns the results."""
-        with self.calls.lock:
-            self.calls.check_idle(f"{pending}_async")
-            send = self.calls.send
-            self.calls.begin(pending, lambda index: send(index, name, *args[index]), list)
+        self.calls.check_idle(f"{pending}_async")
+        send = self.calls.send
+        self.calls.begin(pending, lambda index: send(index, name, *args[index]), list)
 
     def chosen(self, indices: Indices) -> list[int]:
         """``None``, a number, a slice or several numbers as a list of non-negative numbers."""
@@ -135,6 +136,7 @@ class EnvGroup:
 
     # ---- steps --------------------------------------------------------------------------------
 
+    @one_at_a_time
     def begin_step(self, actions: Any, result: Callable[[Any], Any] | None = None) -> None:
         """Step all environments; ``end("step")`` returns a ``StepBatch`` of arrays of yours.
 
@@ -147,10 +149,6 @@ class EnvGroup:
             InvalidBatchError: not one valid action per environment; nothing was run.
             WorkerDiedError: a worker was lost before; nothing was run.
         """
-        with self.calls.lock:
-            self._begin_step(actions, result)
-
-    def _begin_step(self, actions: Any, result: Callable[[Any], Any] | None) -> None:
         self.calls.check_idle("step_async")
         for error in self.calls.lost.values():
             raise WorkerDiedError(f"{error}; reset() puts a fresh worker there") from error
@@ -171,7 +169,7 @@ class EnvGroup:
             try:
                 promise = worker.run_rows(block, index, index + 1)
             except WorkerDiedError as error:
-                promise = LostPromise(error)
+                promise = KnownAnswer(error=error)
             block.outstanding.append(promise)
             return promise
 
@@ -188,7 +186,7 @@ class EnvGroup:
     def _take_step(self, block: Block, may_lease: bool, answers: list[Any]) -> Any:
         block.outstanding = []
         results = [RowsResult(*answer) for answer in answers]
-        batch = take_columns(block, len(self), may_lease)
+        batch = block.copy_out(len(self), may_lease)
         for index, result in enumerate(results):
             if result.pickled:
                 put_pickled_leaves(batch, index, index + 1, result.pickled)
@@ -228,6 +226,7 @@ class EnvGroup:
             infos.append(info)
         return pack(self._row_spec, out, infos).observs, infos
 
+    @one_at_a_time
     def reset(
         self,
         seeds: Sequence[int | None],
@@ -243,16 +242,7 @@ class EnvGroup:
         Raises:
             TimeoutError: a reset took longer, or an environment that was not chosen hangs.
         """
-        with self.calls.lock:
-            return self._reset(seeds, options, chosen, check_timeout(timeout))
-
-    def _reset(
-        self,
-        seeds: Sequence[int | None],
-        options: Sequence[dict[str, Any] | None],
-        chosen: np.ndarray | None,
-        timeout: float | None,
-    ) -> tuple[Any, list[dict[str, Any]]]:
+        timeout = check_timeout(timeout)
         everyone = np.ones(len(self), bool) if chosen is None else chosen
         try:
             self.calls.finish_pending(timeout)

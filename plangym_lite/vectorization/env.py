@@ -19,7 +19,7 @@ from plangym_lite.transitions import BatchSpec, Form, Rows, Step, Transition, st
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
 from plangym_lite.vectorization.dispatch.dispatcher import Stats
-from plangym_lite.vectorization.dispatch.splitting import split_similar_chunks
+from plangym_lite.vectorization.memory.chunks import split_similar_chunks
 from plangym_lite.vectorization.worker.proxy import HasSpecs
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT
 
@@ -115,16 +115,16 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         else:
             self._start_workers(local_first)
         self.plan_env._calls = self._lock
+        self._spec = self.plan_env.batch_spec
         self._is_synced = self.plan_env._has_begun
         if self._is_synced:
-            self._sync_workers(self.plan_env.get_state())
+            self._sync(self.plan_env.get_state(), blocking=True)
         self.frameskip, self.autoreset = self.plan_env.frameskip, self.plan_env.autoreset
         self.return_image = self.plan_env.return_image
         self.STATE_IS_ARRAY = self.plan_env.STATE_IS_ARRAY
         self.OBS_IS_ARRAY = self.plan_env.OBS_IS_ARRAY
         self.observation_space = self.plan_env.observation_space
         self.action_space = self.plan_env.action_space
-        self._spec = self.plan_env.batch_spec
 
     def _start_workers(self, local_first: bool) -> BatchEnv:
         try:
@@ -175,9 +175,11 @@ class VectorizedEnv(HasSpecs, PlanEnv):
 
     @property
     def batch_spec(self) -> BatchSpec:
-        spec = self._local.batch_spec
-        if spec is not self._spec:
-            self._calls.run(None, lambda _: self._follow_local())
+        spec = self._spec
+        if spec is None or spec is not self.plan_env._spec:
+            spec = self._local.batch_spec
+            if spec is not self._spec:  # states of the local copy have outgrown their arrays
+                self._calls.run(None, lambda _: self._follow_local())
         return spec
 
     @one_call
@@ -220,25 +222,22 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         self, state: Any = None, blocking: bool = True, timeout: float | None = None
     ) -> None:
         """Put all workers and the local copy into ``state``; ``None``: the local copy's state."""
-        self._calls.run(check_timeout(timeout), self._set_and_sync, state, blocking)
 
-    def _set_and_sync(self, state: Any, blocking: bool, timeout: float | None) -> None:
-        if state is None:
-            state = self._local.get_state()
-        else:
-            self._local.set_state(state)
-        self._sync(state, blocking, timeout)
+        def call(left: float | None) -> None:
+            if state is not None:
+                self._local.set_state(state)
+            self._sync(self._local.get_state() if state is None else state, blocking, left)
+
+        self._calls.run(check_timeout(timeout), call)
 
     def _sync(self, state: Any, blocking: bool = False, timeout: float | None = None) -> None:
+        """Put the workers into ``state``; ones that start later get it then."""
         self._is_synced = True
         self._follow_local()
-        self._sync_workers(state, blocking, timeout)
-
-    def _sync_workers(self, state: Any, *how: Any) -> None:
         if self._started is None:
             self._synced = state
         else:
-            self._started.sync_states(state, *how)
+            self._started.sync_states(state, blocking, timeout)
 
     @property
     def is_batched(self) -> bool:
@@ -246,7 +245,8 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         return self.batch_spec.is_batched
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
-        return self._calls.run(check_timeout(timeout), self._run_rows, rows, form)
+        timeout = None if timeout is None else check_timeout(timeout)
+        return self._calls.run(timeout, self._run_rows, rows, form)
 
     def _run_rows(self, rows: Rows, form: Form, timeout: float | None) -> Any:
         try:

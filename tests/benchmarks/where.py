@@ -15,14 +15,12 @@ import plangym_lite
 from plangym_lite import core
 from plangym_lite.envs.atari.env import AtariEnv
 from plangym_lite.simulator import SimulatorEnv
-from plangym_lite.vectorization.dispatch.dispatcher import Dispatcher
+from plangym_lite.vectorization.dispatch.dispatcher import Dispatcher, RunningBatch
 from plangym_lite.vectorization.memory.blocks import BlockPool
 from plangym_lite.vectorization.memory.layout import BatchColumns
-from plangym_lite.vectorization.memory.results import ResultCollector
 from plangym_lite.vectorization.parallel import ParallelEnv
 from plangym_lite.vectorization.process import server
-from plangym_lite.vectorization.process.process import ExternalProcess
-from plangym_lite.vectorization.process.promises import ProcessPromise
+from plangym_lite.vectorization.process.process import ExternalProcess, ProcessPromise
 from plangym_lite.vectorization.worker.channel import Channel
 from plangym_lite.vectorization.worker.handler import RequestHandler
 
@@ -34,7 +32,7 @@ PARENT = {
     "write requests": [(ExternalProcess, "take_chunks"), (Channel, "send")],
     "read answers": [(ExternalProcess, "take_in"), (ProcessPromise, "result")],
     "find a block": [(BlockPool, "acquire")],
-    "copy states and small observations out, hand out the result": [(ResultCollector, "finish")],
+    "copy states and small observations out, hand out the result": [(RunningBatch, "finish")],
 }
 WORKER = {
     "run frames": [(AtariEnv, "advance")],

@@ -11,9 +11,16 @@ import psutil
 
 from plangym_lite import WorkerDiedError
 from plangym_lite.vectorization import Promise, Worker
+from plangym_lite.vectorization.memory.arenas import make_arena
+from plangym_lite.vectorization.memory.blocks import Block
 from plangym_lite.vectorization.worker.messages import dump_error
 
 ROOT = Path(__file__).parents[2]
+
+
+def block_of(layout):
+    """A block in an arena of its own."""
+    return Block(layout, *make_arena(layout.nbytes, [layout.nbytes]))
 
 
 class ScriptedPromise(Promise):

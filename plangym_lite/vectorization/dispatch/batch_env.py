@@ -27,11 +27,10 @@ from plangym_lite.transitions import (
     pack,
     write_row,
 )
-from plangym_lite.validation import check_state, check_timeout, fill_states, prepare_rows
+from plangym_lite.validation import check_state, check_timeout, prepare_rows, states_of_rows
 from plangym_lite.vectorization.dispatch.dispatcher import Dispatcher, Stats
-from plangym_lite.vectorization.dispatch.splitting import split_evenly
 from plangym_lite.vectorization.memory.blocks import BlockPool
-from plangym_lite.vectorization.memory.chunks import Chunk, ChunkSizes
+from plangym_lite.vectorization.memory.chunks import Chunk, ChunkSizes, split_evenly
 from plangym_lite.vectorization.memory.layout import form_of, has_action_column, heap_of
 from plangym_lite.vectorization.worker.worker import (
     CLOSE_TIMEOUT,
@@ -81,7 +80,7 @@ class BatchEnv:
         self._pool = BlockPool(self._spec, shared_limit)
         self._pool.on_drop = [worker.detach for worker in self._envs]
         self._caller: Any = None  # a PlanEnv of this process that also runs rows
-        self._most_rung: int | None = None  # maximum workers per batch; None: no limit
+        self._n_rung = len(self._envs)  # maximum workers per batch
 
     def __len__(self) -> int:
         return len(self._envs)
@@ -110,7 +109,8 @@ class BatchEnv:
         if not self._blocking:
             self._caller = env
         if only_computes and all(worker.takes_chunks for worker in self._envs):
-            self._most_rung = max(1, usable_cores()) - (self._caller is not None)
+            free = max(1, usable_cores()) - (self._caller is not None)
+            self._n_rung = min(len(self), free)
 
     # ---- batches ------------------------------------------------------------------------------
 
@@ -125,10 +125,7 @@ class BatchEnv:
         """``PlanEnv.step_batch`` on all workers; default state: the first worker's."""
         form = Form(states=states is not None if return_state is None else return_state)
         with self._limited("make_transitions", timeout):
-            current = lambda: self._ask("get_state", {0: ()})[0]  # noqa: E731
-            if states is None:
-                states = [current()] * len(actions)
-            states = fill_states(states, current)
+            states = states_of_rows(states, actions, lambda: self._ask("get_state", {0: ()})[0])
             return self.run(prepare_rows(self._spec, actions, states, dt), form)
 
     def run(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
@@ -143,20 +140,20 @@ class BatchEnv:
             return pack(self._spec, empty_columns(self._spec, 0, form), [])
         if self._unfinished:
             self._clear_up()
-        caller, most_rung = self._caller, self._most_rung
+        caller, n_workers = self._caller, self._n_rung
         if caller is not None and deadline is not None:  # the caller's own rows cannot be stopped
-            caller, most_rung = None, None if most_rung is None else most_rung + 1
-        n_workers = len(self._envs) if most_rung is None else min(len(self._envs), most_rung)
+            caller, n_workers = None, min(len(self._envs), n_workers + 1)
         plan = self._sizes.plan(rows, form, n_workers + (caller is not None))
-        chunks = plan.chunks
         began = time.perf_counter()
-        if caller is not None and len(chunks) == 1:
+        if caller is not None and len(plan.chunks) == 1:
             batch = caller.run_rows(rows, form)
             seconds = taken = time.perf_counter() - began
         else:
-            batch, seconds = self._run_shared(rows, form, chunks, (caller, n_workers, deadline))
+            how = caller, n_workers, deadline
+            batch, seconds = self._run_shared(rows, form, plan.chunks, how)
             taken = time.perf_counter() - began
-        self._sizes.learn(plan, seconds)
+        if plan.is_measured:
+            self._sizes.learn(plan, seconds)
         self.stats.add(size, round(plan.frames * size), taken)
         return batch
 
@@ -172,15 +169,15 @@ class BatchEnv:
         block, may_lease = self._pool.acquire(len(rows.dts), form, len(heap.data) if heap else 0)
         block.columns.fill(rows, heap)
         try:
-            results, error = self._dispatcher.run(block, rows, chunks, *how)
+            batch = self._dispatcher.run(block, rows, chunks, *how)
         except BaseException:  # such as an interrupt: workers may still write rows
             self._unfinished = self._dispatcher.interrupt()
             block.outstanding += self._unfinished.values()
             self._pool.discard(block)
             raise
-        if error is not None:
-            raise error
-        return results.finish(spec, block, may_lease), results.seconds
+        if batch.error is not None:
+            raise batch.error[1]
+        return batch.finish(spec, may_lease), batch.seconds
 
     def outgrow(self) -> None:
         """Switch to unbounded states: new blocks have no column for states."""
@@ -268,7 +265,7 @@ class BatchEnv:
             return
         self._closed = True
         close_all(self._envs, timeout)
-        self._dispatcher.close()
+        self._dispatcher.interrupt()
         self._caller = None
         self._pool.on_drop = []
         self._pool.close()

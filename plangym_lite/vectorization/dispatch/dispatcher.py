@@ -21,17 +21,22 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from plangym_lite.errors import WorkerDiedError
-from plangym_lite.transitions import Rows
+from plangym_lite.transitions import BatchSpec, Rows, pack
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.chunks import MOST_CHUNKS, Chunk
-from plangym_lite.vectorization.memory.queue import ChunkQueue, LocalQueue, make_queue
-from plangym_lite.vectorization.memory.results import ResultCollector
+from plangym_lite.vectorization.memory.chunks import (
+    MOST_CHUNKS,
+    Chunk,
+    ChunkQueue,
+    LocalQueue,
+    make_queue,
+)
+from plangym_lite.vectorization.memory.layout import pickled_leaves, put_pickled_leaves
 from plangym_lite.vectorization.worker.channel import LateError, milliseconds
-from plangym_lite.vectorization.worker.handler import RowsResult, run_chunk
+from plangym_lite.vectorization.worker.handler import RowsResult
 from plangym_lite.vectorization.worker.messages import load_error
 from plangym_lite.vectorization.worker.worker import Promise, Worker
 
-__all__ = ["Dispatcher", "Stats"]
+__all__ = ["Dispatcher", "RunningBatch", "Stats"]
 
 AHEAD = 2  # chunks in flight to a worker without shared memory: one running, one next
 ATTEMPTS = 3  # worker deaths per row before it is an error
@@ -98,8 +103,8 @@ class Dispatcher:
         caller: Any = None,
         most_rung: int | None = None,
         deadline: float | None = None,
-    ) -> tuple[ResultCollector, BaseException | None]:
-        """Run all rows; return the results and, if rows failed, the error of the first one.
+    ) -> RunningBatch:
+        """Run all rows; the returned batch holds the results or the error of the first bad row.
 
         Args:
             block: the block that holds the batch.
@@ -116,15 +121,14 @@ class Dispatcher:
         """
         if self._queue is None or not self._queue.is_shared:
             self._queue = make_queue()
-        batch = _Batch(block, rows, chunks)
-        batch.is_shared = block.is_shared and self._queue.is_shared
+        batch = RunningBatch(block, rows, chunks, self._queue)
         block.columns.at_work[: len(self._workers)] = 0
         self._begin(batch, len(chunks) - (caller is not None), most_rung)
         while batch.n_left > 0:
             if caller is not None and self._run_one(batch, caller):
                 continue
             self._wait(batch, deadline, SPIN if caller is not None else 0.0)
-        return batch.results, batch.error and batch.error[1]
+        return batch
 
     def interrupt(self) -> dict[int, Promise]:
         """Abort a batch; return the workers that may still run, each with its last promise."""
@@ -137,14 +141,10 @@ class Dispatcher:
             sent.clear()
         return busy
 
-    def close(self) -> None:
-        """Close the queue."""
-        self.interrupt()
-
     # ---- asking -------------------------------------------------------------------------------
 
-    def _begin(self, batch: _Batch, n_wanted: int, most_rung: int | None) -> None:
-        self._put(batch)
+    def _begin(self, batch: RunningBatch, n_wanted: int, most_rung: int | None) -> None:
+        batch.put_chunks()
         indices: Sequence[int] = range(len(self._workers))
         if self._next is not None:
             indices, self._next = [self._next], (self._next + 1) % len(self._workers)
@@ -153,9 +153,10 @@ class Dispatcher:
         for index in indices:
             if len(batch.takers) < n_wanted and self._workers[index].is_up():
                 batch.takers.append(index)
-                if self._in_flight[index]:  # it took no chunk of the last batch
-                    self._collect(batch, index, goes_on=False)
-                self._ring(batch, index, 1)
+                if len(self._in_flight[index]) < AHEAD:
+                    self._ring(batch, index, 1)
+                else:  # it took no chunk of the last batches
+                    self._collect(batch, index)
         if not batch.takers:  # no worker is ready: wait for one
             batch.takers = [*indices[:n_wanted]]
         takes_all = self._all_take and batch.is_shared
@@ -163,48 +164,44 @@ class Dispatcher:
             for index in batch.takers:  # a second chunk, if chunks are sent
                 self._ring(batch, index)
 
-    def _put(self, batch: _Batch) -> None:
-        """Put chunks into the empty queue."""
-        some, batch.chunks = batch.chunks[:MOST_CHUNKS], batch.chunks[MOST_CHUNKS:]
-        self._queue.put(batch.block.number, some)  # type: ignore[union-attr]
-
-    def _ring(self, batch: _Batch, index: int, ahead: int = AHEAD) -> None:
+    def _ring(self, batch: RunningBatch, index: int, ahead: int = AHEAD) -> None:
         """Let a worker take chunks, or send it chunks until ``ahead`` are in flight."""
         worker, sent = self._workers[index], self._in_flight[index]
         try:
             if self._takes[index] and batch.is_shared:
                 if len(sent) >= AHEAD:
                     return  # not answered yet: it is rung again when it answers
-                promise = worker.take_chunks(batch.block, self._queue, index)  # type: ignore[arg-type]
-                sent.append(InFlight(promise, None))
+                sent.append(InFlight(worker.take_chunks(batch.block, batch.queue, index), None))
                 return
             ahead = 1 if batch.attempts else ahead  # so that a death is due to that chunk
-            while len(sent) < ahead and (token := self._queue.take()):  # type: ignore[union-attr]
+            while len(sent) < ahead and (token := batch.queue.take()):
                 chunk = Chunk(*token[1:])
                 sent.append(InFlight(worker.run_rows(batch.block, *chunk), chunk))
         except WorkerDiedError as error:
             self._handle_death(batch, index, error)
 
-    def _run_one(self, batch: _Batch, caller: Any) -> bool:
+    def _run_one(self, batch: RunningBatch, caller: Any) -> bool:
         """Run the next chunk in this process; whether there was one."""
-        token = self._queue.take()  # type: ignore[union-attr]
+        token = batch.queue.take()
         if token is None:
             return False
         start, stop = token[1:]
+        columns = batch.block.columns
+        out = columns.out_of(start, stop)
         began = time.perf_counter()
         try:
-            rows = batch.rows.part(start, stop)
-            found = run_chunk(caller, batch.block.columns, start, stop, rows)
+            infos = caller.make_transitions(batch.rows.part(start, stop), out)
         except Exception as error:
             self._fail(batch, Chunk(start, stop), error)
             return True
-        batch.results.seconds += time.perf_counter() - began
-        batch.n_left -= batch.results.collect([(start, stop)], *found)
+        pickled = pickled_leaves(out) if columns.has_pickled_leaves else []
+        seconds = time.perf_counter() - began
+        batch.collect(RowsResult([(start, stop)], infos, pickled, seconds))
         return True
 
     # ---- answers ------------------------------------------------------------------------------
 
-    def _wait(self, batch: _Batch, deadline: float | None, spin: float) -> None:
+    def _wait(self, batch: RunningBatch, deadline: float | None, spin: float) -> None:
         """Wait for an answer and collect all that came; if no worker runs, recover lost rows."""
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
@@ -212,25 +209,24 @@ class Dispatcher:
         busy = [index for index, sent in enumerate(self._in_flight) if sent]
         if not busy:
             return self._recover(batch)
-        workers, sent = self._workers, self._in_flight
         # an answer may have been read during the wait for another one
-        received = lambda index: sent[index][0].promise.is_received()  # noqa: E731
-        ready = [index for index in busy if received(index) or workers[index].is_ready()]
-        spin_until = time.perf_counter() + spin
-        while not ready and time.perf_counter() < spin_until:
-            ready = [index for index in busy if sent[index][0].promise.done()]
+        ready = [index for index in busy if self._in_flight[index][0].promise.is_received()]
         if not ready:
             poll, at = select.poll(), {}
             for index in busy:
-                fd = workers[index].fileno()
+                fd = self._workers[index].fileno()
                 at[fd] = index
                 poll.register(fd, select.POLLIN)
-            ready = [at[fd] for fd, _ in poll.poll(milliseconds(left))]
+            events: list[Any] = []
+            spin_until = time.perf_counter() + spin
+            while not events and time.perf_counter() < spin_until:
+                events = poll.poll(0)
+            ready = [at[fd] for fd, _ in events or poll.poll(milliseconds(left))]
         for index in ready:
             self._collect(batch, index)
 
-    def _collect(self, batch: _Batch, index: int, goes_on: bool = True) -> None:
-        """Collect the answer of a worker; ring it again if chunks remain."""
+    def _collect(self, batch: RunningBatch, index: int) -> None:
+        """Collect the answers of a worker; ring it again if chunks remain."""
         sent, has_answered = self._in_flight[index], False
         while sent and sent[0].promise.done():
             has_answered = True
@@ -245,14 +241,12 @@ class Dispatcher:
                 continue
             sent.popleft()
             self._take(batch, result)
-        if not (goes_on and has_answered and batch.n_left > 0 and batch.error is None):
-            return
-        if not self._queue.is_empty():  # type: ignore[union-attr]
+        goes_on = has_answered and batch.n_left > 0 and batch.error is None
+        if goes_on and not batch.queue.is_empty():
             self._ring(batch, index)
 
-    def _take(self, batch: _Batch, result: RowsResult) -> None:
-        batch.results.seconds += result.seconds
-        batch.n_left -= batch.results.collect(result.chunks, result.infos, result.pickled)
+    def _take(self, batch: RunningBatch, result: RowsResult) -> None:
+        batch.collect(result)
         if result.failure is not None:
             start, stop, error = result.failure
             self._fail(batch, Chunk(start, stop), load_error(error))
@@ -260,11 +254,11 @@ class Dispatcher:
             if batch.error is not None:
                 batch.n_left -= result.refused[1] - result.refused[0]
             else:
-                self._queue.put(batch.block.number, [Chunk(*result.refused)])  # type: ignore[union-attr]
+                batch.queue.put(batch.block.number, [Chunk(*result.refused)])
 
-    def _fail(self, batch: _Batch, failed: Chunk, error: BaseException) -> None:
+    def _fail(self, batch: RunningBatch, failed: Chunk, error: BaseException) -> None:
         """Handle a failed chunk: clear the queue; chunks that have begun are waited for."""
-        batch.n_left -= self._queue.clear()  # type: ignore[union-attr]
+        batch.n_left -= batch.queue.clear()
         batch.n_left -= sum(chunk.stop - chunk.start for chunk in (failed, *batch.chunks))
         batch.chunks = []
         if batch.error is None or failed.start < batch.error[0]:
@@ -272,7 +266,7 @@ class Dispatcher:
 
     # ---- deaths -------------------------------------------------------------------------------
 
-    def _handle_death(self, batch: _Batch, index: int, error: WorkerDiedError) -> None:
+    def _handle_death(self, batch: RunningBatch, index: int, error: WorkerDiedError) -> None:
         """Replace a dead worker, and record the chunk that it was running."""
         sent = self._in_flight[index]
         at_work = batch.at_work(index, sent)
@@ -291,10 +285,10 @@ class Dispatcher:
             if batch.attempts[row] >= ATTEMPTS:
                 text = f"row {row} ended its worker {ATTEMPTS} times; the last time {error}"
                 return self._fail(batch, at_work, WorkerDiedError(text))
-        if not self._queue.is_empty():  # type: ignore[union-attr]
+        if not batch.queue.is_empty():
             self._ring(batch, index)
 
-    def _recover(self, batch: _Batch) -> None:
+    def _recover(self, batch: RunningBatch) -> None:
         """With no worker running: run the rows that remain in the queue or were lost.
 
         Rows that may have ended a worker run alone.
@@ -302,29 +296,61 @@ class Dispatcher:
         if batch.error is not None:
             batch.n_left = 0
             return
-        if self._queue.is_empty():  # type: ignore[union-attr]
+        if batch.queue.is_empty():
             if not batch.chunks:
                 batch.chunks = batch.lost_chunks()
                 self._stats.rows_again += sum(chunk.stop - chunk.start for chunk in batch.chunks)
-            self._put(batch)
+            batch.put_chunks()
         for index in batch.takers:
             self._ring(batch, index)
 
 
-class _Batch:
-    """The state of a running batch."""
+class RunningBatch:
+    """A batch on its way, and its results: infos and pickled results chunk by chunk.
 
-    def __init__(self, block: Block, rows: Rows, chunks: Sequence[Chunk]) -> None:
-        self.block = block
-        self.is_shared = True  # whether workers take chunks from the queue
-        self.rows = rows
+    Args:
+        block: the block that holds it.
+        rows: its rows.
+        chunks: all of it, in order.
+        queue: from which its chunks are taken.
+    """
+
+    def __init__(self, block: Block, rows: Rows, chunks: Sequence[Chunk], queue: Any) -> None:
+        self.block, self.rows, self.queue = block, rows, queue
+        self.is_shared = block.is_shared and queue.is_shared  # whether workers take chunks
         self.chunks = list(chunks)  # not in the queue yet
         self.n_left = len(rows.dts)  # rows not reported yet
-        self.results = ResultCollector(self.n_left)
+        self.infos: list[Any] = [None] * self.n_left  # None: not reported yet
+        self.seconds = 0.0  # run time of the rows, summed over takers
         self.error: tuple[int, BaseException] | None = None  # of the first row that failed
         self.takers: list[int] = []
         self.attempts: dict[int, int] = {}  # by row: worker deaths
         self.idle_deaths = 0
+        self._pickled: list[tuple[int, int, list[list[Any]]]] = []
+
+    def put_chunks(self) -> None:
+        """Put chunks into the empty queue."""
+        some, self.chunks = self.chunks[:MOST_CHUNKS], self.chunks[MOST_CHUNKS:]
+        self.queue.put(self.block.number, some)
+
+    def collect(self, result: RowsResult) -> None:
+        """Add what a taker reports."""
+        done = 0
+        for start, stop in result.chunks:
+            end = done + stop - start
+            self.infos[start:stop] = result.infos[done:end]
+            if result.pickled:
+                self._pickled.append((start, stop, [leaf[done:end] for leaf in result.pickled]))
+            done = end
+        self.n_left -= done
+        self.seconds += result.seconds
+
+    def finish(self, spec: BatchSpec, may_lease: bool) -> Any:
+        """The value for the caller; see :meth:`.Block.copy_out`."""
+        out = self.block.copy_out(len(self.infos), may_lease)
+        for start, stop, pickled in self._pickled:
+            put_pickled_leaves(out, start, stop, pickled)
+        return pack(spec, out, self.infos)
 
     def at_work(self, index: int, sent: Sequence[InFlight]) -> Chunk | None:
         """The chunk that a worker was running when it died."""
@@ -335,13 +361,13 @@ class _Batch:
 
     def no_rows(self) -> Chunk:
         """The empty chunk at the first row that is not reported: of a worker that took none."""
-        row = self.results.infos.index(None)
+        row = self.infos.index(None)
         return Chunk(row, row)
 
     def lost_chunks(self) -> list[Chunk]:
         """The rows that are not reported; those that may have ended a worker one by one."""
         lost: list[Chunk] = []
-        for row, info in enumerate(self.results.infos):
+        for row, info in enumerate(self.infos):
             if info is not None:
                 continue
             alone = row in self.attempts

@@ -23,7 +23,7 @@ import numpy as np
 
 from plangym_lite.system import missing_for_workers
 
-__all__ = ["Arena", "OrdinaryMemory", "make_arena", "next_number", "no_room"]
+__all__ = ["Arena", "OrdinaryMemory", "make_arena", "next_number"]
 
 next_number = itertools.count().__next__
 """The next number of an arena or a block."""
@@ -104,7 +104,10 @@ class OrdinaryMemory:
         try:
             self.memory = np.zeros(nbytes, np.uint8)
         except MemoryError:
-            raise no_room(nbytes) from None
+            raise MemoryError(
+                f"no room for {nbytes / 2**20:.0f} MB shared with the workers: "
+                "use smaller batches, fewer images held at a time, or n_workers=None"
+            ) from None
 
 
 def make_arena(needed: int, sizes: Sequence[int]) -> tuple[Arena, int] | None:
@@ -125,14 +128,6 @@ def make_arena(needed: int, sizes: Sequence[int]) -> tuple[Arena, int] | None:
                 return arena, offset
             arena.close()
     return None
-
-
-def no_room(nbytes: int) -> MemoryError:
-    """The error if there is no memory for a batch."""
-    return MemoryError(
-        f"no room for {nbytes / 2**20:.0f} MB shared with the workers: "
-        "use smaller batches, fewer images held at a time, or n_workers=None"
-    )
 
 
 def _arena_of(fd: int, size: int) -> Arena:

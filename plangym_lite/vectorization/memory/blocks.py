@@ -21,15 +21,14 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.system import interrupts_held
-from plangym_lite.transitions import STEPS, BatchSpec, Form
+from plangym_lite.transitions import STEPS, BatchSpec, Columns, Form, map_leaves
 from plangym_lite.vectorization.memory.arenas import (
     Arena,
     OrdinaryMemory,
     make_arena,
     next_number,
-    no_room,
 )
-from plangym_lite.vectorization.memory.layout import Layout
+from plangym_lite.vectorization.memory.layout import Layout, is_image
 
 __all__ = ["Block", "BlockPool"]
 
@@ -47,7 +46,7 @@ class Block:
 
     Args:
         layout: how the block is laid out.
-        arena: the arena of its slice; ``None``: a new one of its size.
+        arena: the memory of which it is a slice.
         offset: start of the slice in the arena.
         number: its identifier in messages; ``None``: the next number.
     """
@@ -55,12 +54,10 @@ class Block:
     def __init__(
         self,
         layout: Layout,
-        arena: Arena | OrdinaryMemory | None = None,
+        arena: Arena | OrdinaryMemory,
         offset: int = 0,
         number: int | None = None,
     ) -> None:
-        if arena is None:
-            arena, offset = _arena_for(layout.nbytes)
         self.layout = layout
         self.arena: Any = arena
         self.offset, self.is_shared = offset, arena.is_shared
@@ -76,6 +73,19 @@ class Block:
         memory = self._memory()
         self._lease = weakref.ref(memory.base, self.on_free)
         return self.layout.view_observs(memory)
+
+    def copy_out(self, size: int, may_lease: bool) -> Columns:
+        """The first ``size`` rows: copies, except images, which are views if ``may_lease``."""
+
+        def copy(leaf: Any) -> Any:
+            return leaf[:size] if keeps_images and is_image(leaf) else leaf[:size].copy()
+
+        keeps_images = may_lease and self.columns.has_images
+        states, observs, *numbers, form = self.columns.out
+        if observs is not None:
+            observs = map_leaves(copy, self.lease() if keeps_images else observs)
+        kept = [None if c is None else c[:size].copy() for c in (states, *numbers)]
+        return Columns._make([kept[0], observs, *kept[1:], form])
 
     @property
     def is_free(self) -> bool:
@@ -101,13 +111,6 @@ class Block:
 
     def _memory(self) -> np.ndarray:
         return np.frombuffer(self.arena.memory, np.uint8, self.layout.nbytes, self.offset)
-
-
-def _arena_for(nbytes: int) -> tuple[Arena, int]:
-    made = make_arena(nbytes, [nbytes])
-    if made is None:
-        raise no_room(nbytes)
-    return made
 
 
 class BlockPool:

@@ -29,6 +29,7 @@ from plangym_lite.transitions import (
     Form,
     Rows,
     empty_tree,
+    leaves_of,
     map_leaves,
     write_row,
 )
@@ -106,7 +107,8 @@ class Layout:
         def column(field: Any) -> Any:
             return None if field is None else field.within(memory)
 
-        states = [None] * self.capacity if self._has_opaque_states else column(self._states_out)
+        opaque = self.form.states and self.spec.state_shape is None
+        states = [None] * self.capacity if opaque else column(self._states_out)
         inputs = map_leaves(column, self._actions), column(self._states_in), column(self._dts)
         rows = Rows(*inputs, seeds=column(self._seeds))
         return BatchColumns(
@@ -133,10 +135,6 @@ class Layout:
         return map_leaves(
             lambda field: objects() if field is None else field.within(memory), self._observs
         )
-
-    @property
-    def _has_opaque_states(self) -> bool:
-        return self.form.states and self.spec.state_shape is None
 
     def _place_actions(self, space: Any, steps: tuple[int, ...]) -> Any:
         if isinstance(space, ARRAY_SPACES):
@@ -190,9 +188,7 @@ class BatchColumns:
         self.at_work = at_work
         self._places, self._heap = places, heap
         self.has_pickled_leaves = bool(pickled_leaves(out))
-        found: list[bool] = []
-        map_leaves(lambda leaf: found.append(is_image(leaf)), out.observs)
-        self.has_images = any(found)
+        self.has_images = any(map(is_image, leaves_of(out.observs)))
         self._views: dict[tuple[int, int], Columns] = {}  # by chunk, if all columns are arrays
 
     def fill(self, rows: Rows, heap: Heap | None = None) -> None:
@@ -285,13 +281,8 @@ def form_of(form: Form, space: Any, actions: Any) -> Form:
 
 def _has_dtypes(space: Any, action: Any) -> bool:
     """Whether all leaves of a nested action have the dtypes of their spaces."""
-    found: list[bool] = []
-    map_leaves(
-        lambda leaf, value: found.append(value.dtype == leaf.dtype),
-        empty_tree(space, lambda leaf: leaf),
-        action,
-    )
-    return all(found)
+    pairs = zip(_leaf_spaces(space), leaves_of(action), strict=True)
+    return all(leaf.dtype == value.dtype for leaf, value in pairs)
 
 
 def is_image(column: Any) -> bool:
@@ -301,14 +292,16 @@ def is_image(column: Any) -> bool:
 
 def has_only_arrays(space: Any) -> bool:
     """Whether every leaf of a nested space is an array of fixed shape and dtype."""
-    found: list[bool] = []
-    empty_tree(space, lambda leaf: found.append(isinstance(leaf, ARRAY_SPACES)))
-    return all(found)
+    return all(isinstance(leaf, ARRAY_SPACES) for leaf in _leaf_spaces(space))
 
 
 def _nested_action(tree: Any, row: int) -> Any:
     """A copy of one action from its columns."""
     return map_leaves(lambda leaf: leaf[row].copy(), tree)
+
+
+def _leaf_spaces(space: Any) -> list[Any]:
+    return leaves_of(empty_tree(space, lambda leaf: leaf))
 
 
 def cut_columns(out: Columns, start: int, stop: int) -> Columns:
@@ -331,11 +324,7 @@ def put_columns(target: Columns, source: Columns) -> None:
 
 def pickled_leaves(out: Columns) -> list[list[Any]]:
     """The outgoing columns that are lists, in a fixed order."""
-    found: list[list[Any]] = []
-    leaves = lambda leaf: found.append(leaf) if isinstance(leaf, list) else None  # noqa: E731
-    leaves(out.states)
-    map_leaves(leaves, out.observs)
-    return found
+    return [leaf for leaf in (out.states, *leaves_of(out.observs)) if isinstance(leaf, list)]
 
 
 def put_pickled_leaves(out: Columns, start: int, stop: int, found: list[list[Any]]) -> None:

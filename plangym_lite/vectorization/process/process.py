@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,23 +25,67 @@ from plangym_lite.recipe.parcel import Parcel, dumps, names_of_main
 from plangym_lite.system import CallLock, check_workers
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.chunks import Chunk
-from plangym_lite.vectorization.memory.queue import ChunkQueue
+from plangym_lite.vectorization.memory.chunks import ChunkQueue
 from plangym_lite.vectorization.process import server
 from plangym_lite.vectorization.process.launch import Child, default_start_method
-from plangym_lite.vectorization.process.promises import CLOSED, ProcessPromise, SentRows
 from plangym_lite.vectorization.worker.attachments import DETACH, ROWS, SENT_ROWS, Attachments
 from plangym_lite.vectorization.worker.channel import Channel, ChannelClosedError, LateError
-from plangym_lite.vectorization.worker.handler import public
+from plangym_lite.vectorization.worker.handler import public, put_rows
 from plangym_lite.vectorization.worker.messages import Message, dump, load, load_error
 from plangym_lite.vectorization.worker.proxy import EnvironmentWorker
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise, unknown
 
-__all__ = ["ExternalProcess"]
+__all__ = ["ExternalProcess", "ProcessPromise"]
 
 logger = logging.getLogger("plangym_lite")
 
+CLOSED = "the process was closed"
 RESTART_TIMEOUT = 0.2  # seconds that a worker which is replaced has to end
+
+
+class ProcessPromise(Promise):
+    """The answer to one request to a process."""
+
+    def __init__(self, process: ExternalProcess, request: int) -> None:
+        self._process, self.request = process, request
+        self.take: Callable[[Any], Any] | None = None  # converts the value that comes back
+        self.kind: int | None = None  # of the answer, once it has arrived
+        self.payload: bytes | None = b""
+        self._value: Any = None
+
+    def is_awaited(self) -> bool:
+        """Whether an answer may still come."""
+        process = self._process
+        return process.why_dead is None and process.waiting.get(self.request) is self
+
+    def done(self) -> bool:
+        if self.kind is None and self.is_awaited():
+            self._process.take_in()
+        return self.kind is not None or not self.is_awaited()
+
+    def is_received(self) -> bool:
+        return not self.is_awaited() or bool(self._process._channel.inbox)
+
+    def result(self, timeout: float | None = None) -> Any:
+        deadline = self._process.deadline
+        if timeout is not None:
+            given = time.monotonic() + timeout
+            deadline = given if deadline is None else min(deadline, given)
+        while self.kind is None and self.is_awaited():
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            self._process.take_in(self, left)
+        if self.kind is None:
+            why = self._process.why_dead or "the worker was replaced"
+            raise ClosedError(why) if why == CLOSED else WorkerDiedError(why)
+        if self.payload is not None:
+            unpickle = load if self.kind == Message.RESULT else load_error
+            value = unpickle(self.payload)
+            if self.take is not None and self.kind == Message.RESULT:
+                value = self.take(value)
+            self._value, self.payload = value, None
+        if self.kind == Message.RESULT:
+            return self._value
+        raise self._value
 
 
 class ExternalProcess(EnvironmentWorker):
@@ -199,9 +244,6 @@ class ExternalProcess(EnvironmentWorker):
                 self.wait_start(0.0)
         return self._ready is not None or self.why_dead is not None
 
-    def is_ready(self) -> bool:
-        return self._open().has_unread
-
     # ---- requests -----------------------------------------------------------------------------
 
     def _as_one_call(self, timeout: float | None, call: Callable[..., Any]) -> Any:
@@ -222,17 +264,20 @@ class ExternalProcess(EnvironmentWorker):
             rows, form = block.columns.rows_of(start, stop), block.layout.form
             payload = dumps((SENT_ROWS, (tuple(rows), tuple(form)), {}), self.known)
             promise = self._request(Message.CALL, self.rows_name, payload)
-            return SentRows(promise, block, Chunk(start, stop))
+            promise.take = lambda answer: put_rows(block, (start, stop), *answer)
+            return promise
         return self._run(block, None, (0, block.number, start, stop))
 
     def take_chunks(self, block: Block, queue: ChunkQueue, taker: int) -> Promise:
         return self._run(block, queue, (taker, 0, 0, 0))
 
     def _run(self, block: Block, queue: ChunkQueue | None, numbers: tuple[int, ...]) -> Promise:
-        for name, args, fds in self._attachments.missing(block, queue):
-            payload = dumps((name, args, {}), self.known)
-            promise = self._request(Message.CALL, self.rows_name, payload, fds)
-            self._attaching[promise.request] = name, args
+        attached = self._attachments
+        if block.number not in attached.known or queue not in (None, attached.queue):
+            for name, args, fds in attached.missing(block, queue):
+                payload = dumps((name, args, {}), self.known)
+                promise = self._request(Message.CALL, self.rows_name, payload, fds)
+                self._attaching[promise.request] = name, args
         name = "rollout_batch" if block.layout.form.steps else self.rows_name
         return self._request(Message.CALL, name, ROWS.pack(b"@", *numbers))
 
@@ -304,21 +349,19 @@ class ExternalProcess(EnvironmentWorker):
             gone = True
         message = message or channel.peek()
         while message is not None:
-            self._deliver(*message)
+            kind, request, payload = message
+            reply = self.waiting.get(request)
+            if reply is not None:
+                reply.payload, reply.kind = payload, kind
+                self.waiting.pop(request, None)
+            self._what.pop(request, None)
+            attached = self._attaching.pop(request, None)
+            if attached is not None and kind == Message.EXCEPTION:
+                self._attachments.failed(*attached)
             channel.drop()
             message = channel.peek()
         if gone:
             self._died()
-
-    def _deliver(self, kind: int, request: int, payload: bytes) -> None:
-        reply = self.waiting.get(request)
-        if reply is not None:
-            reply.payload, reply.kind = payload, kind
-            self.waiting.pop(request, None)
-        self._what.pop(request, None)
-        attached = self._attaching.pop(request, None)
-        if attached is not None and kind == Message.EXCEPTION:
-            self._attachments.failed(*attached)
 
     def owes_answers(self) -> bool:
         self.take_in()

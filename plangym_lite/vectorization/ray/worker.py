@@ -19,12 +19,10 @@ from ray.exceptions import RayError, RayTaskError
 
 from plangym_lite.errors import ClosedError, RemoteError, WorkerDiedError
 from plangym_lite.recipe.parcel import Parcel, dumps
-from plangym_lite.transitions import Columns
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.layout import pickled_leaves, put_columns
 from plangym_lite.vectorization.ray.actor import Chunk, RemoteEnv
 from plangym_lite.vectorization.ray.cluster import Connection, free_cores
-from plangym_lite.vectorization.worker.handler import RowsResult
+from plangym_lite.vectorization.worker.handler import RowsResult, put_rows
 from plangym_lite.vectorization.worker.messages import load, load_error
 from plangym_lite.vectorization.worker.proxy import EnvironmentWorker
 from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise
@@ -50,16 +48,20 @@ class RayPromise(Promise):
     def done(self) -> bool:
         return self._outcome is not None or self._future.done() or self._is_orphan()
 
+    def is_received(self) -> bool:
+        self._worker.hear()  # before the look: an answer that comes after it rings again
+        return self.done()
+
     def result(self, timeout: float | None = None) -> Any:
         if self._outcome is None:
-            self._outcome = self._restore_current(timeout)
+            self._outcome = self._wait_for_outcome(timeout)
             self._future = self._take = None  # type: ignore  # frees Ray's memory of the answer
         succeeded, value = self._outcome
         if succeeded:
             return value
         raise value
 
-    def _restore_current(self, timeout: float | None) -> tuple[bool, Any]:
+    def _wait_for_outcome(self, timeout: float | None) -> tuple[bool, Any]:
         if self._is_orphan() and not self._future.done():
             return False, self._worker.error_of("the worker was replaced")
         try:
@@ -220,12 +222,11 @@ class RayWorker(EnvironmentWorker):
         self._open()
         return self._bell.fileno()
 
-    def is_ready(self) -> bool:
-        rang = self.why_dead is not None
+    def hear(self) -> None:
+        """Read what the bell rang, so that ``fileno`` is readable at the next answer only."""
         with suppress(BlockingIOError):
             while self._bell.recv(4096):
-                rang = True
-        return rang
+                pass
 
     # ---- requests -----------------------------------------------------------------------------
 
@@ -249,11 +250,10 @@ class RayWorker(EnvironmentWorker):
             rows = rows._replace(states=None)
 
         def take(answer: tuple[tuple[Any, ...], bytes, float]) -> RowsResult:
-            out, place = Columns._make([*answer[0], form]), block.columns.out_of(start, stop)
-            if out.observs is None and form.observs is not None:
-                np.concatenate(ray.get(large), out=place.observs)
-            put_columns(place, out)
-            return RowsResult([(start, stop)], load(answer[1]), pickled_leaves(out), answer[2])
+            fields, infos, seconds = answer
+            if fields[1] is None and form.observs is not None:
+                np.concatenate(ray.get(large), out=block.columns.out_of(start, stop).observs)
+            return put_rows(block, (start, stop), fields, load(infos), seconds)
 
         chunk: Chunk = (tuple(rows), tuple(form))
         answer, large = actor.run_rows.remote(chunk, *base)

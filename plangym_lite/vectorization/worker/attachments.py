@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.queue import ChunkQueue
+from plangym_lite.vectorization.memory.chunks import ChunkQueue
 
 __all__ = ["ATTACH", "DETACH", "QUEUE", "ROWS", "SENT_ROWS", "Attachments"]
 
@@ -26,8 +26,8 @@ class Attachments:
     """The arenas, blocks and queue that one worker has attached."""
 
     def __init__(self) -> None:
-        self._known: set[int] = set()  # the numbers of arenas and blocks
-        self._queue: ChunkQueue | None = None
+        self.known: set[int] = set()  # the numbers of arenas and blocks
+        self.queue: ChunkQueue | None = None
 
     def missing(
         self, block: Block, queue: ChunkQueue | None
@@ -36,26 +36,26 @@ class Attachments:
 
         A message counts as sent when the next one is requested.
         """
-        if queue is not None and queue is not self._queue:
+        if queue is not None and queue is not self.queue:
             yield QUEUE, (), (queue.fd,)
-            self._queue = queue
-        if block.number not in self._known:
+            self.queue = queue
+        if block.number not in self.known:
             layout, arena = block.layout, block.arena
             slice_ = block.number, arena.number, arena.nbytes, block.offset
-            fds = () if arena.number in self._known else (arena.fd,)
+            fds = () if arena.number in self.known else (arena.fd,)
             shape = layout.spec, layout.capacity, layout.form, layout.heap
             yield ATTACH, (*slice_, bool(fds), *shape), fds
-            self._known.update((arena.number, block.number))
+            self.known.update((arena.number, block.number))
 
     def detach(self, number: int) -> bool:
         """Remove a freed block or arena; whether the worker had attached it."""
-        knew = number in self._known
-        self._known.discard(number)
+        knew = number in self.known
+        self.known.discard(number)
         return knew
 
     def failed(self, name: str, args: tuple[Any, ...]) -> None:
         """The worker could not attach what this message named: send it again."""
         if name == QUEUE:
-            self._queue = None
+            self.queue = None
         else:
-            self._known -= {args[0], args[1]}
+            self.known -= {args[0], args[1]}

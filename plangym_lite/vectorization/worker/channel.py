@@ -15,11 +15,12 @@ import socket
 import time
 from collections import deque
 
-from plangym_lite.vectorization.worker.messages import HEADER, frames
+from plangym_lite.vectorization.worker.messages import HEADER
 
 __all__ = ["Channel", "ChannelClosedError", "LateError", "milliseconds"]
 
 CHUNK = 1 << 16
+LARGE = 1 << 20  # bytes from which a payload is sent without a copy
 MAX_FDS = 4
 LONGEST_POLL = 1e9  # milliseconds; longer waits poll again
 
@@ -46,7 +47,7 @@ class Channel:
         self._takes_fds = takes_fds
         self._readable = select.poll()
         self._readable.register(sock, select.POLLIN)
-        self._inbox = bytearray()
+        self.inbox = bytearray()  # what was read and not dropped yet
         self._end = 0  # end of the message that ``peek`` returned
         self._whole = True  # False during a transfer, and after an interrupted one
         self.fds: deque[int] = deque()
@@ -86,9 +87,12 @@ class Channel:
             LateError: there was no room in time; if part of the message was sent, the channel is
                 broken.
         """
+        header = HEADER.pack(len(payload), kind, request)
+        parts = [header + payload] if len(payload) < LARGE else [header, payload]
         self._begin()
         sent = 0
-        for data in frames(kind, request, payload):
+        for part in parts:
+            data = memoryview(part)
             while data:
                 try:
                     if fds:
@@ -143,7 +147,7 @@ class Channel:
 
     def peek(self) -> tuple[int, int, bytes] | None:
         """The next complete message already read; it stays until ``drop``."""
-        inbox = self._inbox
+        inbox = self.inbox
         if len(inbox) < HEADER.size:
             return None
         length, kind, request = HEADER.unpack_from(inbox)
@@ -155,7 +159,7 @@ class Channel:
 
     def drop(self) -> None:
         """Remove the message that ``peek`` returned."""
-        del self._inbox[: self._end]
+        del self.inbox[: self._end]
 
     def read_available(self) -> bool:
         """Read without waiting; whether there was data."""
@@ -168,11 +172,6 @@ class Channel:
     def was_cut_off(self) -> bool:
         """Whether a transfer was interrupted."""
         return not self._whole
-
-    @property
-    def has_unread(self) -> bool:
-        """Whether there is data that was read but not parsed."""
-        return len(self._inbox) > 0
 
     def _read(self) -> bool:
         try:
@@ -189,7 +188,7 @@ class Channel:
         if not data:
             self._whole = True
             raise ChannelClosedError("the other end is gone")
-        self._inbox += data
+        self.inbox += data
         return True
 
     def _wait(self, timeout: float | None, writing: bool = False) -> bool:

@@ -8,16 +8,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from plangym_lite.transitions import Form, Rows, empty_columns
+from plangym_lite.transitions import Columns, Form, Rows, empty_columns
 from plangym_lite.vectorization.memory.arenas import Arena
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.layout import BatchColumns, Layout, pickled_leaves
-from plangym_lite.vectorization.memory.queue import ChunkQueue
+from plangym_lite.vectorization.memory.chunks import ChunkQueue
+from plangym_lite.vectorization.memory.layout import (
+    BatchColumns,
+    Layout,
+    pickled_leaves,
+    put_columns,
+)
 from plangym_lite.vectorization.worker.attachments import ATTACH, DETACH, QUEUE, SENT_ROWS
 from plangym_lite.vectorization.worker.messages import dump_error
 from plangym_lite.vectorization.worker.plain import PlainEnv
 
-__all__ = ["RequestHandler", "RowsResult", "public", "run_chunk", "to_send"]
+__all__ = ["RequestHandler", "RowsResult", "public", "put_rows", "to_send"]
 
 
 class RowsResult(NamedTuple):
@@ -116,8 +121,16 @@ class RequestHandler:
         if isinstance(columns, Exception):
             raise columns
         began = time.perf_counter()
-        found = run_chunk(self.env, columns, start, stop)
+        found = self._run_chunk(columns, start, stop)
         return RowsResult([(start, stop)], *found, time.perf_counter() - began)
+
+    def _run_chunk(
+        self, columns: BatchColumns, start: int, stop: int
+    ) -> tuple[list[dict[str, Any]], list[list[Any]]]:
+        """Run rows of a block; return their infos, and the outgoing columns that are lists."""
+        out = columns.out_of(start, stop)
+        infos = self.env.make_transitions(columns.rows_of(start, stop), out)
+        return infos, pickled_leaves(out) if columns.has_pickled_leaves else []
 
     def take_chunks(self, taker: int) -> RowsResult:
         """Run chunks from the queue until it is empty.
@@ -142,7 +155,7 @@ class RequestHandler:
                 if isinstance(columns, Exception):
                     raise columns
                 columns.at_work[taker] = chunk
-                found, leaves = run_chunk(self.env, columns, *chunk)
+                found, leaves = self._run_chunk(columns, *chunk)
                 columns.at_work[taker] = 0
             except (Exception, SystemExit) as error:
                 failure = *chunk, dump_error(error)
@@ -154,18 +167,17 @@ class RequestHandler:
         return RowsResult(chunks, infos, pickled, seconds, failure, refused)  # type: ignore[arg-type]
 
 
-def run_chunk(
-    env: Any, columns: BatchColumns, start: int, stop: int, rows: Any = None
-) -> tuple[list[dict[str, Any]], list[list[Any]]]:
-    """Run rows of a block; return their infos, and the outgoing columns that are lists.
-
-    Args:
-        rows: the inputs as objects of this process; ``None``: those in the block.
-    """
-    rows = columns.rows_of(start, stop) if rows is None else rows
-    out = columns.out_of(start, stop)
-    infos = env.make_transitions(rows, out)
-    return infos, pickled_leaves(out) if columns.has_pickled_leaves else []
+def put_rows(
+    block: Block,
+    chunk: tuple[int, int],
+    fields: Sequence[Any],
+    infos: list[dict[str, Any]],
+    seconds: float,
+) -> RowsResult:
+    """Write the results of a chunk, which came in a message, into its block."""
+    out = Columns._make([*fields, block.layout.form])
+    put_columns(block.columns.out_of(*chunk), out)
+    return RowsResult([chunk], infos, pickled_leaves(out), seconds)
 
 
 def public(name: Any) -> str:

@@ -7,32 +7,12 @@ from typing import Any
 
 from plangym_lite.errors import ClosedError
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.queue import ChunkQueue
+from plangym_lite.vectorization.memory.chunks import ChunkQueue
 from plangym_lite.vectorization.worker.handler import RequestHandler
 from plangym_lite.vectorization.worker.plain import hosted
-from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, Promise, Worker
+from plangym_lite.vectorization.worker.worker import CLOSE_TIMEOUT, KnownAnswer, Promise, Worker
 
 __all__ = ["InlineWorker"]
-
-
-class _Kept(Promise):
-    """An answer that is known."""
-
-    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
-        self._value: Any = None
-        self._error: BaseException | None = None
-        try:
-            self._value = function(*args)
-        except Exception as error:
-            self._error = error
-
-    def done(self) -> bool:
-        return True
-
-    def result(self, timeout: float | None = None) -> Any:
-        if self._error is not None:
-            raise self._error
-        return self._value
 
 
 class InlineWorker(Worker):
@@ -60,7 +40,7 @@ class InlineWorker(Worker):
         self._handler = RequestHandler(hosted(self._constructor))
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
-        return _Kept(self._open().call, name, args, kwargs)
+        return _answer_of(self._open().call, name, args, kwargs)
 
     def access(self, name: str) -> Any:
         is_method, value = self._open().access(name)
@@ -70,12 +50,12 @@ class InlineWorker(Worker):
 
     def run_rows(self, block: Block, start: int, stop: int) -> Promise:
         handler = self._attached(block)
-        return _Kept(handler.run_rows, block.number, start, stop)
+        return _answer_of(handler.run_rows, block.number, start, stop)
 
     def take_chunks(self, block: Block, queue: ChunkQueue, taker: int) -> Promise:
         handler = self._attached(block)
         handler.queue = queue
-        return _Kept(handler.take_chunks, taker)
+        return _answer_of(handler.take_chunks, taker)
 
     def _attached(self, block: Block) -> RequestHandler:
         handler = self._open()
@@ -97,3 +77,10 @@ class InlineWorker(Worker):
         if self._handler is None:
             raise ClosedError("the worker was closed")
         return self._handler
+
+
+def _answer_of(function: Callable[..., Any], *args: Any) -> Promise:
+    try:
+        return KnownAnswer(function(*args))
+    except Exception as error:
+        return KnownAnswer(error=error)

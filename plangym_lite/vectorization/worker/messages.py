@@ -25,10 +25,9 @@ from typing import Any
 from plangym_lite.errors import RemoteError
 from plangym_lite.recipe.parcel import dumps
 
-__all__ = ["HEADER", "Message", "dump", "dump_error", "frames", "load", "load_error"]
+__all__ = ["HEADER", "Message", "dump", "dump_error", "load", "load_error"]
 
 HEADER = struct.Struct("<QBQ")
-LARGE = 1 << 20  # bytes from which a payload is sent without a copy
 
 
 class Message(IntEnum):
@@ -40,13 +39,6 @@ class Message(IntEnum):
     EXCEPTION = 4
     CLOSE = 5
     READY = 6
-
-
-def frames(kind: int, request: int, payload: bytes) -> list[memoryview]:
-    """One message as bytes, in parts."""
-    header = HEADER.pack(len(payload), kind, request)
-    parts = (header + payload,) if len(payload) < LARGE else (header, payload)
-    return [memoryview(part) for part in parts]
 
 
 def dump(value: Any) -> bytes:

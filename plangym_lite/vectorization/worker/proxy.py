@@ -150,8 +150,7 @@ class EnvironmentWorker(HasSpecs, Worker):
         timeout: float | None = None,
     ) -> Any:
         """``PlanEnv.reset``: ``(obs, info)``; with ``return_state``, ``(state, obs, info)``."""
-        given = {"seed": seed, "options": options}
-        given = {name: value for name, value in given.items() if value is not None}
+        given = _given(seed=seed, options=options)
         return self._invoke(blocking, timeout, "reset", return_state, **given)
 
     def get_state(self, *, blocking: bool = True, timeout: float | None = None) -> Any:

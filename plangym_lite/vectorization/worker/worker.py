@@ -17,11 +17,12 @@ from plangym_lite.system import interrupts_held
 from plangym_lite.transitions import BatchSpec
 from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.queue import ChunkQueue
+from plangym_lite.vectorization.memory.chunks import ChunkQueue
 from plangym_lite.vectorization.worker.channel import LateError
 
 __all__ = [
     "CLOSE_TIMEOUT",
+    "KnownAnswer",
     "Promise",
     "Worker",
     "close_all",
@@ -41,7 +42,7 @@ class Promise(ABC):
         """Whether the answer has arrived; does not wait."""
 
     def is_received(self) -> bool:
-        """Whether the answer has been read already."""
+        """Whether it is of no use to wait until the worker's ``fileno`` is readable."""
         return self.done()
 
     @abstractmethod
@@ -56,6 +57,21 @@ class Promise(ABC):
     def __call__(self) -> Any:
         """``result()``."""
         return self.result()
+
+
+class KnownAnswer(Promise):
+    """An answer, or the error of the call, that is known already."""
+
+    def __init__(self, value: Any = None, error: BaseException | None = None) -> None:
+        self._value, self._error = value, error
+
+    def done(self) -> bool:
+        return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._value
 
 
 class Worker(ABC):
@@ -129,10 +145,6 @@ class Worker(ABC):
     def fileno(self) -> int:
         """A descriptor that is readable when an answer has arrived; -1: answers are immediate."""
         return -1
-
-    def is_ready(self) -> bool:
-        """Whether there may be answers to read although ``fileno`` is not readable."""
-        return True
 
 
 def close_all(workers: Iterable[Worker], timeout: float = CLOSE_TIMEOUT) -> None:

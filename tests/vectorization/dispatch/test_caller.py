@@ -2,8 +2,11 @@
 
 import os
 import signal
+import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
+from statistics import median
 
 import gymnasium as gym
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import plangym_lite
 from plangym_lite import make
 from plangym_lite.testing.toy import RIGHT, STAY, ToyEnv
 from plangym_lite.vectorization import ParallelEnv
@@ -158,3 +162,32 @@ def test_no_more_workers_are_rung_than_there_are_cores(monkeypatch):
             batch = env.step_batch([0] * 64, np.stack([state] * 64))
         assert len(batch.infos) == 64
         assert rung == {0, 1}
+
+
+def test_a_batch_passes_few_calls_and_files():
+    """Of the caller, without those that run the rows; see docs/walk.md."""
+    root, calls, inside = str(Path(plangym_lite.__file__).parent), [], []
+
+    def note(frame, event, argument):
+        code = frame.f_code
+        if not code.co_filename.startswith(root):
+            return
+        if code.co_name == "make_transitions":
+            (inside.append if event == "call" else inside.remove)(frame)
+        elif event == "call" and not inside:
+            calls[-1].append(code.co_filename)
+
+    toy = {"sleep_at": STAY, "sleep_for": 1e-3, "use_caller": True}
+    with ParallelEnv(ToyEnv, n_workers=2, **toy) as env:
+        rows = [STAY] * 2, [env.get_state()] * 2
+        for _ in range(10):
+            env.step_batch(*rows)
+        for _ in range(21):
+            calls.append([])
+            sys.setprofile(note)
+            try:
+                env.step_batch(*rows)
+            finally:
+                sys.setprofile(None)
+    assert max(len(set(files)) for files in calls) <= 12
+    assert 20 < median(len(files) for files in calls) <= 90

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from plangym_lite import WorkerDiedError
 from plangym_lite.transitions import BatchSpec, Rows
 from plangym_lite.vectorization.dispatch.dispatcher import AHEAD, ATTEMPTS, Dispatcher, Stats
-from plangym_lite.vectorization.memory.blocks import Block
 from plangym_lite.vectorization.memory.chunks import MOST_CHUNKS, chunks_of
 from plangym_lite.vectorization.memory.layout import Layout
 from plangym_lite.vectorization.worker.channel import LateError
-from tests.vectorization.helpers import ScriptedWorker
+from tests.vectorization.helpers import ScriptedWorker, block_of
 
 SPEC = BatchSpec(spaces.Discrete(9), spaces.Discrete(9), (1,), np.dtype(np.float64))
 
@@ -46,16 +45,16 @@ class Pool:
         self.dispatcher = Dispatcher(workers, replace, self.stats, in_turn)
 
     def run(self, size, least=1, **options):
-        self.block = Block(Layout(SPEC, size))
+        self.block = block_of(Layout(SPEC, size))
         numbers = np.arange(size)
         rows = Rows(numbers % 9, numbers[:, None].astype(float), numbers + 1)
         self.block.columns.fill(rows)
         chunks = chunks_of(size, len(self.workers), least)
-        results, error = self.dispatcher.run(self.block, rows, chunks, **options)
-        if error is not None:
-            raise error
+        batch = self.dispatcher.run(self.block, rows, chunks, **options)
+        if batch.error is not None:
+            raise batch.error[1]
         out = self.block.columns.out
-        assert results.infos == [{"row": row} for row in range(size)]
+        assert batch.infos == [{"row": row} for row in range(size)]
         assert (out.states[:, 0] == numbers + 1).all()
         assert (out.rewards == numbers % 9 * 100 + numbers + 1).all()
 
@@ -65,7 +64,7 @@ def pool_of(*scripts, in_turn=False):
     workers = [ScriptedWorker(**script) for script in scripts]
     pool = Pool(workers, in_turn)
     yield pool
-    pool.dispatcher.close()
+    pool.dispatcher.interrupt()
     for worker in workers:
         worker.close()
 

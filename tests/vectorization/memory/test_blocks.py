@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from plangym_lite.transitions import BatchSpec, Form
 from plangym_lite.vectorization.memory import blocks as shared
-from plangym_lite.vectorization.memory.arenas import Arena
+from plangym_lite.vectorization.memory.arenas import Arena, make_arena
 from plangym_lite.vectorization.memory.blocks import Block, BlockPool
 from plangym_lite.vectorization.memory.layout import Layout
+from tests.vectorization.helpers import block_of
 
 IMAGE = spaces.Box(0, 255, (64, 64), np.uint8)
 SPEC = BatchSpec(IMAGE, spaces.Discrete(2), (5,), np.dtype(np.float64))
@@ -95,7 +96,7 @@ def test_block_is_not_reused_while_a_call_writes_into_it(pool):
 
 
 def test_what_is_written_on_one_side_is_read_on_the_other():
-    ours = Block(Layout(SPEC, 8))
+    ours = block_of(Layout(SPEC, 8))
     arena = Arena(ours.arena.nbytes, os.dup(ours.arena.fd))
     theirs = Block(Layout(SPEC, 8), arena, ours.offset, ours.number)
     arena.close()
@@ -158,7 +159,7 @@ def test_no_name_in_shared_memory(pool):
 def test_without_memfd_a_file_on_disk_does(monkeypatch):
     monkeypatch.delattr(os, "memfd_create")
     folder = set(os.listdir(tempfile.gettempdir()))
-    block = Block(Layout(SPEC, 8))
+    block = block_of(Layout(SPEC, 8))
     assert not {name for name in set(os.listdir(tempfile.gettempdir())) - folder if "lite" in name}
     block.lease()[:] = 5
     assert (block.columns.out.observs == 5).all()
@@ -170,8 +171,7 @@ def test_no_memory_and_no_disk(monkeypatch):
 
     before = open_descriptors()
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(MemoryError, match="smaller batches"):
-        Block(Layout(SPEC, 8))
+    assert make_arena(BLOCK_BYTES, [BLOCK_BYTES]) is None
     assert open_descriptors() == before
 
 

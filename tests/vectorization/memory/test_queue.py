@@ -5,8 +5,7 @@ import threading
 
 import pytest
 
-from plangym_lite.vectorization.memory.chunks import MOST_CHUNKS, Chunk
-from plangym_lite.vectorization.memory.queue import ChunkQueue
+from plangym_lite.vectorization.memory.chunks import MOST_CHUNKS, Chunk, ChunkQueue
 
 
 @pytest.fixture

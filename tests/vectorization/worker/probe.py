@@ -11,13 +11,13 @@ from typing import Any
 from plangym_lite.core import PlanEnv
 from plangym_lite.testing.toy import ToyEnv, ToyError
 from plangym_lite.transitions import STEPS, Form, Rows
+from plangym_lite.vectorization.dispatch.dispatcher import RunningBatch
 from plangym_lite.vectorization.memory.blocks import Block
-from plangym_lite.vectorization.memory.chunks import Chunk
+from plangym_lite.vectorization.memory.chunks import Chunk, ChunkQueue, LocalQueue
 from plangym_lite.vectorization.memory.layout import Layout, heap_of
-from plangym_lite.vectorization.memory.queue import ChunkQueue
-from plangym_lite.vectorization.memory.results import ResultCollector
 from plangym_lite.vectorization.worker.handler import RowsResult
 from plangym_lite.vectorization.worker.worker import Worker
+from tests.vectorization.helpers import block_of
 
 __all__ = [
     "EXITS",
@@ -122,11 +122,11 @@ def run_rows(worker: Worker, env: PlanEnv, rows: Rows, form: Form = STEPS) -> An
     chunks = [Chunk(0, size // 3), Chunk(size // 3, size)]
     try:
         promises = [worker.run_rows(block, *chunk) for chunk in chunks if chunk.stop > chunk.start]
-        results = ResultCollector(size)
+        results = RunningBatch(block, rows, [], LocalQueue())
         for promise in promises:
             result = RowsResult(*promise.result(timeout=30))
-            results.collect(result.chunks, result.infos, result.pickled)
-        return results.finish(env.batch_spec, block, may_lease=False)
+            results.collect(result)
+        return results.finish(env.batch_spec, may_lease=False)
     finally:
         worker.detach(block.number)
 
@@ -140,9 +140,9 @@ def run_queue(worker: Worker, env: PlanEnv, rows: Rows) -> tuple[Any, RowsResult
         assert queue.is_empty() is (result.failure is None)
         at_work = block.columns.at_work[3].tolist()
         assert at_work == list(result.failure[:2] if result.failure else (0, 0))
-        results = ResultCollector(size)
-        results.collect(result.chunks, result.infos, result.pickled)
-        return results.finish(env.batch_spec, block, may_lease=False), result
+        results = RunningBatch(block, rows, [], LocalQueue())
+        results.collect(result)
+        return results.finish(env.batch_spec, may_lease=False), result
     finally:
         worker.detach(block.number)
         queue.close()
@@ -151,7 +151,7 @@ def run_queue(worker: Worker, env: PlanEnv, rows: Rows) -> tuple[Any, RowsResult
 def _filled(worker: Worker, env: PlanEnv, rows: Rows, form: Form) -> Block:
     spec = env.batch_spec
     heap = heap_of(spec, form, rows, worker.known)
-    block = Block(Layout(spec, len(rows.dts) + 3, form, len(heap.data) if heap else 0))
+    block = block_of(Layout(spec, len(rows.dts) + 3, form, len(heap.data) if heap else 0))
     block.columns.fill(rows, heap)
     return block
 

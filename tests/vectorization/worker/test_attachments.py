@@ -8,9 +8,10 @@ from plangym_lite import make
 from plangym_lite.transitions import Form
 from plangym_lite.vectorization.memory.arenas import make_arena
 from plangym_lite.vectorization.memory.blocks import Block
+from plangym_lite.vectorization.memory.chunks import ChunkQueue
 from plangym_lite.vectorization.memory.layout import Layout
-from plangym_lite.vectorization.memory.queue import ChunkQueue
 from plangym_lite.vectorization.worker.attachments import Attachments
+from tests.vectorization.helpers import block_of
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def queue():
 @pytest.fixture
 def blocks():
     with make("CartPole-v1") as env:
-        blocks = [Block(Layout(env.batch_spec, 9, Form(states=keep))) for keep in (True, False)]
+        blocks = [block_of(Layout(env.batch_spec, 9, Form(states=keep))) for keep in (True, False)]
     return blocks
 
 

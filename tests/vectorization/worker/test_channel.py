@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plangym_lite.vectorization.worker.channel import Channel, ChannelClosedError, LateError
-from plangym_lite.vectorization.worker.messages import HEADER, frames
+from plangym_lite.vectorization.worker.messages import HEADER
 
 LARGE = os.urandom(1 << 20) * 8  # far more than a socket buffers
 
@@ -28,8 +28,17 @@ def pair():
     right.close()
 
 
-def framed(*message):
-    return b"".join(frames(*message))
+def framed(kind, request, payload):
+    return HEADER.pack(len(payload), kind, request) + payload
+
+
+def test_the_format_of_a_message():
+    ours, theirs = socket.socketpair()
+    with theirs:
+        channel = Channel(ours)
+        channel.send(2, 2**64 - 1, b"payload")
+        assert theirs.recv(99) == framed(2, 2**64 - 1, b"payload")
+        channel.close()
 
 
 def interrupt(*args, **kwargs):

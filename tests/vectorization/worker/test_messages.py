@@ -5,16 +5,12 @@ import sys
 import threading
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from plangym_lite import RemoteError
 from plangym_lite.vectorization.worker.messages import (
-    HEADER,
     Message,
     dump,
     dump_error,
-    frames,
     load,
     load_error,
 )
@@ -44,13 +40,6 @@ def test_kinds_have_plangyms_numbers():
         "CLOSE": 5,
         "READY": 6,
     }
-
-
-@given(st.integers(0, 255), st.integers(0, 2**64 - 1), st.binary())
-def test_frame(kind, request, payload):
-    data = b"".join(frames(kind, request, payload))
-    assert HEADER.unpack_from(data) == (len(payload), kind, request)
-    assert data[HEADER.size :] == payload
 
 
 def test_values_that_pickle_refuses_travel_by_value():
