@@ -102,6 +102,7 @@ class _Pipe:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._close = weakref.finalize(self, os.close, fd)
+        self._close.atexit = False
 
     def close(self) -> None:
         self._close()
@@ -346,7 +347,7 @@ class _ForkServer:
             raise
         finally:
             theirs.close()
-        weakref.finalize(self, self._sock.close)
+        weakref.finalize(self, self._sock.close).atexit = False
 
     def close(self) -> None:
         """End it."""
