@@ -347,7 +347,7 @@ class _ForkServer:
             raise
         finally:
             theirs.close()
-        weakref.finalize(self, self._sock.close).atexit = False
+        weakref.finalize(self, self._sock.close)
 
     def close(self) -> None:
         """End it."""
