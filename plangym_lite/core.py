@@ -237,7 +237,7 @@ class PlanEnv(ABC):
             InvalidStateError: a state is not one of this environment's; nothing was run.
             TimeoutError: it took longer; workers that had not answered were replaced.
         """
-        starts = states_of_rows(states, actions, self.get_state)
+        starts = states_of_rows(states, actions, self)
         if return_state is None:
             return_state = states is not None
         rows = prepare_rows(self.batch_spec, actions, starts, dt, seeds=seeds)
@@ -272,7 +272,7 @@ class PlanEnv(ABC):
             ``n_step`` counts all simulator steps of the row. A row that starts from an ended state
             has length 0.
         """
-        starts = states_of_rows(states, actions, self.get_state)
+        starts = states_of_rows(states, actions, self)
         rows = prepare_rows(self.batch_spec, actions, starts, dt, has_steps=True, seeds=seeds)
         form = Form(
             True, count_steps(rows.actions), check_observs(return_observs), seeds=seeds is not None

@@ -27,6 +27,7 @@ __all__ = [
     "count_steps",
     "fill_and_check",
     "fill_states",
+    "follow_outgrown",
     "prepare_rows",
     "states_of_rows",
 ]
@@ -285,20 +286,28 @@ def fill_states(states: Any, current: Callable[[], Any]) -> Any:
 
 def fill_and_check(states: Any, env: Any) -> Any:
     """Checked states of ``env``; where one is ``None``, its current state."""
-    states = fill_states(states, env.get_state)
+    states = follow_outgrown(env, fill_states(states, env.get_state))
     return check_states(env.batch_spec, states)
 
 
-def states_of_rows(states: Any, actions: Any, current: Callable[[], Any]) -> Any:
-    """The states given, with ``current()`` for each row that has none.
+def follow_outgrown(env: Any, states: Any) -> Any:
+    """``states``; if one outgrew its array in another environment, ``env`` switches as that did."""
+    opaque = isinstance(states, (list, tuple)) and bytes in map(type, states)
+    if opaque and env.STATE_IS_ARRAY and env.unwrapped.holds_pickles():
+        env.outgrow(quiet=True)
+    return states
+
+
+def states_of_rows(states: Any, actions: Any, env: Any) -> Any:
+    """The states given, with the current one of ``env`` for each row that has none.
 
     To be called before the spec is read: getting the current state can show that states have
     outgrown their arrays.
     """
     if states is not None:
-        return fill_states(states, current)
+        return follow_outgrown(env, fill_states(states, env.get_state))
     try:
-        return [current()] * len(actions)
+        return [env.get_state()] * len(actions)
     except TypeError:
         raise InvalidBatchError(f"actions must be a list or array, got {actions!r}") from None
 

@@ -12,6 +12,7 @@ from plangym_lite.nested.compare import (
     assert_same,
     differences,
     noise_between,
+    same_space,
 )
 from plangym_lite.nested.own import (
     ARRAY_SPACES,
@@ -41,5 +42,6 @@ __all__ = [
     "own_info",
     "row_of",
     "run_frames",
+    "same_space",
     "split_reset",
 ]

@@ -16,8 +16,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
-__all__ = ["NO_NOISE", "Difference", "Noise", "assert_same", "differences", "noise_between"]
+__all__ = [
+    "NO_NOISE",
+    "Difference",
+    "Noise",
+    "assert_same",
+    "differences",
+    "noise_between",
+    "same_space",
+]
 
 CLOCKS = frozenset({"info['episode']['t']"})
 """Entries that Gymnasium's wrappers read from a clock: they are not part of a state."""
@@ -234,3 +243,15 @@ def _short(value: Any, limit: int = 60) -> str:
     except Exception:  # a foreign __repr__ may raise anything
         text = object.__repr__(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def same_space(one: spaces.Space, other: spaces.Space) -> bool:
+    """Whether two spaces are equal; those of a class without ``==`` if class, shape, dtype are."""
+    if isinstance(one, spaces.Dict) and isinstance(other, spaces.Dict):
+        return one.keys() == other.keys() and all(same_space(one[key], other[key]) for key in one)
+    if isinstance(one, spaces.Tuple) and isinstance(other, spaces.Tuple):
+        return len(one) == len(other) and all(map(same_space, one, other))
+    if type(one).__eq__ is not object.__eq__:
+        return bool(one == other)
+    kinds = [(type(space).__module__, type(space).__qualname__) for space in (one, other)]
+    return kinds[0] == kinds[1] and (one.shape, one.dtype) == (other.shape, other.dtype)

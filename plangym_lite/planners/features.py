@@ -120,6 +120,8 @@ def value_features(space: spaces.Space) -> Features:
         return _nested_features(space)
     if isinstance(space, spaces.MultiBinary):
         space = spaces.Box(0, 1, space.shape, np.int8)
+    if isinstance(space, spaces.MultiDiscrete):
+        space = spaces.Box(space.start, space.start + space.nvec - 1, dtype=np.int64)
     if not isinstance(space, spaces.Box):
         raise TypeError(f"no features are known of observations {space}: give Features")
     low, high = (np.ravel(bound).astype(float) for bound in (space.low, space.high))

@@ -150,7 +150,7 @@ def go_explore(
         repeat: probability of repeating the last action.
         discount: of a reward one step later, between 0 and 1.
         cell_fn: the cell of an observation; ``None``: images are reduced to 11 by 8 pixels of 8
-            shades, other numbers to 32 bins.
+            shades, numbers of a ``Box`` to 32 bins.
         value_fn: values of the places at the ends of paths; default 0.
         legal_actions: for a discrete space: the key of an info with the mask ``[A]``, or a function
             of observations, states and infos.
@@ -268,6 +268,8 @@ def cells_of(space: spaces.Space) -> CellFn:
     shape = space.shape or ()
     if space.dtype == np.uint8 and len(shape) >= 2 and shape[0] >= SHAPE[0]:
         return lambda observs: [shrink(image) for image in observs]
+    if isinstance(space, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
+        return lambda observs: [np.asarray(obs).tobytes() for obs in observs]
     values = features_of(space, "values")
     shades = 256 // BINS
     return lambda observs: [(features // shades).tobytes() for features in values.of(observs)]

@@ -216,7 +216,7 @@ class NoveltySearch(GrowingTree):
         parent, adjusted = self.parents[node], note.adjusted
         factor = self.discount ** self.depths[parent]
         if adjusted == -np.inf:  # the reward was not finite: as bad as the worst
-            least = self._least if np.isfinite(self._least) else 0.0
+            least = np.nextafter(self._least, -inf) if np.isfinite(self._least) else 0.0
             adjusted = (least - self.gains[parent]) / factor if factor else least
             self.rewards[node] = adjusted
             self.notes[node] = note._replace(adjusted=adjusted)

@@ -33,7 +33,6 @@ __all__ = [
     "values_after",
 ]
 
-
 Search = TypeVar("Search", default=Any)
 
 
@@ -72,7 +71,6 @@ ValueFn = Callable[[Any, np.ndarray], np.ndarray]
 PolicyFn = Callable[[Any, np.ndarray], np.ndarray]
 """``policy_fn(observs [B, ...], states [B, S]) -> [B, A]``: the prior of each action."""
 
-
 LegalFn = Callable[[Any, np.ndarray, list[dict[str, Any]]], np.ndarray]
 """``legal_fn(observs [B, ...], states [B, S], infos) -> [B, A]`` bool: which actions are legal."""
 
@@ -88,6 +86,7 @@ class Simulator:
         on_batch: hook for progress.
         resample: draw a new seed for each row, from ``rng``.
         legal_actions: the key of an info with a mask ``[A]``, or a function; ``None``: all actions.
+            A state without any legal action ends its episode.
 
     Raises:
         TypeError: ``rng`` is not a ``numpy.random.Generator``.
@@ -110,6 +109,7 @@ class Simulator:
         self.costs: Any = None  # of the last batch: [B, 2] calls and frames
         self.not_finite = 0  # rows whose reward was not finite
         self._least = np.inf  # of the finite returns so far
+        self._masks: tuple[Any, Any] = None, None  # infos of the last step, and what was legal
         self._space: spaces.Space | None = None
         self._has_arrays = env.batch_spec.state_shape is not None  # of states, in tables
 
@@ -125,6 +125,11 @@ class Simulator:
             rewards = np.where(bad, -np.inf, out.rewards)
             out = out._replace(rewards=rewards, terminateds=out.terminateds | bad)
         self._count([1] * len(out.rewards), out.infos)
+        masks = self.legal(out.observs, out.states, out.infos)
+        if masks is not None and not masks.any(1).all():  # nobody can move: it ends
+            stuck = ~(masks.any(1) | out.terminateds)
+            out = out._replace(truncateds=out.truncateds | stuck)
+        self._masks = out.infos, masks
         return out
 
     def play(
@@ -176,14 +181,11 @@ class Simulator:
         return self.finite(returns), out
 
     def finite(self, returns: np.ndarray) -> np.ndarray:
-        """Returns of rows; those that are not finite become the least return seen."""
-        if isfinite(returns.sum()):
-            self._least = min(self._least, float(returns.min()))
-            return returns
+        """Returns of rows; those that are not finite become just less than the least seen."""
         good = np.isfinite(returns)
-        if good.any():
-            self._least = min(self._least, float(returns[good].min()))
-        return np.where(good, returns, self._least if np.isfinite(self._least) else 0.0)
+        self._least = min(self._least, float(returns.min(where=good, initial=np.inf)))
+        worst = np.nextafter(self._least, -np.inf) if isfinite(self._least) else 0.0
+        return np.where(good, returns, worst)
 
     def look(self, state: Any, info: Any = None) -> tuple[Any, Any, list[dict[str, Any]]]:
         """``[1, ...]`` the observation of ``state``, the state, and its info if known."""
@@ -204,8 +206,8 @@ class Simulator:
             ValueError: an info has no mask, or the masks have another shape.
         """
         legal = self.legal_actions
-        if legal is None:
-            return None
+        if legal is None or infos is self._masks[0]:
+            return None if legal is None else self._masks[1]
         if callable(legal):
             masks = np.asarray(legal(observs, states, infos)).astype(bool)
         else:
@@ -351,9 +353,7 @@ def one_hot(space: spaces.Space, action: Any) -> np.ndarray | None:
     """``[A]`` one-hot action of a discrete space; ``None`` for other spaces."""
     if not isinstance(space, spaces.Discrete):
         return None
-    weights = np.zeros(int(space.n))
-    weights[int(action) - int(space.start)] = 1.0
-    return weights
+    return (np.arange(space.n) == int(action) - int(space.start)).astype(float)
 
 
 def goal_first(

@@ -23,7 +23,7 @@ from collections import ChainMap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.machinery import ModuleSpec
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle
 import gymnasium as gym
@@ -326,7 +326,8 @@ class _Packer(_Pickler):
 
 def _with_slots(kind: Any, reduced: Any) -> Any:
     """Add ``__slots__`` to cloudpickle's way of rebuilding a class, which loses them."""
-    if not isinstance(reduced, tuple) or isinstance(kind, enum.EnumMeta):
+    made_by = vars(kind).get("__orig_bases__", ())  # ``typing.NamedTuple`` makes its own slots
+    if not isinstance(reduced, tuple) or isinstance(kind, enum.EnumMeta) or NamedTuple in made_by:
         return reduced
     make, (meta, name, bases, given, *others), (attributes, slot_state), *rest = reduced
     slots = types.MemberDescriptorType

@@ -35,7 +35,14 @@ from plangym_lite.transitions import (
     pack,
     step_method,
 )
-from plangym_lite.validation import check_action, check_dt, check_saved, check_seeds, check_state
+from plangym_lite.validation import (
+    check_action,
+    check_dt,
+    check_saved,
+    check_seeds,
+    check_state,
+    follow_outgrown,
+)
 
 __all__ = ["SimulatorEnv"]
 
@@ -70,8 +77,7 @@ class SimulatorEnv(PlanEnv):
         if int(frameskip) != frameskip or frameskip < 1:
             raise ValueError(f"frameskip must be a whole number of at least 1, got {frameskip!r}")
         self.frameskip = int(frameskip)
-        self.autoreset = autoreset
-        self.return_image = return_image
+        self.autoreset, self.return_image = autoreset, return_image
         super().__init__(name, delay_setup)
 
     def build_engine(self) -> None:
@@ -88,8 +94,8 @@ class SimulatorEnv(PlanEnv):
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
         """Run ``n_frames`` simulator steps, fewer if the episode ends.
 
-        Returns ``(sum of rewards, terminated, truncated, info)``. The info is a new dict, but its
-        values may belong to the engine; ``info["n_step"]`` is the number of frames run.
+        Returns ``(sum of rewards, terminated, truncated, info)``. The info is a new dict with the
+        frames run as ``"n_step"``; its values may belong to the engine.
         """
         raise self._missing("advance")
 
@@ -221,6 +227,7 @@ class SimulatorEnv(PlanEnv):
 
     @one_at_a_time
     def set_state(self, state: Any) -> None:
+        (state,) = follow_outgrown(self, [state])
         state = check_state(self.batch_spec, state)
         self._begin_at_all()
         phase, self._phase = self._phase, READY

@@ -21,7 +21,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector.utils import concatenate, create_empty_array
 
-from plangym_lite.nested import ARRAY_SPACES, own_copy
+from plangym_lite.nested import ARRAY_SPACES, own_copy, same_space
 from plangym_lite.transitions.tables import fields_table
 
 __all__ = [
@@ -146,8 +146,8 @@ class BatchSpec:
     def agrees_with(self, other: BatchSpec) -> bool:
         """Whether two environments accept each other's rows."""
         return (
-            self.observation_space == other.observation_space
-            and self.action_space == other.action_space
+            same_space(self.observation_space, other.observation_space)
+            and same_space(self.action_space, other.action_space)
             and self.state_shape == other.state_shape
             and self.state_dtype == other.state_dtype
         )

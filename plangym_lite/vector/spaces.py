@@ -11,6 +11,7 @@ from gymnasium.spaces.utils import is_space_dtype_shape_equiv
 from gymnasium.vector.utils import batch_differing_spaces, batch_space
 
 from plangym_lite.errors import SpacesDifferError
+from plangym_lite.nested import same_space
 from plangym_lite.transitions import BatchSpec
 
 __all__ = ["ObservationMode", "batched_spaces", "check_mode", "spec_in_common"]
@@ -47,7 +48,7 @@ def spec_in_common(
     first = specs[0]
     single = mode[1] if isinstance(mode, tuple) else first.observation_space
     for index, spec in enumerate(specs):
-        if mode == "same" and spec.observation_space != single:
+        if mode == "same" and not same_space(spec.observation_space, single):
             raise SpacesDifferError(
                 f"{name}(..., observation_mode='same') however the sub-environments observation "
                 f"spaces are not equivalent. worker {index} has {spec.observation_space}, worker 0 "

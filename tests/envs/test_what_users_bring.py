@@ -360,3 +360,8 @@ def test_states_may_outgrow_their_arrays():
             assert batch.observs[:, 0].tolist() == [100, 6100]
             env.set_state(first)
             assert env.step(0).obs == 100
+        with make(Grows, n_workers=n_workers) as another:
+            assert another.step_batch([1], [state]).observs[0] == 6100
+        with make(Grows, n_workers=n_workers) as another:
+            another.set_state(state)
+            assert another.step(1).obs == 6100

@@ -7,11 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from plangym_lite.nested import Difference, Noise, assert_same, differences, noise_between
+from plangym_lite.nested import (
+    Difference,
+    Noise,
+    assert_same,
+    differences,
+    noise_between,
+    same_space,
+)
 
 Point = namedtuple("Point", "x y")
 
@@ -211,3 +219,18 @@ class TestNoise:
         assert noise.paths == ["info", "obs", "reward"]
         assert noise.within("obs", "info").paths == ["info", "obs"]
         assert not noise.within("state")
+
+
+class Words(spaces.Space):
+    """A space as users write them, without ``==``."""
+
+    def __init__(self, shape=None):
+        super().__init__(shape)
+
+
+def test_spaces_of_an_own_class_are_the_same_in_another_process():
+    one, other = (spaces.Dict(a=spaces.Tuple([Words()]), n=spaces.Discrete(2)) for _ in range(2))
+    assert same_space(one, other)
+    assert not same_space(Words(), Words((2,)))
+    assert not same_space(one, spaces.Dict(a=spaces.Tuple([Words()]), n=spaces.Discrete(3)))
+    assert not same_space(Words(), spaces.Discrete(2))

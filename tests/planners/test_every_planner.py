@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from functools import partial
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -321,6 +322,26 @@ def test_rewards_that_are_not_finite_are_the_worst(name, kind):
     assert np.isfinite(output.search.returns if hasattr(output.search, "returns") else 0).all()
     if kind is not BrokenLow:  # there a row that breaks late is as bad as one that does not
         assert output.action != 2
+
+
+def test_go_explore_tells_discrete_observations_apart():
+    class Hall(gym.Env):
+        """40 fields in a row; the last one ends it."""
+
+        observation_space = gym.spaces.MultiDiscrete([2, 40])
+        action_space = gym.spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            self.at = 0
+            return np.array([0, 0]), {}
+
+        def step(self, action):
+            self.at = max(0, self.at + (1 if action else -1))
+            return np.array([0, self.at]), -1.0, self.at == 39, False, {}
+
+    output = plan("go_explore", make(Hall), budget=3000)
+    assert output.value == -39.0
 
 
 # ---- goals --------------------------------------------------------------------------------------

@@ -190,6 +190,12 @@ def test_nested_observations_have_features():
     assert [row.tolist() for row in looks.of(observs)] == [[0, 3, 260], [2, 4, 260]]
 
 
+def test_vectors_of_whole_numbers_have_features():
+    looks = value_features(spaces.MultiDiscrete([7, 300], start=[2, 0]))
+    assert looks.size == 2 * 256
+    assert [row.tolist() for row in looks.of(np.array([[2, 0], [8, 299]]))] == [[0, 256], [6, 511]]
+
+
 def test_features_of_your_own():
     looks = Features(2, lambda observs: [np.array([int(obs[0] > 4)]) for obs in observs])
     output = plan(ToyEnv(size=12), budget=100, features=looks)

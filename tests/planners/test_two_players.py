@@ -128,6 +128,21 @@ def test_a_policy_is_masked_too():
     assert (children[[0, 4, 8]] == UNKNOWN).all()
 
 
+class DeadEnd(TicTacToe):
+    """Nobody can move after two moves, though the game goes on."""
+
+    def _seen(self):
+        obs, info = super()._seen()
+        return obs, {"action_mask": info["action_mask"] * (np.count_nonzero(self.board) < 2)}
+
+
+@pytest.mark.parametrize("name", DISCRETE)
+def test_a_state_without_legal_moves_ends_its_episode(name):
+    env, state, _ = begin(DeadEnd)
+    options = {"legal_actions": "action_mask", "rng": np.random.default_rng(0)}
+    assert len(getattr(planners, name)(env, state, budget=200, **options).actions) <= 2
+
+
 def test_what_is_not_known_is_told():
     env, state, search = begin(TicTacToe)
     rng = np.random.default_rng(0)

@@ -263,3 +263,57 @@ env.close()
 """
     with program(code) as process:
         assert end_of(process) == ["[3.0, 3.0, 3.0]"] * 2
+
+
+# ---- an end that nobody waits for ----------------------------------------------------------------
+
+
+def test_a_thread_that_steps_while_the_program_ends_prints_nothing():
+    code = """
+import threading
+from plangym_lite import SubprocVectorEnv
+env = make(ToyEnv, n_workers=2)
+env.get_state()
+vector = SubprocVectorEnv([ToyEnv] * 2)
+vector.reset()
+def run(step, actions):
+    while True:
+        step(actions)
+threading.Thread(target=run, args=(env.step_batch, [RIGHT] * 50), daemon=True).start()
+threading.Thread(target=run, args=(vector.step, [STAY] * 2), daemon=True).start()
+print(*[worker.pid for worker in (*env.batch_env, *vector.workers)], flush=True)
+sys.stdin.read(0)
+time.sleep(0.5)
+"""
+    with program(code) as process:
+        pids = read_pids(process)
+        assert end_of(process) == []
+        assert wait_until(lambda: not any(map(is_running, pids)), timeout=5)
+
+
+def test_a_global_that_closes_its_environment_when_it_is_deleted():
+    code = """
+class Holder:
+    def __init__(self):
+        self.env = make(ToyEnv, n_workers=2)
+        self.env.step_batch([RIGHT] * 3)
+    def __del__(self):
+        self.env.close()
+holder = Holder()
+"""
+    with program(code) as process:
+        assert end_of(process) == []
+
+
+def test_dead_workers_where_sigpipe_ends_a_program():
+    code = """
+import signal
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+env = make(ToyEnv, n_workers=2, use_caller=False)
+for worker in env.batch_env:
+    os.kill(worker.pid, signal.SIGKILL)
+time.sleep(0.1)
+print(env.step_batch([RIGHT] * 3).observs[:, 0].tolist())
+"""
+    with program(code) as process:
+        assert end_of(process) == ["[3.0, 3.0, 3.0]"]

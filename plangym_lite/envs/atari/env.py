@@ -19,6 +19,7 @@ from plangym_lite.envs.atari.game import (
     check_modes,
     choose_modes,
     decode_action,
+    factory_of_id,
     is_bare_game,
     run_drawn,
     use_emulator,
@@ -41,7 +42,8 @@ class AtariEnv(PlangymEnv):
 
     Args:
         name: a Gymnasium id such as ``"ALE/MsPacman-v5"``. It selects the game; the options below
-            replace those of the id.
+            replace those of the id. An id whose entry point is a function without these options
+            is treated as a callable.
         frameskip: frames for each unit of ``dt``, 5 by default; with a pair ``(low, high)`` the
             number is drawn for each unit, from ``low`` to ``high - 1``. Frames are skipped below
             any wrapper, as in ``gymnasium.make``. For a callable: steps of the environment that it
@@ -87,6 +89,10 @@ class AtariEnv(PlangymEnv):
             )
         if others.get("sound_obs"):
             raise NotCloneableError(f"{name}: the sound is not in the emulator's state")
+        if not callable(name):
+            is_free = others.get("remove_time_limit", True)
+            limits = {"max_episode_steps": -1} if is_free else {}
+            name = factory_of_id(name, limits) or name
         if obs_type is None and not callable(name) and "-ram" in getattr(name, "id", name):
             obs_type = "ram"
         if frameskip is None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import ale_py
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from plangym_lite.envs.atari.emulator import Emulator
 from plangym_lite.envs.atari.wrapper import EmulatorInterface
 from plangym_lite.envs.gymnasium.env import STATELESS_WRAPPERS
+from plangym_lite.envs.gymnasium.families import spec_of
+from plangym_lite.envs.gymnasium.stack import takes
 from plangym_lite.envs.snapshot.snapshot import layers_of
 
 __all__ = [
     "check_modes",
     "choose_modes",
     "decode_action",
+    "factory_of_id",
     "is_bare_game",
     "run_drawn",
     "use_emulator",
@@ -25,6 +30,24 @@ __all__ = [
 
 Modes = tuple[int | None, int | None]
 """Mode and difficulty; ``None``: the game's default."""
+
+
+def factory_of_id(name: str | EnvSpec, limits: dict[str, int]) -> Callable[..., gym.Env] | None:
+    """What makes an id whose entry point is a function that does not take ale-py's options.
+
+    ``None`` for other ids.
+    """
+    spec: Any = spec_of(name) if isinstance(name, str) else name
+    made_by = getattr(spec, "entry_point", None)
+    options = ("obs_type", "frameskip", "repeat_action_probability", "full_action_space")
+    if not callable(made_by) or all(takes(made_by, option, or_any=True) for option in options):
+        return None
+
+    def make_game(**kwargs: Any) -> gym.Env:
+        return gym.make(spec, disable_env_checker=True, **limits, **kwargs)
+
+    make_game.__name__ = spec.id
+    return make_game
 
 
 def is_bare_game(env: gym.Env) -> bool:

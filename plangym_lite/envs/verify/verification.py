@@ -19,6 +19,7 @@ from plangym_lite.envs.generators.shared import draws_globally, global_numbers, 
 from plangym_lite.envs.snapshot.anchors import checksum_of
 from plangym_lite.envs.snapshot.packing import CAPACITY_STEP, LENGTH_BYTES
 from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of, mute_films, saved_and_films
+from plangym_lite.envs.verify.outside import Outside
 from plangym_lite.envs.verify.recording import (
     Entry,
     Recording,
@@ -123,10 +124,10 @@ def record_plain(env: Any, first: gym.Env | None) -> Record:
         first.close()
         first = None
     with shared_seeded(NUMBERS), _closing(first or env.make_plain()) as plain:
-        return _record(plain, not env._saves_itself, global_numbers())
+        return _record(plain, not env._saves_itself, global_numbers(), env._certify)
 
 
-def _record(plain: gym.Env, watched: bool, numbers: Any) -> Record:
+def _record(plain: gym.Env, watched: bool, numbers: Any, certify: bool) -> Record:
     """The results of a plain environment and, if ``watched``, how it may be saved."""
     layers, problems = layers_of(plain), []
     snapshot = Snapshot(*saved_and_films(layers)) if watched else None
@@ -134,7 +135,7 @@ def _record(plain: gym.Env, watched: bool, numbers: Any) -> Record:
         problems = snapshot.problems()
         checksums = [checksum_of(array) for array in snapshot.large]
         models = snapshot.simulations.models() if snapshot.simulations else []
-    shifting = False
+    shifting, outside = False, Outside(layers if watched and certify else ())
     draw = _sampler(plain.action_space)
     actions = [[draw() for _ in range(moves)] for _, moves in EPISODES]
 
@@ -144,12 +145,15 @@ def _record(plain: gym.Env, watched: bool, numbers: Any) -> Record:
             before = None if begins else snapshot.sets
             snapshot.discover()
             problems.extend(snapshot.problems())
+            outside.look()
             shifting = shifting or before not in (None, snapshot.sets)
 
     recordings = _play_plain(plain, actions, look, patience=PATIENCE)
     findings = Verdict(shared_numbers=global_numbers() != numbers or draws_globally(layers))
     if snapshot is not None:
         findings = findings._replace(constants=snapshot.unchanging(checksums))
+        if outside.changed and not attempt(lambda: plain.reset(seed=EPISODES[0][0]))[1]:
+            problems.extend(outside.put_back())
         if snapshot.simulations:
             findings = findings._replace(fields=snapshot.simulations.changed(models))
     return Record(recordings, actions, layers, sorted(set(problems)), shifting, findings)

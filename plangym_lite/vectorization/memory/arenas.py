@@ -47,6 +47,7 @@ class Arena:
         self.nbytes, self.fd = nbytes, fd
         self.number = next_number() if number is None else number
         self.close = weakref.finalize(self, _close, fd)  # the mapping lives as long as its views
+        self.close.atexit = False
         try:
             self.memory = _map(fd, nbytes)
         except BaseException:

@@ -179,6 +179,7 @@ class ChunkQueue:
                 os.set_blocking(end, False)
             self.fd, self._into = ends[0], ends[-1]
             self.close = weakref.finalize(self, _close, ends)
+            self.close.atexit = False  # daemon threads and ``__del__`` may still use it
         self._readable = select.poll()
         self._readable.register(self.fd, select.POLLIN)
 

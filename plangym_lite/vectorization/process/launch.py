@@ -94,8 +94,14 @@ def end_process(
 
 @interrupts_held(send_again=True)
 def _end_forgotten(process: ChildProcess, channel: Any, lifeline: Any) -> None:
-    """``end_process`` in a finalizer, where an exception would be dropped and the child left."""
-    end_process(process, channel, lifeline)
+    """``end_process`` in a finalizer, where an exception would be dropped and the child left.
+
+    While the program ends, daemon threads may still use the child: then it ends with this process.
+    """
+    if threading.main_thread().is_alive() or not any(
+        thread.daemon for thread in threading.enumerate()
+    ):
+        end_process(process, channel, lifeline)
 
 
 def describe_exit(exitcode: int | None) -> str:

@@ -102,6 +102,7 @@ class _Pipe:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._close = weakref.finalize(self, os.close, fd)
+        self._close.atexit = False
 
     def close(self) -> None:
         self._close()

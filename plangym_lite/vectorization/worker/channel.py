@@ -13,6 +13,7 @@ from __future__ import annotations
 import select
 import socket
 import time
+from array import array
 from collections import deque
 
 from plangym_lite.vectorization.worker.messages import HEADER
@@ -23,6 +24,7 @@ CHUNK = 1 << 16
 LARGE = 1 << 20  # bytes from which a payload is sent without a copy
 MAX_FDS = 4
 LONGEST_POLL = 1e9  # milliseconds; longer waits poll again
+NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # SIGPIPE may have its default action, to kill
 
 
 class ChannelClosedError(EOFError):
@@ -95,10 +97,11 @@ class Channel:
             data = memoryview(part)
             while data:
                 try:
-                    if fds:
-                        sent = socket.send_fds(self._sock, [data], list(fds))
+                    if fds:  # ``socket.send_fds`` ignores flags
+                        rights = socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds)
+                        sent = self._sock.sendmsg([data], [rights], NO_SIGNAL)
                     else:
-                        sent = self._sock.send(data)
+                        sent = self._sock.send(data, NO_SIGNAL)
                     data, fds = data[sent:], ()
                 except BlockingIOError:
                     left = None if deadline is None else deadline - time.monotonic()

@@ -20,6 +20,7 @@ import pickle
 import struct
 import traceback
 from enum import IntEnum
+from types import FunctionType
 from typing import Any
 
 from plangym_lite.errors import RemoteError
@@ -61,11 +62,37 @@ def dump_error(error: BaseException) -> bytes:
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     text = f"{raised}\n{trace}"
     try:
-        payload = dump((error if isinstance(error, Exception) else None, text))
+        payload = dump((_Raised(error) if isinstance(error, Exception) else None, text))
         pickle.loads(payload)
-    except Exception:  # such as an exception whose constructor needs other arguments
+    except Exception:  # such as an exception that holds a lock
         payload = pickle.dumps((None, text))
     return payload
+
+
+class _Raised:
+    """Pickles as the exception; a constructor in Python, with other arguments, is not called."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __reduce__(self) -> Any:
+        error, kind = self._error, type(self._error)
+        own = [getattr(kind, name) for name in ("__reduce__", "__reduce_ex__", "__new__")]
+        if isinstance(kind.__init__, FunctionType) and FunctionType not in map(type, own):
+            return _rebuilt, error.__reduce__()
+        return _itself, (error,)
+
+
+def _itself(error: Exception) -> Exception:
+    return error
+
+
+def _rebuilt(kind: Any, args: tuple[Any, ...], attributes: Any = None) -> Exception:
+    error = kind.__new__(kind, *args)
+    builtin = next(base for base in kind.__mro__ if not isinstance(base.__init__, FunctionType))
+    builtin.__init__(error, *args)
+    error.__setstate__(attributes)
+    return error
 
 
 def load_error(payload: bytes) -> BaseException:

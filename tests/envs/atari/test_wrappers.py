@@ -322,3 +322,23 @@ def test_a_subclass_runs_its_own_code():
         walk = walk_beside_plain(plain, env, 12)
         restore_in_any_order(env, walk, 4)
         plain.close()
+
+
+def test_an_id_whose_entry_point_builds_a_stack():
+    def build(flips=True):
+        env = gym.make("ALE/Pong-v5", obs_type="ram", frameskip=2, max_episode_steps=-1)
+        return Inverted(FrameStackObservation(env, 2)) if flips else env
+
+    gym.register("Stacked-v0", entry_point=build, max_episode_steps=4)
+    try:
+        with make("Stacked-v0") as env, make(build) as expected:
+            assert env.name == "Stacked-v0"
+            assert_same(env.reset(seed=3)[1], expected.reset(seed=3)[1])
+            assert_same(env.step(2, dt=9)[:4], expected.step(2, dt=9)[:4])
+        with make("Stacked-v0", flips=False) as env:
+            assert env.reset()[1].shape == (128,)
+        with make("Stacked-v0", remove_time_limit=False) as env:
+            env.reset()
+            assert env.step(2, dt=9).truncated
+    finally:
+        del gym.registry["Stacked-v0"]

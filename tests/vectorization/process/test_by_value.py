@@ -17,7 +17,7 @@ SPAWN = pytest.param("spawn", marks=pytest.mark.slow)
 METHODS = [SPAWN if each == "spawn" else each for each in multiprocessing.get_all_start_methods()]
 
 GAME = """
-import dataclasses, enum, functools
+import dataclasses, enum, functools, typing
 import gymnasium as gym, numpy as np, plangym_lite
 
 class Kind(enum.Enum):
@@ -38,7 +38,14 @@ class Missing:
 
 MISSING = Missing()
 
-class WrongMove(Exception): pass
+class WrongMove(Exception):
+    def __init__(self, move, why="no"):
+        super().__init__(f"{why}: {move}")
+        self.move = move
+
+class Place(typing.NamedTuple):
+    row: int = 0
+    def down(self): return self._replace(row=self.row + 1)
 
 class Twice:
     @functools.cached_property
@@ -61,13 +68,16 @@ class Game(gym.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.piece, self.kind, self.slotted, self.mode = Piece(), Kind.PAWN, Slotted(0), Twice()
+        self.place = Place()
         return np.zeros(1), {}
     def step(self, action):
-        if action == 4: raise WrongMove("out")
+        if action == 4: raise WrongMove(4, why="out")
+        self.place = self.place.down()
         self.piece.moves += self.mode(int(action))
         self.slotted.at += plus(int(action))
         self.kind = Kind.ROOK if self.piece.moves > 3 else Kind.PAWN
         info = {"piece": Piece(), "kind": self.kind, "slotted": Slotted(self.slotted.at)}
+        info["place"] = self.place
         info |= {"missing": MISSING, "how": plus, "worth": worth(self.piece.moves), "memo": worth}
         return np.full(1, float(self.piece.moves)), 1.0, False, False, info
 """
@@ -83,16 +93,17 @@ for life in range(2):
         assert type(info["piece"]) is Piece and info["piece"] == Piece()
         assert info["kind"] is (Kind.ROOK if info["worth"] > 2 else Kind.PAWN), info
         assert type(info["slotted"]) is Slotted and info["missing"] is MISSING
+        assert type(info["place"]) is Place and info["place"].row == 1
         assert info["how"] is plus and info["memo"] is worth
     try:
         env.step_batch([4, 0], [start] * 2)
     except WrongMove as error:
-        print(type(error) is WrongMove, error)
+        print(type(error) is WrongMove, error, error.move)
     for process in env.batch_env: process.restart()
     env.sync_states(start)
 env.close()
 """
-PLAYED = "[2.0, 4.0, 6.0] [2.0, 6.0, 10.0]\nTrue out\n" * 2
+PLAYED = "[2.0, 4.0, 6.0] [2.0, 6.0, 10.0]\nTrue out: 4 4\n" * 2
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -106,7 +117,7 @@ def test_a_module_that_cannot_be_imported(tmp_path):
     """Loaded from its path: no other process finds it under that name."""
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden" / "game_of_mine.py").write_text(GAME)
-    names = "Game Piece Kind Slotted MISSING WrongMove plus worth"
+    names = "Game Piece Place Kind Slotted MISSING WrongMove plus worth"
     taken = "\n".join(f"{name} = module.{name}" for name in names.split())
     load = f"""
 import importlib.util, sys, plangym_lite

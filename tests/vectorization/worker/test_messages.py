@@ -72,8 +72,21 @@ def test_notes_travel():
     assert load_error(dump_error(error)).__notes__ == ["in row 3"]
 
 
-@pytest.mark.parametrize("error", [TwoArgumentsError(1, 2), ValueError(threading.Lock())])
-def test_error_that_cannot_travel_becomes_its_traceback(error):
+def test_error_whose_constructor_takes_other_arguments():
+    class OfFileError(FileNotFoundError):
+        def __init__(self, path):
+            super().__init__(2, "gone", path)
+            self.path = path
+
+    arrived = load_error(dump_error(caught(TwoArgumentsError(1, 2))))
+    assert (type(arrived), str(arrived)) == (TwoArgumentsError, str(TwoArgumentsError(1, 2)))
+    arrived = load_error(dump_error(caught(OfFileError("a.txt"))))
+    assert str(arrived) == str(OfFileError("a.txt"))
+    assert (arrived.errno, arrived.path) == (2, "a.txt")
+
+
+def test_error_that_cannot_travel_becomes_its_traceback():
+    error = ValueError(threading.Lock())
     arrived = load_error(dump_error(caught(error)))
     assert type(arrived) is RemoteError
     assert type(error).__name__ in str(arrived)

@@ -1,0 +1,105 @@
+"""State outside of an environment's objects is found, though a short episode does not show it."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from plangym_lite import make
+
+LATE = 40
+MOVES, SEEN = [], {}
+n_moves = 0
+
+
+class Base(gym.Env):
+    """After 40 steps the reward is what was counted: ``count`` keeps it, and returns it."""
+
+    observation_space = spaces.Box(-1e9, 1e9, (1,), np.float64)
+    action_space = spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        self.count(None)
+        return np.zeros(1), {}
+
+    def step(self, action):
+        self.t += 1
+        kept = self.count(int(action))
+        return np.full(1, float(self.t)), float(kept) * (self.t > LATE), False, False, {}
+
+
+class ClassNumber(Base):
+    moved = 0
+
+    def count(self, action):
+        type(self).moved = 0 if action is None else self.moved + action
+        return self.moved
+
+
+class GlobalNumber(Base):
+    def count(self, action):
+        global n_moves
+        n_moves = 0 if action is None else n_moves + action
+        return n_moves
+
+
+def counted(action):
+    if action is None:
+        MOVES.clear()
+    else:
+        MOVES.append(action)
+    return sum(MOVES)
+
+
+class InAFunctionThatItCalls(Base):
+    def count(self, action):
+        return counted(action)
+
+
+class Default(Base):
+    def count(self, action, kept=[0]):  # noqa: B006
+        kept[0] = 0 if action is None else kept[0] + action
+        return kept[0]
+
+
+class Singleton(Base):
+    class Board:
+        n = 0
+
+    board = Board()
+
+    def count(self, action):
+        self.board.n = 0 if action is None else self.board.n + action
+        return self.board.n
+
+
+@pytest.mark.parametrize(
+    "kind", [ClassNumber, GlobalNumber, InAFunctionThatItCalls, Default, Singleton]
+)
+def test_it_is_played_again(kind):
+    plain = kind()
+    plain.reset(seed=0)
+    actions = [number % 3 for number in range(LATE + 3)]
+    expected = [plain.step(action)[1] for action in actions][-3:]
+    with make(kind) as env:
+        state, *_ = env.reset(seed=0)
+        state = env.rollout_batch([actions[:-3]], [state]).states[0]
+        env.reset(seed=1)
+        for _ in range(5):
+            env.step(2)
+        env.set_state(state)
+        assert [env.step(action).reward for action in actions[-3:]] == expected
+
+
+def test_caches_and_constants_are_not_state():
+    class Cached(Base):
+        table, nothing, n_steps = np.zeros(9), float("nan"), 0
+
+        def count(self, action):
+            Cached.n_steps += 1
+            return SEEN.setdefault((self.t, action), len(SEEN) * 0 + self.table[0])
+
+    with make(Cached) as env:
+        assert env.state_method == "snapshot"
