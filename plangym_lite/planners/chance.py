@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.planners.simulator import Simulator, ValueFn, goal_first
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, Tree
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, Tree, stacked
 from plangym_lite.planners.uct import Rules, Walks
 from plangym_lite.transitions import TransitionBatch, map_columns
 
@@ -45,10 +45,7 @@ def draws(simulator: Simulator, state: Any) -> bool:
     actions = simulator.draw(PROBES)
     rows = [row for row in range(PROBES) for _ in range(4)]
     seeds = simulator.rng.integers(2**31, size=2).tolist()
-    states = np.empty(16, object)
-    states[:] = [state] * 16
-    if isinstance(state, np.ndarray):
-        states = np.array([state] * 16)
+    states = stacked([state] * 16)
     dts = np.tile([1, 4, 1, 4], PROBES)
     where = [seeds[0], seeds[0], seeds[1], seeds[1]] * PROBES
     try:
@@ -58,7 +55,7 @@ def draws(simulator: Simulator, state: Any) -> bool:
     keys = outcomes(simulator.env.observation_space, out)
     if any(keys[row] != keys[row + 2] for row in range(16) if row % 4 < 2):
         return True
-    if not isinstance(state, np.ndarray):
+    if out.states.dtype == object:
         return False
     saved = np.ascontiguousarray(out.states).view(np.uint8).reshape(PROBES, 2, 2, -1)
     by_seed = (saved[:, 0] != saved[:, 1]).all((0, 1))  # bytes that depend on the seed only
@@ -315,9 +312,7 @@ def resampled_step(evaluator: Any, moves: list[tuple[Walk, int]]) -> list[Walk]:
     """One step of each walk; return the walks that continue."""
     walks = [walk for walk, _ in moves]
     actions = [evaluator.first + walk.search.walks.actions[action] for walk, action in moves]
-    states: Any = [walk.state for walk in walks]
-    if isinstance(states[0], np.ndarray):
-        states = np.array(states)
+    states = stacked([walk.state for walk in walks])
     simulator = evaluator.simulator
     out, space = simulator.step(np.array(actions), states), simulator.env.observation_space
     count_costs(by_tree(walks, range(len(walks))), *simulator.costs)
