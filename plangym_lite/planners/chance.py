@@ -35,18 +35,19 @@ PLANS, SEEDS, MOST_SEEDS = 8, 16, 64  # plans played at the end, seeds of each; 
 PROBES = 4  # random actions, each with two seeds and two durations
 
 
-def draws(simulator: Simulator, state: Any) -> bool:
+def draws(simulator: Simulator, state: Any, info: Any = None) -> bool:
     """Whether the environment draws from its generators, judged by 16 rows (counted).
 
-    Random actions from ``state``, each for 1 and 4 units of ``dt`` and with two seeds: results
-    depend on the seed, or the bytes of the seed in the state change with the duration.
+    Random actions from ``state``, each for 1 and 4 units of ``dt`` (legal ones for 1) and with two
+    seeds: results depend on the seed, or bytes of the seed in the state change with the duration.
     """
     simulator.resample, before = True, simulator.resample
-    actions = simulator.draw(PROBES)
+    masks = simulator.legal_at(state, info, PROBES)
+    actions, held = simulator.draw(PROBES, masks), 4 if masks is None else 1
     rows = [row for row in range(PROBES) for _ in range(4)]
     seeds = simulator.rng.integers(2**31, size=2).tolist()
     states = stacked([state] * 16)
-    dts = np.tile([1, 4, 1, 4], PROBES)
+    dts = np.tile([1, held, 1, held], PROBES)
     where = [seeds[0], seeds[0], seeds[1], seeds[1]] * PROBES
     try:
         out = simulator.step([actions[row] for row in rows], states, dts, seeds=where)

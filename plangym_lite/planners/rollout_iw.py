@@ -132,8 +132,7 @@ def rollout_iw(
         if leaves:
             evaluator.expand(search, leaves)
             search.check_novelty(leaves)
-    if risk_aversion > 1 and value_fn is None:
-        search.trust_untried()
+    evaluator.finish(search)
     path, weights = search.best_path()
     plan = [first + search.actions[node] for node in path]
     value = search.value_of(path)
@@ -307,23 +306,9 @@ class NoveltySearch(GrowingTree):
                     best.append(child)
         return best, top, high
 
-    def trust_untried(self) -> None:
-        """Back up anew: below the root an untried action is worth 0, so that plans may end there."""
-        for node in reversed(range(self.size)):
-            if not self.children[node]:
-                continue
-            _, value, height = self.best_branches(node)
-            if value < 0 and node != ROOT and self._has_untried(node):
-                value, height = 0.0, -1
-            self.values[node], self.heights[node] = value, height + 1
-
     def check_novelty(self, leaves: list[int]) -> None:
         """Check the novelty of new nodes; walks continue from novel ones."""
         self._fronts = [leaf for leaf in leaves if self._is_open(leaf)]
-
-    def _has_untried(self, node: int) -> bool:
-        legal, tried = self.notes[node].legal, self.n_actions - self.children[node].count(UNKNOWN)
-        return tried < (self.n_actions if legal is None else np.count_nonzero(legal))
 
     def _pick(self, node: int) -> int:
         """An action whose branch is neither solved nor pending, by the policy."""

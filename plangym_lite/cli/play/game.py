@@ -4,6 +4,9 @@ One environment plays both games::
 
     state        ──planner──> action ──env.step(action, state)──> state, reward, picture
     random_state ──────> random action ──env.step(...)──> random_state, reward
+
+Where infos have a mask of legal actions, random play is legal. Of two players in turn the planner
+is the first, random play the other; scores are those of the first.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from tqdm import tqdm
 
 from plangym_lite import planners
@@ -32,6 +36,8 @@ from plangym_lite.viz.game_film import GameFilm, Play
 
 __all__ = ["Game", "check_options_of", "open_environment", "play", "progress_bar"]
 
+FOR_TWO_PLAYERS = ("mcts",)
+MASK = "action_mask"
 OBS_TYPES = {"rollout_iw": "palette", "go_explore": "grayscale"}
 """Default ``obs_type`` of planners on Atari: images or RAM."""
 
@@ -46,6 +52,7 @@ class Game:
     steps: int = 0
     draws: bool = False  # whether the environment draws, by a probe at its start
     knew_the_dice: bool = False  # whether it does, and the planner knew what it would draw
+    two_players: bool = False  # whether random play makes every second move against the planner
     probe_calls: int = 0  # of simulator_calls
     simulator_calls: int = 0  # rows stepped by the planner
     frames: int = 0  # simulator steps run by the planner
@@ -57,12 +64,17 @@ class Game:
 
     def add(self, step: Any, random_step: Any) -> None:
         """Add a step of each game."""
-        self.score += float(step.reward)
-        self.rewards.append(float(step.reward))
-        self.random_score += float(random_step.reward)
-        self.random_rewards.append(float(random_step.reward))
+        sign = -1.0 if self.is_opponents_turn() else 1.0
+        self.rewards.append(sign * float(step.reward) + 0.0)  # no -0.0
+        self.score += self.rewards[-1]
+        self.random_rewards.append(sign * float(random_step.reward) + 0.0)
+        self.random_score += self.random_rewards[-1]
         self.steps += 1
         self.ended = bool(step.terminated or step.truncated)
+
+    def is_opponents_turn(self) -> bool:
+        """Whether the next move is that of the second player."""
+        return self.two_players and self.steps % 2 == 1
 
 
 def play(
@@ -99,10 +111,14 @@ def play(
     decide: Any = getattr(planners, planner)
     known = inspect.signature(decide).parameters
     kept = next((name for name in ("tree", "before") if name in known and execute == 1), None)
-    random_space = deepcopy(env.action_space)
-    random_space.seed(game.seed)
-    state, obs, _ = env.reset(seed=game.seed)
-    random_state, plan = state, list[Any]()
+    state, obs, info = env.reset(seed=game.seed)
+    key = set_rules(env, planner, game, info, planner_options)
+    if game.two_players and execute > 1:
+        raise ValueError("--execute: the other player need not follow the plan")
+    if game.two_players and kept is not None:
+        planner_options["played"] = 2
+    randomly, opponent = RandomPlay(env, game.seed, key), RandomPlay(env, game.seed + 1, key)
+    random_state, random_info, plan = state, info, list[Any]()
     if film is not None:
         film.begin(state)
 
@@ -113,17 +129,22 @@ def play(
             on_batch(rows, frames)
 
     start = time.perf_counter()
-    probe(env, state, game, count)
+    simulator = Simulator(env, np.random.default_rng(game.seed), count, legal_actions=key)
+    probe(simulator, state, info, game)
     planner_options["resample"] = game.draws and not know_the_dice
     game.knew_the_dice = game.draws and know_the_dice
     while game.steps < steps and not game.ended:
         decision = None
-        if not plan:
+        if game.is_opponents_turn():
+            plan = [opponent.draw(info)]
+        elif not plan:
+            if key in planner_options.values():
+                planner_options["info"] = info
             decision = decide(env, state, **planner_options, on_batch=count, rng=rng)
             plan, game.search = decision.actions[:execute], decision.search
             if kept is not None:
                 planner_options[kept] = decision.search
-        action, random_action = plan.pop(0), random_space.sample()
+        action, random_action = plan.pop(0), randomly.draw(random_info)
         random_step: Any = env.step(random_action, random_state)
         step: Any = env.step(action, state)
         game.add(step, random_step)
@@ -133,14 +154,51 @@ def play(
         if film is not None:
             film.add(Play(state, action, step), Play(random_state, random_action, random_step))
             start = time.perf_counter() - game.seconds  # films take no time of the game
-        state, obs, random_state = step.state, step.obs, random_step.state
+        state, obs, info = step.state, step.obs, step.info
+        random_state, random_info = random_step.state, random_step.info
         on_step()
 
 
-def probe(env: PlanEnv, state: Any, game: Game, count: OnBatch) -> None:
+class RandomPlay:
+    """Random actions from a generator of their own; legal ones where infos have a mask.
+
+    Args:
+        env: the environment.
+        seed: of the generator.
+        key: of the mask in infos; ``None``: all actions are legal.
+    """
+
+    def __init__(self, env: PlanEnv, seed: int, key: str | None) -> None:
+        self.space, self.key = deepcopy(env.action_space), key
+        self.space.seed(seed)
+
+    def draw(self, info: dict[str, Any]) -> Any:
+        """An action for the state that ``info`` belongs to."""
+        if self.key is None or not np.any(info.get(self.key, 0)):
+            return self.space.sample()
+        return self.space.sample(mask=np.asarray(info[self.key], np.int8))
+
+
+def set_rules(
+    env: PlanEnv, planner: str, game: Game, info: dict[str, Any], planner_options: dict[str, Any]
+) -> str | None:
+    """Add what the environment says of its rules to the options; the key of the mask, if any."""
+    space, key = env.action_space, planner_options.get("legal_actions")
+    has_mask = isinstance(space, spaces.Discrete) and np.shape(info.get(MASK)) == (space.n,)
+    if key is None and has_mask:
+        key = MASK
+        if "legal_actions" in inspect.signature(getattr(planners, planner)).parameters:
+            planner_options["legal_actions"] = key
+    alternate = getattr(getattr(env, "plan_env", env), "players_alternate", False)
+    if alternate and planner in FOR_TWO_PLAYERS:
+        planner_options.setdefault("discount", -1.0)
+    game.two_players = alternate or planner_options.get("discount", 1.0) < 0
+    return key
+
+
+def probe(simulator: Simulator, state: Any, info: Any, game: Game) -> None:
     """Note in ``game`` whether the environment draws."""
-    simulator = Simulator(env, np.random.default_rng(game.seed), count)
-    game.draws = draws(simulator, state)
+    game.draws = draws(simulator, state, info)
     game.probe_calls = simulator.calls
 
 

@@ -31,6 +31,8 @@ NEEDS = {
     "texas_holdem_no_limit": "rlcard",
 }
 """Classic games that need another package."""
+ALTERNATING = {"chess", "connect_four", "go", "tictactoe"}
+"""Games of two players who move in turn, see everything, and win what the other loses."""
 MASK = "action_mask"
 BOARD = "observation"
 IN_USE: WeakSet[Any] = WeakSet()
@@ -162,6 +164,12 @@ class PettingZooEnv(PlangymEnv):
 
     def _takes_render_mode(self) -> bool:
         return isinstance(self._make, str) or takes(self._make, "render_mode", or_any=True)
+
+    @property
+    def players_alternate(self) -> bool:
+        """Whether two players move in turn, and one wins what the other loses."""
+        self.setup()
+        return self._base.game.metadata.get("name", "").rpartition("_v")[0] in ALTERNATING
 
     def describe_states(self) -> str:
         return f"{super().describe_states()} {' '.join(versions_of(self._base.game.unwrapped))}"
