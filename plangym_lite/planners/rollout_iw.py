@@ -82,8 +82,8 @@ def rollout_iw(
         discount: of a reward one step later, between 0 and 1.
         features: see :func:`~plangym_lite.planners.features.features_of`.
         risk_aversion: factor on negative rewards, which changes choices, not ``value``; 1: none.
-            If it is greater than 1, a lost life (``info["lost_life"]``) counts as ten lost points.
-            50,000 is the published choice.
+            If it is greater than 1, a lost life (``info["lost_life"]``) counts as ten lost points,
+            and an untried action as 0 (without ``value_fn``). 50,000 is the published choice.
         subtables: whether there is a novelty table for each power of two of the reward since the
             root.
         value_fn: values of the ends of branches; default 0.

@@ -28,7 +28,7 @@ from plangym_lite.cli.play.options import flag_of
 from plangym_lite.cli.play.saving import Turn
 from plangym_lite.cli.target import CommandError, find_target, make_env
 from plangym_lite.core import PlanEnv
-from plangym_lite.planners import OnBatch
+from plangym_lite.planners import OnBatch, PlanOutput
 from plangym_lite.planners.chance import draws
 from plangym_lite.planners.simulator import Simulator
 from plangym_lite.registry import adapter_for
@@ -108,15 +108,8 @@ def play(
         on_step: called after every step.
     """
     planner_options, rng = dict(planner_options), np.random.default_rng(game.seed)
-    decide: Any = getattr(planners, planner)
-    known = inspect.signature(decide).parameters
-    kept = next((name for name in ("tree", "before") if name in known and execute == 1), None)
     state, obs, info = env.reset(seed=game.seed)
     key = set_rules(env, planner, game, info, planner_options)
-    if game.two_players and execute > 1:
-        raise ValueError("--execute: the other player need not follow the plan")
-    if game.two_players and kept is not None:
-        planner_options["played"] = 2
     randomly, opponent = RandomPlay(env, game.seed, key), RandomPlay(env, game.seed + 1, key)
     random_state, random_info, plan = state, info, list[Any]()
     if film is not None:
@@ -133,17 +126,14 @@ def play(
     probe(simulator, state, info, game)
     planner_options["resample"] = game.draws and not know_the_dice
     game.knew_the_dice = game.draws and know_the_dice
+    player = Player(planner, planner_options, execute, 2 if game.two_players else 1)
     while game.steps < steps and not game.ended:
         decision = None
         if game.is_opponents_turn():
             plan = [opponent.draw(info)]
         elif not plan:
-            if key in planner_options.values():
-                planner_options["info"] = info
-            decision = decide(env, state, **planner_options, on_batch=count, rng=rng)
+            decision = player.decide(env, state, info, on_batch=count, rng=rng)
             plan, game.search = decision.actions[:execute], decision.search
-            if kept is not None:
-                planner_options[kept] = decision.search
         action, random_action = plan.pop(0), randomly.draw(random_info)
         random_step: Any = env.step(random_action, random_state)
         step: Any = env.step(action, state)
@@ -157,6 +147,41 @@ def play(
         state, obs, info = step.state, step.obs, step.info
         random_state, random_info = random_step.state, random_step.info
         on_step()
+
+
+class Player:
+    """A planner with its options, which keeps its search for the next decision.
+
+    Args:
+        planner: its name.
+        options: by name.
+        execute: number of actions of each plan that are played; the search is kept if it is 1.
+        played: number of actions from one decision to the next; 2 against another player.
+
+    Raises:
+        ValueError: more than one action of a plan is to be played against another player.
+    """
+
+    def __init__(self, planner: str, options: dict[str, Any], execute: int, played: int) -> None:
+        if played > 1 and execute > 1:
+            raise ValueError("--execute: the other player need not follow the plan")
+        self.plan: Any = getattr(planners, planner)
+        known = inspect.signature(self.plan).parameters
+        kept = (name for name in ("tree", "before") if name in known and execute == 1)
+        self.kept, self.options = next(kept, None), dict(options)
+        if self.kept and played > 1:
+            self.options["played"] = played
+
+    def decide(
+        self, env: PlanEnv, state: Any, info: Any, *, on_batch: OnBatch, rng: np.random.Generator
+    ) -> PlanOutput:
+        """A plan from ``state``, whose info is ``info``."""
+        if "legal_actions" in self.options:
+            self.options["info"] = info
+        output: PlanOutput = self.plan(env, state, **self.options, on_batch=on_batch, rng=rng)
+        if self.kept:
+            self.options[self.kept] = output.search
+        return output
 
 
 class RandomPlay:
@@ -184,8 +209,8 @@ def set_rules(
 ) -> str | None:
     """Add what the environment says of its rules to the options; the key of the mask, if any."""
     space, key = env.action_space, planner_options.get("legal_actions")
-    has_mask = isinstance(space, spaces.Discrete) and np.shape(info.get(MASK)) == (space.n,)
-    if key is None and has_mask:
+    shape = np.shape(info[MASK]) if MASK in info else None
+    if key is None and isinstance(space, spaces.Discrete) and shape == (space.n,):
         key = MASK
         if "legal_actions" in inspect.signature(getattr(planners, planner)).parameters:
             planner_options["legal_actions"] = key
