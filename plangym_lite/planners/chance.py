@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.planners.simulator import Simulator, ValueFn, goal_first
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, Tree
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, Tree, stacked
 from plangym_lite.planners.uct import Rules, Walks
 from plangym_lite.transitions import TransitionBatch, map_columns
 
@@ -35,21 +35,19 @@ PLANS, SEEDS, MOST_SEEDS = 8, 16, 64  # plans played at the end, seeds of each; 
 PROBES = 4  # random actions, each with two seeds and two durations
 
 
-def draws(simulator: Simulator, state: Any) -> bool:
+def draws(simulator: Simulator, state: Any, info: Any = None) -> bool:
     """Whether the environment draws from its generators, judged by 16 rows (counted).
 
-    Random actions from ``state``, each for 1 and 4 units of ``dt`` and with two seeds: results
-    depend on the seed, or the bytes of the seed in the state change with the duration.
+    Random actions from ``state``, each for 1 and 4 units of ``dt`` (legal ones for 1) and with two
+    seeds: results depend on the seed, or bytes of the seed in the state change with the duration.
     """
     simulator.resample, before = True, simulator.resample
-    actions = simulator.draw(PROBES)
+    masks = simulator.legal_at(state, info, PROBES)
+    actions, held = simulator.draw(PROBES, masks), 4 if masks is None else 1
     rows = [row for row in range(PROBES) for _ in range(4)]
     seeds = simulator.rng.integers(2**31, size=2).tolist()
-    states = np.empty(16, object)
-    states[:] = [state] * 16
-    if isinstance(state, np.ndarray):
-        states = np.array([state] * 16)
-    dts = np.tile([1, 4, 1, 4], PROBES)
+    states = stacked([state] * 16)
+    dts = np.tile([1, held, 1, held], PROBES)
     where = [seeds[0], seeds[0], seeds[1], seeds[1]] * PROBES
     try:
         out = simulator.step([actions[row] for row in rows], states, dts, seeds=where)
@@ -58,7 +56,7 @@ def draws(simulator: Simulator, state: Any) -> bool:
     keys = outcomes(simulator.env.observation_space, out)
     if any(keys[row] != keys[row + 2] for row in range(16) if row % 4 < 2):
         return True
-    if not isinstance(state, np.ndarray):
+    if out.states.dtype == object:
         return False
     saved = np.ascontiguousarray(out.states).view(np.uint8).reshape(PROBES, 2, 2, -1)
     by_seed = (saved[:, 0] != saved[:, 1]).all((0, 1))  # bytes that depend on the seed only
@@ -315,9 +313,7 @@ def resampled_step(evaluator: Any, moves: list[tuple[Walk, int]]) -> list[Walk]:
     """One step of each walk; return the walks that continue."""
     walks = [walk for walk, _ in moves]
     actions = [evaluator.first + walk.search.walks.actions[action] for walk, action in moves]
-    states: Any = [walk.state for walk in walks]
-    if isinstance(states[0], np.ndarray):
-        states = np.array(states)
+    states = stacked([walk.state for walk in walks])
     simulator = evaluator.simulator
     out, space = simulator.step(np.array(actions), states), simulator.env.observation_space
     count_costs(by_tree(walks, range(len(walks))), *simulator.costs)

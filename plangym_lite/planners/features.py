@@ -19,6 +19,7 @@ from plangym_lite.planners.simulator import (
     policies_at,
     values_after,
 )
+from plangym_lite.planners.tree import ROOT, UNKNOWN
 from plangym_lite.transitions import TransitionBatch
 
 __all__ = [
@@ -244,6 +245,23 @@ class NodeEvaluator(NamedTuple):
         for row, leaf in enumerate(leaves):
             search.set_data(leaf, NodeData(*notes[row], adjusted[row], terminated[row]))
             search.back_up(leaf, values[row])
+
+    def finish(self, search: Any) -> None:
+        """With risk aversion back up anew: below the root an untried action is worth 0.
+
+        So a plan may end where a walk went on to a loss, as in the published program.
+        """
+        if self.risk_aversion == 1 or self.value_fn is not None:
+            return
+        for node in reversed(range(search.size)):
+            below, legal = search.children[node], search.notes[node].legal
+            if not below:
+                continue
+            _, value, height = search.best_branches(node)
+            allowed = len(below) if legal is None else np.count_nonzero(legal)
+            if value < 0 and node != ROOT and len(below) - below.count(UNKNOWN) < allowed:
+                value, height = 0.0, -1
+            search.values[node], search.heights[node] = value, height + 1
 
 
 def adjusted_rewards(out: TransitionBatch, risk_aversion: float) -> list[float]:

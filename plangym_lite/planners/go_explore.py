@@ -33,7 +33,7 @@ from plangym_lite.planners.simulator import (
     one_hot,
     values_after,
 )
-from plangym_lite.planners.tree import room_for
+from plangym_lite.planners.tree import room_for, with_rows
 from plangym_lite.states.archive import StateArchive
 
 __all__ = ["CellFn", "Cells", "go_explore"]
@@ -241,7 +241,8 @@ def explore(
     """One step from each place; return the new places and actions, without ended episodes."""
     out = simulator.step(actions, cells.states[places])
     size = len(cells.parents)
-    cells.states[size : size + len(places)] = out.states
+    new = slice(size, size + len(places))
+    cells.states = with_rows(cells.states, new, out.states)
     ended = out.terminateds | out.truncateds
     factors = discount ** np.array([cells.depths[place] for place in places], float)
     gains = np.array([cells.returns[place] for place in places]) + factors * out.rewards

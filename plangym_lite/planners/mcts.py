@@ -42,7 +42,7 @@ from plangym_lite.planners.simulator import (
     policies_at,
     values_after,
 )
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, Tree
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, Tree, joined
 from plangym_lite.planners.uct import GameWalks, Rules, Walks
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.transitions import TransitionBatch
@@ -310,9 +310,7 @@ class LeafEvaluator:
         """Step to the new leaves of trees and enter them; return their values."""
         states = [search.walks.states_before(leaves) for search, leaves in groups]
         moves = [search.walks.actions[leaf] for search, leaves in groups for leaf in leaves]
-        out = self.simulator.step(
-            self.first + np.array(moves), states[0] if len(states) == 1 else np.concatenate(states)
-        )
+        out = self.simulator.step(self.first + np.array(moves), joined(states))
         count_costs(groups, *self.simulator.costs)
         values = self.evaluate(groups, out)
         low = groups[0][0].walks.low
@@ -364,7 +362,7 @@ class LeafEvaluator:
 def is_many(env: PlanEnv, state: Any) -> bool:
     """Whether ``state`` is a batch of states."""
     if env.batch_spec.state_shape is None:
-        return isinstance(state, np.ndarray) and state.dtype == object
+        return isinstance(state, np.ndarray) and (state.dtype == object or state.ndim > 1)
     return isinstance(state, list) or np.ndim(state) > len(env.batch_spec.state_shape)
 
 

@@ -25,6 +25,7 @@ from gymnasium import spaces
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import MissingPackageError, to_install
 from plangym_lite.planners.simulator import LegalFn, Simulator, ValueFn, check_options
+from plangym_lite.planners.tree import outgrown
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.transitions import empty_columns, map_leaves
 from plangym_lite.validation import check_states
@@ -202,6 +203,8 @@ class SimulatorModel:
             discounts[rows] = np.where(ended, 0.0, self.discount**self.dt)
             if self.value_fn is not None:
                 values[rows] = np.where(ended, 0.0, self.value_fn(out.observs, out.states))
+            if not self.env.STATE_IS_ARRAY:
+                raise outgrown()
             states = states.copy()
             states[rows] = out.states
             known = self._simulator.legal(out.observs, out.states, out.infos)

@@ -82,8 +82,8 @@ def rollout_iw(
         discount: of a reward one step later, between 0 and 1.
         features: see :func:`~plangym_lite.planners.features.features_of`.
         risk_aversion: factor on negative rewards, which changes choices, not ``value``; 1: none.
-            If it is greater than 1, a lost life (``info["lost_life"]``) counts as ten lost points.
-            50,000 is the published choice.
+            If it is greater than 1, a lost life (``info["lost_life"]``) counts as ten lost points,
+            and an untried action as 0 (without ``value_fn``). 50,000 is the published choice.
         subtables: whether there is a novelty table for each power of two of the reward since the
             root.
         value_fn: values of the ends of branches; default 0.
@@ -132,6 +132,7 @@ def rollout_iw(
         if leaves:
             evaluator.expand(search, leaves)
             search.check_novelty(leaves)
+    evaluator.finish(search)
     path, weights = search.best_path()
     plan = [first + search.actions[node] for node in path]
     value = search.value_of(path)
@@ -363,7 +364,7 @@ class NoveltySearch(GrowingTree):
     def best_path(self) -> tuple[list[int], np.ndarray]:
         """The nodes of the best branch, a random one of equals, and ``[A]`` weights."""
         node, path, weights = ROOT, list[int](), np.zeros(self.n_actions)
-        while self.children[node]:
+        while self.heights[node]:
             best, _, _ = self.best_branches(node)
             if node == ROOT:
                 weights[[self.actions[child] for child in best]] = 1 / len(best)
@@ -386,7 +387,7 @@ class NoveltySearch(GrowingTree):
 
     def _ends(self) -> tuple[list[int], dict[int, float]]:
         """The leaves, and the return and value of their paths."""
-        ends = [node for node in range(1, self.size) if not self.children[node]]
+        ends = [node for node in range(1, self.size) if not self.heights[node]]
         gains = {
             end: self.gains[end] + self.discount ** self.depths[end] * self.values[end]
             for end in ends

@@ -15,7 +15,7 @@ from gymnasium import spaces
 from typing_extensions import NamedTuple, TypeVar
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.errors import InvalidStateError
+from plangym_lite.planners.tree import with_rows
 from plangym_lite.transitions import RolloutBatch, TransitionBatch, map_leaves
 
 __all__ = [
@@ -111,7 +111,6 @@ class Simulator:
         self._least = np.inf  # of the finite returns so far
         self._masks: tuple[Any, Any] = None, None  # infos of the last step, and what was legal
         self._space: spaces.Space | None = None
-        self._has_arrays = env.batch_spec.state_shape is not None  # of states, in tables
 
     def step(
         self, actions: Any, states: Any, dt: Any = 1, seeds: list[int] | None = None
@@ -243,11 +242,6 @@ class Simulator:
         return {"seeds": self.rng.integers(2**31, size=size) if seeds is None else seeds}
 
     def _count(self, calls: list[int], infos: list[dict[str, Any]]) -> None:
-        if self._has_arrays and not self.env.STATE_IS_ARRAY:
-            raise InvalidStateError(
-                f"states of {self.env!r} have outgrown the arrays that this search keeps them in: "
-                "make the environment with array_state=False, or a larger state_capacity"
-            )
         frames = [info["n_step"] for info in infos]
         self.costs = calls, frames
         rows, total = sum(calls), int(sum(frames))
@@ -313,7 +307,7 @@ class Simulator:
             calls[rows] += self.costs[0]
             frames[rows] += self.costs[1]
             left[rows] = np.where(out.terminateds | out.truncateds, 0, left[rows] - 1)
-            states[rows] = out.states
+            states = with_rows(states, rows, out.states)
             masks[rows] = self.legal(out.observs, out.states, out.infos)
         return self.finite(returns), calls, frames
 

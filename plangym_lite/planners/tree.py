@@ -13,9 +13,22 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from plangym_lite.errors import InvalidStateError
 from plangym_lite.states.archive import StateArchive, StateColumn
 
-__all__ = ["ROOT", "UNKNOWN", "GrowingTree", "Start", "Tree", "room_for", "whole_numbers"]
+__all__ = [
+    "ROOT",
+    "UNKNOWN",
+    "GrowingTree",
+    "Start",
+    "Tree",
+    "joined",
+    "outgrown",
+    "room_for",
+    "stacked",
+    "whole_numbers",
+    "with_rows",
+]
 
 ROOT = 0
 UNKNOWN = -1
@@ -209,7 +222,8 @@ class GrowingTree:
         """Enter the simulator's results for new nodes."""
         while max(nodes) >= len(self.states):
             self.states = more_room(self.states)
-        self.states[nodes if len(nodes) > 1 else slice(nodes[0], nodes[0] + 1)] = states
+        rows: Any = nodes if len(nodes) > 1 else slice(nodes[0], nodes[0] + 1)
+        self.states = with_rows(self.states, rows, states)
         for node, reward, end in zip(nodes, rewards, ended, strict=True):
             self.rewards[node], self.ended[node] = reward, end
 
@@ -244,6 +258,50 @@ def room_for(
     if archive is not None:
         return StateColumn(archive, capacity)
     return np.empty((capacity, *state.shape), state.dtype)
+
+
+def stacked(states: Any) -> np.ndarray:
+    """``[B, S]`` states, or ``[B]`` objects if one of them is opaque."""
+    if all(isinstance(state, np.ndarray) for state in states):
+        return np.array(states)
+    return _as_objects(states)
+
+
+def joined(parts: list[Any]) -> np.ndarray:
+    """The rows of several columns of states as one."""
+    if len({part.dtype for part in parts}) == 1:
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+    return stacked([row for part in parts for row in part])
+
+
+def _as_objects(states: Any) -> np.ndarray:
+    rows = np.empty(len(states), object)
+    for row, state in enumerate(states):
+        rows[row] = state
+    return rows
+
+
+def with_rows(column: Any, rows: Any, states: np.ndarray) -> Any:
+    """A column of states with ``states`` at ``rows``; of objects, once states are opaque.
+
+    Raises:
+        InvalidStateError: it is an archive, and they are opaque.
+    """
+    if states.dtype == object:
+        if isinstance(column, StateColumn):
+            raise outgrown()
+        if column.dtype != object:
+            column = _as_objects(column)
+    column[rows] = states
+    return column
+
+
+def outgrown() -> InvalidStateError:
+    """The error of a search that keeps states in arrays only."""
+    return InvalidStateError(
+        "states have outgrown the arrays that this search keeps them in: make the environment with "
+        "a larger state_capacity"
+    )
 
 
 def more_room(states: Any) -> Any:

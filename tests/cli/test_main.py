@@ -33,6 +33,7 @@ JSON_KEYS = {
     *("name", "env_options", "planner", "planner_options", "seed", "workers", "versions"),
     *("score", "random_score", "steps", "simulator_calls", "frames", "seconds"),
     *("ended", "interrupted", "execute", "score_std", "episodes", "draws", "knew_the_dice"),
+    "two_players",
 }
 HERE = {**os.environ, "PYTHONPATH": str(Path(plangym_lite.__file__).parents[1])}
 USER_MODULE = """

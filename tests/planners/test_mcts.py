@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from plangym_lite import InvalidStateError, make
+from plangym_lite import InvalidStateError, make, planners
 from plangym_lite.planners import PlanOutput, mcts
 from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, whole_numbers
 from plangym_lite.planners.uct import Rules, Walks
+from plangym_lite.states.archive import StateArchive
 from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv
 
 
@@ -241,22 +242,51 @@ class Growing(gym.Env):
 
     def step(self, action):
         self.moves += [int(action)] * len(self.moves) + [int(action)]
-        return np.array([float(len(self.moves))]), 1.0, len(self.moves) > 60_000, False, {}
+        return np.array([float(len(self.moves))]), 1.0, len(self.moves) > 20_000, False, {}
 
 
-def test_states_that_outgrow_the_tables_of_a_search_are_told():
-    with make(Growing) as env:
-        state = env.reset(seed=0)[0]
-        for _ in range(11):
-            state = env.step(1, state).state
-        with (
-            pytest.warns(UserWarning, match="opaque"),
-            pytest.raises(InvalidStateError, match="outgrown the arrays"),
-        ):
-            mcts(env, state, num_simulations=40, max_depth=8, rng=np.random.default_rng(0))
-    with make(Growing, array_state=False) as env:
-        found = mcts(env, start(env), num_simulations=40, rng=np.random.default_rng(0))
-        assert len(found.actions)
+def grown(**options):
+    """An environment whose states outgrow their arrays a few steps after this state."""
+    env = make(Growing, **options)
+    state = env.reset(seed=0)[0]
+    for _ in range(12):
+        state = env.step(1, state).state
+    return env, state
+
+
+@pytest.mark.filterwarnings("ignore:states of:UserWarning")
+@pytest.mark.parametrize("name", ["random_shooting", "mcts", "rollout_iw", "fractal", "go_explore"])
+def test_a_search_goes_on_when_states_outgrow_their_arrays(name):
+    found = []
+    for is_array in (True, False):
+        env, state = grown(array_state=is_array)
+        assert env.STATE_IS_ARRAY is is_array
+        for resample in (False, True, False):  # then from a state of before
+            rng = np.random.default_rng(0)
+            out = getattr(planners, name)(env, state, budget=100, resample=resample, rng=rng)
+            found.append((out.actions, out.value, out.search.simulator_calls))
+        assert not env.STATE_IS_ARRAY
+    assert found[:3] == found[3:]
+
+
+@pytest.mark.filterwarnings("ignore:states of:UserWarning")
+def test_many_searches_go_on_when_states_outgrow_their_arrays():
+    def search(env, states, **options):
+        outputs = mcts.many(
+            env, states, num_simulations=20, max_depth=8, rng=np.random.default_rng(0), **options
+        )
+        return [(out.actions, out.value, out.search.simulator_calls) for out in outputs]
+
+    env, state = grown()
+    first = env.reset(seed=0)[0]
+    found = [search(env, np.array([first, state])) for _ in range(2)]
+    assert not env.STATE_IS_ARRAY
+    env, state = grown(array_state=False)
+    states = np.array([env.reset(seed=0)[0], state, None], object)[:2]
+    assert found == [search(env, states)] * 2
+    env, state = grown()
+    with pytest.raises(InvalidStateError, match="larger state_capacity"):
+        mcts(env, state, archive=StateArchive(), rng=np.random.default_rng(0))
 
 
 # ---- many roots, networks, time ------------------------------------------------------------------

@@ -11,6 +11,7 @@ from plangym_lite.planners import Features, rollout_iw
 from plangym_lite.planners.features import (
     TILES,
     NodeData,
+    NodeEvaluator,
     basic_features,
     features_of,
     value_features,
@@ -111,6 +112,18 @@ class Losing(ToyEnv):
     def advance(self, action, n_frames):
         total, terminated, truncated, info = super().advance(action, n_frames)
         return total, terminated, truncated, {**info, "lost_life": bool(total > 0.9)}
+
+
+@pytest.mark.parametrize(("risk", "tried", "path"), [(9, 1, [1, 2]), (9, 2, [4]), (1, 1, [4])])
+def test_one_walk_that_dies_does_not_condemn_where_it_came_from(risk, tried, path):
+    parents = [0, 1, 2, 0, *[2] * (tried - 1)]  # 3 dies, and 5; 4 is pruned; 1 has more to try
+    losses = {3: -5.0, 4: -1.0, 5: -5.0}
+    search = by_hand({k: [k] for k in range(6)}, parents, losses, n_actions=2)
+    for _ in range(tried - 1):  # node 1 has been tried, too
+        search.set_data(search.add(1, 1), NodeData(np.array([6]), None, adjusted=-5.0))
+        search.back_up(search.size - 1, 0.0)
+    NodeEvaluator(None, None, None, None, risk, 0).finish(search)
+    assert search.best_path()[0] == path
 
 
 def test_a_life_is_worth_more_than_the_treasure_to_the_risk_averse():

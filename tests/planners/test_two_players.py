@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -47,6 +47,11 @@ def test_solved_positions_are_proven(kind, moves, walks, worth, seed):
     assert tree.visits[ROOT] <= walks
     if kind is Nim:
         assert output.action == 12  # 1 ^ 3 ^ 2 == 0
+        heaps = [(1, 3, 5)]
+        for node in range(1, tree.size):
+            heaps.append(taken(heaps[tree.parents[node]], int(tree.actions[node])))
+            if any(heaps[node]) and not np.isnan(tree.proven[node]):
+                assert tree.proven[node] == nim(heaps[node])
         return
     for node in np.flatnonzero(~np.isnan(tree.proven)):  # each of them, by exhaustive search
         board = np.zeros(9, np.int8)
@@ -62,6 +67,18 @@ def test_solved_positions_are_proven(kind, moves, walks, worth, seed):
     for k, cell in enumerate(moves):
         start[cell] = (-1) ** k
     assert output.action in best_cells(tuple((start * (-1) ** len(moves)).tolist()))
+
+
+def taken(heaps, action):
+    heap, k = divmod(action, 5)
+    return (*heaps[:heap], heaps[heap] - k - 1, *heaps[heap + 1 :])
+
+
+@cache
+def nim(heaps):
+    """What heaps are worth to who is to move, by minimax with a table."""
+    moves = [5 * heap + k for heap in range(3) for k in range(heaps[heap])]
+    return max((-nim(taken(heaps, move)) for move in moves), default=-1)
 
 
 def play_against(searching: int, seed: int, walks: int) -> float:

@@ -14,7 +14,7 @@ from plangym_lite.cli.output import Output, check_paths, versions
 from plangym_lite.cli.parser import unknown
 from plangym_lite.cli.play.game import Game, open_environment, play, progress_bar
 from plangym_lite.cli.play.options import PLANNERS, add_common, flag_of, options_of
-from plangym_lite.cli.play.plan import as_record, interruptible, what_was_drawn
+from plangym_lite.cli.play.plan import TWO_PLAYERS, as_record, interruptible, what_was_drawn
 from plangym_lite.cli.target import CommandError, make_options
 
 __all__ = ["CompareOptions", "add_parser", "compare", "table"]
@@ -101,6 +101,8 @@ def compare(options: CompareOptions) -> int:
         output.say(table(found.records, options.planners))
         for name in options.names:
             played = [record for record in found.records if record["name"] == name]
+            if any(record["two_players"] for record in played):
+                output.say(f"{name}: {TWO_PLAYERS}")
             if any(record["draws"] for record in played):
                 drawn = {key: any(r[key] for r in played) for key in ("draws", "knew_the_dice")}
                 output.say(f"{name}: {what_was_drawn(drawn)}")

@@ -4,6 +4,9 @@ One environment plays both games::
 
     state        ──planner──> action ──env.step(action, state)──> state, reward, picture
     random_state ──────> random action ──env.step(...)──> random_state, reward
+
+Where infos have a mask of legal actions, random play is legal. Of two players in turn the planner
+is the first, random play the other; scores are those of the first.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from tqdm import tqdm
 
 from plangym_lite import planners
@@ -24,7 +28,7 @@ from plangym_lite.cli.play.options import flag_of
 from plangym_lite.cli.play.saving import Turn
 from plangym_lite.cli.target import CommandError, find_target, make_env
 from plangym_lite.core import PlanEnv
-from plangym_lite.planners import OnBatch
+from plangym_lite.planners import OnBatch, PlanOutput
 from plangym_lite.planners.chance import draws
 from plangym_lite.planners.simulator import Simulator
 from plangym_lite.registry import adapter_for
@@ -32,6 +36,8 @@ from plangym_lite.viz.film import GameFilm, Play
 
 __all__ = ["Game", "check_options_of", "open_environment", "play", "progress_bar"]
 
+FOR_TWO_PLAYERS = ("mcts",)
+MASK = "action_mask"
 OBS_TYPES = {"rollout_iw": "palette", "go_explore": "grayscale"}
 """Default ``obs_type`` of planners on Atari: images or RAM."""
 
@@ -46,6 +52,7 @@ class Game:
     steps: int = 0
     draws: bool = False  # whether the environment draws, by a probe at its start
     knew_the_dice: bool = False  # whether it does, and the planner knew what it would draw
+    two_players: bool = False  # whether random play makes every second move against the planner
     probe_calls: int = 0  # of simulator_calls
     simulator_calls: int = 0  # rows stepped by the planner
     frames: int = 0  # simulator steps run by the planner
@@ -57,12 +64,17 @@ class Game:
 
     def add(self, step: Any, random_step: Any) -> None:
         """Add a step of each game."""
-        self.score += float(step.reward)
-        self.rewards.append(float(step.reward))
-        self.random_score += float(random_step.reward)
-        self.random_rewards.append(float(random_step.reward))
+        sign = -1.0 if self.is_opponents_turn() else 1.0
+        self.rewards.append(sign * float(step.reward) + 0.0)  # no -0.0
+        self.score += self.rewards[-1]
+        self.random_rewards.append(sign * float(random_step.reward) + 0.0)
+        self.random_score += self.random_rewards[-1]
         self.steps += 1
         self.ended = bool(step.terminated or step.truncated)
+
+    def is_opponents_turn(self) -> bool:
+        """Whether the next move is that of the second player."""
+        return self.two_players and self.steps % 2 == 1
 
 
 def play(
@@ -96,13 +108,10 @@ def play(
         on_step: called after every step.
     """
     planner_options, rng = dict(planner_options), np.random.default_rng(game.seed)
-    decide: Any = getattr(planners, planner)
-    known = inspect.signature(decide).parameters
-    kept = next((name for name in ("tree", "before") if name in known and execute == 1), None)
-    random_space = deepcopy(env.action_space)
-    random_space.seed(game.seed)
-    state, obs, _ = env.reset(seed=game.seed)
-    random_state, plan = state, list[Any]()
+    state, obs, info = env.reset(seed=game.seed)
+    key = set_rules(env, planner, game, info, planner_options)
+    randomly, opponent = RandomPlay(env, game.seed, key), RandomPlay(env, game.seed + 1, key)
+    random_state, random_info, plan = state, info, list[Any]()
     if film is not None:
         film.begin(state)
 
@@ -113,17 +122,19 @@ def play(
             on_batch(rows, frames)
 
     start = time.perf_counter()
-    probe(env, state, game, count)
+    simulator = Simulator(env, np.random.default_rng(game.seed), count, legal_actions=key)
+    probe(simulator, state, info, game)
     planner_options["resample"] = game.draws and not know_the_dice
     game.knew_the_dice = game.draws and know_the_dice
+    player = Player(planner, planner_options, execute, 2 if game.two_players else 1)
     while game.steps < steps and not game.ended:
         decision = None
-        if not plan:
-            decision = decide(env, state, **planner_options, on_batch=count, rng=rng)
+        if game.is_opponents_turn():
+            plan = [opponent.draw(info)]
+        elif not plan:
+            decision = player.decide(env, state, info, on_batch=count, rng=rng)
             plan, game.search = decision.actions[:execute], decision.search
-            if kept is not None:
-                planner_options[kept] = decision.search
-        action, random_action = plan.pop(0), random_space.sample()
+        action, random_action = plan.pop(0), randomly.draw(random_info)
         random_step: Any = env.step(random_action, random_state)
         step: Any = env.step(action, state)
         game.add(step, random_step)
@@ -133,14 +144,86 @@ def play(
         if film is not None:
             film.add(Play(state, action, step), Play(random_state, random_action, random_step))
             start = time.perf_counter() - game.seconds  # films take no time of the game
-        state, obs, random_state = step.state, step.obs, random_step.state
+        state, obs, info = step.state, step.obs, step.info
+        random_state, random_info = random_step.state, random_step.info
         on_step()
 
 
-def probe(env: PlanEnv, state: Any, game: Game, count: OnBatch) -> None:
+class Player:
+    """A planner with its options, which keeps its search for the next decision.
+
+    Args:
+        planner: its name.
+        options: by name.
+        execute: number of actions of each plan that are played; the search is kept if it is 1.
+        played: number of actions from one decision to the next; 2 against another player.
+
+    Raises:
+        ValueError: more than one action of a plan is to be played against another player.
+    """
+
+    def __init__(self, planner: str, options: dict[str, Any], execute: int, played: int) -> None:
+        if played > 1 and execute > 1:
+            raise ValueError("--execute: the other player need not follow the plan")
+        self.plan: Any = getattr(planners, planner)
+        known = inspect.signature(self.plan).parameters
+        kept = (name for name in ("tree", "before") if name in known and execute == 1)
+        self.kept, self.options = next(kept, None), dict(options)
+        if self.kept and played > 1:
+            self.options["played"] = played
+
+    def decide(
+        self, env: PlanEnv, state: Any, info: Any, *, on_batch: OnBatch, rng: np.random.Generator
+    ) -> PlanOutput:
+        """A plan from ``state``, whose info is ``info``."""
+        if "legal_actions" in self.options:
+            self.options["info"] = info
+        output: PlanOutput = self.plan(env, state, **self.options, on_batch=on_batch, rng=rng)
+        if self.kept:
+            self.options[self.kept] = output.search
+        return output
+
+
+class RandomPlay:
+    """Random actions from a generator of their own; legal ones where infos have a mask.
+
+    Args:
+        env: the environment.
+        seed: of the generator.
+        key: of the mask in infos; ``None``: all actions are legal.
+    """
+
+    def __init__(self, env: PlanEnv, seed: int, key: str | None) -> None:
+        self.space, self.key = deepcopy(env.action_space), key
+        self.space.seed(seed)
+
+    def draw(self, info: dict[str, Any]) -> Any:
+        """An action for the state that ``info`` belongs to."""
+        if self.key is None or not np.any(info.get(self.key, 0)):
+            return self.space.sample()
+        return self.space.sample(mask=np.asarray(info[self.key], np.int8))
+
+
+def set_rules(
+    env: PlanEnv, planner: str, game: Game, info: dict[str, Any], planner_options: dict[str, Any]
+) -> str | None:
+    """Add what the environment says of its rules to the options; the key of the mask, if any."""
+    space, key = env.action_space, planner_options.get("legal_actions")
+    shape = np.shape(info[MASK]) if MASK in info else None
+    if key is None and isinstance(space, spaces.Discrete) and shape == (space.n,):
+        key = MASK
+        if "legal_actions" in inspect.signature(getattr(planners, planner)).parameters:
+            planner_options["legal_actions"] = key
+    alternate = getattr(getattr(env, "plan_env", env), "players_alternate", False)
+    if alternate and planner in FOR_TWO_PLAYERS:
+        planner_options.setdefault("discount", -1.0)
+    game.two_players = alternate or planner_options.get("discount", 1.0) < 0
+    return key
+
+
+def probe(simulator: Simulator, state: Any, info: Any, game: Game) -> None:
     """Note in ``game`` whether the environment draws."""
-    simulator = Simulator(env, np.random.default_rng(game.seed), count)
-    game.draws = draws(simulator, state)
+    game.draws = draws(simulator, state, info)
     game.probe_calls = simulator.calls
 
 

@@ -33,7 +33,17 @@ from plangym_lite.core import PlanEnv
 from plangym_lite.errors import to_install
 from plangym_lite.viz.film import GameFilm
 
-__all__ = ["PlanOptions", "add_parser", "as_record", "interruptible", "plan", "what_was_drawn"]
+__all__ = [
+    "TWO_PLAYERS",
+    "PlanOptions",
+    "add_parser",
+    "as_record",
+    "interruptible",
+    "plan",
+    "what_was_drawn",
+]
+
+TWO_PLAYERS = "two players: the planner moves first, against random play; scores are the first's"
 
 
 @dataclass(frozen=True)
@@ -149,6 +159,7 @@ def as_record(games: list[Game]) -> dict[str, Any]:
         "ended": all(game.ended for game in games),
         "draws": any(game.draws for game in games),
         "knew_the_dice": any(game.knew_the_dice for game in games),
+        "two_players": any(game.two_players for game in games),
         **{
             key: sum(getattr(game, key) for game in games)
             for key in ("steps", "simulator_calls", "frames", "seconds")
@@ -175,6 +186,8 @@ def report(env: PlanEnv, options: PlanOptions, games: list[Game], interrupted: b
         scores += f" (± {record['score_std']:.3g}, {len(games)} episodes)"
     output.say(f"{options.planner}: {scores} {how} {record['steps']} steps of {options.name}")
     output.say(f"random play: {record['random_score']:g} points in as many steps")
+    if record["two_players"]:
+        output.say(TWO_PLAYERS)
     output.say(what_was_drawn(record))
     seconds, frames = record["seconds"], record["frames"]
     speed = frames / seconds if seconds else 0.0

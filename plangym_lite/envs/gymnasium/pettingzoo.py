@@ -24,13 +24,15 @@ __all__ = ["PettingZooEnv", "Turns", "games", "make_game"]
 
 CLASSIC = "classic"
 NEEDS = {
-    "chess": "chess",
-    "hanabi": "pyspiel",
-    "leduc_holdem": "rlcard",
-    "texas_holdem": "rlcard",
-    "texas_holdem_no_limit": "rlcard",
+    "chess": {"chess": "chess"},
+    "hanabi": {"pyspiel": "open-spiel", "shimmy": "shimmy"},
+    "leduc_holdem": {"rlcard": "rlcard"},
+    "texas_holdem": {"rlcard": "rlcard"},
+    "texas_holdem_no_limit": {"rlcard": "rlcard"},
 }
-"""Classic games that need another package."""
+"""Modules that classic games need besides pygame, and their packages."""
+ALTERNATING = {"chess", "connect_four", "go", "tictactoe"}
+"""Games of two players who move in turn, see everything, and win what the other loses."""
 MASK = "action_mask"
 BOARD = "observation"
 IN_USE: WeakSet[Any] = WeakSet()
@@ -42,8 +44,14 @@ def games() -> list[str]:
     return sorted(
         f"pettingzoo/{spec.name}_v{spec.version}"
         for spec in pettingzoo.aec_registry.values()
-        if spec.namespace == CLASSIC and find_spec(NEEDS.get(spec.name, "pygame"))
+        if spec.namespace == CLASSIC and not missing_for(spec.name)
     )
+
+
+def missing_for(game: str) -> list[str]:
+    """The packages of a classic game that are not installed."""
+    needed = {"pygame": "pygame", **NEEDS.get(game, {})}
+    return [package for module, package in needed.items() if find_spec(module) is None]
 
 
 def make_game(name: str, kwargs: dict[str, Any]) -> AECEnv:
@@ -57,6 +65,11 @@ def make_game(name: str, kwargs: dict[str, Any]) -> AECEnv:
         return pettingzoo.make("aec", game if "/" in game else f"{CLASSIC}/{game}", **kwargs)
     except PettingZooRegistryError as error:
         raise UnknownEnvironmentError(f"no environment is called {name!r}: {error}") from error
+    except ImportError as error:
+        missing = " ".join(missing_for(game.rpartition("/")[2].rpartition("_v")[0]))
+        if not missing:
+            raise
+        raise UnknownEnvironmentError(f"{name!r} needs: pip install {missing}") from error
 
 
 class Turns(gym.Env):
@@ -162,6 +175,12 @@ class PettingZooEnv(PlangymEnv):
 
     def _takes_render_mode(self) -> bool:
         return isinstance(self._make, str) or takes(self._make, "render_mode", or_any=True)
+
+    @property
+    def players_alternate(self) -> bool:
+        """Whether two players move in turn, and one wins what the other loses."""
+        self.setup()
+        return self._base.game.metadata.get("name", "").rpartition("_v")[0] in ALTERNATING
 
     def describe_states(self) -> str:
         return f"{super().describe_states()} {' '.join(versions_of(self._base.game.unwrapped))}"

@@ -126,7 +126,7 @@ class ReplayedEnv(gym.Env):
         """Begin an episode in a new environment. Without a seed, one derives from the last seed."""
         if seed is None:
             before = None if self._root is None else [self._root.seed, 1]
-            seed = int(np.random.SeedSequence(before).generate_state(1)[0])
+            seed = int(np.random.SeedSequence(before).generate_state(1)[0]) >> 1  # an int of C
         packed = None if options is None else pickle.dumps(options)
         root = Root(int(seed), packed, self._wrapper_state())
         info = self._begin(root)

@@ -1,5 +1,6 @@
 """PettingZoo's games: PettingZoo alone, without our classes, plays the same."""
 
+import sys
 from importlib.util import find_spec
 
 import numpy as np
@@ -14,6 +15,7 @@ from pettingzoo.classic.connect_four import connect_four
 from pettingzoo.classic.tictactoe import tictactoe
 
 from plangym_lite import NotCloneableError, UnknownEnvironmentError, make, registry
+from plangym_lite.envs.gymnasium import pettingzoo as adapter
 from plangym_lite.envs.gymnasium.pettingzoo import PettingZooEnv, games
 from plangym_lite.planners import mcts
 from plangym_lite.planners.tree import ROOT
@@ -205,6 +207,27 @@ def test_games_are_listed():
     listed = games()
     assert {"pettingzoo/connect_four_v3", "pettingzoo/tictactoe_v3"} <= set(listed)
     assert ("pettingzoo/chess_v6" in listed) == (find_spec("chess") is not None)
+    needed = [find_spec(name) for name in ("pyspiel", "shimmy")]
+    assert ("pettingzoo/hanabi_v5" in listed) == (None not in needed)
+
+
+def test_missing_packages_are_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "shimmy", None)
+    monkeypatch.setitem(sys.modules, "pyspiel", None)
+    monkeypatch.setattr(adapter, "find_spec", lambda name: None if name == "shimmy" else name)
+    with pytest.raises(UnknownEnvironmentError, match=r"hanabi_v5' needs: pip install shimmy$"):
+        make("pettingzoo/hanabi_v5")
+
+
+def test_seeds_of_unseeded_resets_fit_a_c_int():  # as Hanabi's must
+    class Picky(Countdown):
+        def reset(self, seed=None, options=None):
+            assert seed is None or 0 <= seed < 2**31
+            super().reset(seed, options)
+
+    with make(Picky, state_method="replay") as env:
+        seeds = {env.reset()[0].root.seed for _ in range(20)}
+    assert len(seeds) == 20
 
 
 @pytest.mark.parametrize("name", ["tictactoe_v3", "connect_four_v3"])
