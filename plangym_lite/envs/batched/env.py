@@ -147,13 +147,14 @@ class HasKernel(SimulatorEnv):
             return None
         if not self._trust(kernel, rows.actions.dtype):
             return None
-        had_ended = np.flatnonzero(block.ended).tolist()
+        had_ended = np.flatnonzero(block.ended) if np.count_nonzero(block.ended) else ()
         n_frames, limit = rows.dts * self.frameskip, self.kernel_limit()
         counts = run_block(kernel, block, rows.actions, n_frames, limit=limit, out=out)
+        block.told = kernel.told(block.parts)
         if out.states is not None:
             self.put_together(block, states, out.states)
-        infos = infos_of({**kernel.told(block.parts), "n_step": counts, "dt": rows.dts.tolist()})
-        for row in had_ended:
+        infos = infos_of({**block.told, "n_step": counts, "dt": rows.dts.tolist()})
+        for row in map(int, had_ended):
             infos[row] = self.tell_ended(states[row], infos[row], out, row)
         return infos
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import math
-import operator
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -140,7 +139,7 @@ class _Native:
                 add_note(error, f"in row {failed[0]} of the simulations")
             raise
         unstable: list[int] = []
-        if batch.warning.any():
+        if np.count_nonzero(batch.warning):
             unstable = np.flatnonzero(batch.warning[:size, :, 1].any(1)).tolist()
             batch.warning[:] = 0
         flat = {name: field.reshape(size, length, -1) for name, field in fields.items()}
@@ -237,34 +236,31 @@ class _Watch:
     """Tells whether a model has changed, textures apart."""
 
     def __init__(self, model: Any) -> None:
-        self._model = model
-        names = [name for name in dir(model.opt) if not name.startswith("_")]
-        found = {name: getattr(model.opt, name) for name in names}
-        arrays = [value for value in found.values() if isinstance(value, np.ndarray)]
-        numbers = [name for name, value in found.items() if not isinstance(value, np.ndarray)]
-        self._runs = _runs_of(model, arrays)
-        self._read = operator.attrgetter(*numbers)
-        self._before, self._options = self._bytes(), self._read(model.opt)
+        self._model = model  # whose memory is looked at
+        self._runs = _runs_of(model)
+        self._before = self._bytes()
 
     def is_same(self) -> bool:
         """Whether it is what it was when this object was made."""
-        return self._before == self._bytes() and self._options == self._read(self._model.opt)
+        return self._before == self._bytes()
 
     def _bytes(self) -> list[bytes]:
         return [run.tobytes() for run in self._runs]
 
 
-def _runs_of(model: Any, options: list[np.ndarray]) -> list[np.ndarray]:
-    """The memory of a model's arrays as bytes, adjacent ones merged; without textures."""
-    arrays = [*options]
-    arrays += [getattr(model, name) for name in dir(model) if not name.startswith(("_", "tex_"))]
-    spans = sorted(
+def _runs_of(model: Any) -> list[np.ndarray]:
+    """The memory of a model as bytes: its sizes, options and statistics, which end with
+    ``stat.center``, and its arrays, adjacent ones merged; without textures."""
+    arrays = [getattr(model, name) for name in dir(model) if not name.startswith(("_", "tex_"))]
+    spans = [
         (array.ctypes.data, array.ctypes.data + array.nbytes)
         for array in arrays
         if isinstance(array, np.ndarray) and array.size
-    )
+    ]
+    center = model.stat.center
+    spans.append((model._address, center.ctypes.data + center.nbytes))
     runs: list[list[int]] = []
-    for start, stop in spans:
+    for start, stop in sorted(spans):
         if runs and start - runs[-1][1] < ALIGNMENT:
             runs[-1][1] = max(stop, runs[-1][1])
         else:

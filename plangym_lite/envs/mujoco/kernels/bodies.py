@@ -189,7 +189,7 @@ class Standup(Robot):
         efforts = self.cost_of(self.ctrl_weight(), self.column(after, "ctrl"))
         impacts = self.impacts(new, len(after))
         rewards = heights - efforts - impacts + 1
-        return [heights, efforts, impacts], rewards, np.zeros(len(after), bool)
+        return [heights, efforts, impacts], rewards, False
 
     def observe(self, parts: Parts) -> np.ndarray:
         places, fields = self.column(parts[0], "qpos"), self.fields_of(parts)
