@@ -278,6 +278,7 @@ class KernelEnv(HasKernel, PlangymEnv):
     _generator: GeneratorMemory  # of the base, if the state is plain
     _limit: Any = None
     _step: Any = None
+    _methods: frozenset[str] = frozenset()  # of the base, which nobody has replaced
 
     @abstractmethod
     def generator_words(self, states: np.ndarray) -> np.ndarray:
@@ -301,13 +302,16 @@ class KernelEnv(HasKernel, PlangymEnv):
         """Step batches with ``kernel``, and with the time limit in ``limits``, if any."""
         self.accept_kernel(kernel)
         self._limit = limits[0] if limits else None
-        self._step = type(self._base).step
+        kind = type(self._base)
+        self._step = kind.step
+        methods = (name for name in dir(kind) if callable(getattr(kind, name, None)))
+        self._methods = frozenset(methods) - vars(self._base).keys()
 
     def kernel_applies(self) -> bool:
         base = self._base
-        own_step = type(base).step is not self._step or "step" in vars(base)
+        replaced = type(base).step is not self._step or not self._methods.isdisjoint(vars(base))
         drawn = self.obs_type != "coords" or self.return_image or self.render_mode == "human"
-        return not own_step and not drawn
+        return not replaced and not drawn
 
     def kernel_limit(self) -> float:
         return NO_LIMIT if self._limit is None else self._limit._max_episode_steps

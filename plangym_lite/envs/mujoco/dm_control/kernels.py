@@ -60,8 +60,8 @@ class TaskKernel(Kernel):
     def step(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
         n_steps = self.base._n_sub_steps
         after = self.simulations.step(parts[0], actions[:, None], n_steps, VELOCITY)
-        if after.unstable:
-            raise NotForKernelError(after.unstable)  # dm_control's own step says what is wrong
+        if after.failed:
+            raise NotForKernelError(after.failed)  # dm_control's own step says what is wrong
         new = [after.states.copy(), *(field[:, 0].copy() for field in after.fields.values())]
         return new, self.rewards(self.look(new)), np.zeros(len(actions), bool)
 

@@ -93,8 +93,8 @@ class Robot(Kernel):
         room, self.room = self.room, None
         given = parts[0][:, memory.integration]
         stepped: Any = self._simulations.step(given, actions, self.base.frame_skip)
-        if stepped.unstable:
-            raise NotForKernelError(stepped.unstable)
+        if stepped.failed:
+            raise NotForKernelError(stepped.failed)
         fields = {name: _by_frame(field) for name, field in stepped.fields.items()}
         if room is None or (length, *room.shape) != (1, *parts[0].shape):
             after = np.empty((length, *parts[0].shape))
