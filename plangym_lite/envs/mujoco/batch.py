@@ -77,8 +77,9 @@ class Simulations:
         self.fields, self.contact_forces = fields, contact_forces
         self.is_native = HAS_BATCH and not contact_forces
         self.places = layout_of(model)
+        self.timestep: float = model.opt.timestep  # of the last call; to ask the model is slow
         self._process = 0  # that the threads belong to
-        self._watch = _Watch(model)
+        self._watch: Any = None
         self._engine: Any = None
 
     def step(
@@ -94,7 +95,7 @@ class Simulations:
                 ``T`` must be 1 then. 0: the fields stay as ``mj_step`` leaves them.
         """
         if self._engine is None or self._process != os.getpid() or not self._watch.is_same():
-            self._watch = _Watch(self.model)
+            self._watch, self.timestep = _Watch(self.model), self.model.opt.timestep
             self._engine = (_Native if self.is_native else _Loops)(self)
             self._process = os.getpid()
         try:

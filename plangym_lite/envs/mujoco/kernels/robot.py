@@ -57,7 +57,12 @@ class Robot(Kernel):
 
     def use_threads(self, n_threads: int) -> None:
         has_forces = "cfrc_ext" in self.fields
-        self._simulations = Simulations(self.base.model, n_threads, self.fields, has_forces)
+        self.simulations = Simulations(self.base.model, n_threads, self.fields, has_forces)
+
+    @property
+    def dt(self) -> float:
+        """The seconds of a frame."""
+        return self.simulations.timestep * self.base.frame_skip
 
     def column(self, memory: np.ndarray, name: str) -> np.ndarray:
         """A component of the integration states, ``qpos`` for example, ``[B, n]``."""
@@ -92,7 +97,7 @@ class Robot(Kernel):
         memory, length = self.memory, actions.shape[1]
         room, self.room = self.room, None
         given = parts[0][:, memory.integration]
-        stepped: Any = self._simulations.step(given, actions, self.base.frame_skip)
+        stepped: Any = self.simulations.step(given, actions, self.base.frame_skip)
         if stepped.failed:
             raise NotForKernelError(stepped.failed)
         fields = {name: _by_frame(field) for name, field in stepped.fields.items()}
@@ -170,4 +175,4 @@ def is_within(numbers: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
 def lengths_of(vectors: np.ndarray) -> np.ndarray:
     """``np.linalg.norm`` of each row, by the same product of vectors."""
     vectors = np.ascontiguousarray(vectors)
-    return np.sqrt((vectors[:, None, :] @ vectors[:, :, None])[:, 0, 0])
+    return np.sqrt(np.vecdot(vectors, vectors))

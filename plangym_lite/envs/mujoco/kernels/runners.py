@@ -37,7 +37,7 @@ class Runner(Robot):
     def velocities(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """How fast it moved, ``[B, directions]``."""
         old, new = self.column(before, "qpos"), self.column(after, "qpos")
-        return (new[:, : self.directions] - old[:, : self.directions]) / self.base.dt
+        return (new[:, : self.directions] - old[:, : self.directions]) / self.dt
 
     def forward(self, velocities: np.ndarray) -> np.ndarray:
         """The reward for moving."""
