@@ -136,14 +136,15 @@ class MujocoEnv(HasPhysics, KernelEnv):
             return None
         self._memory.check(self._base.data)
         kernel: Any = self._kernel
-        kernel.room = None if out is None else out[:, self._simulation_part]
+        kernel.room = None
+        if out is not None:
+            kernel.room, head = out[:, self._simulation_part], slice(self._info_part.start)
+            out[:, head] = states[:, head]  # here, before the physics fills the cache
         memory = states[:, self._simulation_part]
         parts = kernel.parts_of(memory) if has_ended else [memory]
         return Block(ended.astype(np.int64), elapsed.astype(np.int64), parts, is_own=False)
 
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
-        head = slice(self._info_part.start)
-        out[:, head] = states[:, head]
         out[:, ENDED] = block.ended
         out[:, ELAPSED] = block.elapsed if self._limits else 0
         if not self.clone_seeds:

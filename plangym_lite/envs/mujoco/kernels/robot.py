@@ -95,28 +95,28 @@ class Robot(Kernel):
 
     def play(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
         memory, length = self.memory, actions.shape[1]
-        room, self.room = self.room, None
-        given = parts[0][:, memory.integration]
+        (before, *_), room, self.room = parts, self.room, None
+        if room is None or (length, *room.shape) != (1, *before.shape):
+            after = np.empty((length, *before.shape))
+        else:
+            after = room[None]
+        after[0, :, memory.previous] = before[:, self._moving]  # now it is in the cache
+        given = before[:, memory.integration]
         stepped: Any = self.simulations.step(given, actions, self.base.frame_skip)
         if stepped.failed:
             raise NotForKernelError(stepped.failed)
         fields = {name: _by_frame(field) for name, field in stepped.fields.items()}
-        if room is None or (length, *room.shape) != (1, *parts[0].shape):
-            after = np.empty((length, *parts[0].shape))
-        else:
-            after = room[None]
         if length > 1:  # of frames before the last one: what is observed
             after[:, :, self._places["ctrl"]] = actions.swapaxes(0, 1)
             after[:, :, self._moving] = stepped.ends.swapaxes(0, 1)
+            after[1:, :, memory.previous] = after[:-1, :, self._moving]
         after[-1, :, memory.integration] = stepped.states
         after = after.reshape(-1, after.shape[-1])
         after[:, 0] = self.base.frame_skip
         for name, _, indices, part in memory.before:
             after[:, part] = fields[name][:, indices]
-        before = parts[0]
         if length > 1:
             before = np.concatenate([before, after[: -len(before)]])
-        after[:, memory.previous] = before[:, self._moving]
         if memory.previous.stop < memory.size:
             after[:, memory.previous.stop :] = 0
         actions = actions[:, 0] if length == 1 else _by_frame(actions)
