@@ -72,8 +72,8 @@ release: wheel  ## build and check source distribution and wheel; uploads nothin
 pythons: $(VENV)/dev  ## core tests, lowest and newest versions, on the Pythons that are here; TESTS=...
 	$(BIN)/nox -f .ci/noxfile.py -- $(TESTS)
 
-newest: $(BIN)/python  ## the tests of MuJoCo with the newest mujoco, in an environment of its own
-	bash .ci/mujoco-newest $(BIN)/python
+newest: $(VENV)/dev  ## the part of it that tests the newest mujoco, without dm_control
+	$(BIN)/nox -f .ci/noxfile.py -s newest
 
 bench: $(VENV)/core  ## how fast it is on this machine, beside the raw emulator
 	$(BIN)/plangym-lite bench

@@ -1,6 +1,7 @@
 """`make pythons`: the core tests on every supported Python here, on the lowest and newest versions.
 
 The lowest versions are those that pyproject.toml allows of what it names, as uv resolves them.
+`make newest` is a part of it: the newest mujoco, which dm_control does not allow.
 """
 
 import os
@@ -20,6 +21,7 @@ CORE = [
     *("tests/envs/mujoco/test_batch.py", "tests/vectorization/test_parallel.py"),
 ]
 """A few minutes; `make pythons TESTS=tests` runs all of them."""
+MUJOCO = ["envs/mujoco", "vectorization/test_on_threads.py", "cli/bench/test_physics.py"]
 UV = [sys.executable, "-m", "uv"]
 
 
@@ -44,3 +46,12 @@ def core(session: nox.Session, resolution: str) -> None:
     options = ["--quiet", "--python", python, "--resolution", resolution]
     session.run(*UV, "pip", "install", *options, "-e", ".[dev]", external=True)
     session.run("python", "-m", "pytest", "-q", *(session.posargs or CORE))
+
+
+@nox.session(python=INSTALLED[-1:])
+def newest(session: nox.Session) -> None:
+    """The tests of Gymnasium's MuJoCo with the newest mujoco, without dm_control."""
+    session.chdir(HERE)
+    session.install("-e", ".[mujoco]", "pytest", "pytest-timeout", "hypothesis", "psutil")
+    session.run("python", "-c", "import mujoco; print('mujoco', mujoco.__version__)")
+    session.run("python", "-m", "pytest", "-q", *(f"tests/{name}" for name in MUJOCO))

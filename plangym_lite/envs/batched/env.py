@@ -147,13 +147,14 @@ class HasKernel(SimulatorEnv):
             return None
         if not self._trust(kernel, rows.actions.dtype):
             return None
-        had_ended = np.flatnonzero(block.ended).tolist()
+        had_ended = np.flatnonzero(block.ended) if np.count_nonzero(block.ended) else ()
         n_frames, limit = rows.dts * self.frameskip, self.kernel_limit()
         counts = run_block(kernel, block, rows.actions, n_frames, limit=limit, out=out)
+        block.told = kernel.told(block.parts)
         if out.states is not None:
             self.put_together(block, states, out.states)
-        infos = infos_of(kernel.told(block.parts), counts, rows.dts.tolist())
-        for row in had_ended:
+        infos = infos_of(block.told, counts, rows.dts.tolist())
+        for row in map(int, had_ended):
             infos[row] = self.tell_ended(states[row], infos[row], out, row)
         return infos
 
@@ -278,6 +279,7 @@ class KernelEnv(HasKernel, PlangymEnv):
     _limits: list[Any]  # the layer with the time limit, if there is one
     _limit: Any = None
     _step: Any = None
+    _methods: frozenset[str] = frozenset()  # of the base, which nobody has replaced
 
     @abstractmethod
     def generator_words(self, states: np.ndarray) -> np.ndarray:
@@ -308,13 +310,16 @@ class KernelEnv(HasKernel, PlangymEnv):
         """Step batches with ``kernel``, and with the time limit in ``limits``, if any."""
         self.accept_kernel(kernel)
         self._limit = limits[0] if limits else None
-        self._step = type(self._base).step
+        kind = type(self._base)
+        self._step = kind.step
+        methods = (name for name in dir(kind) if callable(getattr(kind, name, None)))
+        self._methods = frozenset(methods) - vars(self._base).keys()
 
     def kernel_applies(self) -> bool:
         base = self._base
-        own_step = type(base).step is not self._step or "step" in vars(base)
+        replaced = type(base).step is not self._step or not self._methods.isdisjoint(vars(base))
         drawn = self.obs_type != "coords" or self.return_image or self.render_mode == "human"
-        return not own_step and not drawn
+        return not replaced and not drawn
 
     def kernel_limit(self) -> float:
         return NO_LIMIT if self._limit is None else self._limit._max_episode_steps

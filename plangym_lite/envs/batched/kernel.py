@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -46,6 +46,7 @@ class Block:
     elapsed: np.ndarray  # [B] int64
     parts: Parts
     is_own: bool = True  # whether the parts may be written to
+    told: dict[str, Any] = field(default_factory=dict)  # the infos, when the rows have run
 
     def put(self, rows: np.ndarray, parts: Parts) -> None:
         """Replace some rows of the parts; a part takes the dtype of its new rows if wider."""
@@ -78,7 +79,8 @@ class Kernel(ABC):
 
     @abstractmethod
     def step(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
-        """The columns one frame later, the rewards and whether the episode terminates.
+        """The columns one frame later, the rewards and whether the episodes terminate (``False``:
+        none does).
 
         The given columns are not changed.
         """
@@ -138,7 +140,7 @@ def run_block(
         limit: frames after which an episode is truncated.
         out: the columns.
     """
-    if out.lengths is None and n_frames.max() == 1 and not block.ended.any():
+    if out.lengths is None and n_frames.max() == 1 and not np.count_nonzero(block.ended):
         _run_frame(kernel, block, actions, limit, out)
         return [1] * len(n_frames)
     n_steps = np.zeros(len(n_frames), np.int64)
@@ -166,10 +168,10 @@ def _run_frame(kernel: Kernel, block: Block, actions: np.ndarray, limit: float, 
     """Run one frame of rows of which none has ended, in few calls of numpy."""
     block.parts, rewards, terminated = kernel.step(block.parts, actions)
     block.elapsed += 1
-    truncated = block.elapsed >= limit
+    truncated = limit != NO_LIMIT and block.elapsed >= limit
     np.add(rewards, 0.0, out=out.rewards)  # no -0.0, as a sum
     out.terminateds[:], out.truncateds[:] = terminated, truncated
-    block.ended[:] = TERMINATED * out.terminateds + TRUNCATED * truncated
+    block.ended[:] = TERMINATED * terminated + TRUNCATED * truncated
     if out.form.observs:
         out.observs[:] = kernel.observe(block.parts)
 

@@ -2,10 +2,10 @@
 
 A simulation is its integration state (``mjSTATE_INTEGRATION``), a row of float64. Rows are stepped
 by ``mujoco.batch.Batch`` where the installed mujoco has it (from 3.17), on native threads. Batch
-does not compute contact forces as Gymnasium does, after the step; rows that need them, and all
-rows with an older mujoco, are stepped by Python threads, each with an ``MjData`` of its own:
-MuJoCo releases the interpreter's lock while it computes. Both give what ``mj_step`` gives, bit for
-bit, with any number of threads.
+does not compute contact forces as Gymnasium does, after the step, and takes no callbacks that are
+Python functions. Rows that need these, and all rows with an older mujoco, are stepped by Python
+threads, each with an ``MjData`` of its own: MuJoCo releases the interpreter's lock while it
+computes. Both give what ``mj_step`` gives, bit for bit, with any number of threads.
 """
 
 from __future__ import annotations
@@ -13,16 +13,14 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import math
-import operator
 import os
+import weakref
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
-
-from plangym_lite.system import add_note
 
 __all__ = ["HAS_BATCH", "INTEGRATION", "Simulations", "Stepped", "layout_of"]
 
@@ -33,6 +31,17 @@ MOVING = INTEGRATION & (2 * int(mujoco.mjtState.mjSTATE_WARMSTART) - 1)
 SMALLEST = 64  # rows of the smallest native batch
 ALIGNMENT = 64  # of arrays: a smaller gap holds nothing
 STAGES = {1: mujoco.mj_fwdPosition, 2: mujoco.mj_step1, 3: mujoco.mj_forward}
+_native: weakref.WeakSet[Any] = weakref.WeakSet()  # batches, which have threads
+
+
+def _keep_native() -> None:
+    """Never free the batches of the parent process: their threads, waited for, do not run here."""
+    for batch in _native:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(batch))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_native)
 
 
 class Stepped(NamedTuple):
@@ -41,7 +50,9 @@ class Stepped(NamedTuple):
     states: np.ndarray  # [B, size] integration states
     ends: np.ndarray  # [B, T, n_moving] their first columns after each control
     fields: dict[str, np.ndarray]  # [B, T, n] each, derived fields, as mj_step leaves them
-    unstable: list[int]  # rows of which MuJoCo warned: they may have been reset
+    failed: list[int]
+    """Rows of which MuJoCo warned, so that they may have been reset, or in which it raised an
+    error. ``fields`` are missing then."""
 
 
 class Simulations:
@@ -66,8 +77,9 @@ class Simulations:
         self.fields, self.contact_forces = fields, contact_forces
         self.is_native = HAS_BATCH and not contact_forces
         self.places = layout_of(model)
+        self.timestep: float = model.opt.timestep  # of the last call; to ask the model is slow
         self._process = 0  # that the threads belong to
-        self._watch = _Watch(model)
+        self._watch: Any = None
         self._engine: Any = None
 
     def step(
@@ -81,15 +93,17 @@ class Simulations:
             n_steps: at least 1.
             stage: an ``mjtStage``, up to which derived fields are computed again at the new state;
                 ``T`` must be 1 then. 0: the fields stay as ``mj_step`` leaves them.
-
-        Raises:
-            Exception: MuJoCo's own; a note names the row.
         """
         if self._engine is None or self._process != os.getpid() or not self._watch.is_same():
-            self._watch = _Watch(self.model)
+            self._watch, self.timestep = _Watch(self.model), self.model.opt.timestep
             self._engine = (_Native if self.is_native else _Loops)(self)
             self._process = os.getpid()
-        return self._engine.step(states, controls, n_steps, stage)
+        try:
+            return self._engine.step(states, controls, n_steps, stage)
+        except ValueError:  # a callback is a Python function
+            if not self.is_native:
+                raise
+            return _Loops(self).step(states, controls, n_steps, stage)
 
 
 def layout_of(model: Any) -> dict[str, slice]:
@@ -135,22 +149,22 @@ class _Native:
                 ends = fields.pop(MOVING)
         except RuntimeError as error:
             batch.warning[:] = 0
-            failed = getattr(error, "ids", None)
-            if failed is not None:
-                add_note(error, f"in row {failed[0]} of the simulations")
-            raise
-        unstable: list[int] = []
-        if batch.warning.any():
-            unstable = np.flatnonzero(batch.warning[:size, :, 1].any(1)).tolist()
+            if not hasattr(error, "ids"):
+                raise
+            return Stepped(after, after[:, None], {}, error.ids.tolist())
+        failed: list[int] = []
+        if np.count_nonzero(batch.warning):
+            failed = np.flatnonzero(batch.warning[:size, :, 1].any(1)).tolist()
             batch.warning[:] = 0
         flat = {name: field.reshape(size, length, -1) for name, field in fields.items()}
-        return Stepped(after, ends, flat, unstable)
+        return Stepped(after, ends, flat, failed)
 
     def _batch_for(self, size: int) -> Any:
         room = max(SMALLEST, 1 << (size - 1).bit_length())
         if room not in self._batches:
             kind = importlib.import_module("mujoco.batch").Batch
             self._batches[room] = kind(self._model, room, self._n_threads)
+            _native.add(self._batches[room])
         return self._batches[room]
 
     def _space(self, batch: Any, size: int, n_steps: int) -> dict[Any, np.ndarray]:
@@ -189,11 +203,10 @@ class _Loops:
         try:
             self._run(self._datas[0], *work)
         finally:
-            for _ in rows:  # after an error: nobody takes another one
+            for _ in rows:  # after Ctrl-C: nobody takes another one
                 pass
-            answers = [other.exception() for other in others]
-        for error in filter(None, answers):
-            raise error
+            wait(others)
+        stepped.failed.sort()
         return stepped
 
     def _run(
@@ -210,11 +223,11 @@ class _Loops:
         later = [STAGES[stage]] if stage else []
         later += [mujoco.mj_rnePostConstraint] if self._contact_forces else []
         pairs = [(getattr(data, name).reshape(-1), to) for name, to in stepped.fields.items()]
-        warnings, row = data.warning.number, 0  # a view; a simulation that is reset begins anew
-        try:
-            for row in rows:
-                out = stepped.states[row]
-                mujoco.mj_setState(model, data, states[row], INTEGRATION)
+        warnings = data.warning.number  # a view; a simulation that is reset begins anew
+        for row in rows:
+            out = stepped.states[row]
+            mujoco.mj_setState(model, data, states[row], INTEGRATION)
+            try:
                 for number, control in enumerate(controls[row]):
                     data.ctrl[:] = control
                     mujoco.mj_step(model, data, nstep=n_steps)
@@ -224,47 +237,43 @@ class _Loops:
                         compute(model, data)
                     for field, to in pairs:
                         to[row, number] = field
-                if warnings.any():
-                    warnings[:] = 0
-                    stepped.unstable.append(row)
-        except Exception as error:
-            warnings[:] = 0
-            add_note(error, f"in row {row} of the simulations")
-            raise
+                has_failed = warnings.any()
+            except Exception:  # MuJoCo's or a callback's; who runs the row alone sees it
+                has_failed = True
+            if has_failed:
+                warnings[:] = 0
+                stepped.failed.append(row)
 
 
 class _Watch:
     """Tells whether a model has changed, textures apart."""
 
     def __init__(self, model: Any) -> None:
-        self._model = model
-        names = [name for name in dir(model.opt) if not name.startswith("_")]
-        found = {name: getattr(model.opt, name) for name in names}
-        arrays = [value for value in found.values() if isinstance(value, np.ndarray)]
-        numbers = [name for name, value in found.items() if not isinstance(value, np.ndarray)]
-        self._runs = _runs_of(model, arrays)
-        self._read = operator.attrgetter(*numbers)
-        self._before, self._options = self._bytes(), self._read(model.opt)
+        self._model = model  # whose memory is looked at
+        self._runs = _runs_of(model)
+        self._before = self._bytes()
 
     def is_same(self) -> bool:
         """Whether it is what it was when this object was made."""
-        return self._before == self._bytes() and self._options == self._read(self._model.opt)
+        return self._before == self._bytes()
 
     def _bytes(self) -> list[bytes]:
         return [run.tobytes() for run in self._runs]
 
 
-def _runs_of(model: Any, options: list[np.ndarray]) -> list[np.ndarray]:
-    """The memory of a model's arrays as bytes, adjacent ones merged; without textures."""
-    arrays = [*options]
-    arrays += [getattr(model, name) for name in dir(model) if not name.startswith(("_", "tex_"))]
-    spans = sorted(
+def _runs_of(model: Any) -> list[np.ndarray]:
+    """The memory of a model as bytes: its sizes, options and statistics, which end with
+    ``stat.center``, and its arrays, adjacent ones merged; without textures."""
+    arrays = [getattr(model, name) for name in dir(model) if not name.startswith(("_", "tex_"))]
+    spans = [
         (array.ctypes.data, array.ctypes.data + array.nbytes)
         for array in arrays
         if isinstance(array, np.ndarray) and array.size
-    )
+    ]
+    center = model.stat.center
+    spans.append((model._address, center.ctypes.data + center.nbytes))
     runs: list[list[int]] = []
-    for start, stop in spans:
+    for start, stop in sorted(spans):
         if runs and start - runs[-1][1] < ALIGNMENT:
             runs[-1][1] = max(stop, runs[-1][1])
         else:

@@ -131,33 +131,30 @@ class MujocoEnv(HasPhysics, KernelEnv):
 
     def take_apart(self, states: np.ndarray, out: np.ndarray | None = None) -> Block | None:
         ended, elapsed, tags = states[:, : GENERATOR.start].T
-        if (tags != self._tag).any() or (ended.any() and not all_among(ended, ENDS)):
+        has_ended = np.count_nonzero(ended)
+        if np.count_nonzero(tags != self._tag) or (has_ended and not all_among(ended, ENDS)):
             return None
         self._memory.check(self._base.data)
         kernel: Any = self._kernel
-        kernel.room = None if out is None else out[:, self._simulation_part]
+        kernel.room = None
+        if out is not None:
+            kernel.room, head = out[:, self._simulation_part], slice(self._info_part.start)
+            out[:, head] = states[:, head]  # here, before the physics fills the cache
         memory = states[:, self._simulation_part]
-        parts = kernel.parts_of(memory) if ended.any() else [memory]
+        parts = kernel.parts_of(memory) if has_ended else [memory]
         return Block(ended.astype(np.int64), elapsed.astype(np.int64), parts, is_own=False)
 
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
-        kept = slice(self._simulation_part.start)
-        out[:, kept] = states[:, kept]
         out[:, ENDED] = block.ended
         out[:, ELAPSED] = block.elapsed if self._limits else 0
         if not self.clone_seeds:
             out[:, GENERATOR] = 0
-        kernel: Any = self._kernel
         if not np.may_share_memory(block.parts[0], out):  # else it was written there
             out[:, self._simulation_part] = block.parts[0]
-        if not states[:, ENDED].any():
-            self._infos.save_columns(kernel.told(block.parts), out[:, self._info_part])
-            return
-        ran = np.flatnonzero(states[:, ENDED] == RUNNING)
-        if len(ran):
-            columns = np.empty((len(ran), self._infos.size))
-            self._infos.save_columns(kernel.told([part[ran] for part in block.parts]), columns)
-            out[ran, self._info_part] = columns
+        self._infos.save_columns(block.told, out[:, self._info_part])
+        if np.count_nonzero(states[:, ENDED]):
+            had_ended = np.flatnonzero(states[:, ENDED])
+            out[had_ended, self._info_part] = states[had_ended, self._info_part]
 
     def generator_words(self, states: np.ndarray) -> np.ndarray:
         return states[:, GENERATOR]

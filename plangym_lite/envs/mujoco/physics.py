@@ -69,6 +69,13 @@ class HasPhysics(SimulatorEnv):
             self._return_engine()  # the simulation shows the current state, not a row
 
     @one_at_a_time
+    def run_on_threads(self, rows: Rows, form: Form) -> Any:
+        try:
+            return super().run_on_threads(rows, form)
+        finally:
+            self._return_engine()
+
+    @one_at_a_time
     def draw_images(self, states: Any) -> np.ndarray:
         try:
             return super().draw_images(states)

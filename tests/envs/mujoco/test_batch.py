@@ -3,6 +3,8 @@
 import copy
 import gc
 import importlib.util
+import os
+import signal
 import weakref
 
 import numpy as np
@@ -202,8 +204,20 @@ def test_a_model_that_changes_is_noticed():
         light = env.step_batch(actions, states)
         assert not (before.observs == heavy.observs).all()
         assert not (light.observs == heavy.observs).all()
+        base.model.opt.timestep *= 2
+        slow = env.step_batch(actions, states)
+        assert not (light.observs == slow.observs).all()
         one = env.step(actions[4], states[4])
-        assert one.obs.tobytes() == light.observs[4].tobytes()
+        assert one.obs.tobytes() == slow.observs[4].tobytes()
+
+
+@pytest.mark.parametrize("name", ["opt.timestep", "opt.iterations", "stat.meaninertia"])
+def test_numbers_of_the_model_are_watched(name):
+    model = mujoco.MjModel.from_xml_string("<mujoco/>")
+    watch, (part, number) = batch_module._Watch(model), name.split(".")
+    assert watch.is_same()
+    setattr(getattr(model, part), number, getattr(getattr(model, part), number) * 2)
+    assert not watch.is_same()
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -257,7 +271,7 @@ def test_rollouts_of_episodes_that_never_terminate(monkeypatch, name, native):
 
 
 @pytest.mark.parametrize("native", [True, False])
-def test_errors_name_the_row(monkeypatch, native):
+def test_rows_that_fail(monkeypatch, native):
     """A simulation without the memory for its contacts."""
     if native and not batch_module.HAS_BATCH:
         pytest.skip("this mujoco has no batches")
@@ -276,12 +290,100 @@ def test_errors_name_the_row(monkeypatch, native):
         mujoco.mj_getState(model, data, state, INTEGRATION)
     states[:, layout_of(model)["qpos"]].reshape(6, -1, 7)[:, :, 2] += 50
     none = np.empty((6, 1, 0))
-    good = Simulations(model, 2).step(states, none, 2)
-    assert not good.unstable
+    assert Simulations(model, 2).step(states, none, 2).failed == []
     states[3, layout_of(model)["qpos"]].reshape(-1, 7)[:, 2] = 0.05
-    with pytest.raises(Exception, match=r".") as caught:
-        Simulations(model, 2).step(states, none, 2)
-    assert "row 3" in "".join(getattr(caught.value, "__notes__", ["row 3"]))
+    assert Simulations(model, 2).step(states, none, 2).failed == [3]
+
+
+@pytest.mark.parametrize("name", ["HalfCheetah-v5", "Ant-v5"])
+def test_errors_name_the_row(name):
+    """Also of a row that runs longer than others."""
+    with make(name) as env:
+        states = np.array([env.reset(seed=0)[0]] * 12)
+        actions = np.array([env.sample_action() for _ in states])
+        dts = np.where(np.arange(12) % 2, 2, 1)
+        env.step_batch(actions, states)
+
+        def fail(model, data):
+            if data.time > 1:
+                raise ArithmeticError("it is late")
+
+        states[7] = env.state_from(states[7], time=0.94)  # a frame takes 0.05 seconds
+        mujoco.set_mjcb_passive(fail)
+        try:
+            with pytest.raises(ArithmeticError) as caught:
+                env.step_batch(actions, states, dts)
+        finally:
+            mujoco.set_mjcb_passive(None)
+        if hasattr(caught.value, "__notes__"):
+            assert "in row 7 of the batch" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("name", ["HalfCheetah-v5", "Ant-v5"])
+def test_callbacks_in_python(name):
+    with make(name) as env:
+        states = np.array([env.reset(seed=0)[0]] * 8)
+        actions = np.array([env.sample_action() for _ in states])
+        before = env.step_batch(actions, states)
+
+        def push(model, data):
+            data.qfrc_passive[0] += 9
+
+        mujoco.set_mjcb_passive(push)
+        try:
+            pushed, one = env.step_batch(actions, states), env.step(actions[5], states[5])
+        finally:
+            mujoco.set_mjcb_passive(None)
+        assert_same(one.state, pushed.states[5])
+        assert not (pushed.observs == before.observs).all()
+        assert_same(before, env.step_batch(actions, states))
+
+
+def test_a_method_that_the_user_replaces():
+    with make("Hopper-v5") as env:
+        states = np.array([env.reset(seed=0)[0]] * 8)
+        actions = np.array([env.sample_action() for _ in states])
+        usual, base = env.step_batch(actions, states), env.gym_env.unwrapped
+        own = base._get_obs
+        base._get_obs = lambda: own() * 2
+        assert (env.step_batch(actions, states).observs == usual.observs * 2).all()
+        del base._get_obs
+        assert_same(usual, env.step_batch(actions, states))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.parametrize("name", ["HalfCheetah-v5", "Ant-v5"])
+@pytest.mark.filterwarnings("ignore:.*fork")  # of a process with threads
+def test_a_forked_child_has_threads_of_its_own(name):
+    """The parent's do not run there, and whoever waits for them waits for ever."""
+    with make(name) as env:
+        env.use_threads(2)
+        states = np.array([env.reset(seed=0)[0]] * 8)
+        actions = np.array([env.sample_action() for _ in states])
+        before = env.step_batch(actions, states)
+        child = os.fork()
+        if not child:
+            signal.alarm(30)
+            again = env.step_batch(actions, states)
+            del env
+            os._exit(0 if (again.states == before.states).all() else 1)
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def test_the_simulation_shows_the_current_state():
+    """Whoever holds it, also after batches on threads."""
+    with make("Humanoid-v5", n_workers=2) as env:
+        states = np.array([env.reset(seed=seed)[0] for seed in range(8)])
+        actions = np.array([env.sample_action() for _ in states])
+        batch = env.step_batch(actions, states)
+        while not env.has_ended:
+            env.step(env.sample_action())
+        states[::2] = env.get_state()
+        env.set_state(batch.states[1])
+        data = env.gym_env.unwrapped.data
+        before = [data.qpos.tobytes(), data.cfrc_ext.tobytes(), data.xipos.tobytes()]
+        env.step_batch(actions, states)
+        assert before == [data.qpos.tobytes(), data.cfrc_ext.tobytes(), data.xipos.tobytes()]
 
 
 @pytest.mark.parametrize(("name", "size"), [("HalfCheetah-v5", 2048), ("Humanoid-v5", 6144)])

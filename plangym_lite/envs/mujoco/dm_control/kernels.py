@@ -17,6 +17,7 @@ from dm_control.utils.rewards import tolerance
 
 from plangym_lite.envs.batched.kernel import Kernel, NotForKernelError, Parts
 from plangym_lite.envs.mujoco.batch import Simulations, layout_of
+from plangym_lite.envs.mujoco.kernels.robot import lengths_of
 
 __all__ = ["KERNELS", "TaskKernel"]
 
@@ -60,8 +61,8 @@ class TaskKernel(Kernel):
     def step(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
         n_steps = self.base._n_sub_steps
         after = self.simulations.step(parts[0], actions[:, None], n_steps, VELOCITY)
-        if after.unstable:
-            raise NotForKernelError(after.unstable)  # dm_control's own step says what is wrong
+        if after.failed:
+            raise NotForKernelError(after.failed)  # dm_control's own step says what is wrong
         new = [after.states.copy(), *(field[:, 0].copy() for field in after.fields.values())]
         return new, self.rewards(self.look(new)), np.zeros(len(actions), bool)
 
@@ -127,11 +128,6 @@ def near(column: np.ndarray, bounds: tuple[float, float] = (0.0, 0.0), *, margin
     return np.where(inside, 1.0, np.exp(-0.5 * squares))
 
 
-def length(vectors: np.ndarray) -> np.ndarray:
-    """``[B]`` the lengths of ``[B, n]``, by the dot product that ``np.linalg.norm`` takes."""
-    return np.sqrt(np.matmul(vectors[:, None, :], vectors[:, :, None])[:, 0, 0])
-
-
 class Cartpole(TaskKernel):
     """Balance and swing-up, with any number of poles."""
 
@@ -173,7 +169,7 @@ class Reacher(TaskKernel):
 
     def rewards(self, look: Look) -> np.ndarray:
         radii = self.model.geom_size[[self._target, self._finger], 0].sum()
-        return tolerance(length(self._to_target(look)), (0, radii))
+        return tolerance(lengths_of(self._to_target(look)), (0, radii))
 
 
 class BallInCup(TaskKernel):
@@ -287,7 +283,7 @@ class Acrobot(TaskKernel):
 
     def rewards(self, look: Look) -> np.ndarray:
         places = look["site_xpos"]
-        away = length(places[:, self._target] - places[:, self._tip])
+        away = lengths_of(places[:, self._target] - places[:, self._tip])
         bounds = 0, self.model.site_size[self._target, 0]
         return tolerance(away, bounds) if self.task._sparse else near(away, bounds, margin=1)
 
@@ -316,7 +312,7 @@ class Finger(TaskKernel):
 
     def _distances(self, look: Look) -> np.ndarray:
         tip, target = self._places(look)
-        return length(target - tip) - self.model.site_size[self._site, 0]
+        return lengths_of(target - tip) - self.model.site_size[self._site, 0]
 
     def observations(self, look: Look) -> list[np.ndarray]:
         sensors = look["sensordata"]
@@ -341,7 +337,7 @@ class PointMass(TaskKernel):
 
     def rewards(self, look: Look) -> np.ndarray:
         places, size = look["geom_xpos"], self.model.geom_size[self._target, 0]
-        away = length(places[:, self._target] - places[:, self._mass])
+        away = lengths_of(places[:, self._target] - places[:, self._mass])
         small_control = (small(look["ctrl"]).mean(1) + 4) / 5
         return near(away, (0, size), margin=size) * small_control
 

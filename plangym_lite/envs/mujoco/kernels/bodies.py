@@ -31,7 +31,7 @@ class Ant(Robot):
         self, before: np.ndarray, old: Fields, after: np.ndarray, new: Fields, actions: np.ndarray
     ) -> tuple[Parts, Any, Any]:
         place = slice(3 * self.torso(), 3 * self.torso() + 2)
-        velocities = (new["xpos"][:, place] - old["xpos"][:, place]) / self.base.dt
+        velocities = (new["xpos"][:, place] - old["xpos"][:, place]) / self.dt
         healthy = self.is_healthy(after)
         efforts = self.cost_of(self.base._ctrl_cost_weight, actions)
         impacts = self.impacts(new)
@@ -185,11 +185,11 @@ class Standup(Robot):
     def measure(
         self, before: np.ndarray, old: Fields, after: np.ndarray, new: Fields, actions: np.ndarray
     ) -> tuple[Parts, Any, Any]:
-        heights = (self.column(after, "qpos")[:, 2] - 0) / self.base.model.opt.timestep
+        heights = (self.column(after, "qpos")[:, 2] - 0) / self.simulations.timestep
         efforts = self.cost_of(self.ctrl_weight(), self.column(after, "ctrl"))
         impacts = self.impacts(new, len(after))
         rewards = heights - efforts - impacts + 1
-        return [heights, efforts, impacts], rewards, np.zeros(len(after), bool)
+        return [heights, efforts, impacts], rewards, False
 
     def observe(self, parts: Parts) -> np.ndarray:
         places, fields = self.column(parts[0], "qpos"), self.fields_of(parts)
@@ -272,7 +272,7 @@ class Humanoid(Standup):
     def measure(
         self, before: np.ndarray, old: Fields, after: np.ndarray, new: Fields, actions: np.ndarray
     ) -> tuple[Parts, Any, Any]:
-        velocities = (self.centres(new) - self.centres(old)) / self.base.dt
+        velocities = (self.centres(new) - self.centres(old)) / self.dt
         healthy = is_within(self.column(after, "qpos")[:, 2], self.base._healthy_z_range)
         efforts = self.cost_of(self.ctrl_weight(), self.column(after, "ctrl"))
         impacts = self.impacts(new, len(after))

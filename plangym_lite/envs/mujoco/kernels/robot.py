@@ -57,7 +57,12 @@ class Robot(Kernel):
 
     def use_threads(self, n_threads: int) -> None:
         has_forces = "cfrc_ext" in self.fields
-        self._simulations = Simulations(self.base.model, n_threads, self.fields, has_forces)
+        self.simulations = Simulations(self.base.model, n_threads, self.fields, has_forces)
+
+    @property
+    def dt(self) -> float:
+        """The seconds of a frame."""
+        return self.simulations.timestep * self.base.frame_skip
 
     def column(self, memory: np.ndarray, name: str) -> np.ndarray:
         """A component of the integration states, ``qpos`` for example, ``[B, n]``."""
@@ -90,28 +95,28 @@ class Robot(Kernel):
 
     def play(self, parts: Parts, actions: np.ndarray) -> tuple[Parts, Any, Any]:
         memory, length = self.memory, actions.shape[1]
-        room, self.room = self.room, None
-        given = parts[0][:, memory.integration]
-        stepped: Any = self._simulations.step(given, actions, self.base.frame_skip)
-        if stepped.unstable:
-            raise NotForKernelError(stepped.unstable)
-        fields = {name: _by_frame(field) for name, field in stepped.fields.items()}
-        if room is None or (length, *room.shape) != (1, *parts[0].shape):
-            after = np.empty((length, *parts[0].shape))
+        (before, *_), room, self.room = parts, self.room, None
+        if room is None or (length, *room.shape) != (1, *before.shape):
+            after = np.empty((length, *before.shape))
         else:
             after = room[None]
+        after[0, :, memory.previous] = before[:, self._moving]  # now it is in the cache
+        given = before[:, memory.integration]
+        stepped: Any = self.simulations.step(given, actions, self.base.frame_skip)
+        if stepped.failed:
+            raise NotForKernelError(stepped.failed)
+        fields = {name: _by_frame(field) for name, field in stepped.fields.items()}
         if length > 1:  # of frames before the last one: what is observed
             after[:, :, self._places["ctrl"]] = actions.swapaxes(0, 1)
             after[:, :, self._moving] = stepped.ends.swapaxes(0, 1)
+            after[1:, :, memory.previous] = after[:-1, :, self._moving]
         after[-1, :, memory.integration] = stepped.states
         after = after.reshape(-1, after.shape[-1])
         after[:, 0] = self.base.frame_skip
         for name, _, indices, part in memory.before:
             after[:, part] = fields[name][:, indices]
-        before = parts[0]
         if length > 1:
             before = np.concatenate([before, after[: -len(before)]])
-        after[:, memory.previous] = before[:, self._moving]
         if memory.previous.stop < memory.size:
             after[:, memory.previous.stop :] = 0
         actions = actions[:, 0] if length == 1 else _by_frame(actions)
@@ -170,4 +175,4 @@ def is_within(numbers: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
 def lengths_of(vectors: np.ndarray) -> np.ndarray:
     """``np.linalg.norm`` of each row, by the same product of vectors."""
     vectors = np.ascontiguousarray(vectors)
-    return np.sqrt((vectors[:, None, :] @ vectors[:, :, None])[:, 0, 0])
+    return np.sqrt(np.vecdot(vectors, vectors))

@@ -22,7 +22,7 @@ __all__ = [
 
 
 class Runner(Robot):
-    """HalfCheetah. Measured: velocities ``[B, directions]``, control cost and health ``[B]``."""
+    """HalfCheetah. Measured: velocities ``[B, directions]`` and control cost ``[B]``."""
 
     is_endless = True
     directions: ClassVar[int] = 1  # dimensions it moves in; observations may omit these positions
@@ -30,26 +30,17 @@ class Runner(Robot):
     def measure(
         self, before: np.ndarray, old: Fields, after: np.ndarray, new: Fields, actions: np.ndarray
     ) -> tuple[Parts, Any, Any]:
-        directions = slice(self.directions)
-        moved = (
-            self.column(after, "qpos")[:, directions] - self.column(before, "qpos")[:, directions]
-        )
-        velocities = moved / self.base.dt
+        velocities = self.velocities(before, after)
         efforts = self.cost_of(self.base._ctrl_cost_weight, actions)
-        healthy = self.is_healthy(after)
-        rewards = self.gains(velocities, healthy) - efforts
-        return [velocities, efforts, healthy], rewards, self.is_over(healthy)
+        return [velocities, efforts], self.forward(velocities) - efforts, False
 
-    def is_healthy(self, memory: np.ndarray) -> np.ndarray:
-        """Whether the bodies are healthy, ``[B]``."""
-        return np.ones(len(memory), bool)
+    def velocities(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """How fast it moved, ``[B, directions]``."""
+        old, new = self.column(before, "qpos"), self.column(after, "qpos")
+        return (new[:, : self.directions] - old[:, : self.directions]) / self.dt
 
-    def is_over(self, healthy: np.ndarray) -> np.ndarray:
-        """Whether the episodes terminate."""
-        return ~healthy
-
-    def gains(self, velocities: np.ndarray, healthy: np.ndarray) -> np.ndarray:
-        """The rewards without costs."""
+    def forward(self, velocities: np.ndarray) -> np.ndarray:
+        """The reward for moving."""
         return self.base._forward_reward_weight * velocities[:, 0]
 
     def observe(self, parts: Parts) -> np.ndarray:
@@ -63,11 +54,11 @@ class Runner(Robot):
         return speeds
 
     def told(self, parts: Parts) -> dict[str, Any]:
-        velocities, efforts, _ = self.measured_of(parts)
+        velocities, efforts, *_ = self.measured_of(parts)
         return {
             "x_position": self.column(parts[0], "qpos")[:, 0],
             "x_velocity": velocities[:, 0],
-            "reward_forward": self.base._forward_reward_weight * velocities[:, 0],
+            "reward_forward": self.forward(velocities),
             "reward_ctrl": -efforts,
         }
 
@@ -115,20 +106,25 @@ class SwimmerV4(Swimmer):
 
 
 class Walker(Runner):
-    """Walker2d, whose episode ends when it falls."""
+    """Walker2d, whose episode ends when it falls. Measured last: health, ``[B]``."""
 
     is_endless = False
 
+    def measure(
+        self, before: np.ndarray, old: Fields, after: np.ndarray, new: Fields, actions: np.ndarray
+    ) -> tuple[Parts, Any, Any]:
+        velocities = self.velocities(before, after)
+        efforts = self.cost_of(self.base._ctrl_cost_weight, actions)
+        healthy = self.is_healthy(after)
+        rewards = self.forward(velocities) + self.survival(healthy) - efforts
+        over = ~healthy & bool(self.base._terminate_when_unhealthy)
+        return [velocities, efforts, healthy], rewards, over
+
     def is_healthy(self, memory: np.ndarray) -> np.ndarray:
+        """Whether the bodies are healthy, ``[B]``."""
         height, angle = self.column(memory, "qpos")[:, 1:3].T
         ranges = self.base._healthy_z_range, self.base._healthy_angle_range
         return is_within(height, ranges[0]) & is_within(angle, ranges[1])
-
-    def is_over(self, healthy: np.ndarray) -> np.ndarray:
-        return ~healthy & bool(self.base._terminate_when_unhealthy)
-
-    def gains(self, velocities: np.ndarray, healthy: np.ndarray) -> np.ndarray:
-        return super().gains(velocities, healthy) + self.survival(healthy)
 
     def survival(self, healthy: np.ndarray) -> Any:
         """The reward for being healthy."""

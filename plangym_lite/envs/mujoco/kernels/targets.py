@@ -122,7 +122,7 @@ class Reacher(Robot):
         way = self.way(new)
         far = -lengths_of(way) * self.base._reward_dist_weight
         effort = -self.cost_of(self.base._reward_control_weight, actions)
-        return [far, effort, way], far + effort, np.zeros(len(after), bool)
+        return [far, effort, way], far + effort, False
 
     def observe(self, parts: Parts) -> np.ndarray:
         places, speeds = self.column(parts[0], "qpos"), self.column(parts[0], "qvel")
@@ -147,7 +147,7 @@ class ReacherV4(Reacher):
     ) -> tuple[Parts, Any, Any]:
         far = -lengths_of(self.way(old))
         effort = -np.sum(np.square(actions), axis=1)
-        return [far, effort, self.way(new)], far + effort, np.zeros(len(after), bool)
+        return [far, effort, self.way(new)], far + effort, False
 
     def seen(self, way: np.ndarray) -> np.ndarray:
         return way
@@ -163,7 +163,7 @@ class Pusher(Reacher):
         near = -lengths_of(thing - self.place("tips_arm", new)) * self.base._reward_near_weight
         far = -lengths_of(thing - self.place("goal", new)) * self.base._reward_dist_weight
         effort = -self.cost_of(self.base._reward_control_weight, actions)
-        return [far, effort, near], far + effort + near, np.zeros(len(after), bool)
+        return [far, effort, near], far + effort + near, False
 
     def observe(self, parts: Parts) -> np.ndarray:
         fields = self.fields_of(parts)
