@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from math import isfinite
 from typing import Any, ClassVar
 
 import numpy as np
@@ -393,8 +394,8 @@ def parts_of(groups: list[tuple[Any, list[int]]]) -> Iterator[tuple[Any, list[in
 
 def worst_if_not_finite(rewards: np.ndarray, after: Any, low: float) -> np.ndarray:
     """Rewards; those that are not finite become the least return seen."""
-    good = np.isfinite(rewards)
-    if good.all():
+    if isfinite(rewards.sum()):
         return rewards
+    good = np.isfinite(rewards)
     returns = (rewards + after)[good]
     return np.where(good, rewards, min([low, *returns.tolist()]))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Generic
 
 import numpy as np
@@ -341,10 +341,11 @@ def policies_at(
         raise ValueError(
             f"policy_fn must return shape {(len(states), n_actions)}, got {weights.shape}"
         )
-    sums = weights.sum(1, keepdims=True)
-    if len(sums) and not (weights.min() >= 0 and sums.min() > 0 and sums.max() < np.inf):
+    sums = weights.sum(1)
+    totals = sums.tolist()
+    if totals and not (weights.min() >= 0 and min(totals) > 0 and max(totals) < inf):
         raise ValueError("policy_fn must return weights of at least 0, one in each row above 0")
-    return weights / sums
+    return weights / sums[:, None]
 
 
 def one_hot(space: spaces.Space, action: Any) -> np.ndarray | None:

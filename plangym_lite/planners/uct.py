@@ -80,8 +80,8 @@ class Walks(GrowingTree):
     ) -> None:
         """Enter the priors of the actions of nodes, and which are legal: ``[B, A]`` each."""
         nothing: Any = [None] * len(nodes)
-        notes = zip(*(nothing if rows is None else rows for rows in (priors, legal)), strict=True)
-        for node, note in zip(nodes, notes, strict=True):
+        rows = (nothing if part is None else part for part in (priors, legal))
+        for node, *note in zip(nodes, *rows, strict=True):
             self.notes[node] = note
         if legal is not None:
             ends = legal.sum(1).cumsum().tolist()
@@ -92,9 +92,9 @@ class Walks(GrowingTree):
             weights = self.exploration * priors
             if legal is not None:
                 weights = np.where(legal, weights, nan)  # never the greatest
+            untried = list(range(UNTRIED, UNTRIED - self.n_actions, -1))
             for node, row in zip(nodes, weights.tolist(), strict=True):
-                self.priors[node] = row
-                self.slots[node] = list(range(UNTRIED, UNTRIED - self.n_actions, -1))
+                self.priors[node], self.slots[node] = row, untried.copy()
         for node in nodes:
             if self.children[node]:  # of a tree that was kept
                 below, self.children[node], self.ready[node] = self.children[node], [], None
@@ -214,8 +214,9 @@ class Walks(GrowingTree):
             through[node] = count + 1
             curiosity, best, ties = logs[count], -inf, None
             for child in below:
-                often = chosen[child]
-                score = (returns[child] - low) / span * visits[child] / often
+                score, often, count = (returns[child] - low) / span, chosen[child], visits[child]
+                if often > count:  # pending walks count as losses
+                    score *= count / often
                 score += weight * root(curiosity / often)
                 if score > best:
                     best, node, ties = score, child, None
@@ -235,8 +236,9 @@ class Walks(GrowingTree):
             through[node] = count = through[node] + 1
             curiosity, best, ties = root(count), -inf, None
             for child in below:
-                often = chosen[child]
-                score = (returns[child] - low) / span * visits[child] / often
+                score, often, count = (returns[child] - low) / span, chosen[child], visits[child]
+                if often > count:  # pending walks count as losses
+                    score *= count / often
                 score += weights[child] * curiosity / (1 + often)
                 if score > best:
                     best, node, ties = score, child, None
@@ -261,8 +263,9 @@ class Walks(GrowingTree):
                 count = visits[child]
                 if not count:
                     continue
-                often = chosen[child]
-                score = (returns[child] - low) / span * count / often
+                score, often = (returns[child] - low) / span, chosen[child]
+                if often > count:
+                    score *= count / often
                 score += priors[action] * curiosity / (1 + often)
             if score > best:
                 best, winner, ties = score, child, None
