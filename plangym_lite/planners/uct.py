@@ -10,9 +10,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from plangym_lite.planners.simulator import PolicyFn
 from plangym_lite.planners.tree import ROOT, UNKNOWN, GrowingTree, Start, Tree, whole_numbers
 
-__all__ = ["GameWalks", "Rules", "Walks"]
+__all__ = ["GameWalks", "Rules", "Walks", "policies_at"]
 
 LOGS = [0.0]  # of whole numbers; that of 0 counts as that of 1
 UNTRIED = -2  # minus the action: an entry of ``slots``
@@ -355,3 +356,23 @@ class GameWalks(Walks):
         tree = super().table(simulator_calls, frames)
         tree.proven = np.array(self.proven[: self.size])
         return tree
+
+
+def policies_at(
+    observs: Any, states: np.ndarray, policy_fn: PolicyFn, n_actions: int
+) -> np.ndarray:
+    """``[B, A]`` the result of ``policy_fn``, scaled to sum 1.
+
+    Raises:
+        ValueError: it is not one number of at least 0 per action, with a positive sum.
+    """
+    weights = np.asarray(policy_fn(observs, states), float)
+    if weights.shape != (len(states), n_actions):
+        raise ValueError(
+            f"policy_fn must return shape {(len(states), n_actions)}, got {weights.shape}"
+        )
+    sums = weights.sum(1)
+    totals = sums.tolist()
+    if totals and not (weights.min() >= 0 and min(totals) > 0 and max(totals) < inf):
+        raise ValueError("policy_fn must return weights of at least 0, one in each row above 0")
+    return weights / sums[:, None]
