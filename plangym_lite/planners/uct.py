@@ -298,9 +298,9 @@ class Walks(GrowingTree):
 class GameWalks(Walks):
     """A tree of two players in turn, each with the rewards of its own moves.
 
-    Exact values are backed up: a position is proven as soon as a move from it wins (has an exact
-    return above 0), or all its moves are proven. Proven moves are not walked again; the best of
-    them is a lower bound of the position's value.
+    Exact values are backed up: a position is proven when all its moves are; or, if only moves that
+    end the game have rewards, as soon as one of them wins (has an exact return above 0). Proven
+    moves are not walked again; the best of them is a lower bound of the position's value.
     """
 
     columns: ClassVar[dict[str, Any]] = {**Walks.columns, "proven": nan, "floor": -inf}
@@ -309,9 +309,19 @@ class GameWalks(Walks):
 
     def __init__(self, n_actions: int, start: Start, rules: Rules) -> None:
         super().__init__(n_actions, start, rules)
+        self._has_scores = False  # whether moves that do not end the game have rewards
+        self._look_for_scores(self.rewards[: self.size], self.ended)
         for node in range(self.size)[::-1]:
             if self.ended[node]:
                 self.prove(node, 0.0)
+
+    def enter(self, nodes: list[int], states: Any, rewards: list[float], ended: list[bool]) -> None:
+        super().enter(nodes, states, rewards, ended)
+        self._look_for_scores(rewards, ended)
+
+    def _look_for_scores(self, rewards: list[float], ended: list[bool]) -> None:
+        pairs = zip(rewards, ended, strict=False)
+        self._has_scores = self._has_scores or any(reward and not end for reward, end in pairs)
 
     def prove(self, node: int, value: float) -> None:
         """Enter the exact value of a node, and the values above it that follow."""
@@ -329,7 +339,8 @@ class GameWalks(Walks):
             if priors is not None:
                 priors[self.actions[node]] = nan
             self.floor[parent] = max(self.floor[parent], gain)
-            if gain <= 0 and (self.untried[parent] or self.children[parent]):
+            is_open = self.untried[parent] or self.children[parent]
+            if is_open and (gain <= 0 or self._has_scores):
                 return
             node, value = parent, self.floor[parent]
 
