@@ -128,7 +128,7 @@ def value_features(space: spaces.Space) -> Features:
     whole = np.issubdtype(space.dtype, np.integer) & bounded & (high - low < BINS)
     scale = np.where(whole, 1.0, (BINS - 1e-6) / np.maximum(high - low, 1e-9))
     first = np.arange(low.size) * BINS
-
+    least, most = np.zeros(low.size), np.full(low.size, BINS - 1.0)
     unbounded = None if bounded.all() else ~bounded
 
     def of(observs: np.ndarray) -> list[np.ndarray]:
@@ -137,10 +137,8 @@ def value_features(space: spaces.Space) -> Features:
             np.arctan(values, out=values, where=unbounded)
         values -= low
         values *= scale
-        np.minimum(np.maximum(values, 0, out=values), BINS - 1, out=values)
-        features = values.astype(int)
-        features += first
-        return list(features)
+        features = np.minimum(np.maximum(values, least), most).astype(int)
+        return list(features + first)
 
     if whole.all() and not low.any():
         return Features(low.size * BINS, lambda observs: [first + np.ravel(obs) for obs in observs])
@@ -223,15 +221,14 @@ class NodeEvaluator(NamedTuple):
 
     def expand(self, search: Any, leaves: list[int]) -> None:
         """Step to new nodes, all in one batch."""
-        actions = self.simulator.first + np.array([search.actions[leaf] for leaf in leaves])
+        first = self.simulator.first
+        actions = np.array([first + search.actions[leaf] for leaf in leaves])
         out = self.simulator.step(actions, search.states_before(leaves))
         values = [0.0] * len(leaves)
         if self.value_fn is not None:
             values = values_after(out, self.value_fn).tolist()
         rewards, terminated = out.rewards.tolist(), out.terminateds.tolist()
-        truncated = out.truncateds.tolist()
-        ended = [one or other for one, other in zip(terminated, truncated, strict=True)]
-        search.enter(leaves, out.states, rewards, ended)
+        search.enter(leaves, out.states, rewards, (out.terminateds | out.truncateds).tolist())
         adjusted = rewards if self.risk_aversion == 1 else adjusted_rewards(out, self.risk_aversion)
         notes = self.notes(out.observs, out.states, self.simulator.masks)
         for row, leaf in enumerate(leaves):

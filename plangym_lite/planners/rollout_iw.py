@@ -192,7 +192,7 @@ class NoveltySearch(GrowingTree):
         self.rng, self.n_features, self.max_depth = rng, n_features, max_depth
         self.draw = whole_numbers(rng)
         self.discount, self.subtables = discount, subtables
-        self._records: dict[int, array] = {}  # for each sum: least depth of each feature
+        self._records: dict[int, tuple[array, np.ndarray]] = {}  # for sums: see ``_table``
         self._fronts: list[int] = []  # current nodes of the active walks
         self._least = np.inf  # least return so far
         for node in range(self.size):
@@ -211,7 +211,7 @@ class NoveltySearch(GrowingTree):
             return
         parent, adjusted = self.parents[node], note.adjusted
         factor = self.discount ** self.depths[parent]
-        if adjusted == -np.inf:  # the reward was not finite: as bad as the worst
+        if adjusted == -inf:  # the reward was not finite: as bad as the worst
             least = self._least if np.isfinite(self._least) else 0.0
             adjusted = (least - self.gains[parent]) / factor if factor else least
             self.rewards[node] = adjusted
@@ -324,8 +324,7 @@ class NoveltySearch(GrowingTree):
         else:
             if node != ROOT:
                 self._sums[node] = self._sums[self.parents[node]] + self.adjusted[node]
-            records = self._tables[node] = self._table(self._sums[node])
-            least = np.frombuffer(records, np.int16)
+            self._tables[node], least = self._table(self._sums[node])
             held = features[least[features] > depth]
             least[held] = depth
         if not len(held):
@@ -333,11 +332,12 @@ class NoveltySearch(GrowingTree):
         self._record_feature[node] = int(held[0])
         return True
 
-    def _table(self, reward: float) -> array:
-        """``[F]`` the least depth of each feature, in the table of that reward."""
+    def _table(self, reward: float) -> tuple[array, np.ndarray]:
+        """``[F]`` the least depth of each feature in the table of that reward, and a view of it."""
         key = frexp(reward)[1] if self.subtables and reward > 0 else NO_REWARD
         if key not in self._records:
-            self._records[key] = array("h", [NEVER]) * self.n_features
+            table = array("h", [NEVER]) * self.n_features  # Python reads it faster than numpy's
+            self._records[key] = table, np.frombuffer(table, np.int16)
         return self._records[key]
 
     def _close(self, node: int) -> None:
