@@ -6,26 +6,25 @@ A state holds its generators, so a planner that steps from it knows the future d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import groupby
+from math import isfinite
 from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
 
-from plangym_lite.planners.simulator import Simulator, ValueFn, goal_first
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, Tree, stacked
+from plangym_lite.planners.simulator import Simulator, ValueFn
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, Tree, count_costs, goal_first, stacked
 from plangym_lite.planners.uct import Rules, Walks
 from plangym_lite.transitions import TransitionBatch, map_columns
 
 __all__ = [
     "ChanceWalks",
     "by_first_action",
-    "count_costs",
     "draws",
     "mean_best",
-    "parts_of",
     "reserve",
     "resampled_walks",
     "worst_if_not_finite",
@@ -42,15 +41,17 @@ def draws(simulator: Simulator, state: Any, info: Any = None) -> bool:
     seeds: results depend on the seed, or bytes of the seed in the state change with the duration.
     """
     simulator.resample, before = True, simulator.resample
-    masks = simulator.legal_at(state, info, PROBES)
-    actions, held = simulator.draw(PROBES, masks), 4 if masks is None else 1
+    masks, held = None, 4
+    if simulator.legal_actions is not None:
+        masks = simulator.look(state, info)[2].repeat(PROBES, 0)  # type: ignore[union-attr]
+        held = 1
+    actions = simulator.draw(PROBES, masks)
     rows = [row for row in range(PROBES) for _ in range(4)]
     seeds = simulator.rng.integers(2**31, size=2).tolist()
-    states = stacked([state] * 16)
     dts = np.tile([1, held, 1, held], PROBES)
     where = [seeds[0], seeds[0], seeds[1], seeds[1]] * PROBES
     try:
-        out = simulator.step([actions[row] for row in rows], states, dts, seeds=where)
+        out = simulator.step([actions[row] for row in rows], [state] * 16, dts, seeds=where)
     finally:
         simulator.resample = before
     keys = outcomes(simulator.env.observation_space, out)
@@ -134,7 +135,8 @@ def mean_best(
     size = SEEDS if calls is None else min(MOST_SEEDS, max(SEEDS, calls // sum(costs)))
     left = size * sum(costs) if calls is None else calls
     longest = max(1, left // size) * held
-    options: Any = {"held": held, "seeds": simulator.rng.integers(2**31, size=size).tolist()}
+    seeds = simulator.rng.integers(2**31, size=size)
+    options = {"discount": discount, "value_fn": value_fn}
     means: list[float] = []
     terminated: list[bool] = []
     for plan in different.values():
@@ -142,16 +144,33 @@ def mean_best(
         left -= size * -(-len(plan) // held)
         if means and left < 0:
             break
-        actions: Any = [plan] * size
-        if not isinstance(simulator.env.action_space, (spaces.Dict, spaces.Tuple)):
-            actions = np.array(actions)
-        returns, out = simulator.play(actions, [state] * size, discount, value_fn, **options)
+        returns, ends = replay(simulator, state, plan, seeds, held, options)
         means.append(float(returns.mean()))
-        terminated.append(bool(out.terminateds.any()))
+        terminated.append(bool(ends.any()))
     chosen = [plan[:longest] for plan in different.values()][: len(means)]
     depths = [len(plan) for plan in chosen]
     best = goal_first(range(len(means)), int(np.argmax(means)), means, depths, terminated)
     return chosen[best], means[best]
+
+
+def replay(
+    simulator: Simulator,
+    state: Any,
+    plan: list[Any],
+    seeds: np.ndarray,
+    held: int,
+    options: dict[str, Any],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Play a plan with each seed, legal actions only: ``[B]`` returns, and which terminated."""
+    states = [state] * len(seeds)
+    if simulator.legal_actions is not None:
+        lengths = np.full(len(seeds), len(plan))
+        return simulator.play_legally(states, lengths, plan=plan, seeds=seeds, **options)[1:3]
+    actions: Any = [plan] * len(seeds)
+    if not isinstance(simulator.env.action_space, (spaces.Dict, spaces.Tuple)):
+        actions = np.array(actions)
+    returns, out = simulator.play(actions, states, held=held, seeds=seeds.tolist(), **options)
+    return returns, out.terminateds
 
 
 def is_continuous(space: spaces.Space) -> bool:
@@ -312,7 +331,9 @@ def resampled_walks(evaluator: Any, batch: list[tuple[Any, list[list[int]]]]) ->
 def resampled_step(evaluator: Any, moves: list[tuple[Walk, int]]) -> list[Walk]:
     """One step of each walk; return the walks that continue."""
     walks = [walk for walk, _ in moves]
-    actions = [evaluator.first + walk.search.walks.actions[action] for walk, action in moves]
+    actions = [
+        evaluator.simulator.first + walk.search.walks.actions[action] for walk, action in moves
+    ]
     states = stacked([walk.state for walk in walks])
     simulator = evaluator.simulator
     out, space = simulator.step(np.array(actions), states), simulator.env.observation_space
@@ -336,9 +357,9 @@ def resampled_step(evaluator: Any, moves: list[tuple[Walk, int]]) -> list[Walk]:
             gains = [search.walks.rewards[node] for node in nodes]
             search.walks.enter(nodes, out.states[rows], gains, [ended[row] for row in rows])
             groups.append((search, nodes))
-        for row, value in zip(
-            new, evaluator.evaluate(groups, rows_of(space, out, new)).tolist(), strict=True
-        ):
+        masks = simulator.masks if simulator.masks is None else simulator.masks[new]
+        values = evaluator.evaluate(groups, rows_of(space, out, new), masks).tolist()
+        for row, value in zip(new, values, strict=True):
             finish(walks[row], value)
     return on
 
@@ -360,37 +381,17 @@ def rows_of(space: spaces.Space, out: TransitionBatch, rows: list[int]) -> Trans
 
     def of(column: Any) -> Any:
         some = isinstance(column, np.ndarray)
-        return column[rows] if some else tuple(column[row] for row in rows)
+        return column[rows] if some else [column[row] for row in rows]
 
-    return TransitionBatch(
-        states=out.states[rows],
-        observs=map_columns(of, space, out.observs),
-        rewards=out.rewards[rows],
-        terminateds=out.terminateds[rows],
-        truncateds=out.truncateds[rows],
-        infos=[out.infos[row] for row in rows],
-    )
-
-
-def count_costs(groups: list[tuple[Any, list[int]]], calls: list[int], frames: list[int]) -> None:
-    """Count the cost of rows for their trees."""
-    for search, _, part in parts_of(groups):
-        search.calls += sum(calls[part])
-        search.frames += sum(frames[part])
-
-
-def parts_of(groups: list[tuple[Any, list[int]]]) -> Iterator[tuple[Any, list[int], slice]]:
-    """The groups of the rows of a batch, each with the place of its rows."""
-    start = 0
-    for search, members in groups:
-        yield search, members, slice(start, start + len(members))
-        start += len(members)
+    observs = map_columns(of, space, out.observs)
+    parts = {name: of(part) for name, part in out._asdict().items() if name != "observs"}
+    return TransitionBatch(observs=observs, **parts)
 
 
 def worst_if_not_finite(rewards: np.ndarray, after: Any, low: float) -> np.ndarray:
     """Rewards; those that are not finite become the least return seen."""
-    good = np.isfinite(rewards)
-    if good.all():
+    if isfinite(rewards.sum()):
         return rewards
+    good = np.isfinite(rewards)
     returns = (rewards + after)[good]
     return np.where(good, rewards, min([low, *returns.tolist()]))

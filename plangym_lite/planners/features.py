@@ -16,10 +16,10 @@ from plangym_lite.planners.simulator import (
     PolicyFn,
     Simulator,
     ValueFn,
-    policies_at,
     values_after,
 )
 from plangym_lite.planners.tree import ROOT, UNKNOWN
+from plangym_lite.planners.uct import policies_at
 from plangym_lite.transitions import TransitionBatch
 
 __all__ = [
@@ -131,7 +131,7 @@ def value_features(space: spaces.Space) -> Features:
     whole = np.issubdtype(space.dtype, np.integer) & bounded & (high - low < BINS)
     scale = np.where(whole, 1.0, (BINS - 1e-6) / np.maximum(high - low, 1e-9))
     first = np.arange(low.size) * BINS
-
+    least, most = np.zeros(low.size), np.full(low.size, BINS - 1.0)
     unbounded = None if bounded.all() else ~bounded
 
     def of(observs: np.ndarray) -> list[np.ndarray]:
@@ -140,10 +140,8 @@ def value_features(space: spaces.Space) -> Features:
             np.arctan(values, out=values, where=unbounded)
         values -= low
         values *= scale
-        np.minimum(np.maximum(values, 0, out=values), BINS - 1, out=values)
-        features = values.astype(int)
-        features += first
-        return list(features)
+        features = np.minimum(np.maximum(values, least), most).astype(int)
+        return list(features + first)
 
     if whole.all() and not low.any():
         return Features(low.size * BINS, lambda observs: [first + np.ravel(obs) for obs in observs])
@@ -211,37 +209,31 @@ class NodeEvaluator(NamedTuple):
     policy_fn: PolicyFn | None
     value_fn: ValueFn | None
     risk_aversion: float
-    first: int  # of the actions
 
     def at_root(self, state: Any, info: Any) -> NodeData:
         """The note of the root."""
-        masks = self.simulator.legal_at(state, info)
-        observs, states, _ = self.simulator.look(state, info)
-        return NodeData(*self.notes(observs, states, masks)[0])
+        return NodeData(*self.notes(*self.simulator.look(state, info))[0])
 
     def notes(self, observs: Any, states: Any, masks: Any) -> list[tuple[Any, Any, Any]]:
         """For each row its features, weights of actions, legal actions."""
         nothing: Any = [None] * len(states)
         weights, legal = nothing, nothing if masks is None else masks
         if self.policy_fn is not None:
-            n_actions = int(self.simulator.env.action_space.n)  # type: ignore[attr-defined]
-            weights = policies_at(observs, states, self.policy_fn, n_actions)
+            weights = policies_at(observs, states, self.policy_fn, self.simulator.n_actions)
         return list(zip(self.features.of(observs), weights, legal, strict=True))
 
     def expand(self, search: Any, leaves: list[int]) -> None:
         """Step to new nodes, all in one batch."""
-        actions = np.array([self.first + search.actions[leaf] for leaf in leaves])
+        first = self.simulator.first
+        actions = np.array([first + search.actions[leaf] for leaf in leaves])
         out = self.simulator.step(actions, search.states_before(leaves))
         values = [0.0] * len(leaves)
         if self.value_fn is not None:
             values = values_after(out, self.value_fn).tolist()
         rewards, terminated = out.rewards.tolist(), out.terminateds.tolist()
-        truncated = out.truncateds.tolist()
-        ended = [one or other for one, other in zip(terminated, truncated, strict=True)]
-        search.enter(leaves, out.states, rewards, ended)
-        masks = self.simulator.legal(out.observs, out.states, out.infos)
+        search.enter(leaves, out.states, rewards, (out.terminateds | out.truncateds).tolist())
         adjusted = rewards if self.risk_aversion == 1 else adjusted_rewards(out, self.risk_aversion)
-        notes = self.notes(out.observs, out.states, masks)
+        notes = self.notes(out.observs, out.states, self.simulator.masks)
         for row, leaf in enumerate(leaves):
             search.set_data(leaf, NodeData(*notes[row], adjusted[row], terminated[row]))
             search.back_up(leaf, values[row])

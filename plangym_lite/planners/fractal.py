@@ -29,7 +29,6 @@ from plangym_lite.planners.simulator import (
     PlanOutput,
     Simulator,
     check_options,
-    one_hot,
 )
 
 __all__ = ["Swarm", "fractal"]
@@ -128,7 +127,9 @@ def fractal(
     if budget - kept < walkers:
         raise ValueError(f"budget {budget} is too small for {walkers} walkers and resample")
     rollout_dt = 1 if legal_actions is not None else rollout_dt
-    masks = simulator.legal_at(state, info, walkers)
+    masks: Any = None
+    if legal_actions is not None:
+        masks = simulator.look(state, info)[2].repeat(walkers, 0)  # type: ignore[union-attr]
     states: Any = [state] * walkers
     finished = np.zeros(walkers, bool)
     for step in range((budget - kept) // walkers):
@@ -148,13 +149,12 @@ def fractal(
         swarm.returns, swarm.roots = swarm.returns[origins], swarm.roots[origins]
         finished = finished[origins]
         if legal_actions is not None:
-            masks = simulator.legal(out.observs, out.states, out.infos)[origins]  # type: ignore[index]
-    found = decide(env.action_space, swarm, bool(finished.all()))
+            masks = simulator.masks[origins]
+    found = decide(simulator, swarm, bool(finished.all()))
     if resample:
-        held = None if legal_actions is not None else rollout_dt
-        plans = others(swarm, bool(finished.all()), found.actions, held)
+        plans = others(swarm, bool(finished.all()), found.actions, rollout_dt)
         plan, value = mean_best(simulator, state, plans, discount, calls=kept, held=rollout_dt)
-        weights = one_hot(env.action_space, plan[0])
+        weights = simulator.one_hot(plan[0])
         found = found._replace(action=plan[0], actions=plan, value=value, action_weights=weights)
     swarm.simulator_calls, swarm.frames = simulator.calls, simulator.frames
     return found._replace(knew_the_dice=not resample, not_finite=simulator.not_finite)
@@ -174,19 +174,17 @@ def hold(
     return gains, out.lengths, out
 
 
-def others(swarm: Swarm, all_finished: bool, plan: list[Any], held: int | None) -> list[Any]:
+def others(swarm: Swarm, all_finished: bool, plan: list[Any], held: int) -> list[Any]:
     """The plan, and others with the greatest returns; see :func:`by_first_action`.
 
-    First actions that have no walkers left are followed by the rest of the plan, unless that may
-    not be legal (``held=None``).
+    First actions that have no walkers left are followed by the rest of the plan.
     """
     last, ways = len(swarm.actions) - 1, list(swarm._ends.values())
     if not all_finished:
         ways += zip(swarm.returns, repeat(last), swarm.origins[last], strict=False)
     ways.sort(key=lambda way: -way[0])
     plans = [plan, *(swarm.path(step, int(walker)) for _, step, walker in ways)]
-    if held is not None:
-        plans += [[first] * held + plan[held:] for first in swarm.actions[0]]
+    plans += [[first] * held + plan[held:] for first in swarm.actions[0]]
     return by_first_action(plans, itemgetter(0))
 
 
@@ -215,21 +213,15 @@ def clone(
     return np.where(goes, others, walkers)
 
 
-def decide(
-    space: spaces.Space,
-    swarm: Swarm,
-    all_finished: bool,
-) -> PlanOutput[Swarm]:
+def decide(simulator: Simulator, swarm: Swarm, all_finished: bool) -> PlanOutput[Swarm]:
     """The first action of most walkers; or the path to an end of an episode, if better."""
     firsts = swarm.actions[0]
-    groups = swarm.roots
-    if isinstance(space, spaces.Discrete):
-        groups = np.asarray(firsts)[swarm.roots]
+    groups = np.asarray(firsts)[swarm.roots] if simulator.n_actions else swarm.roots
     kinds, counts = np.unique(groups, return_counts=True)
     weights = None
-    if isinstance(space, spaces.Discrete):
-        weights = np.zeros(int(space.n))
-        weights[kinds - space.start] = counts / counts.sum()
+    if simulator.n_actions:
+        weights = np.zeros(simulator.n_actions)
+        weights[kinds - simulator.first] = counts / counts.sum()
     ends = [(value, -step, -walker) for value, step, walker in swarm._ends.values()]
     finish = max(ends, default=(-np.inf, 0, 0))
     if all_finished or finish[0] > swarm.returns.max():
@@ -241,5 +233,5 @@ def decide(
         walker = int(swarm.origins[step][slot])
     path = swarm.path(step, walker)
     if weights is not None and path[0] != kinds[np.argmax(counts)]:
-        weights = one_hot(space, path[0])
+        weights = simulator.one_hot(path[0])
     return PlanOutput(path[0], path, value, weights, swarm)

@@ -29,11 +29,9 @@ from plangym_lite.planners.simulator import (
     Simulator,
     ValueFn,
     check_options,
-    goal_first,
-    one_hot,
     values_after,
 )
-from plangym_lite.planners.tree import room_for, with_rows
+from plangym_lite.planners.tree import goal_first, room_for, with_rows
 from plangym_lite.states.archive import StateArchive
 
 __all__ = ["CellFn", "Cells", "go_explore"]
@@ -178,10 +176,10 @@ def go_explore(
         raise ValueError(f"repeat must be in [0, 1), got {repeat}")
     simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
     cells = Cells(state, budget, archive)
-    masks = simulator.legal_at(state, info)
+    observs, _, masks = simulator.look(state, info)
     cells.legal[0] = None if masks is None else masks[0]
     look = cell_fn or cells_of(env.observation_space)
-    cells.offer(look(simulator.look(state)[0])[0], 0)
+    cells.offer(look(observs)[0], 0)
     kept = reserve(budget, budget) if resample else 0
     left = budget - kept
     while simulator.calls < left:
@@ -195,8 +193,7 @@ def go_explore(
             fresh = simulator.draw(len(places), legal)
             again = rng.random(len(places)) < repeat
             if legal is not None:
-                first: Any = env.action_space.start  # type: ignore[attr-defined]
-                old = np.array([a - first for a in actions[: len(places)]])
+                old = np.array(actions[: len(places)]) - simulator.first
                 again &= legal[np.arange(len(places)), old]
             actions = [a if same else b for a, b, same in zip(actions, fresh, again, strict=False)]
             places, actions = explore(
@@ -210,7 +207,7 @@ def go_explore(
         plans = map(cells.path, places)
         plan, value = mean_best(simulator, state, plans, discount, value_fn, calls=kept)
     cells.simulator_calls, cells.frames = simulator.calls, simulator.frames
-    weights = one_hot(env.action_space, plan[0])
+    weights = simulator.one_hot(plan[0])
     return PlanOutput(plan[0], plan, value, weights, cells, not resample, simulator.not_finite)
 
 
@@ -251,7 +248,7 @@ def explore(
     if value_fn is not None:
         worths = gains + discount * factors * values_after(out, value_fn)
     cells.worths += worths.tolist()
-    masks = simulator.legal(out.observs, out.states, out.infos)
+    masks = simulator.masks
     cells.legal += [None] * len(places) if masks is None else list(masks)
     reached, by = [], []
     for row, cell in enumerate(look(out.observs)):

@@ -25,8 +25,6 @@ import numpy as np
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.chance import (
     ChanceWalks,
-    count_costs,
-    parts_of,
     resampled_walks,
     worst_if_not_finite,
 )
@@ -39,11 +37,10 @@ from plangym_lite.planners.simulator import (
     ValueFn,
     check_discrete,
     check_options,
-    policies_at,
     values_after,
 )
-from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, Tree, joined
-from plangym_lite.planners.uct import GameWalks, Rules, Walks
+from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, Tree, count_costs, joined, parts_of
+from plangym_lite.planners.uct import GameWalks, Rules, Walks, policies_at
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.transitions import TransitionBatch
 
@@ -284,8 +281,6 @@ class LeafEvaluator:
     policy_fn: PolicyFn | None
 
     def __post_init__(self) -> None:
-        space: Any = self.simulator.env.action_space
-        self.first, self.n_actions = int(space.start), int(space.n)
         self.needs_root = self.simulator.legal_actions is not None or self.policy_fn is not None
         plays = -(-(self.max_depth - 1) // self.held)
         self.cost = 1 if self.value_fn is not None else 1 + plays  # maximum, of a leaf
@@ -310,9 +305,9 @@ class LeafEvaluator:
         """Step to the new leaves of trees and enter them; return their values."""
         states = [search.walks.states_before(leaves) for search, leaves in groups]
         moves = [search.walks.actions[leaf] for search, leaves in groups for leaf in leaves]
-        out = self.simulator.step(self.first + np.array(moves), joined(states))
+        out = self.simulator.step(self.simulator.first + np.array(moves), joined(states))
         count_costs(groups, *self.simulator.costs)
-        values = self.evaluate(groups, out)
+        values = self.evaluate(groups, out, self.simulator.masks)
         low = groups[0][0].walks.low
         rewards = worst_if_not_finite(out.rewards, self.discount * values, low).tolist()
         ended = (out.terminateds | out.truncateds).tolist()
@@ -320,9 +315,10 @@ class LeafEvaluator:
             search.walks.enter(leaves, out.states[part], rewards[part], ended[part])
         return values.tolist()
 
-    def evaluate(self, groups: list[Group], out: TransitionBatch) -> np.ndarray:
+    def evaluate(
+        self, groups: list[Group], out: TransitionBatch, masks: np.ndarray | None
+    ) -> np.ndarray:
         """``[B]`` the values of the leaves of ``groups``; enter priors and legal actions."""
-        masks = self.simulator.legal(out.observs, out.states, out.infos)
         self.set_policies(groups, out.observs, out.states, masks)
         if self.value_fn is not None:
             return values_after(out, self.value_fn)
@@ -342,7 +338,7 @@ class LeafEvaluator:
             return
         priors: Any = None
         if self.policy_fn is not None:
-            priors = policies_at(observs, states, self.policy_fn, self.n_actions)
+            priors = policies_at(observs, states, self.policy_fn, self.simulator.n_actions)
             if masks is not None:
                 priors = np.where(masks, priors, 0.0)
                 priors = priors / np.maximum(priors.sum(1, keepdims=True), 1e-12)
@@ -353,10 +349,7 @@ class LeafEvaluator:
 
     def evaluate_root(self, search: Search, info: Any) -> None:
         """Enter the priors and the legal actions of a root."""
-        state = search.walks.states[ROOT]
-        masks = self.simulator.legal_at(state, info)
-        observs, states, _ = self.simulator.look(state, info)
-        self.set_policies([(search, [ROOT])], observs, states, masks)
+        self.set_policies([(search, [ROOT])], *self.simulator.look(search.walks.states[ROOT], info))
 
 
 def is_many(env: PlanEnv, state: Any) -> bool:

@@ -107,11 +107,9 @@ class SimulatorModel:
         self.env, self.discount, self.dt = env, discount, dt
         self.evaluate, self.value_fn, self.archive = evaluate, value_fn, archive
         self.illegal, self.resample = illegal, resample
-        self.n_actions = int(env.action_space.n)
         rng = np.random.default_rng(0)  # not used: the seeds are from mctx
         self._simulator = Simulator(env, rng, resample=resample, legal_actions=legal_actions)
         self._masks: dict[int, np.ndarray] = {}  # of states in the archive
-        self._first = int(env.action_space.start)
         self._state_dtype = spec.state_dtype
         self._state_bytes = int(np.prod(spec.state_shape)) * spec.state_dtype.itemsize
 
@@ -145,10 +143,10 @@ class SimulatorModel:
     def invalid_actions(self, states: np.ndarray, infos: Any = None) -> np.ndarray:
         """``[B, A]`` which actions are illegal, for the policies of mctx."""
         if self._simulator.legal_actions is None:
-            return np.zeros((len(states), self.n_actions), bool)
+            return np.zeros((len(states), self._simulator.n_actions), bool)
         known = [None] * len(states) if infos is None else infos
         pairs = zip(states, known, strict=True)
-        return ~np.concatenate([self._simulator.legal_at(*pair) for pair in pairs])
+        return ~np.concatenate([self._simulator.look(*pair)[2] for pair in pairs])
 
     def recurrent_fn(
         self, params: Any, rng_key: Any, action: Any, embedding: Any
@@ -192,9 +190,9 @@ class SimulatorModel:
         states, rewards = self.states_of(embeddings), np.full(size, self.illegal, np.float32)
         discounts, values = np.zeros((2, size), np.float32)
         columns = empty_columns(self.env.batch_spec, size).observs
-        masks = np.ones((size, self.n_actions), bool)
+        masks = np.ones((size, self._simulator.n_actions), bool)
         if rows.size:
-            moves, chosen = self._first + actions[rows], np.asarray(seeds)[rows].tolist()
+            moves, chosen = self._simulator.first + actions[rows], np.asarray(seeds)[rows].tolist()
             options = {"seeds": chosen} if self.resample else {}
             out = self._simulator.step(moves, states[rows], self.dt, **options)
             ended = out.terminateds | out.truncateds
@@ -207,8 +205,7 @@ class SimulatorModel:
                 raise outgrown()
             states = states.copy()
             states[rows] = out.states
-            known = self._simulator.legal(out.observs, out.states, out.infos)
-            masks[rows] = True if known is None else known
+            masks[rows] = True if self._simulator.masks is None else self._simulator.masks
             if self.evaluate is not None:
                 columns = map_leaves(partial(_put, rows), columns, out.observs)
         observs = None if self.evaluate is None else map_leaves(_for_jax, columns)
@@ -229,7 +226,7 @@ class SimulatorModel:
         """``[B, A]`` the legal actions of embedded states."""
         found = np.asarray(embeddings)
         if self._simulator.legal_actions is None:
-            return np.ones((len(found), self.n_actions), bool)
+            return np.ones((len(found), self._simulator.n_actions), bool)
         if self.archive is not None:
             return np.array([self._masks[handle] for handle in found.tolist()])
         return found[:, self._state_bytes :].astype(bool)
@@ -237,7 +234,7 @@ class SimulatorModel:
     def _judge(self, params: Any, observs: Any, values: Any) -> tuple[Any, Any]:
         """``[B, A]`` logits and ``[B]`` values."""
         if self.evaluate is None:
-            return jnp.zeros((len(values), self.n_actions)), jnp.asarray(values)
+            return jnp.zeros((len(values), self._simulator.n_actions)), jnp.asarray(values)
         return self.evaluate(params, map_leaves(_for_jax, observs))
 
     def _observs_like(self, size: int) -> Any:

@@ -20,8 +20,6 @@ from plangym_lite.planners.simulator import (
     Simulator,
     ValueFn,
     check_options,
-    one_hot,
-    values_after,
 )
 
 __all__ = ["Shots", "random_shooting"]
@@ -97,10 +95,11 @@ def random_shooting(
             simulator, state, num_simulations, max_depth, rollout_dt, **options
         )
     else:
-        masks = simulator.legal_at(state, info, num_simulations)
-        plans, returns, lengths = shoot_legally(
-            simulator, state, num_simulations, max_depth, masks, **options
-        )
+        masks: Any = simulator.look(state, info)[2]
+        options["masks"] = masks.repeat(num_simulations, 0)
+        states, lengths = [state] * num_simulations, np.full(num_simulations, max_depth)
+        plans, returns, *_ = simulator.play_legally(states, lengths, **options)
+        lengths = np.array([len(plan) for plan in plans])
     order = np.argsort(-returns, kind="stable")
     plan, value = plans[order[0]], float(returns[order[0]])
     if resample:
@@ -109,7 +108,7 @@ def random_shooting(
             simulator, state, best, discount, value_fn, calls=kept or None, held=rollout_dt
         )
     shots = Shots(plans, returns, lengths, simulator.calls, simulator.frames)
-    weights = one_hot(env.action_space, plan[0])
+    weights = simulator.one_hot(plan[0])
     return PlanOutput(plan[0], plan, value, weights, shots, not resample, simulator.not_finite)
 
 
@@ -134,34 +133,3 @@ def shoot(
     returns, out = simulator.play(actions, [state] * size, discount, value_fn, held=held)
     cut = [plan[: max(1, length)] for plan, length in zip(plans, out.lengths.tolist(), strict=True)]
     return cut, returns, out.lengths
-
-
-def shoot_legally(
-    simulator: Simulator,
-    state: Any,
-    size: int,
-    max_depth: int,
-    masks: Any,
-    *,
-    discount: float,
-    value_fn: ValueFn | None,
-) -> tuple[list[list[Any]], np.ndarray, np.ndarray]:
-    """The same, each action drawn from the legal actions of the current state."""
-    plans: list[list[Any]] = [[] for _ in range(size)]
-    returns, lengths, rows = np.zeros(size), np.zeros(size, int), np.arange(size)
-    states: Any = [state] * size
-    for depth in range(max_depth):
-        actions = simulator.draw(len(rows), masks)
-        out = simulator.step(actions, states)
-        returns[rows] += discount**depth * out.rewards
-        lengths[rows] += 1
-        for row, action in zip(rows.tolist(), actions, strict=True):
-            plans[row].append(action)
-        if value_fn is not None and depth == max_depth - 1:
-            returns[rows] += discount**max_depth * values_after(out, value_fn)
-        on = ~(out.terminateds | out.truncateds)
-        masks = simulator.legal(out.observs, out.states, out.infos)[on]  # type: ignore[index]
-        rows, states = rows[on], out.states[on]
-        if not rows.size:
-            break
-    return plans, simulator.finite(returns), lengths

@@ -37,10 +37,16 @@ from plangym_lite.planners.simulator import (
     ValueFn,
     check_discrete,
     check_options,
-    goal_first,
-    one_hot,
 )
-from plangym_lite.planners.tree import ROOT, UNKNOWN, GrowingTree, Start, Tree, whole_numbers
+from plangym_lite.planners.tree import (
+    ROOT,
+    UNKNOWN,
+    GrowingTree,
+    Start,
+    Tree,
+    goal_first,
+    whole_numbers,
+)
 from plangym_lite.states.archive import StateArchive
 
 __all__ = ["rollout_iw"]
@@ -118,14 +124,14 @@ def rollout_iw(
     known = features_of(env.observation_space, features)
     simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
 
-    evaluator = NodeEvaluator(simulator, known, policy_fn, value_fn, risk_aversion, first)
+    evaluator = NodeEvaluator(simulator, known, policy_fn, value_fn, risk_aversion)
     start = Start(state, budget, archive, None if resample else tree, played or 1)
     search = NoveltySearch(
         n_actions, start, known.size, max_depth, discount, subtables=subtables, rng=rng
     )
     if search.notes[ROOT] is None:
         search.set_data(ROOT, evaluator.at_root(state, info))
-    search.begin()
+    search.is_novel(ROOT)
     left = budget - (reserve(budget, max_depth) if resample else 0)
     while simulator.calls < left and not search.solved[ROOT]:
         leaves = search.walk(min(batch_size, left - simulator.calls))
@@ -140,23 +146,13 @@ def rollout_iw(
         others = [[first + search.actions[node] for node in way] for way in search.best_paths()]
         plans = [plan, *others]
         plan, value = mean_best(simulator, state, plans, discount, value_fn, calls=budget - left)
-        weights = one_hot(env.action_space, plan[0])  # type: ignore[assignment]
+        weights = simulator.one_hot(plan[0])  # type: ignore[assignment]
     found = search.table(simulator.calls, simulator.frames)
     return PlanOutput(plan[0], plan, value, weights, found, not resample, simulator.not_finite)
 
 
 class NoveltySearch(GrowingTree):
-    """The walks of one decision, and the novelty tables.
-
-    Args:
-        n_actions: ``A``.
-        start: where the tree begins.
-        n_features: number of features.
-        max_depth: of a walk.
-        discount: of a reward one step later.
-        subtables: whether novelty is judged among branches of similar reward.
-        rng: for the actions of walks.
-    """
+    """The walks of one decision, and the novelty tables. ``A`` denotes the number of actions."""
 
     columns: ClassVar[dict[str, Any]] = {
         **GrowingTree.columns,
@@ -197,7 +193,7 @@ class NoveltySearch(GrowingTree):
         self.rng, self.n_features, self.max_depth = rng, n_features, max_depth
         self.draw = whole_numbers(rng)
         self.discount, self.subtables = discount, subtables
-        self._records: dict[int, array] = {}  # for each sum: least depth of each feature
+        self._records: dict[int, tuple[array, np.ndarray]] = {}  # for sums: see ``_table``
         self._fronts: list[int] = []  # current nodes of the active walks
         self._least = np.inf  # least return so far
         for node in range(self.size):
@@ -216,7 +212,7 @@ class NoveltySearch(GrowingTree):
             return
         parent, adjusted = self.parents[node], note.adjusted
         factor = self.discount ** self.depths[parent]
-        if adjusted == -np.inf:  # the reward was not finite: as bad as the worst
+        if adjusted == -inf:  # the reward was not finite: as bad as the worst
             least = np.nextafter(self._least, -inf) if np.isfinite(self._least) else 0.0
             adjusted = (least - self.gains[parent]) / factor if factor else least
             self.rewards[node] = adjusted
@@ -237,10 +233,6 @@ class NoveltySearch(GrowingTree):
         self._open[parent].remove(action)  # until it arrives
         self._link(node)
         return node
-
-    def begin(self) -> None:
-        """Enter the root."""
-        self._is_novel(ROOT)
 
     def walk(self, n_walks: int) -> list[int]:
         """Continue each walk to an untried action, or to its end; return the new rows."""
@@ -320,11 +312,12 @@ class NoveltySearch(GrowingTree):
 
     def _is_open(self, node: int) -> bool:
         """Whether a walk continues from here; if not, the branch is solved."""
-        if self.ended[node] or self.depths[node] >= self.max_depth or not self._is_novel(node):
+        if self.ended[node] or self.depths[node] >= self.max_depth or not self.is_novel(node):
             self._close(node)
         return not self.solved[node]
 
-    def _is_novel(self, node: int) -> bool:
+    def is_novel(self, node: int) -> bool:
+        """Whether a node holds a record; at its first visit it enters those that it breaks."""
         depth, records = self.depths[node], self._tables[node]
         features = self.notes[node].features
         if records is not None:  # visited before: does it still hold a record?
@@ -332,8 +325,7 @@ class NoveltySearch(GrowingTree):
         else:
             if node != ROOT:
                 self._sums[node] = self._sums[self.parents[node]] + self.adjusted[node]
-            records = self._tables[node] = self._table(self._sums[node])
-            least = np.frombuffer(records, np.int16)
+            self._tables[node], least = self._table(self._sums[node])
             held = features[least[features] > depth]
             least[held] = depth
         if not len(held):
@@ -341,11 +333,12 @@ class NoveltySearch(GrowingTree):
         self._record_feature[node] = int(held[0])
         return True
 
-    def _table(self, reward: float) -> array:
-        """``[F]`` the least depth of each feature, in the table of that reward."""
+    def _table(self, reward: float) -> tuple[array, np.ndarray]:
+        """``[F]`` the least depth of each feature in the table of that reward, and a view of it."""
         key = frexp(reward)[1] if self.subtables and reward > 0 else NO_REWARD
         if key not in self._records:
-            self._records[key] = array("h", [NEVER]) * self.n_features
+            table = array("h", [NEVER]) * self.n_features  # Python reads it faster than numpy's
+            self._records[key] = table, np.frombuffer(table, np.int16)
         return self._records[key]
 
     def _close(self, node: int) -> None:

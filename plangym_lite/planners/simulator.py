@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import isfinite
 from typing import Any, Generic
 
@@ -15,7 +15,6 @@ from gymnasium import spaces
 from typing_extensions import NamedTuple, TypeVar
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.planners.tree import with_rows
 from plangym_lite.transitions import RolloutBatch, TransitionBatch, map_leaves
 
 __all__ = [
@@ -27,11 +26,9 @@ __all__ = [
     "ValueFn",
     "check_discrete",
     "check_options",
-    "goal_first",
-    "one_hot",
-    "policies_at",
     "values_after",
 ]
+
 
 Search = TypeVar("Search", default=Any)
 
@@ -71,6 +68,7 @@ ValueFn = Callable[[Any, np.ndarray], np.ndarray]
 PolicyFn = Callable[[Any, np.ndarray], np.ndarray]
 """``policy_fn(observs [B, ...], states [B, S]) -> [B, A]``: the prior of each action."""
 
+
 LegalFn = Callable[[Any, np.ndarray, list[dict[str, Any]]], np.ndarray]
 """``legal_fn(observs [B, ...], states [B, S], infos) -> [B, A]`` bool: which actions are legal."""
 
@@ -78,7 +76,8 @@ LegalFn = Callable[[Any, np.ndarray, list[dict[str, Any]]], np.ndarray]
 class Simulator:
     """An environment for a planner: counts all rows, draws from ``rng``.
 
-    A row whose reward is not finite ends there, with ``-inf``; ``not_finite`` counts them.
+    A row whose reward is not finite ends there, with ``-inf``; ``not_finite`` counts them. A row
+    whose state has no legal action is truncated there.
 
     Args:
         env: the environment; its current state does not change.
@@ -86,7 +85,6 @@ class Simulator:
         on_batch: hook for progress.
         resample: draw a new seed for each row, from ``rng``.
         legal_actions: the key of an info with a mask ``[A]``, or a function; ``None``: all actions.
-            A state without any legal action ends its episode.
 
     Raises:
         TypeError: ``rng`` is not a ``numpy.random.Generator``.
@@ -107,10 +105,14 @@ class Simulator:
         self.resample, self.legal_actions = resample, legal_actions
         self.calls = self.frames = 0  # rows stepped; simulator steps run
         self.costs: Any = None  # of the last batch: [B, 2] calls and frames
+        self.masks: Any = None  # [B, A] the legal actions after the last step; None: all
         self.not_finite = 0  # rows whose reward was not finite
         self._least = np.inf  # of the finite returns so far
-        self._masks: tuple[Any, Any] = None, None  # infos of the last step, and what was legal
         self._space: spaces.Space | None = None
+        space: Any = env.action_space
+        self.first, self.n_actions = 0, 0  # of a discrete space
+        if isinstance(space, spaces.Discrete):
+            self.first, self.n_actions = int(space.start), int(space.n)
 
     def step(
         self, actions: Any, states: Any, dt: Any = 1, seeds: list[int] | None = None
@@ -123,12 +125,11 @@ class Simulator:
             self.not_finite += int(bad.sum())
             rewards = np.where(bad, -np.inf, out.rewards)
             out = out._replace(rewards=rewards, terminateds=out.terminateds | bad)
-        self._count([1] * len(out.rewards), out.infos)
-        masks = self.legal(out.observs, out.states, out.infos)
-        if masks is not None and not masks.any(1).all():  # nobody can move: it ends
-            stuck = ~(masks.any(1) | out.terminateds)
+        self.masks = self.legal(out.observs, out.states, out.infos)
+        if self.masks is not None:
+            stuck = ~(self.masks.any(1) | out.terminateds)
             out = out._replace(truncateds=out.truncateds | stuck)
-        self._masks = out.infos, masks
+        self._count([1] * len(out.rewards), out.infos)
         return out
 
     def play(
@@ -186,17 +187,26 @@ class Simulator:
         worst = np.nextafter(self._least, -np.inf) if isfinite(self._least) else 0.0
         return np.where(good, returns, worst)
 
-    def look(self, state: Any, info: Any = None) -> tuple[Any, Any, list[dict[str, Any]]]:
-        """``[1, ...]`` the observation of ``state``, the state, and its info if known."""
-        env, info = self.env, dict(info or {})
+    def look(self, state: Any, info: Any = None) -> tuple[Any, Any, np.ndarray | None]:
+        """``[1, ...]`` the observation of ``state``, the state, its legal actions (``None``: all).
+
+        ``info``: of the state, if the environment does not restore it.
+
+        Raises:
+            ValueError: no action is legal, or they are not known.
+        """
+        env = self.env
         home = env.get_state()
         env.set_state(state)
-        obs = env.observe()
-        info = info or env.info()
+        observs = map_leaves(lambda leaf: np.asarray(leaf)[None], env.observe())
+        info = dict(info or env.info())
         env.set_state(home)
         states = state[None] if isinstance(state, np.ndarray) else np.empty(1, object)
         states[0] = state
-        return map_leaves(lambda leaf: np.asarray(leaf)[None], obs), states, [info]
+        masks = self.legal(observs, states, [info])
+        if masks is not None and not masks.any():
+            raise ValueError("the state to plan from has no legal action")
+        return observs, states, masks
 
     def legal(self, observs: Any, states: Any, infos: list[dict[str, Any]]) -> np.ndarray | None:
         """``[B, A]`` which actions are legal; ``None``: all. Undefined after an end.
@@ -205,8 +215,8 @@ class Simulator:
             ValueError: an info has no mask, or the masks have another shape.
         """
         legal = self.legal_actions
-        if legal is None or infos is self._masks[0]:
-            return None if legal is None else self._masks[1]
+        if legal is None:
+            return None
         if callable(legal):
             masks = np.asarray(legal(observs, states, infos)).astype(bool)
         else:
@@ -216,25 +226,12 @@ class Simulator:
                     f"an info has no {legal!r}, only {sorted(missing[0])}: where the environment "
                     "does not restore the info of a state, pass that of the root as info="
                 )
-            any_of_them = [True] * int(self.env.action_space.n)  # type: ignore[attr-defined]
+            any_of_them = [True] * self.n_actions
             masks = np.array([info.get(legal, any_of_them) for info in infos]).astype(bool)
-        shape = len(states), int(self.env.action_space.n)  # type: ignore[attr-defined]
+        shape = len(states), self.n_actions
         if masks.shape != shape:
             raise ValueError(f"legal_actions must give shape {shape}, got {masks.shape}")
         return masks
-
-    def legal_at(self, state: Any, info: Any, size: int = 1) -> np.ndarray | None:
-        """``[size, A]`` the legal actions of a root, ``size`` times; ``None``: all.
-
-        Raises:
-            ValueError: there are none.
-        """
-        if self.legal_actions is None:
-            return None
-        masks = self.legal(*self.look(state, info))
-        if not masks.any():  # type: ignore[union-attr]
-            raise ValueError("the state to plan from has no legal action")
-        return np.repeat(masks, size, axis=0)  # type: ignore[arg-type]
 
     def _seeds_of(self, size: int, seeds: list[int] | None) -> dict[str, Any]:
         if not self.resample:
@@ -255,15 +252,59 @@ class Simulator:
 
         ``masks``: ``[B, A]`` of the legal actions.
         """
-        space = self.env.action_space
-        if isinstance(space, spaces.Discrete):
+        if self.n_actions:
             if masks is None:
-                return space.start + self.rng.integers(space.n, size=size)
-            return space.start + np.where(masks, self.rng.random(masks.shape), -1.0).argmax(1)
+                return self.first + self.rng.integers(self.n_actions, size=size)
+            return self.first + np.where(masks, self.rng.random(masks.shape), -1.0).argmax(1)
         if self._space is None:
-            self._space = copy.deepcopy(space)
+            self._space = copy.deepcopy(self.env.action_space)
             self._space.seed(int(self.rng.integers(2**31)))
         return [self._space.sample() for _ in range(size)]
+
+    def play_legally(
+        self,
+        states: Any,
+        lengths: np.ndarray,
+        discount: float,
+        value_fn: ValueFn | None = None,
+        *,
+        masks: np.ndarray | None = None,
+        plan: list[Any] | None = None,
+        seeds: np.ndarray | None = None,
+    ) -> tuple[list[list[Any]], np.ndarray, np.ndarray, np.ndarray]:
+        """Step rows by random legal actions, the first of ``masks``, or by legal ones of ``plan``.
+
+        A row ends after ``lengths`` actions, with its episode, or where ``plan`` is not legal.
+
+        Returns:
+            The actions of each row; ``[B]`` discounted returns, with the value of the last state,
+            all finite; whether it terminated; its frames.
+        """
+        actions: list[list[Any]] = [[] for _ in lengths]
+        returns, frames, rows, depth = np.zeros(len(lengths)), 0 * lengths, lengths.nonzero()[0], 0
+        terminated = lengths < 0
+        while rows.size:
+            chosen = self.draw(rows.size, masks) if plan is None else [plan[depth]] * rows.size
+            own = None if seeds is None else (seeds[rows] + depth).tolist()
+            out = self.step(chosen, states, seeds=own)
+            returns[rows] += discount**depth * out.rewards
+            frames[rows], terminated[rows] = frames[rows] + self.costs[1], out.terminateds
+            for row, action in zip(rows.tolist(), chosen, strict=True):
+                actions[row].append(action)
+            depth += 1
+            lives = ~(out.terminateds | out.truncateds)
+            on = lives & (lengths[rows] > depth)
+            if plan is not None and depth < len(plan):
+                on &= self.masks[:, plan[depth] - self.first]
+            if value_fn is not None and (last := lives & ~on).any():
+                returns[rows[last]] += discount**depth * values_after(out, value_fn)[last]
+            rows, states, masks = rows[on], out.states[on], self.masks[on]
+        return actions, self.finite(returns), terminated, frames
+
+    def one_hot(self, action: Any) -> np.ndarray | None:
+        """``[A]`` 1 for an action of a discrete space; ``None`` for other spaces."""
+        actions = self.first + np.arange(self.n_actions)
+        return (actions == action).astype(float) if self.n_actions else None
 
     def roll_out(
         self,
@@ -288,7 +329,13 @@ class Simulator:
         """
         returns, (calls, frames) = np.zeros(len(lengths)), np.zeros((2, len(lengths)), int)
         rows = np.flatnonzero(lengths)
-        if masks is None and rows.size:
+        if masks is not None:
+            options: Any = {"masks": masks[rows]}
+            played, returns, _, frames = self.play_legally(
+                states[rows], lengths, discount, **options
+            )
+            calls = np.array(list(map(len, played)))
+        elif rows.size:
             draws = self.draw(rows.size * -(-int(lengths.max()) // held)).reshape(rows.size, -1)
             ends = sorted(set(lengths[rows].tolist()))
             if self.env.batch_spec.is_batched:  # one batch; surplus steps are ignored
@@ -296,20 +343,10 @@ class Simulator:
             for last, length in zip([0, *ends], ends, strict=False):
                 part = (lengths[rows] > last) & (lengths[rows] <= length)
                 actions, chosen = np.repeat(draws[part], held, axis=1)[:, :length], rows[part]
-                options: Any = {"lengths": lengths[chosen], "held": held}
+                options = {"lengths": lengths[chosen], "held": held}
                 returns[chosen], _ = self.play(actions, states[chosen], discount, **options)
                 calls[chosen], frames[chosen] = self.costs
-            return returns, calls, frames
-        states, left, masks = states.copy(), lengths.copy(), np.array(masks)
-        while (rows := np.flatnonzero(left)).size:
-            out = self.step(self.draw(rows.size, masks[rows]), states[rows])
-            returns[rows] += discount ** calls[rows] * out.rewards
-            calls[rows] += self.costs[0]
-            frames[rows] += self.costs[1]
-            left[rows] = np.where(out.terminateds | out.truncateds, 0, left[rows] - 1)
-            states = with_rows(states, rows, out.states)
-            masks[rows] = self.legal(out.observs, out.states, out.infos)
-        return self.finite(returns), calls, frames
+        return returns, calls, frames
 
 
 def values_after(out: TransitionBatch | RolloutBatch, value_fn: ValueFn) -> np.ndarray:
@@ -322,55 +359,6 @@ def values_after(out: TransitionBatch | RolloutBatch, value_fn: ValueFn) -> np.n
     if values.shape != out.terminateds.shape:
         raise ValueError(f"value_fn must return shape {out.terminateds.shape}, got {values.shape}")
     return np.where(out.terminateds | out.truncateds, 0.0, values)
-
-
-def policies_at(
-    observs: Any, states: np.ndarray, policy_fn: PolicyFn, n_actions: int
-) -> np.ndarray:
-    """``[B, A]`` the result of ``policy_fn``, scaled to sum 1.
-
-    Raises:
-        ValueError: it is not one number of at least 0 per action, with a positive sum.
-    """
-    weights = np.asarray(policy_fn(observs, states), float)
-    if weights.shape != (len(states), n_actions):
-        raise ValueError(
-            f"policy_fn must return shape {(len(states), n_actions)}, got {weights.shape}"
-        )
-    sums = weights.sum(1, keepdims=True)
-    if len(sums) and not (weights.min() >= 0 and sums.min() > 0 and sums.max() < np.inf):
-        raise ValueError("policy_fn must return weights of at least 0, one in each row above 0")
-    return weights / sums
-
-
-def one_hot(space: spaces.Space, action: Any) -> np.ndarray | None:
-    """``[A]`` one-hot action of a discrete space; ``None`` for other spaces."""
-    if not isinstance(space, spaces.Discrete):
-        return None
-    return (np.arange(space.n) == int(action) - int(space.start)).astype(float)
-
-
-def goal_first(
-    paths: Sequence[int] | range,
-    chosen: int,
-    gains: Sequence[float],
-    depths: Sequence[int],
-    terminated: Sequence[bool],
-) -> int:
-    """The path to take, if ``chosen`` has the greatest return.
-
-    If the best terminated path has a negative return, it is only replaced by one with a greater
-    return that is at least as long or above 0.
-    """
-    goals = [path for path in paths if terminated[path]]
-    if not goals or terminated[chosen]:
-        return chosen
-    goal = max(goals, key=lambda path: (gains[path], -depths[path]))
-    gain, depth = gains[goal], depths[goal]
-    if gain >= 0 or gains[chosen] > 0 or (gains[chosen] > gain and depths[chosen] >= depth):
-        return chosen
-    better = [path for path in paths if gains[path] > gain and depths[path] >= depth]
-    return max(better, key=lambda path: gains[path], default=goal)
 
 
 def check_discrete(env: PlanEnv, planner: str) -> tuple[int, int]:

@@ -7,7 +7,7 @@ lists of four; the table is made once, at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,8 +22,11 @@ __all__ = [
     "GrowingTree",
     "Start",
     "Tree",
+    "count_costs",
+    "goal_first",
     "joined",
     "outgrown",
+    "parts_of",
     "room_for",
     "stacked",
     "whole_numbers",
@@ -105,8 +108,9 @@ class Tree:
         return bool(known == state)
 
     def find(self, state: Any, depth: int) -> int | None:
-        """The node ``depth`` steps from the root whose state is ``state``, if it has not ended."""
-        for node in np.flatnonzero((self.depths == depth) & ~self.ended).tolist():
+        """The most visited node ``depth`` steps from the root with this state and no end."""
+        rows = np.flatnonzero((self.depths == depth) & ~self.ended)
+        for node in rows[np.argsort(-self.visits[rows], kind="stable")].tolist():
             if self.is_at(node, state):
                 return node
         return None
@@ -241,6 +245,44 @@ class GrowingTree:
             frames=frames,
             **arrays,
         )
+
+
+def count_costs(groups: list[tuple[Any, list[int]]], calls: list[int], frames: list[int]) -> None:
+    """Count the cost of rows for their trees."""
+    for search, _, part in parts_of(groups):
+        search.calls += sum(calls[part])
+        search.frames += sum(frames[part])
+
+
+def parts_of(groups: list[tuple[Any, list[int]]]) -> Iterator[tuple[Any, list[int], slice]]:
+    """The groups of the rows of a batch, each with the place of its rows."""
+    start = 0
+    for search, members in groups:
+        yield search, members, slice(start, start + len(members))
+        start += len(members)
+
+
+def goal_first(
+    paths: Sequence[int] | range,
+    chosen: int,
+    gains: Sequence[float],
+    depths: Sequence[int],
+    terminated: Sequence[bool],
+) -> int:
+    """The path to take, if ``chosen`` has the greatest return.
+
+    If the best terminated path has a negative return, it is only replaced by one with a greater
+    return that is at least as long or above 0.
+    """
+    goals = [path for path in paths if terminated[path]]
+    if not goals or terminated[chosen]:
+        return chosen
+    goal = max(goals, key=lambda path: (gains[path], -depths[path]))
+    gain, depth = gains[goal], depths[goal]
+    if gain >= 0 or gains[chosen] > 0 or (gains[chosen] > gain and depths[chosen] >= depth):
+        return chosen
+    better = [path for path in paths if gains[path] > gain and depths[path] >= depth]
+    return max(better, key=lambda path: gains[path], default=goal)
 
 
 def room_for(

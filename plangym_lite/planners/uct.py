@@ -10,9 +10,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from plangym_lite.planners.simulator import PolicyFn
 from plangym_lite.planners.tree import ROOT, UNKNOWN, GrowingTree, Start, Tree, whole_numbers
 
-__all__ = ["GameWalks", "Rules", "Walks"]
+__all__ = ["GameWalks", "Rules", "Walks", "policies_at"]
 
 LOGS = [0.0]  # of whole numbers; that of 0 counts as that of 1
 UNTRIED = -2  # minus the action: an entry of ``slots``
@@ -80,8 +81,8 @@ class Walks(GrowingTree):
     ) -> None:
         """Enter the priors of the actions of nodes, and which are legal: ``[B, A]`` each."""
         nothing: Any = [None] * len(nodes)
-        notes = zip(*(nothing if rows is None else rows for rows in (priors, legal)), strict=True)
-        for node, note in zip(nodes, notes, strict=True):
+        rows = (nothing if part is None else part for part in (priors, legal))
+        for node, *note in zip(nodes, *rows, strict=True):
             self.notes[node] = note
         if legal is not None:
             ends = legal.sum(1).cumsum().tolist()
@@ -92,9 +93,9 @@ class Walks(GrowingTree):
             weights = self.exploration * priors
             if legal is not None:
                 weights = np.where(legal, weights, nan)  # never the greatest
+            untried = list(range(UNTRIED, UNTRIED - self.n_actions, -1))
             for node, row in zip(nodes, weights.tolist(), strict=True):
-                self.priors[node] = row
-                self.slots[node] = list(range(UNTRIED, UNTRIED - self.n_actions, -1))
+                self.priors[node], self.slots[node] = row, untried.copy()
         for node in nodes:
             if self.children[node]:  # of a tree that was kept
                 below, self.children[node], self.ready[node] = self.children[node], [], None
@@ -214,8 +215,9 @@ class Walks(GrowingTree):
             through[node] = count + 1
             curiosity, best, ties = logs[count], -inf, None
             for child in below:
-                often = chosen[child]
-                score = (returns[child] - low) / span * visits[child] / often
+                score, often, count = (returns[child] - low) / span, chosen[child], visits[child]
+                if often > count:  # pending walks count as losses
+                    score *= count / often
                 score += weight * root(curiosity / often)
                 if score > best:
                     best, node, ties = score, child, None
@@ -235,8 +237,9 @@ class Walks(GrowingTree):
             through[node] = count = through[node] + 1
             curiosity, best, ties = root(count), -inf, None
             for child in below:
-                often = chosen[child]
-                score = (returns[child] - low) / span * visits[child] / often
+                score, often, count = (returns[child] - low) / span, chosen[child], visits[child]
+                if often > count:  # pending walks count as losses
+                    score *= count / often
                 score += weights[child] * curiosity / (1 + often)
                 if score > best:
                     best, node, ties = score, child, None
@@ -261,8 +264,9 @@ class Walks(GrowingTree):
                 count = visits[child]
                 if not count:
                     continue
-                often = chosen[child]
-                score = (returns[child] - low) / span * count / often
+                score, often = (returns[child] - low) / span, chosen[child]
+                if often > count:
+                    score *= count / often
                 score += priors[action] * curiosity / (1 + often)
             if score > best:
                 best, winner, ties = score, child, None
@@ -294,9 +298,9 @@ class Walks(GrowingTree):
 class GameWalks(Walks):
     """A tree of two players in turn, each with the rewards of its own moves.
 
-    Exact values are backed up: a position is proven as soon as a move from it wins (has an exact
-    return above 0), or all its moves are proven. Proven moves are not walked again; the best of
-    them is a lower bound of the position's value.
+    Exact values are backed up: a position is proven when all its moves are; or, if only moves that
+    end the game have rewards, as soon as one of them wins (has an exact return above 0). Proven
+    moves are not walked again; the best of them is a lower bound of the position's value.
     """
 
     columns: ClassVar[dict[str, Any]] = {**Walks.columns, "proven": nan, "floor": -inf}
@@ -305,9 +309,19 @@ class GameWalks(Walks):
 
     def __init__(self, n_actions: int, start: Start, rules: Rules) -> None:
         super().__init__(n_actions, start, rules)
+        self._has_scores = False  # whether moves that do not end the game have rewards
+        self._look_for_scores(self.rewards[: self.size], self.ended)
         for node in range(self.size)[::-1]:
             if self.ended[node]:
                 self.prove(node, 0.0)
+
+    def enter(self, nodes: list[int], states: Any, rewards: list[float], ended: list[bool]) -> None:
+        super().enter(nodes, states, rewards, ended)
+        self._look_for_scores(rewards, ended)
+
+    def _look_for_scores(self, rewards: list[float], ended: list[bool]) -> None:
+        pairs = zip(rewards, ended, strict=False)
+        self._has_scores = self._has_scores or any(reward and not end for reward, end in pairs)
 
     def prove(self, node: int, value: float) -> None:
         """Enter the exact value of a node, and the values above it that follow."""
@@ -325,7 +339,8 @@ class GameWalks(Walks):
             if priors is not None:
                 priors[self.actions[node]] = nan
             self.floor[parent] = max(self.floor[parent], gain)
-            if gain <= 0 and (self.untried[parent] or self.children[parent]):
+            is_open = self.untried[parent] or self.children[parent]
+            if is_open and (gain <= 0 or self._has_scores):
                 return
             node, value = parent, self.floor[parent]
 
@@ -352,3 +367,23 @@ class GameWalks(Walks):
         tree = super().table(simulator_calls, frames)
         tree.proven = np.array(self.proven[: self.size])
         return tree
+
+
+def policies_at(
+    observs: Any, states: np.ndarray, policy_fn: PolicyFn, n_actions: int
+) -> np.ndarray:
+    """``[B, A]`` the result of ``policy_fn``, scaled to sum 1.
+
+    Raises:
+        ValueError: it is not one number of at least 0 per action, with a positive sum.
+    """
+    weights = np.asarray(policy_fn(observs, states), float)
+    if weights.shape != (len(states), n_actions):
+        raise ValueError(
+            f"policy_fn must return shape {(len(states), n_actions)}, got {weights.shape}"
+        )
+    sums = weights.sum(1)
+    totals = sums.tolist()
+    if totals and not (weights.min() >= 0 and min(totals) > 0 and max(totals) < inf):
+        raise ValueError("policy_fn must return weights of at least 0, one in each row above 0")
+    return weights / sums[:, None]

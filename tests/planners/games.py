@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-__all__ = ["Chess", "Nim", "TicTacToe", "best_cells", "solve"]
+__all__ = ["Chess", "Coins", "Nim", "TicTacToe", "best_cells", "best_gains", "solve"]
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/- "
 LINES = [(0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6)]
@@ -109,3 +109,32 @@ class Chess(gym.Env):
         for move in self.board.legal_moves:
             mask[64 * move.from_square + move.to_square] = 1
         return {"action_mask": mask}
+
+
+class Coins(gym.Env):
+    """A row of coins: the players in turn take the first (0) or the last (1); earn it."""
+
+    observation_space, action_space = spaces.Box(0, 9, (2,), np.int8), spaces.Discrete(2)
+
+    def __init__(self, coins):
+        self.coins = coins
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left, self.right = 0, len(self.coins) - 1
+        return np.array([self.left, self.right], np.int8), {}
+
+    def step(self, last):
+        coin = self.coins[self.right if last else self.left]
+        self.left, self.right = self.left + 1 - last, self.right - last
+        obs = np.array([self.left, self.right], np.int8)
+        return obs, float(coin), self.left > self.right, False, {}
+
+
+@cache
+def best_gains(coins: tuple[int, ...]) -> tuple[int, int]:
+    """What taking the first or the last coin earns in the end, less what the other player does."""
+    return tuple(
+        coin - max(best_gains(rest)) if rest else coin
+        for coin, rest in ((coins[0], coins[1:]), (coins[-1], coins[:-1]))
+    )

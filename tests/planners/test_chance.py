@@ -345,3 +345,33 @@ def test_texts_tell_outcomes_apart():
         options = {"num_simulations": 600, "rng": np.random.default_rng(1)}
         mcts(env, state, value_fn=value_fn, resample=True, **options)
     assert {"win 0", "win 1", "win 3"} <= set(told)
+
+
+class Doors(gym.Env):
+    """Which of three doors are open is drawn at each step, sometimes none; a closed one raises."""
+
+    observation_space, action_space = spaces.Discrete(8), spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.open = 0b110
+        return self.open, self._info()
+
+    def step(self, door):
+        assert self._info()["action_mask"][door]
+        self.open = int(self.np_random.choice([0, 1, 3, 6, 7], p=[0.1, 0.2, 0.2, 0.2, 0.3]))
+        return self.open, float(door), False, False, self._info()
+
+    def _info(self):
+        return {"action_mask": (self.open >> np.arange(3)) & 1}
+
+
+@pytest.mark.parametrize("resample", [False, True])
+@pytest.mark.parametrize("name", ["mcts", "random_shooting", "rollout_iw", "fractal", "go_explore"])
+def test_only_legal_moves_are_played_where_they_depend_on_draws(name, resample):
+    """A state without legal moves is an end, and its plan too."""
+    with make(Doors) as env:
+        options = {"budget": 300, "legal_actions": "action_mask", "resample": resample}
+        output = plan(name, env, **options)
+        assert output.search.simulator_calls <= 300
+        assert output.action in (1, 2)

@@ -14,7 +14,7 @@ from plangym_lite import UnknownEnvironmentError, make, planners
 from plangym_lite.cli.play.options import PLANNERS
 from plangym_lite.planners import PlanOutput
 from plangym_lite.planners.sequences import ActionBox
-from plangym_lite.planners.simulator import goal_first
+from plangym_lite.planners.tree import goal_first
 from plangym_lite.states.archive import StateArchive
 from plangym_lite.testing.toy import LEFT, RIGHT, ContinuousToy, NestedToy, OpaqueToy, ToyEnv
 

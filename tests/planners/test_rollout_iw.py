@@ -40,7 +40,7 @@ def by_hand(
         search.set_data(node, NodeData(np.array(features[node]), None, adjusted=adjusted))
         if parent != UNKNOWN:
             search.back_up(node, 0.0)
-    search.begin()
+    search.is_novel(ROOT)
     return search
 
 
@@ -58,7 +58,7 @@ def test_new_features_and_smaller_depths_are_novel():
 
 def test_a_node_is_worked_off_when_all_below_it_are():
     search = by_hand({k: [0] for k in range(5)}, [0, 1, 1, 1])
-    assert search._is_novel(1) is False
+    assert search.is_novel(1) is False
     for node in (2, 3):
         search._close(node)
         assert not search.solved[1]

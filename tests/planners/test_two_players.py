@@ -12,7 +12,7 @@ from plangym_lite import make, planners
 from plangym_lite.planners import mcts
 from plangym_lite.planners.tree import ROOT, UNKNOWN
 
-from .games import Chess, Nim, TicTacToe, best_cells, solve
+from .games import Chess, Coins, Nim, TicTacToe, best_cells, best_gains, solve
 
 DISCRETE = ("random_shooting", "mcts", "rollout_iw", "fractal", "go_explore")
 
@@ -203,3 +203,14 @@ def test_a_mate_in_two_is_found(fen, move):
     )
     assert chess.Move(*divmod(output.action, 64)).uci() == move
     assert output.value == 1.0
+
+
+@pytest.mark.parametrize("coins", [(8, 9, 3, 1, 5), (5, 7, 1, 8, 2, 6)])
+def test_scores_on_the_way_are_counted(coins):
+    """A move that earns more than it loses is not the best one because of that."""
+    with make(lambda: Coins(coins)) as env:
+        state, rng = env.reset(seed=0)[0], np.random.default_rng(0)
+        output = mcts(env, state, discount=-1.0, num_simulations=2000, rng=rng)
+    gains = best_gains(coins)
+    assert output.search.proven[ROOT] == output.value == max(gains)
+    assert gains[output.action] == max(gains)
