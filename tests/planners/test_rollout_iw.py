@@ -122,7 +122,7 @@ def test_one_walk_that_dies_does_not_condemn_where_it_came_from(risk, tried, pat
     for _ in range(tried - 1):  # node 1 has been tried, too
         search.set_data(search.add(1, 1), NodeData(np.array([6]), None, adjusted=-5.0))
         search.back_up(search.size - 1, 0.0)
-    NodeEvaluator(None, None, None, None, risk, 0).finish(search)
+    NodeEvaluator(None, None, None, None, risk).finish(search)
     assert search.best_path()[0] == path
 
 
