@@ -7,6 +7,7 @@ the functions and classes that this code names, except those of Python and of la
 from __future__ import annotations
 
 import collections
+import contextlib
 import enum
 import functools
 import itertools
@@ -56,6 +57,7 @@ MOST = 5_000  # values that are compared; more are tables, which steps read
 DEPTH = 4
 PLAIN = (int, float, complex, str, bytes, bool, type(None))
 MISSING, UNREAD = object(), object()
+CACHED = type(functools.lru_cache(len))
 
 
 class Outside:
@@ -89,8 +91,11 @@ class Outside:
 
     def _read(self) -> dict[str, Any]:
         reader = _Reader()
-        for kind in self._kinds:
-            reader.read(kind)
+        with contextlib.suppress(
+            Exception
+        ):  # code of others, as in ``__repr__``, may raise anything
+            for kind in self._kinds:
+                reader.read(kind)
         return reader.found
 
 
@@ -104,9 +109,10 @@ class _Reader:
 
     def read(self, value: Any, name: str = "") -> None:
         """Read a class or function and what it names, or else the value itself."""
-        value = getattr(value, "__func__", value)
+        if isinstance(value, (staticmethod, classmethod, types.MethodType)):
+            value = value.__func__
         value = value.fget if isinstance(value, property) and value.fget else value
-        value = getattr(value, "__wrapped__", value)
+        value = value.__wrapped__ if isinstance(value, CACHED) else value
         if isinstance(value, type):
             self._read_class(value)
         elif isinstance(value, types.FunctionType):
