@@ -37,6 +37,7 @@ from plangym_lite.validation import (
     check_observs,
     count_steps,
     fill_and_check,
+    follow_outgrown,
     prepare_rows,
     states_of_rows,
 )
@@ -237,11 +238,10 @@ class PlanEnv(ABC):
             InvalidStateError: a state is not one of this environment's; nothing was run.
             TimeoutError: it took longer; workers that had not answered were replaced.
         """
-        starts = states_of_rows(states, actions, self)
-        if return_state is None:
-            return_state = states is not None
+        starts = follow_outgrown(self, states_of_rows(states, actions, self.get_state))
+        returned = states is not None if return_state is None else return_state
         rows = prepare_rows(self.batch_spec, actions, starts, dt, seeds=seeds)
-        return self.run_rows(rows, Form(states=return_state, seeds=seeds is not None), timeout)
+        return self.run_rows(rows, Form(states=returned, seeds=seeds is not None), timeout)
 
     def rollout_batch(
         self,
@@ -272,7 +272,7 @@ class PlanEnv(ABC):
             ``n_step`` counts all simulator steps of the row. A row that starts from an ended state
             has length 0.
         """
-        starts = states_of_rows(states, actions, self)
+        starts = follow_outgrown(self, states_of_rows(states, actions, self.get_state))
         rows = prepare_rows(self.batch_spec, actions, starts, dt, has_steps=True, seeds=seeds)
         form = Form(
             True, count_steps(rows.actions), check_observs(return_observs), seeds=seeds is not None

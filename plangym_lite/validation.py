@@ -298,16 +298,16 @@ def follow_outgrown(env: Any, states: Any) -> Any:
     return states
 
 
-def states_of_rows(states: Any, actions: Any, env: Any) -> Any:
-    """The states given, with the current one of ``env`` for each row that has none.
+def states_of_rows(states: Any, actions: Any, current: Callable[[], Any]) -> Any:
+    """The states given, with ``current()`` for each row that has none.
 
     To be called before the spec is read: getting the current state can show that states have
     outgrown their arrays.
     """
     if states is not None:
-        return follow_outgrown(env, fill_states(states, env.get_state))
+        return fill_states(states, current)
     try:
-        return [env.get_state()] * len(actions)
+        return [current()] * len(actions)
     except TypeError:
         raise InvalidBatchError(f"actions must be a list or array, got {actions!r}") from None
 

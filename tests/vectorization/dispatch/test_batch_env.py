@@ -99,6 +99,14 @@ def test_what_does_not_fit_is_refused_before_anything_is_sent(
         pool.make_transitions(actions, [state] * 2, dt)
 
 
+def test_without_states_rows_begin_in_the_first_workers(pool, state):
+    pool.sync_states(state)
+    assert_same(
+        pool.make_transitions([STAY] * 3, [state] * 3, return_state=False),
+        pool.make_transitions([STAY] * 3),
+    )
+
+
 def test_states_that_do_not_fit(pool, state):
     for states, match in [
         ([state, state[:2]], "state 1 must be an array of shape"),
