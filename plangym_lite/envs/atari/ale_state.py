@@ -93,7 +93,10 @@ class Console:
         self.frame: Callable[..., int] = self._rounded_frame if self._rounds else self._act
 
     def _rounded_frame(self, action: Any, strength: float = 1.0) -> int:
-        self._restore(self.core())
+        core = self.core()
+        if self.sticky and not self._calm:  # restored once only: rounding twice may differ
+            core, self._calm = self._with_texts(core, b"", CALM_TEXT), CALM_FRAMES
+        self._restore(core)
         self._core = None
         return self._act(action, strength)
 

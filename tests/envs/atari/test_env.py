@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from plangym_lite import InvalidStateError, NotCloneableError, make
+from plangym_lite.envs.atari import ale_state
 from plangym_lite.testing import ContractSuite
 from tests.same import assert_same
 
@@ -60,6 +61,19 @@ class TestMusicCartridge(AtariSuite):
     game = "Pitfall2"
     options = {"obs_type": "ram"}
     length = 20
+
+
+def test_the_music_clock_is_rounded_once_a_frame(monkeypatch):
+    """Also where the generator of sticky actions is set anew before a frame."""
+
+    def walk(frames_between):
+        monkeypatch.setattr(ale_state, "CALM_FRAMES", frames_between)
+        options = {"obs_type": "ram", "frameskip": 1, "repeat_action_probability": 0.25}
+        with make("ALE/Pitfall2-v5", **options) as env:
+            env.reset(seed=0)
+            return [env.step(action % 18, return_state=True).state for action in range(40)]
+
+    assert_same(walk(312), walk(1))
 
 
 def raw_env(game, **options):
