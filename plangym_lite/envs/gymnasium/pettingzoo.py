@@ -69,7 +69,7 @@ def make_game(name: str, kwargs: dict[str, Any]) -> AECEnv:
         missing = " ".join(missing_for(game.rpartition("/")[2].rpartition("_v")[0]))
         if not missing:
             raise
-        raise UnknownEnvironmentError(f"{name!r} needs: pip install {missing}") from error
+        raise UnknownEnvironmentError(f"{name!r} needs other packages: {missing}") from error
 
 
 class Turns(gym.Env):
