@@ -211,7 +211,7 @@ class SimulatorEnv(PlanEnv):
             self._begin_episode(None, None)
         reward, info = self._seeded(seed, self._transition, action, dt)
         ends = bool(self._ended & TERMINATED), bool(self._ended & TRUNCATED)
-        step = self.observe(), reward, *ends, info
+        step = self.current_obs(), reward, *ends, info
         if return_state or (return_state is None and state is not None):
             return Transition(self.get_state(), *step)
         return Step(*step)

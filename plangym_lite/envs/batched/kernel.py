@@ -7,8 +7,9 @@ states before it uses the kernel.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -178,17 +179,19 @@ def _run_frame(kernel: Kernel, block: Block, actions: np.ndarray, limit: float, 
 
 def infos_of(told: dict[str, Any], n_steps: list[int], dts: list[int]) -> list[dict[str, Any]]:
     """One info for each row: its part of the columns ``told``, and how far it ran."""
-    if not told:  # literals take half the time of filling dicts
-        return [{"n_step": n_step, "dt": dt} for n_step, dt in zip(n_steps, dts, strict=True)]
-    (first, values), *others = told.items()
-    if not others:
-        rows = zip(values, n_steps, dts, strict=True)
-        return [{first: value, "n_step": n_step, "dt": dt} for value, n_step, dt in rows]
-    infos = [{first: value} for value in values]
-    for name, column in (*others, ("n_step", n_steps), ("dt", dts)):
-        for info, value in zip(infos, column, strict=True):
-            info[name] = value
-    return infos
+    make = _maker_of((*told, "n_step", "dt"))
+    return make(zip(*told.values(), n_steps, dts, strict=True))
+
+
+@functools.cache
+def _maker_of(names: tuple[str, ...]) -> Callable[[Iterable[Any]], list[dict[str, Any]]]:
+    """A function that makes dicts of rows, compiled as ``namedtuple`` compiles its ``__new__``.
+
+    A literal takes half the time of ``dict(zip(...))``, and two thirds of that of filling dicts.
+    """
+    pairs = ", ".join(f"{name!r}: v{index}" for index, name in enumerate(names))
+    values = ", ".join(f"v{index}" for index in range(len(names)))
+    return eval(f"lambda rows: [{{{pairs}}} for {values} in rows]")
 
 
 def _may_play(kernel: Kernel, block: Block, n_frames: Any, limit: float, length: int) -> bool:

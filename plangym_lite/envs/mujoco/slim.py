@@ -70,6 +70,7 @@ class SlimMemory:
         self._n_steps = 0  # of that control
         self._warnings = base.data.warning.number  # a view
         self._signature: Any = None  # of the derived arrays after it
+        self._watched = [base.data.qacc, base.data.xpos, *(array for _, array, *_ in self.shown)]
         if self._steps_alike(base):
             base._step_mujoco_simulation = self._advance
 
@@ -102,13 +103,13 @@ class SlimMemory:
         """Gymnasium's ``_step_mujoco_simulation``, and a look at the state before."""
         model, data = self.model, self.data
         data.ctrl[:] = ctrl
-        counts = self._warnings.copy() if self._warnings.any() else 0
+        counts = self._warnings.copy() if np.count_nonzero(self._warnings) else 0
         self._warnings[:] = 0  # a simulation that is reset begins at 1
         mujoco.mj_getState(model, data, self._last, INTEGRATION)
         mujoco.mj_step(model, data, nstep=n_frames)
         mujoco.mj_rnePostConstraint(model, data)
         self._loaded, self._n_steps = None, n_frames
-        if self._warnings.any():  # it may have been reset
+        if np.count_nonzero(self._warnings):  # it may have been reset
             self._signature = None
             return
         self._warnings[:] = counts
@@ -116,8 +117,7 @@ class SlimMemory:
 
     def _sign(self) -> Any:
         """Tells whether derived arrays have been computed again since."""
-        shown = [array.tobytes() for _, array, *_ in self.shown]
-        return self.data.qacc.tobytes(), self.data.xpos.tobytes(), shown
+        return [array.tobytes() for array in self._watched]
 
     # ---- the state ----------------------------------------------------------------------------
 
