@@ -384,3 +384,22 @@ def test_timeouts_that_are_none(env, timeout, error):
         with pytest.raises(error, match="timeout must be"):
             use()
     check(env)
+
+
+def test_a_worker_that_is_restarted_before_it_answered():
+    """It took no rows of the batch, which had ended before it ran at all."""
+    with make(ToyEnv, n_workers=2, use_caller=False) as env:
+        state, actions = env.get_state(), [RIGHT] * 200
+        late = env.batch_env[1]
+        os.kill(late.pid, signal.SIGSTOP)
+        try:
+            expected = env.step_batch(actions)
+        finally:
+            os.kill(late.pid, signal.SIGCONT)
+        for worker in env.batch_env:
+            worker.restart()
+        env.sync_states(state)
+        pids = [worker.pid for worker in env.batch_env]
+        assert_same(expected, env.step_batch(actions))
+        assert [worker.pid for worker in env.batch_env] == pids
+        assert env.stats.replacements == 0

@@ -231,6 +231,9 @@ class Dispatcher:
         while sent and sent[0].promise.done():
             has_answered = True
             promise, chunk = sent[0]
+            if promise.is_void():
+                sent.popleft()
+                continue
             try:
                 result = RowsResult(*promise.result())
             except WorkerDiedError as error:

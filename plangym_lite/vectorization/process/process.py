@@ -63,6 +63,9 @@ class ProcessPromise(Promise):
             self._process.take_in()
         return self.kind is not None or not self.is_awaited()
 
+    def is_void(self) -> bool:
+        return self.kind is None and self._process.why_dead is None and not self.is_awaited()
+
     def is_received(self) -> bool:
         return not self.is_awaited() or bool(self._process._channel.inbox)
 

@@ -45,6 +45,10 @@ class Promise(ABC):
         """Whether it is of no use to wait until the worker's ``fileno`` is readable."""
         return self.done()
 
+    def is_void(self) -> bool:
+        """Whether no answer will come because the worker, which runs, was restarted since."""
+        return False
+
     @abstractmethod
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the answer; return it, or raise the error of the call.
