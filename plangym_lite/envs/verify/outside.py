@@ -91,9 +91,7 @@ class Outside:
 
     def _read(self) -> dict[str, Any]:
         reader = _Reader()
-        with contextlib.suppress(
-            Exception
-        ):  # code of others, as in ``__repr__``, may raise anything
+        with contextlib.suppress(Exception):  # others' code, as in ``__repr__``, may raise anything
             for kind in self._kinds:
                 reader.read(kind)
         return reader.found
