@@ -295,8 +295,8 @@ def fill_and_check(states: Any, env: Any) -> Any:
 
 def follow_outgrown(env: Any, states: Any) -> Any:
     """``states``; if one outgrew its array in another environment, ``env`` switches as that did."""
-    may_outgrow = isinstance(states, (list, tuple)) and env.STATE_IS_ARRAY
-    if may_outgrow and env.unwrapped.holds_pickles() and bytes in map(type, states):
+    opaque = isinstance(states, (list, tuple)) and bytes in map(type, states)
+    if opaque and env.STATE_IS_ARRAY and env.unwrapped.holds_pickles():
         env.outgrow(quiet=True)
     return states
 
