@@ -26,6 +26,7 @@ from plangym_lite.envs.gymnasium.stack import (
     check_options,
     checked_wrappers,
     make_by_gymnasium,
+    spaces_of,
     to_grayscale,
 )
 from plangym_lite.envs.snapshot.packing import pack, pack_info, unpack
@@ -165,8 +166,8 @@ class PlangymEnv(SimulatorEnv):
         self._layers: list[Any] = layers_of(env)
         self._base: Any = self._layers[-1]
         self._films = saved_and_films(self._layers)[1]
-        self.action_space = env.action_space
-        self.observation_space = self._own_space = env.observation_space
+        self.action_space, self._own_space = spaces_of(env)
+        self.observation_space = self._own_space
         self.adopt_layers()
 
     def make_stack(self) -> gym.Env:

@@ -145,6 +145,11 @@ class Snapshot:
             if id(array) in present and checksum_of(array) == checksum
         )
 
+    @property
+    def kinds(self) -> list[type]:
+        """The types of all objects that were found, except basic ones."""
+        return list(self._reducers)
+
     def _learn_simulations(self) -> None:
         if self._reducers.simulations is None:
             if not any(type(each).__module__.startswith("mujoco.") for each in self._anchors):

@@ -26,12 +26,13 @@ from plangym_lite.envs.verify.recording import (
     attempt,
     compare,
     entry_of,
+    is_invalid,
     is_over,
     kept,
     legal_or_next,
     noise_of,
 )
-from plangym_lite.nested import NO_NOISE, Noise, copy_element, own_copy
+from plangym_lite.nested import NO_NOISE, Noise, copy_element, no_step, own_copy, split_reset
 
 __all__ = [
     "NUMBERS",
@@ -145,13 +146,14 @@ def _record(plain: gym.Env, watched: bool, numbers: Any, certify: bool) -> Recor
             before = None if begins else snapshot.sets
             snapshot.discover()
             problems.extend(snapshot.problems())
-            outside.look()
+            outside.look(snapshot.kinds)
             shifting = shifting or before not in (None, snapshot.sets)
 
     recordings = _play_plain(plain, actions, look, patience=PATIENCE)
     findings = Verdict(shared_numbers=global_numbers() != numbers or draws_globally(layers))
     if snapshot is not None:
         findings = findings._replace(constants=snapshot.unchanging(checksums))
+        problems.extend(outside.opaque)
         if outside.changed and not attempt(lambda: plain.reset(seed=EPISODES[0][0]))[1]:
             problems.extend(outside.put_back())
         if snapshot.simulations:
@@ -173,18 +175,22 @@ def _play_plain(
     space, end = plain.observation_space, time.perf_counter() + patience
 
     def reset(seed: int | None) -> tuple[Any, ...]:
-        obs, info = plain.reset(seed=seed)
+        obs, info = split_reset(plain.reset(seed=seed), plain)
         return copy_element(space, obs), 0.0, False, False, info
 
     def move(action: Any) -> tuple[Any, ...]:
-        obs, *others = plain.step(own_copy(action))
-        return copy_element(space, obs), *others
+        answer = plain.step(own_copy(action))
+        if type(answer) is not tuple or len(answer) != 5:
+            raise no_step(answer, plain)
+        return copy_element(space, answer[0]), *answer[1:]
 
     recordings: list[Recording] = []
     for number, moves in enumerate(actions, first):
         if recordings and time.perf_counter() > end:
             break
         recording = [entry_of(lambda: reset(EPISODES[number][0]))]  # noqa: B023
+        if is_invalid(recording[0]):
+            reset(EPISODES[number][0])  # raises it: such an environment cannot be used
         for count, action in enumerate(moves):
             late = time.perf_counter() > end and count >= SAVED_AT[0] + FEWEST_MOVES
             if late or is_over(recording[-1]):
