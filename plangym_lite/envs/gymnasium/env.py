@@ -272,6 +272,8 @@ class PlangymEnv(SimulatorEnv):
     def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
         self._obs, info = split_reset(self._gym_env.reset(seed=seed, options=options), self)
         self._info = info.copy()
+        if not self.clone_seeds:  # workers must have as many generators as there are in states
+            _ = self._base.np_random  # reading it makes one
         if not self._is_discovered:
             self._is_discovered = True
             self._snapshot.discover()

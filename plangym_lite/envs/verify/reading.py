@@ -58,6 +58,7 @@ MOST, MOST_OF_ONE = 10_000, 4_000  # values that are read; more are tables, whic
 LARGEST = 1 << 20  # bytes of an array
 DEPTH = 12
 PLAIN = (int, float, complex, str, bytes, bool, type(None))
+PLAIN_TYPES = frozenset(PLAIN)
 FIXED = (types.ModuleType, gym.Space, gym.Env, re.Pattern, logging.Logger, logging.Handler)
 SEQUENCES = (list, tuple, collections.deque)
 RANDOM = (random.Random, np.random.RandomState, np.random.Generator)
@@ -131,6 +132,9 @@ class Reader:
         self._left_of_one -= 1
         if isinstance(value, PLAIN):
             return value
+        if type(value) in (tuple, list) and PLAIN_TYPES.issuperset(map(type, value)):
+            self._left_of_one -= len(value)
+            return tuple(value)
         if isinstance(value, np.generic):
             return value.tobytes()
         if isinstance(value, FIXED):

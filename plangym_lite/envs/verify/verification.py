@@ -39,6 +39,7 @@ __all__ = [
     "Verification",
     "Record",
     "Verdict",
+    "constants_of_all",
     "noise_of_runs",
     "record_afresh",
     "record_plain",
@@ -77,7 +78,19 @@ class Record(NamedTuple):
     problems: list[str]  # what a snapshot cannot hold
     has_shifting_sets: bool  # whether steps change the content of a set
     findings: Verdict  # constants, fields and shared_numbers
+    checksums: list[int]  # of the large arrays found at the start
     is_afresh: bool = False  # whether each episode was the first one of a new environment
+
+
+def constants_of_all(env: Any, record: Record) -> Record:
+    """The record without arrays that another build has otherwise, as weights that it draws."""
+    constants = record.findings.constants
+    if constants:
+        with shared_seeded(NUMBERS + 1), _closing(env.make_plain()) as other:
+            large = Snapshot(*saved_and_films(layers_of(other))).large
+            there = {number: checksum_of(array) for number, array in enumerate(large)}
+        constants = tuple(n for n in constants if there.get(n) == record.checksums[n])
+    return record._replace(findings=record.findings._replace(constants=constants))
 
 
 def noise_of_runs(env: Any, record: Record) -> tuple[Record, list[Noise]]:
@@ -130,7 +143,7 @@ def record_plain(env: Any, first: gym.Env | None) -> Record:
 
 def _record(plain: gym.Env, watched: bool, numbers: Any, certify: bool) -> Record:
     """The results of a plain environment and, if ``watched``, how it may be saved."""
-    layers, problems = layers_of(plain), []
+    layers, problems, checksums = layers_of(plain), [], []
     snapshot = Snapshot(*saved_and_films(layers)) if watched else None
     if snapshot is not None:
         problems = snapshot.problems()
@@ -140,13 +153,14 @@ def _record(plain: gym.Env, watched: bool, numbers: Any, certify: bool) -> Recor
     draw = _sampler(plain.action_space)
     actions = [[draw() for _ in range(moves)] for _, moves in EPISODES]
 
-    def look(begins: bool) -> None:
+    def look(begins: bool, ends: bool = False) -> None:
         nonlocal shifting
         if snapshot is not None:
             before = None if begins else snapshot.sets
             snapshot.discover()
             problems.extend(snapshot.problems())
-            outside.look(snapshot.kinds)
+            if begins or ends:
+                outside.look(snapshot.kinds)
             shifting = shifting or before not in (None, snapshot.sets)
 
     recordings = _play_plain(plain, actions, look, patience=PATIENCE)
@@ -158,13 +172,14 @@ def _record(plain: gym.Env, watched: bool, numbers: Any, certify: bool) -> Recor
             problems.extend(outside.put_back())
         if snapshot.simulations:
             findings = findings._replace(fields=snapshot.simulations.changed(models))
-    return Record(recordings, actions, layers, sorted(set(problems)), shifting, findings)
+    found = sorted(set(problems)), shifting, findings, checksums
+    return Record(recordings, actions, layers, *found)
 
 
 def _play_plain(
     plain: gym.Env,
     actions: list[list[Any]],
-    look: Callable[[bool], None] = lambda begins: None,
+    look: Callable[..., None] = lambda *when, **other: None,
     first: int = 0,
     patience: float = float("inf"),
 ) -> list[Recording]:
@@ -200,7 +215,7 @@ def _play_plain(
             info = recording[-1]["info"]
             action = moves[count] = legal_or_next(plain.action_space, action, info)
             recording.append(entry_of(lambda: move(action)))  # noqa: B023
-        look(not moves)
+        look(not moves, ends=True)
         recordings.append(recording)
     return recordings
 

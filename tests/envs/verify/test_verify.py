@@ -335,3 +335,24 @@ def test_what_the_old_gym_returns_is_named():
         make(OldReset)
     with pytest.raises(TypeError, match=r"observation_space of .* must be a gymnasium.Space"):
         make(NoSpace)
+
+
+class Weights(Walk):
+    """Large arrays that no step changes, drawn anew for each environment."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = np.random.rand(100, 100)
+        self.fixed = np.arange(10_000.0)
+
+    def obs(self):
+        return super().obs() + self.weights[0, 0] * (self.number > 40) + self.fixed[1]
+
+
+def test_weights_that_each_build_draws_are_state():
+    with make(Weights, n_workers=2, use_caller=False) as env:
+        state, *_ = env.reset(seed=0)
+        state = env.rollout_batch([[2] * 40], [state]).states[0]
+        expected = env.step(2, state).obs
+        for obs in env.step_batch([2] * 4, [state] * 4).observs:
+            np.testing.assert_array_equal(obs, expected)
