@@ -213,7 +213,6 @@ def find_spec(name: str) -> Any:
 
 
 def _is_domain(name: Any) -> bool:
-    """Whether a name may be a dm_control domain."""
     suite = _module_of("dm_control")
     if suite is not None:
         return name in {domain for domain, _ in suite.TASKS.values()}

@@ -238,7 +238,6 @@ class CallLock:
                 pass
 
     def _acquire(self, timeout: float) -> float:
-        """Acquire ``inner``; return the rest of ``timeout``."""
         began = time.monotonic()
         if not self.inner.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
             raise TimeoutError(f"a call of another thread took longer than {timeout:g} s")

@@ -42,11 +42,9 @@ class Output(NamedTuple):
 
     @property
     def stream(self) -> TextIO:
-        """Where the report is printed."""
         return sys.stderr if self.json == STDOUT else sys.stdout
 
     def say(self, text: str) -> None:
-        """Print a part of the report."""
         if not self.quiet:
             print(text, file=self.stream, flush=True)
 

@@ -108,7 +108,6 @@ def as_info(info: Any, env: Any, method: str = "step") -> Mapping[str, Any]:
 
 
 def no_info(info: Any, env: Any, method: str = "step") -> InvalidStepError:
-    """The error for an info that is not a dict."""
     return InvalidStepError(
         f"{method}() of {env!r} returned {_described(info)} for its info: return a dict, "
         "which may be empty"

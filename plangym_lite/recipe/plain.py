@@ -108,13 +108,11 @@ class RunningPlain:
         return self.env if self._states is None else self._states.layers
 
     def begin(self, seed: int | None, options: dict[str, Any] | None) -> None:
-        """Note the begin of an episode, before the reset."""
         if self._states is None:
             self._episode = PlainEpisode(self.env, seed, options)
         self.flags = False, False
 
     def note(self, action: Any) -> None:
-        """Note an action, before the step."""
         if self._episode is not None:
             self._episode.add(action)
 

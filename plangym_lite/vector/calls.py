@@ -33,7 +33,6 @@ class Pending(NamedTuple):
 
     @property
     def late(self) -> list[int]:
-        """The environments that have not answered."""
         return [index for index, promise in self.promises.items() if not promise.done()]
 
 

@@ -84,7 +84,6 @@ def reset_arguments(
 def _split_mask(
     options: dict[str, Any] | None, num_envs: int
 ) -> tuple[dict[str, Any] | None, np.ndarray | None]:
-    """The options without ``"reset_mask"``, and the mask."""
     if options is None or "reset_mask" not in options:
         return options, None
     mask, name = options["reset_mask"], "`options['reset_mask']`"

@@ -131,7 +131,6 @@ class EnvGroup:
         self.calls.begin(pending, lambda index: send(index, name, *args[index]), list)
 
     def chosen(self, indices: Indices) -> list[int]:
-        """``None``, a number, a slice or several numbers as a list of non-negative numbers."""
         return chosen_numbers(indices, len(self))
 
     # ---- steps --------------------------------------------------------------------------------
@@ -302,7 +301,6 @@ class EnvGroup:
     # ---- states -------------------------------------------------------------------------------
 
     def get_state(self) -> Any:
-        """The states of all environments: ``[n, S]``, or ``[n]`` of objects."""
         states = self.ask("get_state")
         looks = {(getattr(state, "shape", None), getattr(state, "dtype", None)) for state in states}
         if len(looks) == 1 and isinstance(states[0], np.ndarray):

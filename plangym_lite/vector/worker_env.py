@@ -81,17 +81,14 @@ class WorkerEnv:
 
     @property
     def env(self) -> Any:
-        """The environment that is stepped."""
         return self._env if self._plan_env is not None else self._plain.env
 
     @property
     def observation_space(self) -> gym.Space:
-        """The environment's."""
         return self.batch_spec.observation_space
 
     @property
     def action_space(self) -> gym.Space:
-        """The environment's."""
         return self.batch_spec.action_space
 
     @property
@@ -109,7 +106,6 @@ class WorkerEnv:
         return self._plain.layers
 
     def describe(self) -> tuple[dict[str, Any], str | None]:
-        """The environment's metadata and render mode."""
         inner = self.gym_env
         mode = getattr(self.env, "render_mode", getattr(inner, "render_mode", None))
         return dict(getattr(inner, "metadata", None) or {}), mode
@@ -147,7 +143,6 @@ class WorkerEnv:
         return {"final_info": info, "final_obs": last, **reset_info}
 
     def _step_plain(self, env: Any, action: Any, out: Columns) -> dict[str, Any]:
-        """Step a plain environment."""
         self._plain.note(action)
         answer = env.step(action)
         try:
@@ -195,13 +190,11 @@ class WorkerEnv:
         return copy_element(self.observation_space, self._plan_env.observe())
 
     def observe(self) -> Any:
-        """The current observation."""
         return self._plain.obs if self._plan_env is None else self._plan_env.observe()
 
     # ---- states -------------------------------------------------------------------------------
 
     def get_state(self) -> Any:
-        """The environment's state."""
         if self._plan_env is not None:
             return self.env.get_state()
         return self._plain.save()
@@ -253,7 +246,6 @@ class WorkerEnv:
         return getattr(env, name) if isinstance(env, PlanEnv) else env.get_wrapper_attr(name)
 
     def has(self, name: str) -> bool:
-        """Whether ``find`` finds something."""
         try:
             self.find(name)
         except AttributeError:
@@ -287,7 +279,6 @@ class WorkerEnv:
         return self.ask("get_actor_rewards") if self._last_rewards is None else self._last_rewards
 
     def is_wrapped(self, wrapper_class: type) -> bool:
-        """Whether a layer of the environment is of that class."""
         layer = self.gym_env
         while layer is not None:
             if isinstance(layer, wrapper_class):
@@ -296,5 +287,4 @@ class WorkerEnv:
         return False
 
     def close(self) -> None:
-        """Close the environment."""
         (self._env if self._plan_env is not None else self._plain).close()

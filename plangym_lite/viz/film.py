@@ -130,7 +130,6 @@ class Film:
         return drawn.resize(size, Image.Resampling.NEAREST), palette
 
     def _images(self) -> Iterator[Image.Image]:
-        """All pictures, the last included."""
         for picture in [*self.pictures, *([self._last] if self._last is not None else [])]:
             image = Image.frombytes("P", picture.size, zlib.decompress(picture.data))
             image.putpalette(picture.palette or palette_of(self._colours))
@@ -159,7 +158,6 @@ class Film:
 
 
 def palette_of(colours: Iterable[tuple[int, ...]]) -> list[int]:
-    """Red, green and blue of all colours, one after another."""
     return [part for colour in colours for part in colour]
 
 
@@ -263,7 +261,6 @@ class GameFilm:
         self._add([Shot(image, 0.0)] * len(self._players))
 
     def add(self, *plays: Play) -> None:
-        """Add one step of each player."""
         *others, last = zip(*(self._camera.film_step(play) for play in plays), strict=True)
         for shots in others:
             self._add(shots)

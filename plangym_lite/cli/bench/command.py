@@ -57,7 +57,6 @@ def options_of(args: argparse.Namespace) -> BenchOptions:
 
 
 def _counts(text: str) -> list[int]:
-    """Numbers of workers."""
     return [at_least_one(part) for part in text.split(",")]
 
 
@@ -109,7 +108,6 @@ def describe(work: Work) -> str:
 
 
 def line_of(work: Work, found: Comparison) -> str:
-    """One line of the table."""
     ours, reference = (f"{_median(side):,.0f}" for side in found[:2])
     low, high = found.spread
     goals = ["" if goal is None else f"{goal:.2f}" for goal in (work.at_least, work.aim)]

@@ -63,8 +63,6 @@ def against_batch(name: str, n: int) -> Work:
 
 
 def rollouts_against_rollout(n: int, size: int = 64, length: int = 50) -> Work:
-    """Sequences of actions."""
-
     def make(stack: ExitStack) -> Any:
         ours = play_rows(on_threads(stack, CHEETAH, n), size, length)
         return ours, mujoco_rollout(stack, CHEETAH, size, n, length)
@@ -165,7 +163,6 @@ def mujoco_batch(stack: ExitStack, name: str, size: int, n_threads: int) -> Cont
 
 
 def _simulations(stack: ExitStack, name: str, size: int, engine_kwargs: dict[str, Any]) -> Any:
-    """An environment, integration states and an action for each."""
     env: Any = open_env(stack, name, None, **engine_kwargs)
     states, actions = gather(env, size)
     return env, env.physics_of(states).integration, actions

@@ -85,8 +85,6 @@ def by_workers(size: int, n: int) -> Work:
 
 
 def serial_atari() -> Work:
-    """Without workers."""
-
     def make(stack: ExitStack) -> Any:
         return steps(stack, ATARI, 128, obs_type="ram"), raw_loop("ram", 1, 128)
 
@@ -94,8 +92,6 @@ def serial_atari() -> Work:
 
 
 def with_workers(name: str, size: int, n: int) -> Work:
-    """The same environment with workers and without."""
-
     def make(stack: ExitStack) -> Any:
         return steps(stack, name, size, n), steps(stack, name, size)
 

@@ -41,7 +41,6 @@ class CompareOptions:
 
     @property
     def make_options(self) -> dict[str, Any]:
-        """The arguments of ``make``."""
         return make_options(self.workers, self.ray, self.frameskip, self.env_options)
 
 
@@ -65,7 +64,6 @@ def add_parser(commands: Any) -> None:
 
 
 def _planners(text: str) -> list[str]:
-    """Comma-separated names of planners."""
     names = text.split(",")
     for name in names:
         if name not in PLANNERS:
@@ -123,12 +121,10 @@ def check_names(options: CompareOptions) -> None:
 
 
 def _parameters_of(planner: str) -> Any:
-    """The parameters of a planner."""
     return inspect.signature(getattr(planners, planner)).parameters
 
 
 def play_cell(options: CompareOptions, name: str, planner: str, found: Comparison) -> None:
-    """Play all episodes of one planner on one environment."""
     planner_options = {
         option: value
         for option, value in options.planner_options.items()

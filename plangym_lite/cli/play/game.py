@@ -63,7 +63,6 @@ class Game:
     search: Any = None  # of the last decision; not in the JSON
 
     def add(self, step: Any, random_step: Any) -> None:
-        """Add a step of each game."""
         sign = -1.0 if self.is_opponents_turn() else 1.0
         self.rewards.append(sign * float(step.reward) + 0.0)  # no -0.0
         self.score += self.rewards[-1]
@@ -73,7 +72,6 @@ class Game:
         self.ended = bool(step.terminated or step.truncated)
 
     def is_opponents_turn(self) -> bool:
-        """Whether the next move is that of the second player."""
         return self.two_players and self.steps % 2 == 1
 
 
@@ -222,7 +220,6 @@ def set_rules(
 
 
 def probe(simulator: Simulator, state: Any, info: Any, game: Game) -> None:
-    """Note in ``game`` whether the environment draws."""
     game.draws = draws(simulator, state, info)
     game.probe_calls = simulator.calls
 

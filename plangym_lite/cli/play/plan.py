@@ -178,7 +178,6 @@ def what_was_drawn(record: dict[str, Any]) -> str:
 
 
 def report(env: PlanEnv, options: PlanOptions, games: list[Game], interrupted: bool) -> None:
-    """Print the results and write the JSON."""
     record, output = as_record(games), Output(options.json, options.quiet)
     how = "interrupted after" if interrupted else "in"
     scores = f"{record['score']:g} points"
@@ -202,7 +201,6 @@ def report(env: PlanEnv, options: PlanOptions, games: list[Game], interrupted: b
 def write_files(
     env: PlanEnv, options: PlanOptions, games: list[Game], film: GameFilm | None, turns: list[Turn]
 ) -> None:
-    """Write the requested films, plot and steps."""
     output = Output(options.json, options.quiet)
     for kind, path in (("GIF", options.gif), ("MP4", options.mp4)):
         if path is not None and film is not None and film.film.pictures:
@@ -232,7 +230,6 @@ def check_files(options: PlanOptions) -> None:
 
 
 def check_plot(path: Path) -> None:
-    """Raise unless matplotlib is installed and knows the format."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

@@ -129,7 +129,6 @@ def leave_out(values: np.ndarray, set_limits: Any, axes: Any) -> tuple[float, fl
 
 
 def draw_links(axes: Any, x: np.ndarray, y: np.ndarray, parents: np.ndarray, rows: Any) -> None:
-    """Draw dots, and a line from each to its parent."""
     from matplotlib.collections import LineCollection
 
     ends = np.stack([np.stack([x[rows], y[rows]], -1), np.stack([x, y], -1)[parents[rows]]], 1)

@@ -200,7 +200,6 @@ class HasKernel(SimulatorEnv):
         chosen: np.ndarray,
         infos: list[Any],
     ) -> bool:
-        """Run some rows at once, if that is possible."""
         states = np.asarray(rows.states)[chosen]
         some = Rows(rows.actions[chosen], states, rows.dts[chosen])
         columns = empty_columns(self.batch_spec, len(chosen), out.form)
@@ -232,7 +231,6 @@ class HasKernel(SimulatorEnv):
         return trusted
 
     def _warn(self, dtype: np.dtype, difference: str) -> None:
-        """Say once in this process that the kernel of this class is not used."""
         name, package = self.kernel_label()
         if name in self._warned:
             return

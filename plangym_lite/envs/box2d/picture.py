@@ -37,7 +37,6 @@ class SteadyPicture(gym.Wrapper):
 
     @property
     def spec(self) -> Any:  # type: ignore[override]
-        """The environment's spec, without this layer."""
         return self.env.spec
 
     @contextlib.contextmanager

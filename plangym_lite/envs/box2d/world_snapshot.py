@@ -97,7 +97,6 @@ class WorldSnapshots:
         return cls(env) if _is_as_expected(env.unwrapped.world) else None  # type: ignore
 
     def save(self) -> WorldSnapshot:
-        """Take a snapshot of the present state."""
         self._find_chunks()
         tail = ctypes.string_at(self._address + FLAGS, END - FLAGS)
         address, _, capacity = NODES.unpack_from(tail, NODES_AT - FLAGS)
@@ -113,7 +112,6 @@ class WorldSnapshots:
         )
 
     def load(self, snapshot: WorldSnapshot) -> None:
-        """Restore a snapshot."""
         self._find_chunks()
         head, first = bytearray(snapshot.free_lists), len(snapshot.chunks)
         for (address, _), data in zip(self._chunks, snapshot.chunks, strict=False):

@@ -97,7 +97,6 @@ class GeneratorMemory:
             out[self._eight_words] = self._numbers
 
     def load(self, row: np.ndarray, generator: np.random.Generator) -> None:
-        """Restore what ``save`` wrote."""
         self.write(row[self._all_words], generator)
 
     def write(self, words: np.ndarray, generator: np.random.Generator) -> None:
@@ -168,7 +167,6 @@ class RandomMemory:
         out[-4:] = 0
 
     def load(self, row: np.ndarray) -> None:
-        """Restore what ``save`` wrote."""
         spare = np.frombuffer(row[:16].tobytes())
         if not self._known or (self._words != self._seen).any() or (spare != self._spare).any():
             words = np.frombuffer(row[16:].tobytes(), np.uint32)

@@ -160,7 +160,6 @@ class PlangymEnv(SimulatorEnv):
         self.OBS_IS_ARRAY = isinstance(self.observation_space, spaces.Box)
 
     def _adopt(self, env: gym.Env) -> None:
-        """Use a newly built environment from now on."""
         self._gym_env = env
         self._layers: list[Any] = layers_of(env)
         self._base: Any = self._layers[-1]

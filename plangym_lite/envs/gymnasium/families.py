@@ -48,12 +48,10 @@ class Family:
 
     @property
     def can_be_made(self) -> bool:
-        """Whether the required modules are installed."""
         return self.missing is None
 
     @property
     def install(self) -> str:
-        """The command that installs what is required."""
         return to_install(self.extra or "")
 
 
@@ -102,7 +100,6 @@ FAMILIES = (
 
 
 def family_of(module: str) -> Family:
-    """The family of the environments whose classes are in ``module``."""
     return next(family for family in FAMILIES if module.startswith(family.modules))
 
 

@@ -49,7 +49,6 @@ def games() -> list[str]:
 
 
 def missing_for(game: str) -> list[str]:
-    """The packages of a classic game that are not installed."""
     needed = {"pygame": "pygame", **NEEDS.get(game, {})}
     return [package for module, package in needed.items() if find_spec(module) is None]
 
@@ -114,7 +113,6 @@ class Turns(gym.Env):
         return obs, float(reward), terminated, truncated, info
 
     def _goes_on(self) -> list[Any]:
-        """The agents for which the episode has not ended."""
         game = self.game
         ends = game.terminations, game.truncations
         return [agent for agent in game.agents if not any(end[agent] for end in ends)]

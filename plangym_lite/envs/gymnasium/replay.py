@@ -63,14 +63,12 @@ class LiveEnv:
         return max(places, key=lambda here: (len(here.frames), len(here.seeds)), default=None)
 
     def go_back(self, place: Place) -> None:
-        """Go to the state that ``nearest`` returned."""
         if place != self.place:
             checkpoint, self.obs, self.info = self.checkpoints[place]
             self.checkpointer.load(checkpoint)
             self.place = place
 
     def seed_generators(self, seed: int) -> None:
-        """Seed the generators of the environment."""
         seed_all(Snapshot(layers_of(self.env)).generators(discover=True), seed)
         self.place = self.place._replace(seeds=(*self.place.seeds, (len(self.place.frames), seed)))
 
@@ -166,25 +164,20 @@ class ReplayedEnv(gym.Env):
 
     @property
     def obs(self) -> Any:
-        """The observation of the current state."""
         return self._ready().obs
 
     @property
     def info(self) -> dict[str, Any]:
-        """The info of the current state."""
         return self._ready().info
 
     def look(self, obs: Any) -> None:
-        """Set the observation of the current state."""
         self._ready().obs = obs
 
     @property
     def live_env(self) -> gym.Env:
-        """The environment in the current state."""
         return self._ready().env
 
     def save(self, ended: int) -> Trail:
-        """The current state."""
         if self._root is None:
             raise InvalidStateError("nothing to save before the first reset")
         if self._current is not None:
@@ -240,7 +233,6 @@ class ReplayedEnv(gym.Env):
                 del old.checkpoints[place]
 
     def _go_on(self, live: LiveEnv, there: Place) -> None:
-        """Take a live environment from where it is to a later state."""
         try:
             for at, seed in there.seeds[len(live.place.seeds) :]:
                 self._run(live, there.frames[len(live.place.frames) : at])

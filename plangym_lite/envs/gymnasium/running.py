@@ -72,7 +72,6 @@ class RunningStates:
 
     @property
     def layers(self) -> Any:
-        """The environment that holds the attributes."""
         return self._adapter.gym_env
 
     def save(self, obs: Any, info: dict[str, Any], terminated: bool, truncated: bool) -> Any:

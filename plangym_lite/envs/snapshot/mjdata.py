@@ -118,7 +118,6 @@ class SimulationMemory:
         return ctypes.string_at(distances.ctypes.data, count * distances.strides[0])
 
     def size_of_contacts(self) -> int:
-        """Bytes to reserve for contacts."""
         count, self.data.ncon = self.data.ncon, 1
         each = self.data.contact.dist.strides[0]
         self.data.ncon = count
@@ -246,7 +245,6 @@ class Simulations:
         return None
 
     def view(self, number: int, name: str, offset: int, *form: Any) -> np.ndarray:
-        """The view that ``place_of`` described, in this environment."""
         shape, strides, dtype = form
         return np.ndarray(shape, dtype, getattr(self._anchors[number], name), offset, strides)
 
@@ -260,19 +258,16 @@ class Simulations:
         return saved
 
     def check(self, saved: list[Any]) -> None:
-        """Raise if it was saved from other models."""
         if saved[0] != self.tags:
             raise InvalidStateError("it is of another model or frame_skip")
 
     def load(self, saved: list[Any]) -> None:
-        """Restore what ``save`` returned."""
         rows, contacts = saved[1::2], saved[2::2]
         for memory, row, found in zip(self._memories.values(), rows, contacts, strict=True):
             memory.load(np.frombuffer(row))
             memory.load_contacts(found)
 
     def room_for_contacts(self) -> int:
-        """Bytes to reserve for contacts."""
         return sum(memory.size_of_contacts() for memory in self._memories.values())
 
     @property
@@ -281,7 +276,6 @@ class Simulations:
         return sum(8 * memory.size for memory in self._memories.values())
 
     def models(self) -> list[dict[str, np.ndarray]]:
-        """Copies of the arrays of each simulation's model."""
         return [copy_of_model(memory.model) for memory in self._memories.values()]
 
     def changed(self, before: list[dict[str, np.ndarray]]) -> tuple[tuple[str, ...], ...]:

@@ -157,7 +157,6 @@ class Snapshot:
 
     @property
     def simulations(self) -> Any:
-        """The MuJoCo simulations found, or ``None``."""
         return self._reducers.simulations
 
     @property

@@ -36,13 +36,11 @@ class Judge:
         self._seeded: dict[int, list[Entry]] = {}  # by depth: rows with seeds, as first seen
 
     def same_recording(self, expected: list[Entry], got: list[Entry]) -> None:
-        """Compare two recordings; raise the first difference."""
         for step, (one, other) in enumerate(zip(expected, got, strict=True)):
             self.same_entry(one, other, f"step {step}")
         self.checks += 1
 
     def same_entry(self, expected: Entry, got: Entry, where: str) -> None:
-        """Compare two entries; raise the first difference."""
         for path, text in self._reference.compare(expected, got):
             raise Difference(f"{self.at}, {where}: {path}: {text}")
 
@@ -207,7 +205,6 @@ class Judge:
 
 
 def _entries_of(env: PlanEnv, out: Any, keeper: Keeper, where: str) -> list[Entry]:
-    """The rows of a batch, which is kept."""
     keeper.keep(where, "obs", out.observs)
     keeper.keep(where, "info", out.infos)
     keeper.sum(where, "state", out.states)

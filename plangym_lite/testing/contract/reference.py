@@ -83,11 +83,9 @@ class Reference:
 
     @property
     def length(self) -> int:
-        """The number of moves after each depth."""
         return self.route.tail
 
     def stretch(self, depth: int) -> Stretch:
-        """The moves after ``depth``, from the state there."""
         moves = self.moves[depth : depth + self.length]
         images = frozenset(IMAGES if self.draws_images else ())
         return Stretch(self.saved[depth].state, moves, images, self.compares_states)
@@ -267,7 +265,6 @@ def _wrong_spaces(plain: PlainRun, own: tuple[Any, Any]) -> str | None:
 
 
 def _noise_of(recording: list[Entry], again: list[Entry]) -> Noise:
-    """The places where two recordings of one seed differ."""
     return noise_between(
         (getattr(one, field), getattr(other, field), field)
         for one, other in zip(recording, again, strict=False)

@@ -145,7 +145,6 @@ class Keeper:
 
 
 def _checksum(value: Any) -> int | None:
-    """A checksum of the value; ``None`` if it has none."""
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
     try:
@@ -196,7 +195,6 @@ class Recorder:
         self.recording: list[Entry] = []
 
     def make(self, *moves: Move) -> list[Entry]:
-        """Make moves; return the whole recording."""
         for move in moves:
             if move.reset:
                 obs, info = self.env.reset(return_state=False, seed=move.seed)

@@ -58,7 +58,6 @@ class Arena:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no slice is taken."""
         return self._free == [(0, self.nbytes)]
 
     def take(self, nbytes: int) -> int | None:
@@ -79,7 +78,6 @@ class Arena:
         return start
 
     def give_back(self, start: int, nbytes: int) -> None:
-        """Free a slice."""
         stop, free = start + _whole_pages(nbytes), self._free
         _give_back_pages(self.memory, self._pid, start, stop - start)
         index = bisect.bisect(free, (start, stop))

@@ -141,7 +141,6 @@ class BlockPool:
 
     @property
     def blocks(self) -> list[Block]:
-        """All blocks of the pool, free or in use."""
         return [*self._idle, *self._held.values()]
 
     def acquire(self, size: int, form: Form = STEPS, heap: int = 0) -> tuple[Block, bool]:
@@ -182,12 +181,10 @@ class BlockPool:
         return best, fitting > 1 or self._nbytes + best.layout.nbytes <= self.limit
 
     def discard(self, block: Block) -> None:
-        """Do not use this block again."""
         if block in self.blocks:
             self._drop(block)
 
     def close(self) -> None:
-        """Drop every block."""
         for block in self.blocks:
             for tell in self.on_drop:
                 tell(block.number)
@@ -310,7 +307,6 @@ class BlockPool:
 
 
 def _power_of_two(size: int) -> int:
-    """The least power of two that is at least ``size``."""
     return 1 << (size - 1).bit_length()
 
 

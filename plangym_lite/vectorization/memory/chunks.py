@@ -126,7 +126,6 @@ class ChunkSizes:
         self._plans: dict[Any, Plan] = {}
 
     def plan(self, rows: Rows, form: Form, n_takers: int) -> Plan:
-        """The plan for a batch."""
         dts = rows.dts
         size, first, last = len(dts), dts.item(0), dts.item(-1)
         plan = self._plans.get((size, first, last, n_takers, form))
@@ -197,7 +196,6 @@ class ChunkQueue:
         return TOKEN.unpack(token) if token else None
 
     def is_empty(self) -> bool:
-        """Whether the queue has no chunks."""
         return not self._readable.poll(0)
 
     def clear(self) -> int:

@@ -128,7 +128,6 @@ class Layout:
         )
 
     def view_observs(self, memory: np.ndarray) -> Any:
-        """The column of observations alone."""
         if not self.form.observs:
             return None
         objects = lambda: [None] * self.capacity  # noqa: E731
@@ -296,7 +295,6 @@ def has_only_arrays(space: Any) -> bool:
 
 
 def _nested_action(tree: Any, row: int) -> Any:
-    """A copy of one action from its columns."""
     return map_leaves(lambda leaf: leaf[row].copy(), tree)
 
 

@@ -116,7 +116,6 @@ class _Server:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
 
     def run(self) -> None:
-        """Serve until the parent has ended."""
         ready = select.poll()
         ready.register(self._sock, select.POLLIN)
         ready.register(self._woken, select.POLLIN)

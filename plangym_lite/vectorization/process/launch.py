@@ -58,7 +58,6 @@ def default_start_method(constructor: Callable[[], Any] | None = None) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _warn_of_sets() -> None:
-    """Warn once per process."""
     warnings.warn(
         "the environment uses sets, whose order in the workers may be another one than here, and "
         "with it the results: this process cannot be forked, because it has threads or a library "
@@ -157,7 +156,6 @@ class Child:
         self._finalizer = weakref.finalize(self, _end_forgotten, process, self.channel, lifeline)
 
     def is_alive(self) -> bool:
-        """Whether it is running."""
         return self._finalizer.alive and self._process.is_alive()
 
     def first_message(
@@ -184,7 +182,6 @@ class Child:
         )
 
     def request_close(self) -> None:
-        """Request that it closes its environment and ends."""
         with suppress(ChannelClosedError, LateError):
             self.channel.send(Message.CLOSE, 0, dump(None), deadline=0.0)
 
@@ -195,7 +192,6 @@ class Child:
             self._finalizer.detach()
 
     def describe_end(self) -> str:
-        """How it ended."""
         if self.channel.was_cut_off:
             how = "was ended, because an interrupt cut a message in two,"
         else:

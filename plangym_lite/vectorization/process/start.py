@@ -85,7 +85,6 @@ def close_in_forks(*ends: Any) -> None:
 
 
 def _forget() -> None:
-    """In a process that was forked from this one."""
     global _starting, _server
     for end in list(_ours):
         end.close()
@@ -160,7 +159,6 @@ class ChildProcess:
         return self._has_ended
 
     def _look(self, timeout: float) -> None:
-        """Check whether it has ended; may wait ``timeout`` seconds."""
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:
@@ -174,7 +172,6 @@ class ChildProcess:
         return self.is_ours and not self.join(0.0)
 
     def kill(self) -> None:
-        """Kill it."""
         if self.is_alive():
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -291,7 +288,6 @@ def _surroundings() -> dict[str, Any]:
 
 
 def _spawn(what: str, orders: dict[str, Any], fds: tuple[int, ...]) -> _Popen:
-    """A new interpreter that calls a function of :mod:`boot`."""
     environ = dict(orders["environ"])
     environ.pop("PYTHONHASHSEED", None)  # the child hashes strings as this interpreter does
     if hash_seed() is not None:
@@ -350,7 +346,6 @@ class _ForkServer:
         weakref.finalize(self, self._sock.close)
 
     def close(self) -> None:
-        """End it."""
         self._sock.close()
         if not self.process.join(1.0):
             self.process.kill()

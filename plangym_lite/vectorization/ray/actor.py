@@ -54,26 +54,21 @@ class RemoteEnv:
         self._scratch: dict[Form, tuple[int, BatchColumns]] = {}
 
     def setup(self) -> None:
-        """Make the environment, once."""
         if self._handler is None:
             self._handler = RequestHandler(hosted(unpack(self._env_callable)))
 
     def step(self, action: Any, state: Any = None, dt: int = 1, *args: Any, **kwargs: Any) -> Any:
-        """``PlanEnv.step``."""
         return self._handler.env.step(action, state, dt, *args, **kwargs)
 
     def step_batch(
         self, actions: Any, states: Any = None, dt: Any = 1, *args: Any, **kwargs: Any
     ) -> Any:
-        """``PlanEnv.step_batch``."""
         return self._handler.env.step_batch(actions, states, dt, *args, **kwargs)
 
     def reset(self, return_state: bool = True) -> Any:
-        """``PlanEnv.reset``."""
         return self._handler.env.reset(return_state)
 
     def get_state(self) -> Any:
-        """``PlanEnv.get_state``."""
         return self._handler.env.get_state()
 
     def set_state(self, state: Any) -> None:
@@ -81,7 +76,6 @@ class RemoteEnv:
         self._handler.env.set_state(state)
 
     def close(self) -> None:
-        """Close the environment."""
         if self._handler is not None and hasattr(self._handler.env, "close"):
             self._handler.env.close()
 
@@ -95,11 +89,9 @@ class RemoteEnv:
         return _attempt(begin)
 
     def access(self, name: str) -> tuple[bool, bytes]:
-        """``RequestHandler.access``."""
         return _attempt(lambda: dump(self._handler.access(name)))
 
     def call(self, payload: bytes) -> tuple[bool, bytes]:
-        """``RequestHandler.call``, pickled."""
         return _attempt(lambda: dump(self._handler.call(*load(payload))))
 
     @ray.method(num_returns=2)

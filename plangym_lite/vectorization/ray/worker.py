@@ -211,7 +211,6 @@ class RayWorker(EnvironmentWorker):
             self._own.close()
 
     def _end(self) -> None:
-        """End the actor; its pending calls raise an error."""
         actor, self.actor = self.actor, None
         self.life += 1
         if actor is not None and ray.is_initialized():

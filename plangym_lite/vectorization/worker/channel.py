@@ -161,7 +161,6 @@ class Channel:
             return kind, request, bytes(view[HEADER.size : self._end])
 
     def drop(self) -> None:
-        """Remove the message that ``peek`` returned."""
         del self.inbox[: self._end]
 
     def read_available(self) -> bool:
@@ -173,7 +172,6 @@ class Channel:
 
     @property
     def was_cut_off(self) -> bool:
-        """Whether a transfer was interrupted."""
         return not self._whole
 
     def _read(self) -> bool:

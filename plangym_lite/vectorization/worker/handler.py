@@ -51,7 +51,6 @@ class RequestHandler:
         return (True, None) if callable(value) else (False, value)
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call a method of the environment."""
         return self._find(name)(*args, **kwargs)
 
     def _find(self, name: str) -> Any:
@@ -109,14 +108,12 @@ class RequestHandler:
         self.blocks[number] = block.columns
 
     def _run_sent(self, rows: tuple[Any, ...], form: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Run rows sent in the message; return the results in the reply."""
         out = empty_columns(self.env.batch_spec, len(rows[2]), Form(*form))
         began = time.perf_counter()
         infos = self.env.make_transitions(Rows(*rows), out)
         return tuple(out[:-1]), to_send(infos), time.perf_counter() - began
 
     def run_rows(self, number: int, start: int, stop: int) -> RowsResult:
-        """Run rows of an attached block."""
         columns = self.blocks[number]
         if isinstance(columns, Exception):
             raise columns

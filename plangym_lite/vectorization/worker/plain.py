@@ -38,12 +38,10 @@ class PlainEnv:
 
     @property
     def observation_space(self) -> Any:
-        """The environment's."""
         return self._plain.env.observation_space
 
     @property
     def action_space(self) -> Any:
-        """The environment's."""
         return self._plain.env.action_space
 
     def reset(
@@ -103,7 +101,6 @@ class PlainEnv:
     # ---- states -------------------------------------------------------------------------------
 
     def get_state(self) -> Any:
-        """The state."""
         return self._plain.save()
 
     def set_state(self, state: Any) -> bool:
@@ -111,7 +108,6 @@ class PlainEnv:
         return self._plain.load(state)
 
     def info(self) -> dict[str, Any]:
-        """The info of the current state."""
         return self._plain.info
 
     def step_batch(
@@ -123,7 +119,6 @@ class PlainEnv:
         *,
         seeds: Any = None,
     ) -> Any:
-        """``PlanEnv.step_batch``."""
         self.get_state()
         rows = actions, states, dt, return_state
         return self._plain.states.run("step_batch", *rows, seeds=seeds)
@@ -137,7 +132,6 @@ class PlainEnv:
         *,
         seeds: Any = None,
     ) -> Any:
-        """``PlanEnv.rollout_batch``."""
         self.get_state()
         rows = actions, states, dt, return_observs
         return self._plain.states.run("rollout_batch", *rows, seeds=seeds)
@@ -154,5 +148,4 @@ class PlainEnv:
         return getattr(env, name) if hasattr(env, name) else env.get_wrapper_attr(name)
 
     def close(self) -> None:
-        """Close the environment."""
         self._plain.close()

@@ -189,7 +189,6 @@ def known_to_all(workers: Sequence[Worker]) -> dict[int, Any]:
 
 
 def unknown(kind: int) -> ProtocolError:
-    """The error for a message of unknown kind."""
     return ProtocolError(f"message of unknown kind {kind}")
 
 
