@@ -27,15 +27,8 @@ __all__ = [
 ]
 
 NEEDED_BY_WORKERS = (
-    "os.set_blocking",
-    "resource.getrlimit",
-    "select.PIPE_BUF",
-    "select.poll",
-    "signal.SIGCHLD",
-    "signal.SIGKILL",
-    "signal.pthread_sigmask",
-    "socket.AF_UNIX",
-    "socket.send_fds",
+    *("os.set_blocking", "resource.getrlimit", "select.PIPE_BUF", "select.poll", "signal.SIGCHLD"),
+    *("signal.SIGKILL", "signal.pthread_sigmask", "socket.AF_UNIX", "socket.send_fds"),
 )
 """What Linux and macOS have and Windows has not."""
 
@@ -75,16 +68,10 @@ def _is_there(module: str, name: str) -> bool:
 
 HELD = tuple(
     getattr(signal, name)
-    for name in [
-        "SIGINT",
-        "SIGTERM",
-        "SIGHUP",
-        "SIGALRM",
-        "SIGVTALRM",
-        "SIGPROF",
-        "SIGUSR1",
-        "SIGUSR2",
-    ]
+    for name in (
+        *("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM"),
+        *("SIGVTALRM", "SIGPROF", "SIGUSR1", "SIGUSR2"),
+    )
     if hasattr(signal, name)
 )
 

@@ -19,15 +19,8 @@ __all__ = ["STDOUT", "Output", "add_output", "check_paths", "versions"]
 STDOUT = Path("-")
 """``--json -``: standard output."""
 PACKAGES = (
-    "gymnasium",
-    "numpy",
-    "ale-py",
-    "mujoco",
-    "dm-control",
-    "box2d",
-    "minigrid",
-    "stable-retro",
-    "ray",
+    *("gymnasium", "numpy", "ale-py", "mujoco", "dm-control"),
+    *("box2d", "minigrid", "stable-retro", "ray"),
 )
 """Packages that a result depends on."""
 

@@ -26,17 +26,8 @@ __all__ = ["Reach", "top_of"]
 
 ENGINES = frozenset(
     [
-        "ale_py",
-        "Box2D",
-        "dm_control",
-        "dm_env",
-        "gymnasium",
-        "minigrid",
-        "mujoco",
-        "numpy",
-        "plangym_lite",
-        "shimmy",
-        "stable_retro",
+        *("ale_py", "Box2D", "dm_control", "dm_env", "gymnasium", "minigrid", "mujoco", "numpy"),
+        *("plangym_lite", "shimmy", "stable_retro"),
     ]
 )
 """Packages of environments that are not inspected: they are the same in every process."""

@@ -32,21 +32,9 @@ MANY_CONTACTS = 64
 ALIGNMENT = 64  # of mjData's arrays: a smaller gap holds nothing
 SCRATCH = frozenset(
     [
-        "bvh_active",
-        "qDeriv",
-        "qLU",
-        "qH",
-        "qHDiagInv",
-        "actuator_moment",
-        "moment_rownnz",
-        "moment_rowadr",
-        "moment_colind",
-        "tree_asleep",
-        "tree_awake",
-        "body_awake",
-        "body_awake_ind",
-        "parent_awake_ind",
-        "dof_awake_ind",
+        *("bvh_active", "qDeriv", "qLU", "qH", "qHDiagInv", "actuator_moment", "moment_rownnz"),
+        *("moment_rowadr", "moment_colind", "tree_asleep", "tree_awake", "body_awake"),
+        *("body_awake_ind", "parent_awake_ind", "dof_awake_ind"),
     ]
 )
 """Arrays that a step recomputes before it uses them, or that are unused (sleep is refused)."""
