@@ -268,7 +268,7 @@ def _key(engine: type) -> str:
     return f"{engine.__module__}:{engine.__qualname__}"
 
 
-def _states_of(factory: Callable[[], Any], env: Any, episode: PlainEpisode | None) -> Any:
+def _states_of(factory: Callable[[], Any], env: Any, episode: PlainEpisode) -> Any:
     """What saves a plain environment that runs in a worker: by the adapter that ``make`` uses."""
     from plangym_lite.envs.gymnasium.running import RunningStates
 

@@ -40,11 +40,7 @@ class RunningStates:
     """
 
     def __init__(
-        self,
-        adapter: type,
-        factory: Callable[[], Any],
-        env: Any,
-        episode: PlainEpisode | None,
+        self, adapter: type, factory: Callable[[], Any], env: Any, episode: PlainEpisode
     ) -> None:
         if not issubclass(adapter, PlangymEnv):
             raise NotCloneableError(
@@ -151,15 +147,12 @@ def _adopted(verified: Any, factory: Callable[[], Any], env: Any) -> Any:
     return adapter
 
 
-def _repeat(adapter: Any, episode: PlainEpisode | None) -> None:
+def _repeat(adapter: Any, episode: PlainEpisode) -> None:
     """Play an episode again, and make sure that it leads to the same.
 
     Raises:
         NotCloneableError: it does not, or is too long.
     """
-    if episode is None:
-        adapter.reset(return_state=False)
-        return
     if episode.attributes:
         raise NotCloneableError(
             f"states of {adapter!r} need another environment in its place, which would lack what "
