@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import sys
 import textwrap
@@ -35,24 +36,18 @@ def add_parser(commands: Any) -> None:
     text = "only ids and families with all of these texts in them"
     parser.add_argument("words", metavar="TEXT", nargs="*", help=text)
     add_output(parser, quiet="only the ids, one a line")
-    parser.set_defaults(run=lambda args: envs(args.words, Output(args.json), args.quiet))
+    parser.set_defaults(run=envs)
 
 
-def envs(words: Sequence[str], output: Output, only_ids: bool) -> int:
-    """Print the list, or only ids that can be made.
-
-    Returns:
-        The exit code: 1 if no id or family has all ``words`` in it.
-
-    Raises:
-        CommandError: the JSON cannot be written.
-    """
+def envs(args: argparse.Namespace) -> int:
+    """Print the list, or only ids that can be made; return 1 if nothing has all words in it."""
+    words, output = args.words, Output(args.json)
     check_paths(output.json)
     families = [chosen for family in installed_families() if (chosen := select(family, words))]
     if not families:
         print(f"no environment and no family has {' '.join(words)!r} in it", file=sys.stderr)
     for family in families:
-        text = "\n".join(family.ids * family.can_be_made) if only_ids else describe(family)
+        text = "\n".join(family.ids * family.can_be_made) if args.quiet else describe(family)
         if text:
             output.say(text)
     keys = ("title", "ids", "can_be_made", "extra")

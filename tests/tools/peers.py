@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.cli.bench.command import add_options, options_of, run
+from plangym_lite.cli.bench.command import add_options, run
 from plangym_lite.cli.bench.ours import ATARI, rollouts, steps
 from plangym_lite.cli.bench.references import stepper
 from plangym_lite.cli.bench.rounds import Contender, Work
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.tools.peers", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_options(parser)
-    options = options_of(parser.parse_args(argv))
+    options = parser.parse_args(argv)
     try:
         return run([work for n in options.workers for work in table(n)], options)
     except CommandError as error:
