@@ -192,11 +192,7 @@ def register_adapter(engine: str | type, adapter: str | type[SimulatorEnv]) -> N
 
 
 def find_spec(name: str) -> Any:
-    """Gymnasium's spec of an id; imports the packages that may provide it.
-
-    Raises:
-        UnknownEnvironmentError: nothing has that name.
-    """
+    """Gymnasium's spec of an id, of packages that may provide it, or an error with near names."""
     try:
         spec = spec_of(name)
     except ModuleNotFoundError as error:

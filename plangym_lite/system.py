@@ -46,11 +46,7 @@ def missing_for_workers() -> list[str]:
 
 
 def check_workers() -> None:
-    """Make sure that this system can have workers.
-
-    Raises:
-        NoWorkersError: it cannot.
-    """
+    """Raise ``NoWorkersError`` unless this system can have workers."""
     missing = missing_for_workers()
     if missing:
         raise NoWorkersError(

@@ -23,10 +23,7 @@ _provided: list[Callable[..., Any]] = []
 class PlainEpisode:
     """How an episode of a plain environment began, and its actions: enough to repeat it.
 
-    Args:
-        env: the environment, just before it is reset.
-        seed: what it is reset with.
-        options: likewise.
+    It is made just before ``env`` is reset with ``seed`` and ``options``.
     """
 
     def __init__(self, env: Any, seed: int | None, options: dict[str, Any] | None) -> None:

@@ -333,11 +333,7 @@ class StateColumn:
         return f"StateColumn({len(self)} rows of {self.archive!r})"
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        """``[S]`` for one row; ``[B, S]`` for a slice, a list, an array or a mask.
-
-        Raises:
-            IndexError: there is no such row, or nothing was written to it.
-        """
+        """``[S]`` for one row, ``[B, S]`` for several; ``IndexError`` if one was not written."""
         handles = self.handles[rows]
         wanted = np.atleast_1d(handles)
         if (wanted == EMPTY).any():

@@ -40,11 +40,7 @@ def save_states(path: str | os.PathLike[str], env: PlanEnv, states: Any) -> None
 
 
 def state_columns(env: PlanEnv, states: Any) -> dict[str, Any]:
-    """The arrays that ``save_states`` writes, for a file that holds more than states.
-
-    Raises:
-        InvalidStateError: they are not states of ``env``.
-    """
+    """The arrays that ``save_states`` writes, for a file that holds more than states."""
     rows = check_states(env.batch_spec, states)
     columns: dict[str, Any] = {"fingerprint": np.array(env.fingerprint), "format": np.array(FORMAT)}
     if env.batch_spec.state_shape is None:

@@ -64,7 +64,6 @@ class EnvGroup:
 
     Args:
         workers: each makes a :class:`~plangym_lite.vector.worker_env.WorkerEnv`.
-        shared_limit: bytes of shared memory; see ``BlockPool``.
         mode: how far the observation spaces may differ.
         name: the name of the vector environment, in messages.
     """
@@ -137,11 +136,7 @@ class EnvGroup:
 
     @one_at_a_time
     def begin_step(self, actions: Any, result: Callable[[Any], Any] | None = None) -> None:
-        """Step all environments; ``end("step")`` returns a ``StepBatch`` of arrays of yours.
-
-        Args:
-            actions: one per environment.
-            result: applied to the ``StepBatch``.
+        """Step all environments; ``end("step")`` returns ``result`` of a ``StepBatch``.
 
         Raises:
             AlreadySteppingError: a call is pending.
@@ -199,10 +194,7 @@ class EnvGroup:
         options: Sequence[dict[str, Any] | None],
         chosen: np.ndarray | None = None,
     ) -> None:
-        """Begin episodes, all or the ``chosen`` ones; ``end("reset")``: ``(observs, infos)``.
-
-        Lost workers are replaced.
-        """
+        """Begin episodes, all or the ``chosen`` ones, with new workers for lost ones."""
         self.calls.check_idle("reset_async")
         mask = np.ones(len(self), bool) if chosen is None else chosen
         self.replace_lost(np.flatnonzero(mask).tolist())
@@ -264,8 +256,7 @@ class EnvGroup:
     def _leave_hung(self, replaceable: Iterable[int]) -> list[int]:
         """Replace workers that have not answered, collect the other answers; return their indices.
 
-        Raises:
-            TimeoutError: one of them is not ``replaceable``.
+        ``TimeoutError``: one of them is not ``replaceable``.
         """
         assert self.calls.pending is not None
         late = self.calls.pending.late
@@ -311,10 +302,7 @@ class EnvGroup:
         return column
 
     def set_state(self, states: Sequence[Any], indices: Indices = None) -> list[bool]:
-        """Set the states of the chosen environments, by default all.
-
-        Lost workers are replaced. Returns which states are ends of episodes.
-        """
+        """Set states; lost workers are replaced. Returns which states are ends of episodes."""
         self.calls.check_idle("set_state")
         chosen = self.chosen(indices)
         if len(states) != len(chosen):

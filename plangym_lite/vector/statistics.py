@@ -12,12 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 class EpisodeStatistics:
-    """Sums rewards and steps of every environment, episode by episode.
-
-    Args:
-        num_envs: number of environments.
-        prefix: of every name, as in ``"prefix/return_mean"``.
-    """
+    """Sums rewards and steps of every environment by episode; ``prefix`` is of every name."""
 
     def __init__(self, num_envs: int, prefix: str | None = None) -> None:
         self._prefix = prefix

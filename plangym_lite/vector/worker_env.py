@@ -28,12 +28,7 @@ Factory = Callable[[], Any] | str | EnvSpec
 
 
 def worker_recipes(factories: Iterable[Factory], mode: AutoresetMode) -> list[Recipe]:
-    """The recipe of the :class:`WorkerEnv` of each worker.
-
-    Raises:
-        TypeError: a factory is not callable, and they are not all ids or specs.
-        ValueError: there are no factories.
-    """
+    """The recipe of the :class:`WorkerEnv` of each factory, or of each id or spec."""
     factories = [factories] if isinstance(factories, str) else list(factories)
     if all(isinstance(factory, (str, EnvSpec)) for factory in factories):
         factories = [Recipe(gym.make, (name,)) for name in factories]
@@ -46,12 +41,7 @@ def worker_recipes(factories: Iterable[Factory], mode: AutoresetMode) -> list[Re
 
 
 class WorkerEnv:
-    """One environment, a ``PlanEnv`` or a plain Gymnasium one, with automatic resets.
-
-    Args:
-        factory: makes the environment.
-        mode: when an ended episode is reset.
-    """
+    """A ``PlanEnv`` or plain environment, made by ``factory``, with automatic resets."""
 
     def __init__(self, factory: Callable[[], Any], mode: AutoresetMode) -> None:
         env, self._mode = factory(), mode
@@ -182,11 +172,7 @@ class WorkerEnv:
         return found(*args, **kwargs) if callable(found) else found
 
     def find(self, name: str) -> Any:
-        """An attribute of the environment or of a layer inside it.
-
-        Raises:
-            AttributeError: it does not exist, or is private.
-        """
+        """A public attribute of the environment or of a layer inside it, or ``AttributeError``."""
         if name.startswith("_"):
             raise AttributeError(f"{name!r} is private: only public names may be used in a worker")
         env = self._holder(name)

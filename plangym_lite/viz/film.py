@@ -52,9 +52,6 @@ class Film:
     """Pictures of a game; of a long game every second, fourth, ... is kept, and the last.
 
     Pictures share a palette while all of them have few colours: the file is a third smaller.
-
-    Args:
-        milliseconds: from one picture to the next.
     """
 
     def __init__(self, milliseconds: float = 80) -> None:
@@ -92,13 +89,7 @@ class Film:
             self.stride *= 2
 
     def write(self, path: Path) -> None:
-        """Write the pictures as a GIF that loops, or as MP4 if the name ends in ``.mp4``.
-
-        Raises:
-            ValueError: there are no pictures.
-            OSError: the file cannot be written.
-            MissingPackageError: MP4 needs imageio-ffmpeg.
-        """
+        """Write the pictures, if there are any, as a GIF that loops, or as MP4 for ``*.mp4``."""
         if not self.pictures:
             raise ValueError("no pictures to write")
         if Path(path).suffix.lower() == ".mp4":
@@ -200,12 +191,7 @@ class Shot(NamedTuple):
 
 
 class Camera:
-    """Takes pictures of steps.
-
-    Args:
-        env: the environment of the steps; its current state does not change.
-        dt: of the steps.
-    """
+    """Takes pictures of steps of ``dt``; the current state of ``env`` does not change."""
 
     def __init__(self, env: PlanEnv, dt: int = 1) -> None:
         self._env = env.unwrapped
@@ -241,12 +227,7 @@ class Camera:
 
 
 class GameFilm:
-    """A film of players who play the same game, side by side.
-
-    Args:
-        env: the environment that they play on; its current state does not change.
-        players: their names.
-    """
+    """A film of players who play the same game, side by side; ``env`` is not moved."""
 
     def __init__(self, env: PlanEnv, *players: str) -> None:
         self._env, self._players = env, players

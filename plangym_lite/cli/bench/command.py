@@ -44,11 +44,7 @@ def _counts(text: str) -> list[int]:
 
 
 def bench(args: argparse.Namespace) -> int:
-    """Measure the table, the scaling with workers, or Ray; return the exit code.
-
-    Raises:
-        CommandError: no line is selected, or Ray is not installed.
-    """
+    """Measure the table, the scaling with workers, or Ray; return the exit code."""
     from plangym_lite.cli.bench.works import ray_works, scaling_works, table  # imports ale_py
 
     counts = args.workers
@@ -59,11 +55,7 @@ def bench(args: argparse.Namespace) -> int:
 
 
 def run(works: Sequence[Work], args: argparse.Namespace) -> int:
-    """Measure and print lines, write the JSON; return the exit code.
-
-    Raises:
-        CommandError: no line is selected.
-    """
+    """Measure and print the chosen lines, write the JSON; return the exit code."""
     chosen = [work for work in works if args.only.lower() in describe(work).lower()]
     if not chosen:
         raise CommandError(f"no line of the table has {args.only!r} in it")

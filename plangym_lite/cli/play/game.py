@@ -89,21 +89,14 @@ def play(
     on_batch: OnBatch | None = None,
     on_step: Callable[[], Any] = lambda: None,
 ) -> None:
-    """Play both games step by step, and update ``game``.
+    """Play both games step by step, and update ``game``, whose ``seed`` is the only randomness.
 
     Args:
-        env: the environment.
-        planner: name of the planner.
-        game: the record; its ``seed`` is the only source of randomness.
-        planner_options: of the planner, by name.
-        steps: maximum number of steps.
         execute: number of actions of each plan that are played.
         know_the_dice: plan with the draws that the state holds; otherwise with others, if the
             environment draws.
-        film: gets each step of both games.
-        history: gets all steps.
-        on_batch: called after every batch of the planner.
-        on_step: called after every step.
+        film: gets each step of both games; ``history`` gets all steps.
+        on_batch: called after every batch of the planner; ``on_step`` after every step.
     """
     planner_options, rng = dict(planner_options), np.random.default_rng(game.seed)
     state, obs, info = env.reset(seed=game.seed)
@@ -151,9 +144,6 @@ class Player:
     """A planner with its options, which keeps its search for the next decision.
 
     Args:
-        planner: its name.
-        options: by name.
-        execute: number of actions of each plan that are played; the search is kept if it is 1.
         played: number of actions from one decision to the next; 2 against another player.
 
     Raises:
@@ -183,13 +173,7 @@ class Player:
 
 
 class RandomPlay:
-    """Random actions from a generator of their own; legal ones where infos have a mask.
-
-    Args:
-        env: the environment.
-        seed: of the generator.
-        key: of the mask in infos; ``None``: all actions are legal.
-    """
+    """Random actions from a generator of their own; legal ones where infos have a mask, ``key``."""
 
     def __init__(self, env: PlanEnv, seed: int, key: str | None) -> None:
         self.space, self.key = deepcopy(env.action_space), key
@@ -228,10 +212,7 @@ def probe(simulator: Simulator, state: Any, info: Any, game: Game) -> None:
 def progress_bar(
     title: str, total: int, games: list[Game], quiet: bool = False
 ) -> Iterator[tuple[Any, OnBatch]]:
-    """A progress bar of steps, with the score of the last game and frames per second.
-
-    It is drawn on terminals only.
-    """
+    """A progress bar of steps, with score and frames per second; on terminals only."""
     start = shown = time.perf_counter()
     options: Any = {"unit": "step", "mininterval": 0.5, "delay": 0.2, "disable": quiet or None}
     with tqdm(total=total, desc=title, **options) as bar:
@@ -248,10 +229,7 @@ def progress_bar(
 
 
 def open_environment(name: str, planner: str, options: dict[str, Any]) -> PlanEnv:
-    """The environment; Atari with RAM observations if the planner needs no images.
-
-    ``options`` is the result of :func:`~plangym_lite.cli.target.make_options`.
-    """
+    """The environment; Atari with RAM observations if the planner needs no images."""
     target = find_target(name)
     if isinstance(target, str) and "ram" in getattr(adapter_for(target)[0], "OBS_TYPES", ()):
         options = {"obs_type": OBS_TYPES.get(planner, "ram"), **options}

@@ -108,11 +108,7 @@ def draw_search(search: Any, axes: Any) -> None:
 
 
 def leave_out(values: np.ndarray, set_limits: Any, axes: Any) -> tuple[float, float] | None:
-    """Leave out the few values that are so far away that the rest would be flat, and say so.
-
-    Returns:
-        The limits of what is drawn; ``None``: all.
-    """
+    """Leave out the few values so far away that the rest would be flat; return limits, if any."""
     values = values[np.isfinite(values)]
     for tail in TAILS if values.size > 1 else ():
         low, high = np.quantile(values, [tail, 1 - tail])

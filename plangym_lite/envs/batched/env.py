@@ -61,10 +61,7 @@ class HasKernel(SimulatorEnv):
 
     @abstractmethod
     def take_apart(self, states: np.ndarray, out: np.ndarray | None = None) -> Block | None:
-        """Convert states to columns; ``None`` if one of them is not a valid state.
-
-        ``out`` is what ``put_together`` will be given, if states are returned.
-        """
+        """Convert states to columns, for ``out``; ``None`` if one of them is not a valid state."""
 
     @abstractmethod
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
@@ -268,10 +265,7 @@ class HasKernel(SimulatorEnv):
 
 
 class KernelEnv(HasKernel, PlangymEnv):
-    """An environment of Gymnasium that has a kernel, used if nothing was added to it.
-
-    With images or user wrappers rows are run one by one.
-    """
+    """An environment of Gymnasium with a kernel, which is not used with images or user wrappers."""
 
     _generator: GeneratorMemory  # of the base, if the state is plain
     _limits: list[Any]  # the layer with the time limit, if there is one

@@ -74,11 +74,7 @@ class WorldSnapshot(NamedTuple):
 
 
 class WorldSnapshots:
-    """Takes and restores snapshots of the world of one environment.
-
-    Args:
-        env: a Box2D environment of Gymnasium after its reset; it must keep this world.
-    """
+    """Snapshots of the world of ``env``, an environment that was reset and must keep this world."""
 
     def __init__(self, env: gym.Env) -> None:
         layers: list[Any] = layers_of(env)

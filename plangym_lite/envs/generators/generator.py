@@ -72,10 +72,8 @@ def words_to_generator(words: Any, generator: np.random.Generator) -> None:
 class GeneratorMemory:
     """Saves and restores any generator; fastest if it has the bit generator of the call before.
 
-    If numpy's memory is not laid out as expected, ``state`` is used, which is slower.
-
-    Args:
-        place: offset of the words in the rows given to ``save`` and ``load``.
+    If numpy's memory is not laid out as expected, ``state`` is used, which is slower. ``place`` is
+    the offset of the words in the rows given to ``save`` and ``load``.
     """
 
     def __init__(self, place: int = 0) -> None:

@@ -30,13 +30,10 @@ __all__ = [
 
 
 class GlobalNumbers:
-    """A copy of the global generators of numpy and Python.
+    """A copy of the global generators of numpy and Python, or new ones from a seed.
 
     Inside the context the global generators continue from the copy; at exit the copy is updated and
     the caller's generators are restored.
-
-    Args:
-        seed: the seed of the copy; ``None``: the present state of the global generators.
     """
 
     def __init__(self, seed: int | None = None) -> None:

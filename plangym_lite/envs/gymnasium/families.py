@@ -150,10 +150,7 @@ def register_ids_of(provider: str) -> None:
 def spec_of(name: str) -> Any:
     """Gymnasium's spec of an id, or ``None``; imports the packages that may provide it.
 
-    ``"module:Id-v0"`` imports only that module.
-
-    Raises:
-        ModuleNotFoundError: there is no such module.
+    ``"module:Id-v0"`` imports only that module; ``ModuleNotFoundError`` if there is none.
     """
     module, _, name = name.rpartition(":")
     if module:

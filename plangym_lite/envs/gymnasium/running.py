@@ -27,13 +27,11 @@ TAG_BYTES = 4
 
 
 class RunningStates:
-    """Saves and restores one environment.
+    """Saves and restores one environment, ``env``, wherever ``episode`` has led it.
 
     Args:
         adapter: the class that ``make`` would use.
         factory: makes another such environment.
-        env: the environment, wherever it is.
-        episode: how it got there.
 
     Raises:
         NotCloneableError: its state cannot be saved exactly, or the episode not be repeated.
@@ -86,11 +84,7 @@ class RunningStates:
             raise InvalidStateError(f"not a state of {self._adapter!r}: {type(state).__name__}")
 
     def load(self, state: Any) -> tuple[Any, dict[str, Any], bool, bool]:
-        """Restore a state; return its observation, info and flags.
-
-        Raises:
-            InvalidStateError: it is no state of this environment.
-        """
+        """Restore a state, if it is one; return its observation, info and flags."""
         self.check(state)
         self._adapter.set_state(state[TAG_BYTES:] if self._has_tag else state)
         ended, info = self._adapter._ended, self._adapter.current_info()
@@ -148,11 +142,7 @@ def _adopted(verified: Any, factory: Callable[[], Any], env: Any) -> Any:
 
 
 def _repeat(adapter: Any, episode: PlainEpisode) -> None:
-    """Play an episode again, and make sure that it leads to the same.
-
-    Raises:
-        NotCloneableError: it does not, or is too long.
-    """
+    """Play an episode again; ``NotCloneableError`` if it leads elsewhere or is too long."""
     if episode.attributes:
         raise NotCloneableError(
             f"states of {adapter!r} need another environment in its place, which would lack what "

@@ -44,10 +44,8 @@ EXPECTED = frozenset(("qpos", "qvel", "qacc_warmstart", "xpos", "xipos", "xfrc_a
 class SimulationMemory:
     """Saves and restores one simulation, bit for bit.
 
-    Args:
-        model: an ``mujoco.MjModel``.
-        data: its ``mujoco.MjData``; a reference is kept, and the environment must not replace it.
-        fields: names of the model's arrays that change while the simulation runs.
+    ``data`` is kept by reference, and the environment must not replace it. ``fields`` are the names
+    of the model's arrays that change while the simulation runs.
     """
 
     def __init__(self, model: Any, data: Any, fields: tuple[str, ...] = ()) -> None:
@@ -148,10 +146,7 @@ def runs_of(data: Any) -> list[np.ndarray]:
 
 
 def model_tag(model: Any, label: str, changing: tuple[str, ...] = ()) -> float:
-    """A number that distinguishes the states of different models and environments.
-
-    ``changing``: names of the arrays of the model that are part of the state.
-    """
+    """A number that tells models apart, by ``label`` and all arrays but the ``changing`` ones."""
     tag = zlib.crc32(f"{label} {model.opt}".encode() + bytes(model.names))
     for name, array in _arrays_of(model).items():
         if name not in changing:
@@ -186,10 +181,8 @@ def _arrays_of(part: Any) -> dict[str, np.ndarray]:
 class Simulations:
     """The simulations among the anchors of a snapshot; views of their memory become offsets.
 
-    Args:
-        anchors: objects that stay with the environment; grows during discovery.
-        fields: for each simulation the arrays of its model that change.
-        label: what else the states of different environments differ in.
+    ``fields`` are, for each simulation, the arrays of its model that change; ``label`` is what else
+    the states of different environments differ in.
     """
 
     def __init__(
@@ -201,11 +194,7 @@ class Simulations:
         self._places: list[tuple[int, int, int, str]] = []  # start, end, anchor, name of the array
 
     def learn(self) -> None:
-        """Look for new simulations.
-
-        Raises:
-            NotCloneableError: one of them has data that cannot be saved.
-        """
+        """Look for new simulations; ``NotCloneableError`` if one has data that cannot be saved."""
         for number, anchor in enumerate(self._anchors):
             if isinstance(anchor, mujoco.MjData) and number not in self._memories:
                 index = len(self._memories)

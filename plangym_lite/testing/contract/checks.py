@@ -32,8 +32,6 @@ class Contract:
     """The checks, one method each; each raises :class:`Difference` if it finds one.
 
     Args:
-        make_env: makes a new environment.
-        options: the parameters of the walk.
         n_workers: also check batches with this number of processes.
         timeout: seconds for another process.
     """
@@ -68,11 +66,7 @@ class Contract:
     # ---- the reference ------------------------------------------------------------------------
 
     def begin(self) -> PlanEnv:
-        """Make the first environment, for the reference.
-
-        Raises:
-            Exception: of ``make_env``.
-        """
+        """Make the first environment, for the reference."""
         numbers = GlobalNumbers(NUMBERS)
         with numbers:
             env = self.make_env()

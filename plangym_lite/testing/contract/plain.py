@@ -123,9 +123,6 @@ def record(
     """Build a plain environment, reset it to ``seed``, make the moves, close it.
 
     Args:
-        twin: what to build.
-        moves: the moves of the walk.
-        seed: of the first reset.
         before: moves between that reset and the walk, not recorded.
         rebuilding: build a new environment below the wrappers for each seeded reset.
         until: stop after this number of moves.
@@ -242,11 +239,6 @@ class SuiteTask:
 
     Observations are those of the task, flattened and concatenated, [N] float64. An episode whose
     last discount is 0 has terminated; other ends are truncations. ``info`` holds the discount.
-
-    Args:
-        domain, task: names in the suite.
-        limited: whether episodes end at the suite's time limit.
-        load_kwargs: arguments of ``suite.load``.
     """
 
     def __init__(self, domain: str, task: str, limited: bool, load_kwargs: dict[str, Any]) -> None:

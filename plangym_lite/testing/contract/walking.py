@@ -107,10 +107,7 @@ class Stretch(NamedTuple):
 
 
 class Keeper:
-    """Keeps returned values, with a copy made on arrival.
-
-    For states and large arrays the copy is a checksum.
-    """
+    """Keeps returned values with copies made on arrival; of states and large arrays checksums."""
 
     def __init__(self) -> None:
         self._held: list[tuple[str, str, Any, Any]] = []
@@ -174,13 +171,9 @@ def compare_entries(
 
 
 class Recorder:
-    """Makes moves in an environment and records the results, which are kept.
+    """Makes moves in an environment and records the results, which ``keeper`` keeps.
 
-    Args:
-        env: the environment.
-        keeper: keeps what it returns.
-        images: the entries with an image.
-        saving: whether every entry has a state.
+    ``images`` are the entries with an image; ``saving``: every entry has a state.
     """
 
     def __init__(

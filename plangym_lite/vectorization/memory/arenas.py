@@ -33,12 +33,8 @@ class Arena:
     """A file in memory and its mapping; pages of free slices are returned to the system.
 
     Args:
-        nbytes: its size.
-        fd: the file; the arena closes it. -1: memory of this process alone.
+        fd: the file; the arena closes it, also after an error. -1: memory of this process alone.
         number: its identifier in messages; ``None``: the next number.
-
-    Raises:
-        OSError: it cannot be mapped; the file is closed.
     """
 
     is_shared = True

@@ -42,14 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 class Block:
-    """One block of shared memory, laid out for up to ``layout.capacity`` rows.
-
-    Args:
-        layout: how the block is laid out.
-        arena: the memory of which it is a slice.
-        offset: start of the slice in the arena.
-        number: its identifier in messages; ``None``: the next number.
-    """
+    """A slice of ``arena``, laid out for up to ``layout.capacity`` rows; ``number`` is its name."""
 
     def __init__(
         self,
@@ -117,9 +110,7 @@ class BlockPool:
     """Provides and recycles the blocks for the batches of one environment.
 
     Args:
-        spec: what a row looks like.
-        limit: maximum bytes of all blocks; the default is a quarter of the memory of the
-            machine or its container.
+        limit: bytes of all blocks; by default a quarter of the memory of machine or container.
         rounds_up: whether blocks may have more rows than requested, so that batches of
             several sizes can share them.
     """

@@ -93,12 +93,9 @@ def chunks_of(size: int, n_takers: int, least: int, largest: int | None = None) 
 
 
 class Plan:
-    """How batches of one size and kind are cut.
+    """How batches of one ``kind`` are cut; it has one estimate of the time of a frame.
 
-    Args:
-        kind: batches of one kind have one estimate of the time of a frame.
-        size, n_takers: numbers of rows and of takers.
-        frames: mean number per row.
+    ``frames`` is the mean number per row.
     """
 
     __slots__ = ("chunks", "frames", "is_measured", "kind", "n_takers", "n_used", "size")
@@ -161,13 +158,7 @@ class ChunkSizes:
 
 
 class ChunkQueue:
-    """Chunks of batches; each is taken by one reader.
-
-    A worker that is sent the descriptor can take chunks.
-
-    Args:
-        fd: the reading end of another process's queue; ``None``: a new queue.
-    """
+    """Chunks of batches, each taken by one reader, maybe a worker that was sent ``fd``."""
 
     is_shared = True
 

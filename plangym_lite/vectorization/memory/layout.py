@@ -70,11 +70,7 @@ class Heap(NamedTuple):
 
 
 class Layout:
-    """The places of the columns of ``capacity`` rows of a batch of that ``form`` in a block.
-
-    Args:
-        heap: bytes for pickled inputs.
-    """
+    """The places of the columns of ``capacity`` rows, and of ``heap`` bytes for pickles."""
 
     def __init__(self, spec: BatchSpec, capacity: int, form: Form = STEPS, heap: int = 0) -> None:
         self.spec = spec
@@ -252,11 +248,7 @@ def has_action_column(space: Any, form: Form) -> bool:
 
 
 def heap_of(spec: BatchSpec, form: Form, rows: Rows, known: dict[int, Any]) -> Heap | None:
-    """The inputs of a batch that have no column; ``None``: all have one.
-
-    Args:
-        known: classes and functions that all workers know by name, by id.
-    """
+    """The inputs without a column, pickled, ``known`` objects by name; ``None``: all have one."""
     has_actions = has_action_column(spec.action_space, form)
     if has_actions and spec.state_shape is not None:
         return None

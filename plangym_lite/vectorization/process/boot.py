@@ -39,13 +39,7 @@ name of a module of the standard library."""
 
 
 def command(what: str, orders: int, fds: Iterable[int]) -> str:
-    """Python code that calls a function of this module.
-
-    Args:
-        what: the name of the function.
-        orders: descriptor of the marshalled dict that is its first argument.
-        fds: descriptors, its other arguments.
-    """
+    """Python code that calls ``what`` of this module with marshalled orders and ``fds``."""
     return CODE.format(orders, what, ", ".join(map(str, fds)))
 
 

@@ -71,10 +71,9 @@ def _warn_of_sets() -> None:
 def end_process(
     process: ChildProcess, channel: Any, lifeline: Any, timeout: float = 1.0
 ) -> int | None:
-    """Close a child's channel, wait ``timeout`` seconds for its end, then kill it.
+    """Close a child's channel, wait ``timeout`` seconds for its end, kill it; return its exit code.
 
-    With 0 seconds it is killed at once: it may be stopped and unable to react. Returns its exit
-    code.
+    With 0 seconds it is killed at once: it may be stopped and unable to react.
     """
     channel.close()
     if not process.is_ours:  # this process is a fork of its parent
@@ -116,13 +115,8 @@ def describe_exit(exitcode: int | None) -> str:
 
 
 class Child:
-    """A child process, which first builds its environment.
-
-    Args:
-        parcel: what makes the environment.
-        start_method: one of multiprocessing's.
-        start_timeout: seconds that the environment may take to build.
-        poll_seconds: seconds for which it polls for the next request before it sleeps.
+    """A child process, which first builds its environment, and then polls for ``poll_seconds`` for
+    each request before it sleeps.
     """
 
     def __init__(

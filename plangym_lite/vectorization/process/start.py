@@ -107,12 +107,7 @@ class _Pipe:
         self._close()
 
     def read_number(self, timeout: float | None) -> int | None:
-        """The next number.
-
-        Raises:
-            TimeoutError: none within ``timeout`` seconds.
-            EOFError: the pipe was closed.
-        """
+        """The next number; ``TimeoutError``, or ``EOFError`` if the pipe was closed."""
         ready = select.poll()
         ready.register(self._fd, select.POLLIN)
         if not ready.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999))):
@@ -181,11 +176,7 @@ class ChildProcess:
 
 
 class _ServedProcess(ChildProcess):
-    """A child of the server.
-
-    Args:
-        report: the server's pipe.
-    """
+    """A child of the server, whose pipe is ``report``."""
 
     def __init__(self, pid: int, report: _Pipe) -> None:
         super().__init__(pid)
@@ -217,12 +208,7 @@ class _Popen(subprocess.Popen):
 def start_process(
     sock: socket.socket, lifeline: Any, constructor: Any, poll_seconds: float, start_method: str
 ) -> ChildProcess:
-    """Start a worker; see ``server.main`` for the arguments.
-
-    Raises:
-        ValueError: no such start method.
-        OSError: a limit does not allow another process.
-    """
+    """Start a worker, if limits allow it; see ``server.main`` for the arguments."""
     methods = multiprocessing.get_all_start_methods()
     if start_method not in methods:
         raise ValueError(f"start_method must be one of {methods}, got {start_method!r}")
@@ -352,12 +338,7 @@ class _ForkServer:
             self.process.join()
 
     def fork(self, orders: dict[str, Any], fds: tuple[int, ...]) -> ChildProcess:
-        """Let it fork a worker.
-
-        Raises:
-            OSError: it could not fork; ``BrokenPipeError``, ``EOFError``: it has ended.
-            TimeoutError: it did not answer.
-        """
+        """Let it fork a worker; ``BrokenPipeError`` or ``EOFError`` if it has ended."""
         reader, writer = os.pipe()
         report = _Pipe(reader)
         close_in_forks(report)

@@ -96,10 +96,7 @@ class RemoteEnv:
 
     @ray.method(num_returns=2)
     def run_rows(self, chunk: Chunk, base: Any = None) -> tuple[tuple[bool, Any], Any]:
-        """Run a chunk; ``base`` is the state of all its rows if the chunk has no states.
-
-        Large observations are returned beside the answer, in parts.
-        """
+        """Run a chunk, from ``base`` if it has no states; large observations come beside."""
         large: list[np.ndarray] = []
 
         def run() -> tuple[Any, bytes, float]:

@@ -69,10 +69,7 @@ class Connection:
                 _session.users += 1
 
     def constant(self, value: Any) -> Any:
-        """What to send for bytes or an array that several calls need.
-
-        Large values are put into the object store once, and a reference is sent.
-        """
+        """What to send for bytes or an array of several calls: large ones are stored once."""
         if len(memoryview(value).cast("B")) <= INLINE_BYTES:
             return value
         key = bytes(value)

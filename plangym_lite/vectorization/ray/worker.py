@@ -31,14 +31,7 @@ __all__ = ["RayPromise", "RayWorker", "START_TIMEOUT"]
 
 
 class RayPromise(Promise):
-    """The answer to one call of one actor.
-
-    Args:
-        worker: the worker of the actor.
-        name: of the call.
-        future: of the actor's return value.
-        take: converts that value, if it is not an error, to the answer.
-    """
+    """The answer to one call of one actor, which ``take`` makes of the actor's return value."""
 
     def __init__(self, worker: Any, name: str, future: Any, take: Callable[[Any], Any]) -> None:
         self._worker, self._name, self._life = worker, name, worker.life

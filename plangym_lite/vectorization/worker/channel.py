@@ -36,12 +36,7 @@ class LateError(TimeoutError):
 
 
 class Channel:
-    """One end of a connected pair.
-
-    Args:
-        sock: a stream socket of the family ``AF_UNIX``.
-        takes_fds: whether file descriptors may arrive; they are collected in ``fds``.
-    """
+    """One end of a connected pair; ``takes_fds``: descriptors may arrive, kept in ``fds``."""
 
     def __init__(self, sock: socket.socket, takes_fds: bool = False) -> None:
         sock.setblocking(False)
@@ -65,11 +60,7 @@ class Channel:
             socket.close(self.fds.popleft())
 
     def take_fd(self) -> int:
-        """The next descriptor received.
-
-        Raises:
-            OSError: there is none.
-        """
+        """The next descriptor received; ``OSError`` if there is none."""
         if not self.fds:
             raise OSError("no descriptor came with the message: the worker has too many files open")
         return self.fds.popleft()

@@ -60,10 +60,7 @@ class RequestHandler:
     def handle(
         self, take_fd: Callable[[], int], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Handle a CALL that is for the environment or for the handler itself.
-
-        ``take_fd`` returns the descriptor sent with the call.
-        """
+        """Handle a CALL for the environment or the handler; ``take_fd()``: a descriptor in it."""
         if name == ATTACH:
             return self._attach(take_fd, *args)
         if name == QUEUE:
@@ -130,11 +127,7 @@ class RequestHandler:
         return infos, pickled_leaves(out) if columns.has_pickled_leaves else []
 
     def take_chunks(self, taker: int) -> RowsResult:
-        """Run chunks from the queue until it is empty.
-
-        Args:
-            taker: the row of ``at_work`` in which this worker notes its chunk.
-        """
+        """Run chunks from the queue until it is empty, noted in row ``taker`` of ``at_work``."""
         chunks: list[tuple[int, int]] = []
         infos: list[dict[str, Any]] = []
         pickled: list[list[Any]] = []

@@ -43,10 +43,6 @@ class PlainEnv:
     """A plain environment with its own ``reset`` and ``step``.
 
     States are saved by the adapter that ``make(factory)`` would use, made at the first request.
-
-    Args:
-        env: the environment.
-        factory: makes another one.
     """
 
     def __init__(self, env: Any, factory: Callable[[], Any]) -> None:

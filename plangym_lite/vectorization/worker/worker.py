@@ -196,16 +196,10 @@ def unknown(kind: int) -> ProtocolError:
 def time_limit(
     workers: Sequence[Worker], timeout: float | None, call: str, replace: Callable[[int], None]
 ) -> Iterator[None]:
-    """Limit a call to ``timeout`` seconds, waits included.
+    """Limit a call to ``timeout`` seconds, waits for ``workers`` included.
 
-    Args:
-        workers: the workers that it may wait for.
-        timeout: ``None``: no limit.
-        call: its name.
-        replace: after a timeout, called with the index of each worker with unanswered calls.
-
-    Raises:
-        TimeoutError: the call took longer.
+    After that ``replace`` is called with the index of each worker with unanswered calls, and
+    ``TimeoutError`` raised.
     """
     timeout = check_timeout(timeout)
     if timeout is None:
