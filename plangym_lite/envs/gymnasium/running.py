@@ -90,7 +90,7 @@ class RunningStates:
         ended, info = self._adapter._ended, self._adapter.current_info()
         return self._adapter.observe(), info, bool(ended & TERMINATED), bool(ended & TRUNCATED)
 
-    def run(self, name: str, actions: Any, states: Any, *args: Any, seeds: Any = None) -> Any:
+    def run(self, name: str, actions: Any, states: Any, *others: Any, **kwargs: Any) -> Any:
         """``step_batch`` or ``rollout_batch`` of the adapter; the environment stays where it is."""
         if self._has_tag and states is not None:
             for state in states:
@@ -98,7 +98,7 @@ class RunningStates:
                     self.check(state)
             states = [state and state[TAG_BYTES:] for state in states]
         try:
-            batch = getattr(self._adapter, name)(actions, states, *args, seeds=seeds)
+            batch = getattr(self._adapter, name)(actions, states, *others, **kwargs)
         finally:
             self._adapter._restore_current()
         if self._has_tag and getattr(batch, "states", None) is not None:

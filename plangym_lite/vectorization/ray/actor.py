@@ -57,13 +57,11 @@ class RemoteEnv:
         if self._handler is None:
             self._handler = RequestHandler(hosted(unpack(self._env_callable)))
 
-    def step(self, action: Any, state: Any = None, dt: int = 1, *args: Any, **kwargs: Any) -> Any:
-        return self._handler.env.step(action, state, dt, *args, **kwargs)
+    def step(self, *args: Any, **kwargs: Any) -> Any:
+        return self._handler.env.step(*args, **kwargs)
 
-    def step_batch(
-        self, actions: Any, states: Any = None, dt: Any = 1, *args: Any, **kwargs: Any
-    ) -> Any:
-        return self._handler.env.step_batch(actions, states, dt, *args, **kwargs)
+    def step_batch(self, *args: Any, **kwargs: Any) -> Any:
+        return self._handler.env.step_batch(*args, **kwargs)
 
     def reset(self, return_state: bool = True) -> Any:
         return self._handler.env.reset(return_state)

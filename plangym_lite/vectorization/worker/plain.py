@@ -195,31 +195,13 @@ class PlainEnv:
     def info(self) -> dict[str, Any]:
         return self._info
 
-    def step_batch(
-        self,
-        actions: Any,
-        states: Any = None,
-        dt: Any = 1,
-        return_state: bool | None = None,
-        *,
-        seeds: Any = None,
-    ) -> Any:
+    def step_batch(self, actions: Any, states: Any = None, *others: Any, **kwargs: Any) -> Any:
         self.get_state()
-        rows = actions, states, dt, return_state
-        return self.states.run("step_batch", *rows, seeds=seeds)
+        return self.states.run("step_batch", actions, states, *others, **kwargs)
 
-    def rollout_batch(
-        self,
-        actions: Any,
-        states: Any = None,
-        dt: Any = 1,
-        return_observs: str | None = "last",
-        *,
-        seeds: Any = None,
-    ) -> Any:
+    def rollout_batch(self, actions: Any, states: Any = None, *others: Any, **kwargs: Any) -> Any:
         self.get_state()
-        rows = actions, states, dt, return_observs
-        return self.states.run("rollout_batch", *rows, seeds=seeds)
+        return self.states.run("rollout_batch", actions, states, *others, **kwargs)
 
     # ---- everything else ----------------------------------------------------------------------
 
