@@ -12,10 +12,11 @@ from plangym_lite.errors import NoWorkersError
 from plangym_lite.nested import Difference
 from plangym_lite.system import check_workers
 from plangym_lite.testing.contract.judging import Judge
-from plangym_lite.testing.contract.reference import Options, Reference, make_reference
+from plangym_lite.testing.contract.reference import Reference, make_reference
 from plangym_lite.testing.contract.walking import (
     NUMBERS,
     Keeper,
+    Options,
     Recorder,
     play,
     play_elsewhere,

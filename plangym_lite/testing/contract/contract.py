@@ -55,8 +55,7 @@ from plangym_lite.core import PlanEnv
 from plangym_lite.envs.generators.shared import GlobalNumbers
 from plangym_lite.nested import Difference
 from plangym_lite.testing.contract.checks import Contract
-from plangym_lite.testing.contract.reference import Options
-from plangym_lite.testing.contract.walking import NUMBERS
+from plangym_lite.testing.contract.walking import NUMBERS, Options
 
 __all__ = ["ContractSuite", "Report", "check_exact"]
 
