@@ -28,7 +28,7 @@ from plangym_lite.recipe.plain import PlainEpisode, provide_states
 from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.system import check_workers, missing_for_workers, usable_cores
 
-__all__ = ["adapter_for", "find_spec", "make", "register_adapter"]
+__all__ = ["adapter_for", "find_spec", "make", "module_of", "register_adapter"]
 
 _ADAPTERS = {
     "ale_py.env:AtariEnv": "plangym_lite.envs.atari.env:AtariEnv",
@@ -142,7 +142,7 @@ def adapter_for(
         return _adapter_of_spec(name, name, engine_kwargs), True
     if isinstance(name, str):
         suite, retro, games = (
-            _module_of(title) if looks_like(title, name) else None for title in _MODULES
+            module_of(title) if looks_like(title, name) else None for title in _MODULES
         )
         is_composers = name.startswith("dm_control/")  # a task that needs OpenGL: refused when made
         if suite and (suite.task_of(name) or (is_composers and find_spec(name))):
@@ -199,7 +199,7 @@ def find_spec(name: str) -> Any:
         raise UnknownEnvironmentError(f"no environment is called {name!r}: {error}") from error
     if spec is not None:
         return spec
-    suite, retro, family = _module_of("dm_control"), _module_of("stable-retro"), lacking(name)
+    suite, retro, family = module_of("dm_control"), module_of("stable-retro"), lacking(name)
     known = [*gym.registry, *(suite.TASKS if suite else ()), *(retro.games() if retro else ())]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.8 if family else 0.5)
     hint = f"; the nearest names are {', '.join(near)}" if near else ""
@@ -209,7 +209,7 @@ def find_spec(name: str) -> Any:
 
 
 def _is_domain(name: Any) -> bool:
-    suite = _module_of("dm_control")
+    suite = module_of("dm_control")
     if suite is not None:
         return name in {domain for domain, _ in suite.TASKS.values()}
     return isinstance(name, str) and name.isidentifier() and name not in gym.registry
@@ -235,7 +235,7 @@ def _for_engine(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in engine_kwargs.items() if key not in ours}
 
 
-def _module_of(title: str) -> Any:
+def module_of(title: str) -> Any:
     """Our module for a family of games or tasks; ``None`` if its package is not installed."""
     package, module = _MODULES[title]
     return importlib.import_module(module) if importlib.util.find_spec(package) else None

@@ -15,6 +15,7 @@ import gymnasium as gym
 
 from plangym_lite.cli.output import Output, add_output, check_paths
 from plangym_lite.envs.gymnasium.families import FAMILIES, PROVIDERS, Family, register_ids_of
+from plangym_lite.registry import module_of
 
 __all__ = [
     "add_parser",
@@ -66,22 +67,15 @@ def installed_families() -> list[Family]:
     """The families with all ids; dm_control tasks under their own names."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about displays and versions
-        families = sort_into_families(registered_specs())
-        if importlib.util.find_spec("dm_control"):
-            from plangym_lite.envs.mujoco.dm_control.tasks import TASKS, task_of
-
-            family = next(kind for kind in families if kind.title == "dm_control")
-            others = [name for name in family.ids if task_of(name) is None]
-            family.ids = [*sorted(TASKS), *others]
-        if importlib.util.find_spec("stable_retro"):
-            from plangym_lite.envs.retro import games
-
-            next(kind for kind in families if kind.title == "stable-retro").ids = games()
-        if importlib.util.find_spec("pettingzoo"):
-            from plangym_lite.envs.gymnasium import pettingzoo
-
-            next(kind for kind in families if kind.title == "PettingZoo").ids = pettingzoo.games()
-    return families
+        families = {kind.title: kind for kind in sort_into_families(registered_specs())}
+        for title in ("stable-retro", "PettingZoo"):
+            if (module := module_of(title)) is not None:
+                families[title].ids = module.games()
+        if (suite := module_of("dm_control")) is not None:
+            family = families["dm_control"]
+            others = [name for name in family.ids if suite.task_of(name) is None]
+            family.ids = [*sorted(suite.TASKS), *others]
+    return list(families.values())
 
 
 def complete_ids(prefix: str, action: Any, parser: Any, parsed_args: Any) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import platform
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,7 +84,7 @@ def describe(work: Work) -> str:
 
 
 def line_of(work: Work, found: Comparison) -> str:
-    ours, reference = (f"{_median(side):,.0f}" for side in found[:2])
+    ours, reference = (f"{statistics.median(side):,.0f}" for side in found[:2])
     low, high = found.spread
     goals = ["" if goal is None else f"{goal:.2f}" for goal in (work.at_least, work.aim)]
     ratio = f"**{found.ratio:.2f}** ({low:.2f} to {high:.2f})"
@@ -109,10 +110,6 @@ def machine() -> str:
     """The machine, in one line."""
     packages = ", ".join(f"{name} {version}" for name, version in versions().items())
     return f"{usable_cores()} cores, {platform.machine()}, {packages}"
-
-
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
 
 
 def _is_there(package: str | None) -> bool:

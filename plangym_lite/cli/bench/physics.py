@@ -94,14 +94,14 @@ def decision_against_single_steps(planner: Any, n: int, calls: int = CALLS) -> W
 
 def on_threads(stack: ExitStack, name: str, n_threads: int, **engine_kwargs: Any) -> Any:
     """An environment without workers; threads of this process share the rows."""
-    env: Any = open_env(stack, name, None, **engine_kwargs)
+    env: Any = open_env(stack, name, **engine_kwargs)
     env.use_threads(n_threads)
     return env
 
 
 def one_by_one(stack: ExitStack, name: str) -> Any:
     """An environment that steps the rows of a batch one after the other."""
-    env: Any = open_env(stack, name, None)
+    env: Any = open_env(stack, name)
     env.accept_kernel(None)
     return env
 
@@ -163,7 +163,7 @@ def mujoco_batch(stack: ExitStack, name: str, size: int, n_threads: int) -> Cont
 
 
 def _simulations(stack: ExitStack, name: str, size: int, engine_kwargs: dict[str, Any]) -> Any:
-    env: Any = open_env(stack, name, None, **engine_kwargs)
+    env: Any = open_env(stack, name, **engine_kwargs)
     states, actions = gather(env, size)
     return env, env.physics_of(states).integration, actions
 
