@@ -26,12 +26,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the exactness contract and print its report; return 0 if exact, else 1.
-
-    Raises:
-        CommandError: there is no such class, or the environment cannot be made.
-        UnknownEnvironmentError: no environment has that name.
-    """
+    """Run the exactness contract and print its report; return 0 if exact, else 1."""
     name, output = args.name, Output(args.json, args.quiet)
     check_paths(output.json)
     kwargs = make_options(args)

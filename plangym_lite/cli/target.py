@@ -39,9 +39,6 @@ def find_target(name: str) -> str | Callable[..., Any]:
 
     ``module:Id-v0`` is an id that the module registers on import. Modules of the current directory
     can be imported.
-
-    Raises:
-        CommandError: no such module, or no such name in it.
     """
     module, _, attribute = name.partition(":")
     if not (attribute and module.replace(".", "").isidentifier()):
@@ -61,11 +58,7 @@ def find_target(name: str) -> str | Callable[..., Any]:
 
 
 def make_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of ``make`` for ``--workers``, ``--ray``, ``--frameskip`` and ``--env``.
-
-    Raises:
-        CommandError: the options do not fit each other, or Ray is not installed.
-    """
+    """The arguments of ``make`` for ``--workers``, ``--ray``, ``--frameskip`` and ``--env``."""
     flags = {"n_workers": "workers", "ray": "ray", "frameskip": "frameskip"}
     given = {name: getattr(args, flag, None) for name, flag in flags.items()}
     if given["ray"]:
@@ -86,12 +79,7 @@ def check_ray() -> None:
 
 
 def make_env(target: str | Callable[..., Any], title: str, /, **kwargs: Any) -> PlanEnv:
-    """``plangym_lite.make(target, **kwargs)``; ``title`` is its name in errors.
-
-    Raises:
-        CommandError: the environment raised an error.
-        PlangymError: plangym_lite raised an error.
-    """
+    """``plangym_lite.make(target, **kwargs)``; ``title`` is its name in errors."""
     try:
         return make(target, **kwargs)
     except PlangymError:

@@ -78,9 +78,5 @@ def provide_states(function: Callable[..., Any]) -> None:
 
 
 def states_of(factory: Callable[[], Any], env: Any, episode: PlainEpisode) -> Any:
-    """What saves and restores a plain environment from now on: a ``RunningStates``.
-
-    Raises:
-        NotCloneableError: the state cannot be saved exactly, or not that of this episode.
-    """
+    """What saves and restores a plain environment from now on, or ``NotCloneableError``."""
     return _provided[0](factory, env, episode)

@@ -48,13 +48,11 @@ def top_of(thing: Any) -> str:
 
 
 class Reach:
-    """A traversal of everything that ``root`` reaches.
+    """A traversal of everything that ``root`` reaches: ``strings`` that were found, whether it
+    ``walks_sets``, and whether it ``has_singletons``, engines that a process can have only once.
 
-    Attributes:
-        strings: the strings found.
-        walks_sets: whether there are sets, or code that makes sets, of anything but numbers:
-            strings are iterated over in another order in another interpreter.
-        has_singletons: whether there is an engine that a process can have only once.
+    It walks sets if there are sets, or code that makes sets, of anything but numbers: strings are
+    iterated over in another order in another interpreter.
     """
 
     def __init__(self, root: Any) -> None:

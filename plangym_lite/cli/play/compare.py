@@ -57,10 +57,6 @@ def compare(args: argparse.Namespace) -> int:
 
     Returns:
         The exit code: 1 if every planner refused every environment.
-
-    Raises:
-        CommandError: an option is invalid; nothing was played.
-        UnknownEnvironmentError: no environment has one of the names.
     """
     output = Output(args.json, args.quiet)
     check_paths(args.json)

@@ -65,12 +65,7 @@ def add_parser(commands: Any) -> None:
 
 
 def plan(args: argparse.Namespace) -> int:
-    """Play, report, write films, plot, steps and JSON; return the exit code.
-
-    Raises:
-        CommandError: an option is invalid; nothing was played.
-        UnknownEnvironmentError: no environment has that name.
-    """
+    """Play, report, write films, plot, steps and JSON; return the exit code."""
     options = planner_options_of(args)
     check_options_of(args.planner, options)
     check_files(args)
@@ -103,11 +98,7 @@ def play_all(
     film: GameFilm | None = None,
     turns: list[Turn] | None = None,
 ) -> None:
-    """Play every episode of one planner; the first is filmed.
-
-    Raises:
-        CommandError: the planner refuses the environment or its options.
-    """
+    """Play every episode of one planner, the first filmed; ``CommandError`` if it refuses."""
     total = args.episodes * args.steps
     with progress_bar(f"{planner} on {name}", total, games, args.quiet) as (bar, on_batch):
         for episode in range(args.episodes):

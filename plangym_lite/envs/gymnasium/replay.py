@@ -80,7 +80,6 @@ class ReplayedEnv(gym.Env):
     """Acts like the environment that ``build`` returns, and can be put into any ``Trail``.
 
     Args:
-        build: makes a new environment, wrappers included.
         first: a newly built environment, used for the first episode.
         keep_wrappers: whether wrappers carry state from one episode into the next.
         keep_from_start: whether they carry state into the first episode, too.

@@ -48,10 +48,8 @@ class PlainRun(NamedTuple):
 def twin_of(env: Any, plain: Callable[[], Any] | None = None) -> Twin | None:
     """The twin of ``env``, a ``PlanEnv``; ``None`` if it has none.
 
-    Args:
-        env: its ``make_plain()`` returns a new plain environment, or a pair of one and its number
-            of steps per unit of ``dt`` (``frameskip`` unless given).
-        plain: used instead of ``make_plain``.
+    ``plain``, or else the environment's ``make_plain()``, returns a new plain environment, or a pair
+    of one and its number of steps per unit of ``dt`` (``frameskip`` unless given).
     """
     env = env.unwrapped
     make, sees = plain or getattr(env, "make_plain", None), _what_it_sees(env)

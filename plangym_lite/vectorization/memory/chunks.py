@@ -198,7 +198,7 @@ class ChunkQueue:
 
 
 class LocalQueue:
-    """The same queue within this process, for a lack of descriptors."""
+    """A ``ChunkQueue`` within this process, for a lack of descriptors."""
 
     is_shared = False
 
@@ -206,25 +206,20 @@ class LocalQueue:
         self._tokens: deque[tuple[int, int, int]] = deque()
 
     def put(self, block: int, chunks: Sequence[Chunk]) -> None:
-        """``ChunkQueue.put``."""
         self._tokens.extend((block, *chunk) for chunk in chunks)
 
     def take(self) -> tuple[int, int, int] | None:
-        """``ChunkQueue.take``."""
         return self._tokens.popleft() if self._tokens else None
 
     def is_empty(self) -> bool:
-        """``ChunkQueue.is_empty``."""
         return not self._tokens
 
     def clear(self) -> int:
-        """``ChunkQueue.clear``."""
         n_rows = sum(stop - start for _, start, stop in self._tokens)
         self._tokens.clear()
         return n_rows
 
     def close(self) -> None:
-        """``ChunkQueue.close``."""
         self._tokens.clear()
 
 

@@ -124,9 +124,8 @@ class _Pipe:
 class ChildProcess:
     """A child of this process.
 
-    Attributes:
-        exitcode: as in multiprocessing; ``None``: it is running, or its end could not be observed
-            because this process ignores SIGCHLD or waits for its children elsewhere.
+    ``exitcode`` is as in multiprocessing; ``None``: it is running, or its end was not seen, because
+    this process ignores SIGCHLD or waits for its children elsewhere.
     """
 
     def __init__(self, pid: int) -> None:

@@ -38,13 +38,10 @@ Chunk = tuple[tuple[Any, ...], tuple[Any, ...]]
 
 @ray.remote
 class RemoteEnv:
-    """An actor with its own environment.
+    """An actor with its own environment, which ``setup`` makes.
 
     Its methods can be used with Ray as in plangym, ``env.workers[0].get_state.remote()``; the
     methods below ``close`` are for :class:`RayWorker`.
-
-    Args:
-        env_callable: makes the environment, in ``setup``; ``bytes``: a parcel of it.
     """
 
     def __init__(self, env_callable: Callable[[], Any] | bytes) -> None:

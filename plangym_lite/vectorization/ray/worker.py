@@ -88,8 +88,6 @@ class RayWorker(EnvironmentWorker):
     """An environment in an actor of a Ray cluster.
 
     Args:
-        constructor: callable that returns the environment; pickled by value.
-        start: start now and wait until the environment is ready; ``False``: see ``start``.
         connection: connection to the cluster; ``None``: its own.
         options: arguments of ``RemoteEnv.options`` for the actor.
         start_timeout: seconds for placing the actor and building the environment.
@@ -154,13 +152,7 @@ class RayWorker(EnvironmentWorker):
             self.wait_start(self._start_timeout)
 
     def wait_start(self, timeout: float | None = None) -> None:
-        """Wait until the environment is ready.
-
-        Raises:
-            TimeoutError: not within ``timeout`` seconds; wait again or close.
-            Exception: what the constructor raised; the actor is gone.
-            WorkerDiedError: the actor ended before.
-        """
+        """Wait until the environment is ready, as ``ExternalProcess.wait_start``."""
         if self._starting is None:
             return
         try:

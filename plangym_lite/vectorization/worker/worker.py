@@ -162,12 +162,7 @@ def close_all(workers: Iterable[Worker], timeout: float = CLOSE_TIMEOUT) -> None
 
 
 def common_spec(workers: Sequence[Worker]) -> BatchSpec:
-    """The layout of a row, the same for all workers.
-
-    Raises:
-        TypeError: the environment of a worker is not a ``PlanEnv``.
-        ValueError: the layouts differ.
-    """
+    """The layout of a row, the same for all workers, or an error."""
     for worker in workers:
         worker.wait_start()
     spec = workers[0].spec
