@@ -48,7 +48,7 @@ class PlainRun(NamedTuple):
 def twin_of(env: Any, plain: Callable[[], Any] | None = None) -> Twin | None:
     """The twin of ``env``, a ``PlanEnv``; ``None`` if it has none.
 
-    ``plain``, or else the environment's ``make_plain()``, returns a new plain environment, or a pair
+    ``plain``, or else its ``make_plain()``, returns a new plain environment, or a pair
     of one and its number of steps per unit of ``dt`` (``frameskip`` unless given).
     """
     env = env.unwrapped
