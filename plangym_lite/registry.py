@@ -55,10 +55,7 @@ Local = TypeVar("Local", bound=PlanEnv)
 
 @overload
 def make(
-    name: type[Local],
-    n_workers: None = None,
-    ray: Literal[False] = False,
-    **engine_kwargs: Any,
+    name: type[Local], n_workers: None = None, ray: Literal[False] = False, **engine_kwargs: Any
 ) -> Local: ...
 @overload
 def make(

@@ -18,15 +18,7 @@ from gymnasium import Env, spaces
 
 from plangym_lite.errors import InvalidStepError
 
-__all__ = [
-    "ARRAY_SPACES",
-    "ATOMS",
-    "copy_element",
-    "fit_element",
-    "own_copy",
-    "own_info",
-    "row_of",
-]
+__all__ = ["ARRAY_SPACES", "ATOMS", "copy_element", "fit_element", "own_copy", "own_info", "row_of"]
 
 ARRAY_SPACES: tuple[Any, ...] = (
     spaces.Box,

@@ -94,10 +94,7 @@ class Calls:
             )
 
     def begin(
-        self,
-        name: str,
-        send: Callable[[int], Promise],
-        finish: Callable[[list[Any]], Any],
+        self, name: str, send: Callable[[int], Promise], finish: Callable[[list[Any]], Any]
     ) -> None:
         """Send a call to each worker; ``end(name)`` returns ``finish`` of the answers.
 

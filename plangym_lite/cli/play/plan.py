@@ -19,13 +19,7 @@ import numpy as np
 from plangym_lite.cli.envs import complete_ids
 from plangym_lite.cli.output import STDOUT, Output, check_paths, versions
 from plangym_lite.cli.parser import at_least_one
-from plangym_lite.cli.play.game import (
-    Game,
-    check_options_of,
-    open_environment,
-    play,
-    progress_bar,
-)
+from plangym_lite.cli.play.game import Game, check_options_of, open_environment, play, progress_bar
 from plangym_lite.cli.play.options import PLANNERS, add_common, planner_options_of
 from plangym_lite.cli.play.saving import Turn, check_saving, save_turns
 from plangym_lite.cli.target import CommandError, make_options

@@ -64,11 +64,7 @@ FAMILIES = (
     ),
     Family("Toy text", ("gymnasium.envs.toy_text",), "classic-control", draws_with="pygame"),
     Family(
-        "Atari",
-        ("ale_py",),
-        "",
-        ("ale_py",),
-        names=r"ALE/.+|\w+(NoFrameskip|Deterministic)-v\d",
+        "Atari", ("ale_py",), "", ("ale_py",), names=r"ALE/.+|\w+(NoFrameskip|Deterministic)-v\d"
     ),
     Family("MuJoCo", ("gymnasium.envs.mujoco",), "mujoco", ("mujoco",)),
     Family(

@@ -22,12 +22,7 @@ import numpy as np
 
 from plangym_lite.system import interrupts_held
 from plangym_lite.transitions import STEPS, BatchSpec, Columns, Form, map_leaves
-from plangym_lite.vectorization.memory.arenas import (
-    Arena,
-    OrdinaryMemory,
-    make_arena,
-    next_number,
-)
+from plangym_lite.vectorization.memory.arenas import Arena, OrdinaryMemory, make_arena, next_number
 from plangym_lite.vectorization.memory.layout import Layout, is_image
 
 __all__ = ["Block", "BlockPool"]

@@ -37,13 +37,7 @@ from plangym_lite.recipe.parcel import know, names_of_main
 from plangym_lite.system import interrupts_held
 from plangym_lite.vectorization.process import boot
 
-__all__ = [
-    "ChildProcess",
-    "close_in_forks",
-    "forkserver_pid",
-    "hash_seed",
-    "start_process",
-]
+__all__ = ["ChildProcess", "close_in_forks", "forkserver_pid", "hash_seed", "start_process"]
 
 THREAD_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """A worker uses one core; and a server that forks must have no threads."""

@@ -24,10 +24,7 @@ __all__ = ["LOCAL_STORE", "Connection", "free_cores", "on_loopback"]
 LOCAL_STORE = 512 << 20
 """Bytes of object store of a cluster started here: many times the data in flight."""
 
-LOCAL_SETTINGS = {
-    "max_direct_call_object_size": 1 << 20,
-    "free_objects_period_milliseconds": 0,
-}
+LOCAL_SETTINGS = {"max_direct_call_object_size": 1 << 20, "free_objects_period_milliseconds": 0}
 """Of a cluster started here. States in the message itself cost half the time of an object, and
 memory that is freed at once is reused while its pages are in the cache."""
 
