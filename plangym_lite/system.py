@@ -179,11 +179,9 @@ class CallLock:
 
     @property
     def is_forked(self) -> bool:
-        """Whether this process was forked from the one that made the lock."""
         return os.getpid() != self._pid
 
     def check_process(self) -> None:
-        """Raise ``ForkedError`` in another process than the one that made it."""
         if os.getpid() != self._pid:
             raise ForkedError(
                 f"{self._what} was made in process {self._pid}, of which this process ("

@@ -42,7 +42,6 @@ class Output(NamedTuple):
             print(text, file=self.stream, flush=True)
 
     def write(self, record: Any) -> None:
-        """Write the numbers as JSON, if they are wanted."""
         if self.json is None:
             return
         text = json.dumps(record, indent=2) + "\n"

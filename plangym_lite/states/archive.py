@@ -50,7 +50,6 @@ class _Growing:
         self.array = np.empty((0, *row_shape), dtype)
 
     def put(self, start: int, values: np.ndarray) -> None:
-        """Write ``values`` to the rows from ``start`` on."""
         stop = start + len(values)
         if stop > len(self.array):
             shape = (stop + stop // 8 + 16, *self.array.shape[1:])
@@ -174,7 +173,6 @@ class StateArchive:
         self._layouts = np.concatenate([self._layouts, [layout]])
 
     def _masks_end(self) -> int:
-        """Offset of the next state's mask."""
         if not len(self._layouts):
             return 0
         first, start, width = self._layouts[-1].tolist()
@@ -192,7 +190,6 @@ class StateArchive:
         return oldest + nearest, bases[nearest]
 
     def _get_part(self, handles: np.ndarray, out: np.ndarray) -> None:
-        """Write the states of ``handles`` into ``out``, ``[b, S]`` bytes."""
         self._bases.array.take(self._base_of.array[handles], axis=0, out=out, mode="clip")
         bits = np.flatnonzero(self._read_masks(handles))
         starts, stops = self._ends.array[handles], self._ends.array[handles + 1]

@@ -84,7 +84,6 @@ def load_states(path: str | os.PathLike[str], env: PlanEnv, *, trusted: bool = F
 
 
 def _check_origin(path: Any, fingerprint: str, written: int, env: PlanEnv) -> None:
-    """Refuse states of other environments, and layouts or file formats that cannot be read."""
     if written != FORMAT:
         raise InvalidStateError(
             f"{path} was written in format {written} by another version of plangym_lite; this one "

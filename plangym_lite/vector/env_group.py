@@ -305,7 +305,6 @@ class EnvGroup:
         return self.ask_each("set_state", rows, chosen)
 
     def replace_lost(self, indices: Iterable[int]) -> None:
-        """Replace dead workers; the new ones get the same seeds."""
         for index in indices:
             if index in self.calls.lost:
                 self.workers[index].restart()
@@ -317,7 +316,6 @@ class EnvGroup:
             self.workers[index].call("keep_seeds", self._seeds[index]).result()
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
-        """End the pending call, then close all environments. Idempotent."""
         if self.calls.is_closed:
             return
         with suppress(TimeoutError):

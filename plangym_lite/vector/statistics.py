@@ -48,7 +48,6 @@ class EpisodeStatistics:
         return {lead + name: value for name, value in found.items()}
 
     def clear(self) -> dict[str, float]:
-        """Log the summary, if there is a prefix, and clear it."""
         summary = self.summary()
         if self._prefix:
             logger.info(", ".join(f"{name}={value:g}" for name, value in summary.items()))

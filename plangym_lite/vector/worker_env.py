@@ -167,7 +167,6 @@ class WorkerEnv:
     # ---- everything else ----------------------------------------------------------------------
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call a method of the environment, or return the value of an attribute."""
         found = self.find(name)
         return found(*args, **kwargs) if callable(found) else found
 

@@ -103,7 +103,6 @@ class Film:
         next(images).save(path, "GIF", save_all=True, append_images=images, **options)
 
     def _draw(self, images: tuple[np.ndarray, ...]) -> tuple[Image.Image, list[int] | None]:
-        """The images side by side in mode P, and their palette if it is not the film's."""
         joined, factor = side_by_side(images)
         colours: Any = joined.getcolors(256)
         new = [] if colours is None else sorted({c for _, c in colours} - self._colours.keys())
@@ -127,7 +126,6 @@ class Film:
             yield image
 
     def _durations(self) -> list[int]:
-        """Of each picture, in whole ticks that together keep the speed."""
         n_pictures = len(self.pictures) + (self._last is not None)
         begins = [round(n * self.stride * self.milliseconds / TICK) for n in range(n_pictures)]
         return [TICK * (end - begin) for begin, end in pairwise(begins)] + [LAST]
@@ -262,7 +260,6 @@ class GameFilm:
         return [score + shot.reward for score, shot in zip(self._scores, shots, strict=True)]
 
     def _add(self, shots: Sequence[Shot], ends: Sequence[str | None] = ()) -> None:
-        """Add a picture: images, names, scores, and how games have ended."""
         scores = self._scores_after(shots)
 
         def label(pen: Any) -> None:

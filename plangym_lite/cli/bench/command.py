@@ -93,7 +93,6 @@ def line_of(work: Work, found: Comparison) -> str:
 
 
 def entry_of(work: Work, found: Comparison) -> dict[str, Any]:
-    """The entry for ``--json``, with every round."""
     return {
         "work": work.name,
         "reference": work.reference,

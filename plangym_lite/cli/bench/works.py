@@ -85,8 +85,6 @@ def raw(
     *,
     use_caller: bool | None = None,
 ) -> Work:
-    """Atari with workers against the raw limit."""
-
     def make(stack: ExitStack) -> Any:
         env = open_env(stack, ATARI, n, obs_type=obs, use_caller=use_caller)
         return step_rows(env, size, frames), raw_limit(stack, obs, frames, size, n)
@@ -120,8 +118,6 @@ def rollouts_against_acting(n: int) -> Work:
 
 
 def against_async(n_envs: int, n: int) -> Work:
-    """Against Gymnasium's processes, which clone no states."""
-
     def make(stack: ExitStack) -> Any:
         ours = step_rows(open_env(stack, ATARI, n, obs_type="rgb"), 16)
         return ours, async_vector_env(stack, ATARI, n_envs, frameskip=1)

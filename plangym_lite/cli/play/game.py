@@ -163,7 +163,6 @@ class Player:
     def decide(
         self, env: PlanEnv, state: Any, info: Any, *, on_batch: OnBatch, rng: np.random.Generator
     ) -> PlanOutput:
-        """A plan from ``state``, whose info is ``info``."""
         if "legal_actions" in self.options:
             self.options["info"] = info
         output: PlanOutput = self.plan(env, state, **self.options, on_batch=on_batch, rng=rng)
@@ -180,7 +179,6 @@ class RandomPlay:
         self.space.seed(seed)
 
     def draw(self, info: dict[str, Any]) -> Any:
-        """An action for the state that ``info`` belongs to."""
         if self.key is None or not np.any(info.get(self.key, 0)):
             return self.space.sample()
         return self.space.sample(mask=np.asarray(info[self.key], np.int8))

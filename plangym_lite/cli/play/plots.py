@@ -87,7 +87,6 @@ def limit_of(games: list[list[float]]) -> float:
 
 
 def draw_search(search: Any, axes: Any) -> None:
-    """Draw the last search: its tree, its places, or its returns."""
     axes.set_title(f"the last search: {search.simulator_calls} simulator calls")
     if isinstance(search, Tree):
         values, rows = search.values, np.arange(1, search.size)

@@ -256,7 +256,6 @@ class Emulator(Console):
     # ---- the state ----------------------------------------------------------------------------
 
     def save(self, out: np.ndarray, ended: int) -> None:
-        """Write the state into ``out[:size]``."""
         view = out.data
         if self._loaded is not None:
             view[: self.size] = self._loaded

@@ -92,7 +92,6 @@ class HasKernel(SimulatorEnv):
         return info
 
     def accept_kernel(self, kernel: Kernel | None) -> None:
-        """Step batches with ``kernel`` from now on."""
         self._kernel, self._trusted = kernel, {}
 
     @property

@@ -95,7 +95,6 @@ class Kernel(ABC):
         """The observations, ``[B, ...]``."""
 
     def use_threads(self, n_threads: int) -> None:
-        """Let ``n_threads`` threads share the rows, if ``has_threads``."""
         raise NotImplementedError
 
     def told(self, parts: Parts) -> dict[str, Any]:

@@ -241,7 +241,6 @@ def _is_as_expected(world: Any) -> bool:
 
 
 def _parts(base: Any) -> Iterator[tuple[Any, tuple[str, ...]]]:
-    """Objects with the names of their attributes that change."""
     yield base, OF_ENVIRONMENTS
     for leg in getattr(base, "legs", ()):
         yield leg, ("ground_contact",)
@@ -255,7 +254,6 @@ def _parts(base: Any) -> Iterator[tuple[Any, tuple[str, ...]]]:
 
 
 def save_attributes(base: Any) -> Any:
-    """Copies of the attributes that a step changes."""
     values = [
         (vars(part), [(name, vars(part)[name]) for name in names if name in vars(part)])
         for part, names in _parts(base)

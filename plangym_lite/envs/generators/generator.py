@@ -98,7 +98,6 @@ class GeneratorMemory:
         self.write(row[self._all_words], generator)
 
     def write(self, words: np.ndarray, generator: np.random.Generator) -> None:
-        """Set ``generator`` to its words alone."""
         if generator.bit_generator is not self._bits:
             self._find(generator)
         if self._rest is None:
@@ -154,7 +153,6 @@ class RandomMemory:
         self._known = False
 
     def save(self, out: np.ndarray) -> None:
-        """Write the generator into ``out``, [NBYTES] uint8."""
         if not self._known or (self._words != self._seen).any():
             state: Any = self._random.get_state()
             self._spare[:] = state[3:]

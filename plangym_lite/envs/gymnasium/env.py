@@ -232,7 +232,6 @@ class PlangymEnv(SimulatorEnv):
 
     @property
     def _saves_itself(self) -> bool:
-        """Whether the adapter can save environments that are not plain."""
         return type(self).save_bytes is not PlangymEnv.save_bytes
 
     @property

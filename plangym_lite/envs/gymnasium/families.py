@@ -43,7 +43,6 @@ class Family:
 
     @property
     def missing(self) -> str | None:
-        """The first required module that is not installed."""
         return next((name for name in self.needs if not importlib.util.find_spec(name)), None)
 
     @property

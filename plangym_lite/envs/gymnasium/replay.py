@@ -279,7 +279,6 @@ class ReplayedEnv(gym.Env):
         live.env.close()
 
     def _wrapper_state(self) -> bytes | None:
-        """The state that the wrappers carry into the next episode."""
         if not self._keep_wrappers or self.cannot_keep:
             return None
         gathered = None if self._root is None else self._ready().gathered

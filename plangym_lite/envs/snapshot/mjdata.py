@@ -72,7 +72,6 @@ class SimulationMemory:
         self.size = start
 
     def save(self, out: np.ndarray) -> None:
-        """Write the simulation into ``out``, [size] float64."""
         out[0] = self.data.time
         if self._fields:
             octets = out.view(np.uint8)
@@ -256,7 +255,6 @@ class Simulations:
         return [copy_of_model(memory.model) for memory in self._memories.values()]
 
     def changed(self, before: list[dict[str, np.ndarray]]) -> tuple[tuple[str, ...], ...]:
-        """For each simulation the arrays of its model that have changed."""
         pairs = zip(self._memories.values(), before, strict=False)
         return tuple(changed_fields(memory.model, copies) for memory, copies in pairs)
 

@@ -226,7 +226,6 @@ class Snapshot:
         return sorted(found, key=lambda part: -part[1])
 
     def _leave_out_displays(self) -> None:
-        """Leave out attributes that drawing created."""
         for number, anchor in enumerate(self._anchors):
             if number in self._below or not has_attributes(anchor):
                 continue

@@ -85,7 +85,6 @@ class Reference:
         return [Entry(entries[0].obs, state=entries[0].state, image=entries[0].image), *entries[1:]]
 
     def compare(self, expected: Entry, got: Entry) -> Iterator[tuple[str, str]]:
-        """The differences of two entries in values that a state determines."""
         if not self.compares_states:
             expected = expected._replace(state=None)
         yield from compare_entries(expected, got, self.noise)

@@ -130,7 +130,6 @@ class Keeper:
             self._summed.append((where, what, value, checksum))
 
     def check(self) -> None:
-        """Raise :class:`Difference` if a kept value has changed."""
         for where, what, value, kept in self._held:
             for path, text in differences(kept, value, what):
                 # a value that differs from its own copy shows nothing
@@ -197,7 +196,6 @@ class Recorder:
         return self.recording
 
     def add(self, entry: Entry) -> None:
-        """Add an entry of copies, with image and state."""
         number, keep = len(self.recording), self.keeper.keep
         where = f"step {number}"
         obs, info = keep(where, "obs", entry.obs), keep(where, "info", entry.info)

@@ -187,7 +187,6 @@ class BatchColumns:
         self._views: dict[tuple[int, int], Columns] = {}  # by chunk, if all columns are arrays
 
     def fill(self, rows: Rows, heap: Heap | None = None) -> None:
-        """Write a batch and its pickled inputs."""
         size = len(rows.dts)
         self.rows.dts[:size] = rows.dts
         if self.rows.seeds is not None:
@@ -271,7 +270,6 @@ def form_of(form: Form, space: Any, actions: Any) -> Form:
 
 
 def _has_dtypes(space: Any, action: Any) -> bool:
-    """Whether all leaves of a nested action have the dtypes of their spaces."""
     pairs = zip(_leaf_spaces(space), leaves_of(action), strict=True)
     return all(leaf.dtype == value.dtype for leaf, value in pairs)
 

@@ -72,7 +72,6 @@ def bootstrap(args: tuple[Any, ...], method: str, parent: int) -> int:
 
 
 def _take_over(orders: dict[str, Any]) -> None:
-    """Set the environment variables, ``sys.path`` and ``sys.argv`` to those of the parent."""
     given = orders["environ"]
     for name in os.environ.keys() - given.keys():
         del os.environ[name]
@@ -142,7 +141,6 @@ class _Server:
         self._report(report, pid)
 
     def _become(self, sock: int, lifeline: int, orders: int, report: int) -> int:
-        """In the child: be a worker; return its exit code."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._sock.close()

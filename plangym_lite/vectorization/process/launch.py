@@ -180,7 +180,6 @@ class Child:
             self.channel.send(Message.CLOSE, 0, dump(None), deadline=0.0)
 
     def end(self, timeout: float = 1.0) -> None:
-        """Wait ``timeout`` seconds for its end; then kill it."""
         if self._finalizer.alive:
             self._exit_code = end_process(self._process, self.channel, self._lifeline, timeout)
             self._finalizer.detach()

@@ -134,7 +134,6 @@ class ChildProcess:
         return self._parent == os.getpid()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait at most ``timeout`` seconds for its end; whether it has ended."""
         deadline = None if timeout is None else time.monotonic() + timeout
         nap = 5e-4
         while not self._has_ended and self.is_ours:
@@ -156,7 +155,6 @@ class ChildProcess:
             self.exitcode, self._has_ended = os.waitstatus_to_exitcode(status), True
 
     def is_alive(self) -> bool:
-        """Whether it is running; ``False`` for a child of another process."""
         return self.is_ours and not self.join(0.0)
 
     def kill(self) -> None:

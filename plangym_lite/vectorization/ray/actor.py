@@ -67,7 +67,6 @@ class RemoteEnv:
         return self._handler.env.get_state()
 
     def set_state(self, state: Any) -> None:
-        """``PlanEnv.set_state``."""
         self._handler.env.set_state(state)
 
     def close(self) -> None:
@@ -75,8 +74,6 @@ class RemoteEnv:
             self._handler.env.close()
 
     def begin(self) -> tuple[bool, bytes]:
-        """``setup``; return the description and the place of the environment."""
-
         def begin() -> bytes:
             self.setup()
             return dump((ready_of(self._handler.env), os.getpid(), ray.util.get_node_ip_address()))

@@ -77,7 +77,6 @@ class Connection:
         return self._constants[key]
 
     def close(self) -> None:
-        """Close; the last one shuts down what the first one began. Idempotent."""
         global _session
         with _lock:
             mine, self._mine = self._mine, None
@@ -119,7 +118,6 @@ def on_loopback() -> Iterator[None]:
 
 
 def _begin(ray_kwargs: dict[str, Any]) -> None:
-    """Connect to the named cluster, or start one."""
     ray_kwargs = {"logging_level": logging.ERROR, **ray_kwargs}
     address = ray_kwargs.pop("address", None) or os.environ.get("RAY_ADDRESS") or "local"
     if address != "local":

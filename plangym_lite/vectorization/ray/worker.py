@@ -255,7 +255,6 @@ class RayWorker(EnvironmentWorker):
         return RayPromise(self, name, future, take)
 
     def _ring(self, future: Any) -> None:
-        """Signal that an answer has arrived; runs in a thread of Ray."""
         with suppress(OSError):
             self._rope.send(b"\0")
 

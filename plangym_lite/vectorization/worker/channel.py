@@ -50,11 +50,9 @@ class Channel:
         self.fds: deque[int] = deque()
 
     def fileno(self) -> int:
-        """The socket's descriptor; -1 once closed."""
         return self._sock.fileno()
 
     def close(self) -> None:
-        """Close this end; the other end is notified."""
         self._sock.close()
         while self.fds:
             socket.close(self.fds.popleft())
@@ -107,7 +105,6 @@ class Channel:
         self._whole = True
 
     def receive(self, timeout: float | None = None, spin: float = 0.0) -> tuple[int, int, bytes]:
-        """Wait for the next message and take it; see ``await_message``."""
         message = self.await_message(timeout, spin)
         self.drop()
         return message
@@ -155,7 +152,6 @@ class Channel:
         del self.inbox[: self._end]
 
     def read_available(self) -> bool:
-        """Read without waiting; whether there was data."""
         self._begin()
         found = self._read()
         self._whole = True

@@ -121,7 +121,6 @@ class RequestHandler:
     def _run_chunk(
         self, columns: BatchColumns, start: int, stop: int
     ) -> tuple[list[dict[str, Any]], list[list[Any]]]:
-        """Run rows of a block; return their infos, and the outgoing columns that are lists."""
         out = columns.out_of(start, stop)
         infos = self.env.make_transitions(columns.rows_of(start, stop), out)
         return infos, pickled_leaves(out) if columns.has_pickled_leaves else []

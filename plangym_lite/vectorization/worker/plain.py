@@ -187,7 +187,6 @@ class PlainEnv:
         return self.states.save(self.obs, self._info, *self._flags)
 
     def set_state(self, state: Any) -> bool:
-        """Set the state; whether it is the end of an episode."""
         self.obs, self._info, terminated, truncated = self.states.load(state)
         self._flags = terminated, truncated
         return self.has_ended
