@@ -21,7 +21,6 @@ import marshal
 import multiprocessing
 import multiprocessing.spawn
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -31,6 +30,7 @@ import threading
 import time
 import weakref
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from typing import Any
 
 from plangym_lite.recipe.parcel import know, names_of_main
@@ -89,27 +89,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-class _Pipe:
-    """The reading end of a pipe."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._close = weakref.finalize(self, os.close, fd)
-        self._close.atexit = False
-
-    def close(self) -> None:
-        self._close()
-
-    def read_number(self, timeout: float | None) -> int | None:
-        """The next number; ``TimeoutError``, or ``EOFError`` if the pipe was closed."""
-        ready = select.poll()
-        ready.register(self._fd, select.POLLIN)
-        if not ready.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999))):
-            raise TimeoutError
-        data = os.read(self._fd, boot.NUMBER.size)
-        if len(data) < boot.NUMBER.size:
-            raise EOFError
-        return int(boot.NUMBER.unpack(data)[0])
+def _read_number(pipe: Connection, timeout: float) -> int:
+    """The next number in a pipe; ``TimeoutError``, or ``EOFError`` if its other end was closed."""
+    if not pipe.poll(timeout):
+        raise TimeoutError
+    data = os.read(pipe.fileno(), boot.NUMBER.size)
+    if len(data) < boot.NUMBER.size:
+        raise EOFError
+    return int(boot.NUMBER.unpack(data)[0])
 
 
 # ---- children -----------------------------------------------------------------------------------
@@ -169,13 +156,13 @@ class ChildProcess:
 class _ServedProcess(ChildProcess):
     """A child of the server, whose pipe is ``report``."""
 
-    def __init__(self, pid: int, report: _Pipe) -> None:
+    def __init__(self, pid: int, report: Connection) -> None:
         super().__init__(pid)
         self._report = report
 
     def _look(self, timeout: float) -> None:
         try:
-            self.exitcode = self._report.read_number(timeout)
+            self.exitcode = _read_number(self._report, timeout)
         except TimeoutError:
             return
         except EOFError:
@@ -330,19 +317,17 @@ class _ForkServer:
 
     def fork(self, orders: dict[str, Any], fds: tuple[int, ...]) -> ChildProcess:
         """Let it fork a worker; ``BrokenPipeError`` or ``EOFError`` if it has ended."""
-        reader, writer = os.pipe()
-        report = _Pipe(reader)
+        report, writer = multiprocessing.Pipe(duplex=False)
         close_in_forks(report)
         try:
             file = _file_of(orders)
             try:
-                socket.send_fds(self._sock, [b"F"], [*fds, file, writer])
+                socket.send_fds(self._sock, [b"F"], [*fds, file, writer.fileno()])
             finally:
                 os.close(file)
         finally:
-            os.close(writer)
-        number = report.read_number(SERVER_TIMEOUT)
-        assert number is not None
+            writer.close()
+        number = _read_number(report, SERVER_TIMEOUT)
         if number < 0:
             raise OSError(-number, os.strerror(-number))
         return _ServedProcess(number, report)
