@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import inspect
-from dataclasses import dataclass, field
 from typing import Any
 
-from plangym_lite import planners
 from plangym_lite.cli.envs import complete_ids
 from plangym_lite.cli.output import Output, check_paths, versions
 from plangym_lite.cli.parser import unknown
 from plangym_lite.cli.play.game import Game, open_environment
-from plangym_lite.cli.play.options import PLANNERS, add_common, flag_of, planner_options_of
+from plangym_lite.cli.play.options import (
+    PLANNERS,
+    add_common,
+    flag_of,
+    parameters_of,
+    planner_options_of,
+)
 from plangym_lite.cli.play.plan import (
     TWO_PLAYERS,
     as_record,
@@ -23,14 +26,6 @@ from plangym_lite.cli.play.plan import (
 from plangym_lite.cli.target import CommandError, make_options
 
 __all__ = ["add_parser", "compare", "table"]
-
-
-@dataclass
-class Comparison:
-    """Games played, and failures."""
-
-    records: list[dict[str, Any]] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)
 
 
 def add_parser(commands: Any) -> None:
@@ -61,33 +56,36 @@ def compare(args: argparse.Namespace) -> int:
     output = Output(args.json, args.quiet)
     check_paths(args.json)
     for option in planner_options_of(args):
-        if not any(option in _parameters_of(planner) for planner in args.planners):
+        if not any(option in parameters_of(planner) for planner in args.planners):
             raise CommandError(f"none of {', '.join(args.planners)} has {flag_of(option)}")
     check_names(args)
-    found = Comparison()
+    records, refusals = list[dict[str, Any]](), list[str]()
     with interruptible() as signals:
         try:
             for name in args.names:
                 for planner in args.planners:
-                    play_cell(args, name, planner, found)
+                    try:
+                        records.append(play_cell(args, name, planner))
+                    except CommandError as error:
+                        refusals.append(f"{planner} on {name}: {error}")
         except KeyboardInterrupt:
             output.say("interrupted: this is what was finished")
-    if found.records:
-        output.say(table(found.records, args.planners))
+    if records:
+        output.say(table(records, args.planners))
         for name in args.names:
-            played = [record for record in found.records if record["name"] == name]
+            played = [record for record in records if record["name"] == name]
             if any(record["two_players"] for record in played):
                 output.say(f"{name}: {TWO_PLAYERS}")
             if any(record["draws"] for record in played):
                 drawn = {key: any(r[key] for r in played) for key in ("draws", "knew_the_dice")}
                 output.say(f"{name}: {what_was_drawn(drawn)}")
-    for line in found.refusals:
+    for line in refusals:
         output.say(line)
-    how = {"results": found.records, "refusals": found.refusals}
+    how = {"results": records, "refusals": refusals}
     output.write({**how, "env_options": dict(args.env_options), "versions": versions()})
     if signals:
         return 128 + signals[0]
-    return 0 if found.records else 1
+    return 0 if records else 1
 
 
 def check_names(args: argparse.Namespace) -> None:
@@ -97,26 +95,14 @@ def check_names(args: argparse.Namespace) -> None:
         open_environment(name, args.planners[0], kwargs).close()
 
 
-def _parameters_of(planner: str) -> Any:
-    return inspect.signature(getattr(planners, planner)).parameters
-
-
-def play_cell(args: argparse.Namespace, name: str, planner: str, found: Comparison) -> None:
-    planner_options = {
-        option: value
-        for option, value in planner_options_of(args).items()
-        if option in _parameters_of(planner)
-    }
+def play_cell(args: argparse.Namespace, name: str, planner: str) -> dict[str, Any]:
+    """The record of one planner on one environment; ``CommandError`` if it refuses."""
+    given, known = planner_options_of(args), parameters_of(planner)
+    options = {option: value for option, value in given.items() if option in known}
     games: list[Game] = []
     with open_environment(name, planner, make_options(args)) as env:
-        try:
-            play_all(env, args, name, planner, planner_options, games)
-        except CommandError as error:
-            found.refusals.append(f"{planner} on {name}: {error}")
-            return
-    found.records.append(
-        {"name": name, "planner": planner, "planner_options": planner_options, **as_record(games)}
-    )
+        play_all(env, args, name, planner, options, games)
+    return {"name": name, "planner": planner, "planner_options": options, **as_record(games)}
 
 
 def table(records: list[dict[str, Any]], columns: list[str]) -> str:

@@ -11,7 +11,6 @@ is the first, random play the other; scores are those of the first.
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from gymnasium import spaces
 from tqdm import tqdm
 
 from plangym_lite import planners
-from plangym_lite.cli.play.options import flag_of
+from plangym_lite.cli.play.options import flag_of, parameters_of
 from plangym_lite.cli.play.saving import Turn
 from plangym_lite.cli.target import CommandError, find_target, make_env
 from plangym_lite.core import PlanEnv
@@ -114,7 +113,7 @@ def play(
 
     start = time.perf_counter()
     simulator = Simulator(env, np.random.default_rng(game.seed), count, legal_actions=key)
-    probe(simulator, state, info, game)
+    game.draws, game.probe_calls = draws(simulator, state, info), simulator.calls
     planner_options["resample"] = game.draws and not know_the_dice
     game.knew_the_dice = game.draws and know_the_dice
     player = Player(planner, planner_options, execute, 2 if game.two_players else 1)
@@ -154,7 +153,7 @@ class Player:
         if played > 1 and execute > 1:
             raise ValueError("--execute: the other player need not follow the plan")
         self.plan: Any = getattr(planners, planner)
-        known = inspect.signature(self.plan).parameters
+        known = parameters_of(planner)
         kept = (name for name in ("tree", "before") if name in known and execute == 1)
         self.kept, self.options = next(kept, None), dict(options)
         if self.kept and played > 1:
@@ -192,18 +191,13 @@ def set_rules(
     shape = np.shape(info[MASK]) if MASK in info else None
     if key is None and isinstance(space, spaces.Discrete) and shape == (space.n,):
         key = MASK
-        if "legal_actions" in inspect.signature(getattr(planners, planner)).parameters:
+        if "legal_actions" in parameters_of(planner):
             planner_options["legal_actions"] = key
     alternate = getattr(getattr(env, "plan_env", env), "players_alternate", False)
     if alternate and planner in FOR_TWO_PLAYERS:
         planner_options.setdefault("discount", -1.0)
     game.two_players = alternate or planner_options.get("discount", 1.0) < 0
     return key
-
-
-def probe(simulator: Simulator, state: Any, info: Any, game: Game) -> None:
-    game.draws = draws(simulator, state, info)
-    game.probe_calls = simulator.calls
 
 
 @contextmanager
@@ -236,7 +230,6 @@ def open_environment(name: str, planner: str, options: dict[str, Any]) -> PlanEn
 
 def check_options_of(planner: str, planner_options: dict[str, Any]) -> None:
     """Raise unless the planner has all of these options."""
-    known = inspect.signature(getattr(planners, planner)).parameters
     for option in planner_options:
-        if option not in known:
+        if option not in parameters_of(planner):
             raise CommandError(f"{planner} has no {flag_of(option)}")

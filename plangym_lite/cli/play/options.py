@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
+from plangym_lite import planners
 from plangym_lite.cli.output import add_output
 from plangym_lite.cli.parser import at_least_one
 from plangym_lite.cli.target import add_env
 
-__all__ = ["OPTIONS", "PLANNERS", "add_common", "flag_of", "planner_options_of"]
+__all__ = ["OPTIONS", "PLANNERS", "add_common", "flag_of", "parameters_of", "planner_options_of"]
 
 PLANNERS = ("mcts", "random_shooting", "rollout_iw", "fractal", "go_explore", "cem", "mppi")
 
@@ -42,6 +45,11 @@ OPTIONS: dict[str, tuple[type, str]] = {
         "mppi: how far below the best a sequence counts; mcts: above 0 the action is drawn",
     ),
 }
+
+
+def parameters_of(planner: str) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a planner, by name."""
+    return inspect.signature(getattr(planners, planner)).parameters
 
 
 def flag_of(option: str) -> str:

@@ -10,7 +10,7 @@ import importlib.util
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -223,11 +223,8 @@ def filmed(env: PlanEnv, args: argparse.Namespace) -> Iterator[GameFilm | None]:
         env.get_image()
     except Exception as error:  # a renderer may raise anything
         raise CommandError(f"no film: {env.name} draws no image ({error})") from error
-    film = GameFilm(env, args.planner, "random play")
-    try:
+    with closing(GameFilm(env, args.planner, "random play")) as film:
         yield film
-    finally:
-        film.close()
 
 
 @contextmanager
