@@ -30,7 +30,7 @@ __all__ = [
     "worst_if_not_finite",
 ]
 
-PLANS, SEEDS, MOST_SEEDS = 8, 16, 64  # plans played at the end, seeds of each; more if short
+PLANS, SEEDS = 8, 16  # plans played at the end, seeds of each; more if plans are short
 PROBES = 4  # random actions, each with two seeds and two durations
 
 
@@ -123,8 +123,8 @@ def mean_best(
 
     A plan that reached a goal in some of the draws is replaced as in :func:`goal_first`.
 
-    ``calls``: maximum number. Plans are cut, and fewer than 8 played, to stay within it; with short
-    plans up to 64 seeds are played.
+    ``calls``: maximum number. Plans are cut, and fewer than 8 played, to stay within it; if plans
+    are short, all of it is used: the same, but more seeds.
     """
     different: dict[Any, list[Any]] = {}
     for plan in plans:
@@ -132,7 +132,7 @@ def mean_best(
         if len(different) == PLANS:
             break
     costs = [-(-len(plan) // held) for plan in different.values()]
-    size = SEEDS if calls is None else min(MOST_SEEDS, max(SEEDS, calls // sum(costs)))
+    size = SEEDS if calls is None else max(SEEDS, calls // sum(costs))
     left = size * sum(costs) if calls is None else calls
     longest = max(1, left // size) * held
     seeds = simulator.rng.integers(2**31, size=size)
@@ -389,9 +389,9 @@ def rows_of(space: spaces.Space, out: TransitionBatch, rows: list[int]) -> Trans
 
 
 def worst_if_not_finite(rewards: np.ndarray, after: Any, low: float) -> np.ndarray:
-    """Rewards; those that are not finite become the least return seen."""
+    """Rewards; those that are not finite become just less than the least return seen."""
     if isfinite(rewards.sum()):
         return rewards
     good = np.isfinite(rewards)
     returns = (rewards + after)[good]
-    return np.where(good, rewards, min([low, *returns.tolist()]))
+    return np.where(good, rewards, np.nextafter(min([low, *returns.tolist()]), -np.inf))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -198,7 +199,7 @@ class NodeData(NamedTuple):
     weights: np.ndarray | None  # [A] probability of each action; None: equal
     legal: np.ndarray | None = None  # [A] the legal actions; None: all
     adjusted: float = 0.0  # the reward of the step to here, with risk aversion
-    terminated: bool = False
+    terminated: bool = False  # with a finite reward
 
 
 class NodeEvaluator(NamedTuple):
@@ -235,15 +236,19 @@ class NodeEvaluator(NamedTuple):
         adjusted = rewards if self.risk_aversion == 1 else adjusted_rewards(out, self.risk_aversion)
         notes = self.notes(out.observs, out.states, self.simulator.masks)
         for row, leaf in enumerate(leaves):
-            search.set_data(leaf, NodeData(*notes[row], adjusted[row], terminated[row]))
+            is_goal = terminated[row] and adjusted[row] > -inf
+            search.set_data(leaf, NodeData(*notes[row], adjusted[row], is_goal))
             search.back_up(leaf, values[row])
 
     def finish(self, search: Any) -> None:
-        """With risk aversion back up anew: below the root an untried action is worth 0.
+        """With risk aversion, or rewards that are not finite, back up anew.
+
+        With risk aversion an untried action below the root is worth 0.
 
         So a plan may end where a walk went on to a loss, as in the published program.
         """
-        if self.risk_aversion == 1 or self.value_fn is not None:
+        is_averse = self.risk_aversion > 1 and self.value_fn is None
+        if not (search.price_bad() or is_averse):
             return
         for node in reversed(range(search.size)):
             below, legal = search.children[node], search.notes[node].legal
@@ -251,7 +256,8 @@ class NodeEvaluator(NamedTuple):
                 continue
             _, value, height = search.best_branches(node)
             allowed = len(below) if legal is None else np.count_nonzero(legal)
-            if value < 0 and node != ROOT and len(below) - below.count(UNKNOWN) < allowed:
+            is_open = len(below) - below.count(UNKNOWN) < allowed
+            if is_averse and is_open and value < 0 and node != ROOT:
                 value, height = 0.0, -1
             search.values[node], search.heights[node] = value, height + 1
 

@@ -199,6 +199,8 @@ def go_explore(
             places, actions = explore(
                 cells, places, actions, simulator, look, discount=discount, value_fn=value_fn
             )
+    cells.returns = simulator.finite(np.array(cells.returns)).tolist()
+    cells.worths[1:] = simulator.finite(np.array(cells.worths[1:])).tolist()
     end = farthest_or_nearest(cells)
     plan, value = cells.path(end), cells.worths[end]
     if resample:
@@ -243,8 +245,7 @@ def explore(
     ended = out.terminateds | out.truncateds
     factors = discount ** np.array([cells.depths[place] for place in places], float)
     gains = np.array([cells.returns[place] for place in places]) + factors * out.rewards
-    gains = simulator.finite(gains)
-    worths = gains
+    worths, good = gains, np.isfinite(gains)
     if value_fn is not None:
         worths = gains + discount * factors * values_after(out, value_fn)
     cells.worths += worths.tolist()
@@ -252,7 +253,7 @@ def explore(
     cells.legal += [None] * len(places) if masks is None else list(masks)
     reached, by = [], []
     for row, cell in enumerate(look(out.observs)):
-        flags = bool(ended[row]), bool(out.terminateds[row])
+        flags = bool(ended[row]), bool(out.terminateds[row] and good[row])
         place = cells.add(places[row], actions[row], float(gains[row]), *flags)
         cells.offer(cell, place)
         if not ended[row]:

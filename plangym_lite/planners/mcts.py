@@ -309,10 +309,13 @@ class LeafEvaluator:
         count_costs(groups, *self.simulator.costs)
         values = self.evaluate(groups, out, self.simulator.masks)
         low = groups[0][0].walks.low
-        rewards = worst_if_not_finite(out.rewards, self.discount * values, low).tolist()
-        ended = (out.terminateds | out.truncateds).tolist()
+        gains = worst_if_not_finite(out.rewards, self.discount * values, low)
+        rewards, ended = gains.tolist(), (out.terminateds | out.truncateds).tolist()
         for search, leaves, part in parts_of(groups):
             search.walks.enter(leaves, out.states[part], rewards[part], ended[part])
+            if gains is not out.rewards:
+                wrong = ~np.isfinite(out.rewards[part])
+                search.walks.bad += np.array(leaves)[wrong].tolist()
         return values.tolist()
 
     def evaluate(

@@ -13,7 +13,6 @@ in which the agent survives longest. The search ends when the whole tree is solv
 calls are used up. The subtree of the last decision is kept: walks in it cost nothing.
 
 ``batch_size`` walks run concurrently, one batch per step; 1 is the algorithm as published.
-The same generator gives the same plan with any number of workers.
 """
 
 from __future__ import annotations
@@ -41,6 +40,7 @@ from plangym_lite.planners.simulator import (
 from plangym_lite.planners.tree import (
     ROOT,
     UNKNOWN,
+    WORST,
     GrowingTree,
     Start,
     Tree,
@@ -195,7 +195,7 @@ class NoveltySearch(GrowingTree):
         self.discount, self.subtables = discount, subtables
         self._records: dict[int, tuple[array, np.ndarray]] = {}  # for sums: see ``_table``
         self._fronts: list[int] = []  # current nodes of the active walks
-        self._least = np.inf  # least return so far
+        self._bad: list[int] = []  # nodes whose reward was not finite
         for node in range(self.size):
             if self.notes[node] is not None:
                 self.set_data(node, self.notes[node])
@@ -211,15 +211,22 @@ class NoveltySearch(GrowingTree):
         if node == ROOT:
             return
         parent, adjusted = self.parents[node], note.adjusted
-        factor = self.discount ** self.depths[parent]
-        if adjusted == -inf:  # the reward was not finite: as bad as the worst
-            least = np.nextafter(self._least, -inf) if np.isfinite(self._least) else 0.0
-            adjusted = (least - self.gains[parent]) / factor if factor else least
-            self.rewards[node] = adjusted
-            self.notes[node] = note._replace(adjusted=adjusted)
+        if adjusted == -inf:  # the reward was not finite
+            adjusted = WORST
+            self._bad.append(node)
         self.adjusted[node] = adjusted
-        self.gains[node] = gain = self.gains[parent] + factor * adjusted
-        self._least = min(self._least, gain)
+        self.gains[node] = self.gains[parent] + self.discount ** self.depths[parent] * adjusted
+
+    def price_bad(self) -> bool:
+        """Whether rewards were not finite; then they become such that returns are the least."""
+        good = np.delete(self.gains[: self.size], [ROOT, *self._bad])
+        least = float(good.min()) if good.size else 0.0
+        for node in self._bad:
+            parent = self.parents[node]
+            self.gains[node] = worst = least - 1e-9 * (1 + abs(least))
+            reward = (worst - self.gains[parent]) / (self.discount ** self.depths[parent] or 1.0)
+            self.rewards[node] = self.adjusted[node] = reward
+        return bool(self._bad)
 
     def _link(self, node: int) -> None:
         parent = self.parents[node]

@@ -56,7 +56,8 @@ class PlanOutput(NamedTuple, Generic[Search]):
     """Whether steps used the state's own generators (``resample=False``), so that the plan knows
     the future draws; relevant only if :func:`~plangym_lite.planners.chance.draws`."""
     not_finite: int = 0
-    """Rows whose reward was not finite: they end there, with the least return seen."""
+    """Rows whose reward was not finite: they end there, with less than any other return, and are
+    no goals."""
 
 
 OnBatch = Callable[[int, int], None]

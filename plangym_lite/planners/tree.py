@@ -19,6 +19,7 @@ from plangym_lite.states.archive import StateArchive, StateColumn
 __all__ = [
     "ROOT",
     "UNKNOWN",
+    "WORST",
     "GrowingTree",
     "Start",
     "Tree",
@@ -35,6 +36,7 @@ __all__ = [
 
 ROOT = 0
 UNKNOWN = -1
+WORST = -1e300  # less than any return: of rewards that are not finite
 SPARE = 128  # rows
 ARRAYS = ("parents", "actions", "depths", "rewards", "ended", "visits", "values", "heights")
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from plangym_lite.planners.simulator import PolicyFn
-from plangym_lite.planners.tree import ROOT, UNKNOWN, GrowingTree, Start, Tree, whole_numbers
+from plangym_lite.planners.tree import ROOT, UNKNOWN, WORST, GrowingTree, Start, Tree, whole_numbers
 
 __all__ = ["GameWalks", "Rules", "Walks", "policies_at"]
 
@@ -63,6 +63,7 @@ class Walks(GrowingTree):
         self.max_depth, self.discount, self.exploration, self.rng = rules
         self.draw = whole_numbers(self.rng)
         self.low, self.span = 0.0, 1.0  # the bounds of returns in the tree
+        self.bad: list[int] = []  # nodes whose reward was not finite
         self.chosen = list(self.visits)
         pairs = zip(self.rewards, self.values, strict=True)
         self.returns = array("d", [reward + self.discount * value for reward, value in pairs])
@@ -160,6 +161,10 @@ class Walks(GrowingTree):
         """The least and the greatest mean return of any action in the tree."""
         if self.size > 1:
             returns = np.frombuffer(self.returns)[1 : self.size]  # no add() while this exists
+            for node in self.bad:  # walked again only where there is nothing else
+                self.returns[node] = WORST
+            if self.bad and not len(returns := returns[returns > WORST]):
+                return
             self.low = float(returns.min())
             self.span = float(returns.max()) - self.low or 1.0
 
