@@ -103,6 +103,11 @@ class Cells:
             self.chosen[cells[pick]] += 1
         return [self.best[cells[pick]] for pick in picks]
 
+    def make_finite(self, simulator: Simulator) -> None:
+        """Returns and worths that are not finite become just less than the least."""
+        self.returns = simulator.finite(np.array(self.returns)).tolist()
+        self.worths[1:] = simulator.finite(np.array(self.worths[1:])).tolist()
+
     def roots(self) -> list[Any]:
         """For each place the first action of its path."""
         first = [None]
@@ -199,8 +204,7 @@ def go_explore(
             places, actions = explore(
                 cells, places, actions, simulator, look, discount=discount, value_fn=value_fn
             )
-    cells.returns = simulator.finite(np.array(cells.returns)).tolist()
-    cells.worths[1:] = simulator.finite(np.array(cells.worths[1:])).tolist()
+    cells.make_finite(simulator)
     end = farthest_or_nearest(cells)
     plan, value = cells.path(end), cells.worths[end]
     if resample:
