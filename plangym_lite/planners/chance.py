@@ -97,7 +97,7 @@ def by_first_action(paths: Iterable[Any], first: Callable[[Any], Any]) -> list[A
 
     Which first actions are compared is then not decided by the luck of single draws.
     """
-    leaders: dict[bytes, Any] = {}
+    leaders: dict[Any, Any] = {}
     others = []
     for path in paths:
         if leaders.setdefault(_key(first(path)), path) is not path:
@@ -105,7 +105,9 @@ def by_first_action(paths: Iterable[Any], first: Callable[[Any], Any]) -> list[A
     return [*leaders.values(), *others]
 
 
-def _key(action: Any) -> bytes:
+def _key(action: Any) -> Any:
+    if isinstance(action, (dict, tuple)):
+        return tuple(map(_key, action.values() if isinstance(action, dict) else action))
     return np.asarray(action).tobytes()
 
 
