@@ -211,6 +211,15 @@ def test_the_probe_knows_who_draws(name, expected):
         assert draws(simulator, env.reset(seed=0)[0]) == expected
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_probe_knows_a_coin_that_is_thrown_once(seed):
+    """All episodes end at once, so that the generator is not seen to move."""
+    with make(lambda: Arms(1)) as env:
+        simulator = Simulator(env, np.random.default_rng(seed))
+        assert draws(simulator, env.reset(seed=0)[0])
+        assert simulator.calls <= 64
+
+
 @needs_seeds
 @pytest.mark.slow
 def test_slippery_ice_is_crossed_as_often_as_honest_search_can():
