@@ -243,12 +243,11 @@ class NodeEvaluator(NamedTuple):
     def finish(self, search: Any) -> None:
         """With risk aversion, or rewards that are not finite, back up anew.
 
-        With risk aversion an untried action below the root is worth 0.
-
-        So a plan may end where a walk went on to a loss, as in the published program.
+        With risk aversion an untried action below the root is worth 0. So a plan may end where a
+        walk went on to a loss, as in the published program.
         """
         is_averse = self.risk_aversion > 1 and self.value_fn is None
-        if not (search.price_bad() or is_averse):
+        if not (price_bad(search) or is_averse):
             return
         for node in reversed(range(search.size)):
             below, legal = search.children[node], search.notes[node].legal
@@ -260,6 +259,19 @@ class NodeEvaluator(NamedTuple):
             if is_averse and is_open and value < 0 and node != ROOT:
                 value, height = 0.0, -1
             search.values[node], search.heights[node] = value, height + 1
+
+
+def price_bad(search: Any) -> bool:
+    """Whether rewards were not finite; then they become such that returns are the least."""
+    bad, gains = search.bad, search.gains
+    others = set(range(1, search.size if bad else 0)).difference(bad)
+    least = min((gains[node] for node in others), default=0.0)
+    for node in bad:
+        parent = search.parents[node]
+        gains[node] = worst = least - 1e-9 * (1 + abs(least))
+        reward = (worst - gains[parent]) / (search.discount ** search.depths[parent] or 1.0)
+        search.rewards[node] = search.adjusted[node] = reward
+    return bool(bad)
 
 
 def adjusted_rewards(out: TransitionBatch, risk_aversion: float) -> list[float]:

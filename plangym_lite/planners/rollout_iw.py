@@ -195,7 +195,7 @@ class NoveltySearch(GrowingTree):
         self.discount, self.subtables = discount, subtables
         self._records: dict[int, tuple[array, np.ndarray]] = {}  # for sums: see ``_table``
         self._fronts: list[int] = []  # current nodes of the active walks
-        self._bad: list[int] = []  # nodes whose reward was not finite
+        self.bad: list[int] = []  # nodes whose reward was not finite
         for node in range(self.size):
             if self.notes[node] is not None:
                 self.set_data(node, self.notes[node])
@@ -213,20 +213,9 @@ class NoveltySearch(GrowingTree):
         parent, adjusted = self.parents[node], note.adjusted
         if adjusted == -inf:  # the reward was not finite
             adjusted = WORST
-            self._bad.append(node)
+            self.bad.append(node)
         self.adjusted[node] = adjusted
         self.gains[node] = self.gains[parent] + self.discount ** self.depths[parent] * adjusted
-
-    def price_bad(self) -> bool:
-        """Whether rewards were not finite; then they become such that returns are the least."""
-        good = np.delete(self.gains[: self.size], [ROOT, *self._bad])
-        least = float(good.min()) if good.size else 0.0
-        for node in self._bad:
-            parent = self.parents[node]
-            self.gains[node] = worst = least - 1e-9 * (1 + abs(least))
-            reward = (worst - self.gains[parent]) / (self.discount ** self.depths[parent] or 1.0)
-            self.rewards[node] = self.adjusted[node] = reward
-        return bool(self._bad)
 
     def _link(self, node: int) -> None:
         parent = self.parents[node]
