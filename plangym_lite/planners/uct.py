@@ -62,6 +62,7 @@ class Walks(GrowingTree):
         super().__init__(n_actions, start)
         self.max_depth, self.discount, self.exploration, self.rng = rules
         self.draw = whole_numbers(self.rng)
+        self._untried = list(range(UNTRIED, UNTRIED - n_actions, -1))  # slots without children
         self.low, self.span = 0.0, 1.0  # the bounds of returns in the tree
         self.chosen = list(self.visits)
         pairs = zip(self.rewards, self.values, strict=True)
@@ -81,8 +82,8 @@ class Walks(GrowingTree):
     ) -> None:
         """Enter the priors of the actions of nodes, and which are legal: ``[B, A]`` each."""
         nothing: Any = [None] * len(nodes)
-        rows = (nothing if part is None else part for part in (priors, legal))
-        for node, *note in zip(nodes, *rows, strict=True):
+        parts = (nothing if part is None else part for part in (priors, legal))
+        for node, note in zip(nodes, zip(*parts, strict=True), strict=True):
             self.notes[node] = note
         if legal is not None:
             ends = legal.sum(1).cumsum().tolist()
@@ -93,9 +94,8 @@ class Walks(GrowingTree):
             weights = self.exploration * priors
             if legal is not None:
                 weights = np.where(legal, weights, nan)  # never the greatest
-            untried = list(range(UNTRIED, UNTRIED - self.n_actions, -1))
             for node, row in zip(nodes, weights.tolist(), strict=True):
-                self.priors[node], self.slots[node] = row, untried.copy()
+                self.priors[node], self.slots[node] = row, self._untried.copy()
         for node in nodes:
             if self.children[node]:  # of a tree that was kept
                 below, self.children[node], self.ready[node] = self.children[node], [], None
@@ -159,7 +159,8 @@ class Walks(GrowingTree):
     def find_bounds(self) -> None:
         """The least and the greatest mean return of any action in the tree."""
         if self.size > 1:
-            returns = np.frombuffer(self.returns)[1 : self.size]  # no add() while this exists
+            # no add() while this exists
+            returns = np.frombuffer(self.returns, count=self.size - 1, offset=self.returns.itemsize)
             self.low = float(returns.min())
             self.span = float(returns.max()) - self.low or 1.0
 
@@ -384,6 +385,7 @@ def policies_at(
         )
     sums = weights.sum(1)
     totals = sums.tolist()
-    if totals and not (weights.min() >= 0 and min(totals) > 0 and max(totals) < inf):
+    is_valid = np.count_nonzero(weights >= 0) == weights.size
+    if totals and not (is_valid and min(totals) > 0 and max(totals) < inf):
         raise ValueError("policy_fn must return weights of at least 0, one in each row above 0")
     return weights / sums[:, None]
