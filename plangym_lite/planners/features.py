@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
+from math import atan
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -27,14 +29,17 @@ __all__ = [
     "NodeEvaluator",
     "NodeData",
     "basic_features",
+    "break_records",
     "features_of",
     "flatten",
+    "held_records",
     "value_features",
 ]
 
 TILES = 14, 16  # an Atari screen of 210 by 160 is cut into tiles of 15 by 10 pixels
 COLOURS = 256
 BINS = 256
+FEW = 32  # numbers; with so many Python is faster than numpy
 LIFE_COST = 10  # lost points for a lost life
 
 
@@ -42,8 +47,9 @@ class Features(NamedTuple):
     """A set of features, and how they are computed."""
 
     size: int
-    of: Callable[[Any], list[np.ndarray]]
-    """``of(observs [B, ...])``: for each row its features, without duplicates."""
+    of: Callable[[Any], list[Any]]
+    """``of(observs [B, ...])``: for each row its features, without duplicates: an array, or a list,
+    which takes less time where they are few."""
 
 
 def features_of(space: spaces.Space, kind: str | Features = "auto") -> Features:
@@ -114,9 +120,9 @@ def value_features(space: spaces.Space) -> Features:
     """
     if isinstance(space, spaces.Discrete):
         start = int(space.start)
-        return Features(int(space.n), lambda observs: [np.array([obs - start]) for obs in observs])
+        return Features(int(space.n), lambda observs: [[int(obs) - start] for obs in observs])
     if is_text(space):
-        return Features(BINS, lambda texts: [np.array([crc32(t.encode()) % BINS]) for t in texts])
+        return Features(BINS, lambda texts: [[crc32(text.encode()) % BINS] for text in texts])
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
         return _nested_features(space)
     if isinstance(space, spaces.MultiBinary):
@@ -133,9 +139,13 @@ def value_features(space: spaces.Space) -> Features:
     first = np.arange(low.size) * BINS
     least, most = np.zeros(low.size), np.full(low.size, BINS - 1.0)
     unbounded = None if bounded.all() else ~bounded
+    entries = list(zip(bounded.tolist(), low.tolist(), scale.tolist(), first.tolist(), strict=True))
 
-    def of(observs: np.ndarray) -> list[np.ndarray]:
-        values = np.asarray(observs).reshape(len(observs), -1).astype(float)
+    def of(observs: Any) -> list[Any]:
+        rows = np.asarray(observs).reshape(len(observs), -1)
+        if rows.size <= FEW:
+            return [bins(row, entries) for row in rows.tolist()]
+        values = rows.astype(float)
         if unbounded is not None:
             np.arctan(values, out=values, where=unbounded)
         values -= low
@@ -143,9 +153,18 @@ def value_features(space: spaces.Space) -> Features:
         features = np.minimum(np.maximum(values, least), most).astype(int)
         return list(features + first)
 
-    if whole.all() and not low.any():
-        return Features(low.size * BINS, lambda observs: [first + np.ravel(obs) for obs in observs])
-    return Features(low.size * BINS, of)
+    def of_whole(observs: Any) -> list[Any]:
+        return list(np.asarray(observs).reshape(len(observs), -1) + first)
+
+    return Features(low.size * BINS, of_whole if whole.all() and not low.any() else of)
+
+
+def bins(row: list[float], entries: list[tuple[bool, float, float, int]]) -> list[int]:
+    """The features of a row of numbers: of each its bin, by ``(bounded, low, scale, first)``."""
+    return [
+        first + int(min(max(0.0, ((value if bounded else atan(value)) - low) * scale), BINS - 1.0))
+        for value, (bounded, low, scale, first) in zip(row, entries, strict=True)
+    ]
 
 
 def is_text(space: spaces.Space) -> bool:
@@ -183,7 +202,7 @@ def _nested_features(space: spaces.Dict | spaces.Tuple) -> Features:
 
     def of(observs: Any) -> list[np.ndarray]:
         columns = [
-            [first + features for features in part.of(observs[key])]
+            [np.add(first, features) for features in part.of(observs[key])]
             for key, part, first in zip(keys, parts, firsts, strict=True)
         ]
         return [np.concatenate(row) for row in zip(*columns, strict=True)]
@@ -191,10 +210,30 @@ def _nested_features(space: spaces.Dict | spaces.Tuple) -> Features:
     return Features(size, of)
 
 
+def break_records(records: array, features: Any, depth: int) -> Any:
+    """The features whose record is deeper than ``depth``, which is their record now."""
+    if not isinstance(features, np.ndarray):
+        broken = [feature for feature in features if records[feature] > depth]
+        for feature in broken:
+            records[feature] = depth
+        return broken
+    least = np.frombuffer(records, np.int16)
+    features = features[least[features] > depth]
+    least[features] = depth
+    return features
+
+
+def held_records(records: array, features: Any, depth: int) -> Any:
+    """The features whose record is ``depth``."""
+    if isinstance(features, np.ndarray):
+        return features[np.frombuffer(records, np.int16)[features] == depth]
+    return [feature for feature in features if records[feature] == depth]
+
+
 class NodeData(NamedTuple):
     """Data of a node besides its row."""
 
-    features: np.ndarray
+    features: Any  # an array or a list
     weights: np.ndarray | None  # [A] probability of each action; None: equal
     legal: np.ndarray | None = None  # [A] the legal actions; None: all
     adjusted: float = 0.0  # the reward of the step to here, with risk aversion
@@ -225,7 +264,7 @@ class NodeEvaluator(NamedTuple):
     def expand(self, search: Any, leaves: list[int]) -> None:
         """Step to new nodes, all in one batch."""
         first = self.simulator.first
-        actions = np.array([first + search.actions[leaf] for leaf in leaves])
+        actions = [first + search.actions[leaf] for leaf in leaves]
         out = self.simulator.step(actions, search.states_before(leaves))
         values = [0.0] * len(leaves)
         if self.value_fn is not None:

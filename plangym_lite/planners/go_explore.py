@@ -270,7 +270,7 @@ def cells_of(space: spaces.Space) -> CellFn:
         return lambda observs: [np.asarray(obs).tobytes() for obs in observs]
     values = features_of(space, "values")
     shades = 256 // BINS
-    return lambda observs: [(features // shades).tobytes() for features in values.of(observs)]
+    return lambda observs: [np.floor_divide(row, shades).tobytes() for row in values.of(observs)]
 
 
 def shrink(image: np.ndarray) -> bytes:

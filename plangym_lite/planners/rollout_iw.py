@@ -27,7 +27,14 @@ import numpy as np
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.chance import by_first_action, mean_best, reserve
-from plangym_lite.planners.features import Features, NodeData, NodeEvaluator, features_of
+from plangym_lite.planners.features import (
+    Features,
+    NodeData,
+    NodeEvaluator,
+    break_records,
+    features_of,
+    held_records,
+)
 from plangym_lite.planners.simulator import (
     LegalFn,
     OnBatch,
@@ -193,7 +200,8 @@ class NoveltySearch(GrowingTree):
         self.rng, self.n_features, self.max_depth = rng, n_features, max_depth
         self.draw = whole_numbers(rng)
         self.discount, self.subtables = discount, subtables
-        self._records: dict[int, tuple[array, np.ndarray]] = {}  # for sums: see ``_table``
+        self._records: dict[int, array] = {}  # for sums: see ``_table``
+        self._all = list(range(n_actions))
         self._fronts: list[int] = []  # current nodes of the active walks
         self._least = np.inf  # least return so far
         for node in range(self.size):
@@ -206,7 +214,7 @@ class NoveltySearch(GrowingTree):
         """Enter the data of a node besides its row."""
         self.notes[node], self._weights[node] = note, note.weights
         legal = note.legal
-        actions = list(range(self.n_actions)) if legal is None else np.flatnonzero(legal).tolist()
+        actions = self._all.copy() if legal is None else np.flatnonzero(legal).tolist()
         self._open[node], self._n_unsolved[node] = actions, len(actions)
         if node == ROOT:
             return
@@ -219,7 +227,8 @@ class NoveltySearch(GrowingTree):
             self.notes[node] = note._replace(adjusted=adjusted)
         self.adjusted[node] = adjusted
         self.gains[node] = gain = self.gains[parent] + factor * adjusted
-        self._least = min(self._least, gain)
+        if gain < self._least:
+            self._least = gain
 
     def _link(self, node: int) -> None:
         parent = self.parents[node]
@@ -321,24 +330,22 @@ class NoveltySearch(GrowingTree):
         depth, records = self.depths[node], self._tables[node]
         features = self.notes[node].features
         if records is not None:  # visited before: does it still hold a record?
-            held = features[np.frombuffer(records, np.int16)[features] == depth]
+            held = held_records(records, features, depth)
         else:
             if node != ROOT:
                 self._sums[node] = self._sums[self.parents[node]] + self.adjusted[node]
-            self._tables[node], least = self._table(self._sums[node])
-            held = features[least[features] > depth]
-            least[held] = depth
+            records = self._tables[node] = self._table(self._sums[node])
+            held = break_records(records, features, depth)
         if not len(held):
             return False
         self._record_feature[node] = int(held[0])
         return True
 
-    def _table(self, reward: float) -> tuple[array, np.ndarray]:
-        """``[F]`` the least depth of each feature in the table of that reward, and a view of it."""
+    def _table(self, reward: float) -> array:
+        """``[F]`` the least depth of each feature in the table of that reward."""
         key = frexp(reward)[1] if self.subtables and reward > 0 else NO_REWARD
         if key not in self._records:
-            table = array("h", [NEVER]) * self.n_features  # Python reads it faster than numpy's
-            self._records[key] = table, np.frombuffer(table, np.int16)
+            self._records[key] = array("h", [NEVER]) * self.n_features  # numpy's is read slowly
         return self._records[key]
 
     def _close(self, node: int) -> None:

@@ -229,7 +229,8 @@ class GrowingTree:
         while max(nodes) >= len(self.states):
             self.states = more_room(self.states)
         start, stop = nodes[0], nodes[0] + len(nodes)
-        rows: Any = slice(start, stop) if nodes == list(range(start, stop)) else nodes
+        in_order = stop == start + 1 or nodes == list(range(start, stop))
+        rows: Any = slice(start, stop) if in_order else nodes
         self.states = with_rows(self.states, rows, states)
         for node, reward, end in zip(nodes, rewards, ended, strict=True):
             self.rewards[node], self.ended[node] = reward, end

@@ -81,10 +81,9 @@ class Walks(GrowingTree):
         self, nodes: list[int], priors: np.ndarray | None, legal: np.ndarray | None
     ) -> None:
         """Enter the priors of the actions of nodes, and which are legal: ``[B, A]`` each."""
-        nothing: Any = [None] * len(nodes)
-        parts = (nothing if part is None else part for part in (priors, legal))
-        for node, note in zip(nodes, zip(*parts, strict=True), strict=True):
-            self.notes[node] = note
+        for row, node in enumerate(nodes):
+            prior = None if priors is None else priors[row]
+            self.notes[node] = prior, None if legal is None else legal[row]
         if legal is not None:
             ends = legal.sum(1).cumsum().tolist()
             actions = legal.nonzero()[1].tolist()
@@ -385,7 +384,6 @@ def policies_at(
         )
     sums = weights.sum(1)
     totals = sums.tolist()
-    is_valid = np.count_nonzero(weights >= 0) == weights.size
-    if totals and not (is_valid and min(totals) > 0 and max(totals) < inf):
+    if totals and not (weights.min() >= 0 and min(totals) > 0 and max(totals) < inf):
         raise ValueError("policy_fn must return weights of at least 0, one in each row above 0")
     return weights / sums[:, None]
