@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from itertools import compress
 from math import atan
+from operator import or_
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -28,6 +30,7 @@ __all__ = [
     "Features",
     "NodeEvaluator",
     "NodeData",
+    "as_array",
     "basic_features",
     "break_records",
     "features_of",
@@ -48,8 +51,9 @@ class Features(NamedTuple):
 
     size: int
     of: Callable[[Any], list[Any]]
-    """``of(observs [B, ...])``: for each row its features, without duplicates: an array, or a list,
-    which takes less time where they are few."""
+    """``of(observs [B, ...])``: for each row its features, without duplicates: an array; a list,
+    which takes less time where they are few; or bytes, of which byte ``k`` is feature ``256 * k``
+    plus its value."""
 
 
 def features_of(space: spaces.Space, kind: str | Features = "auto") -> Features:
@@ -154,7 +158,8 @@ def value_features(space: spaces.Space) -> Features:
         return list(features + first)
 
     def of_whole(observs: Any) -> list[Any]:
-        return list(np.asarray(observs).reshape(len(observs), -1) + first)
+        data, size = np.asarray(observs, np.uint8).tobytes(), low.size
+        return [data[row * size : (row + 1) * size] for row in range(len(observs))]
 
     return Features(low.size * BINS, of_whole if whole.all() and not low.any() else of)
 
@@ -202,7 +207,7 @@ def _nested_features(space: spaces.Dict | spaces.Tuple) -> Features:
 
     def of(observs: Any) -> list[np.ndarray]:
         columns = [
-            [np.add(first, features) for features in part.of(observs[key])]
+            [first + as_array(features) for features in part.of(observs[key])]
             for key, part, first in zip(keys, parts, firsts, strict=True)
         ]
         return [np.concatenate(row) for row in zip(*columns, strict=True)]
@@ -210,30 +215,53 @@ def _nested_features(space: spaces.Dict | spaces.Tuple) -> Features:
     return Features(size, of)
 
 
-def break_records(records: array, features: Any, depth: int) -> Any:
-    """The features whose record is deeper than ``depth``, which is their record now."""
-    if not isinstance(features, np.ndarray):
-        broken = [feature for feature in features if records[feature] > depth]
-        for feature in broken:
-            records[feature] = depth
+def as_array(features: Any) -> np.ndarray:
+    """The features of a row as numbers."""
+    if isinstance(features, bytes):
+        return BINS * np.arange(len(features)) + np.frombuffer(features, np.uint8)
+    return np.asarray(features)
+
+
+def new_bytes(features: bytes, known: bytes | None) -> list[int]:
+    """The numbers of features, without those in ``known``, of the same length."""
+    if known is None:
+        return [BINS * place + value for place, value in enumerate(features)]
+    size = len(features)
+    new = int.from_bytes(features, "little") ^ int.from_bytes(known, "little")
+    places = compress(range(size), new.to_bytes(size, "little"))
+    return [BINS * place + features[place] for place in places]
+
+
+def break_records(records: array, features: Any, depth: int, known: Any = None) -> Any:
+    """The features whose record is deeper than ``depth``, which is their record now.
+
+    ``known``: features of another row whose records are not deeper; ``None``: there is no such row.
+    """
+    if isinstance(features, np.ndarray):
+        least = np.frombuffer(records, np.int16)
+        broken = features[least[features] > depth]
+        if len(broken):
+            least[broken] = depth
         return broken
-    least = np.frombuffer(records, np.int16)
-    features = features[least[features] > depth]
-    least[features] = depth
-    return features
+    numbers = new_bytes(features, known) if isinstance(features, bytes) else features
+    broken = [feature for feature in numbers if records[feature] > depth]
+    for feature in broken:
+        records[feature] = depth
+    return broken
 
 
 def held_records(records: array, features: Any, depth: int) -> Any:
     """The features whose record is ``depth``."""
     if isinstance(features, np.ndarray):
         return features[np.frombuffer(records, np.int16)[features] == depth]
-    return [feature for feature in features if records[feature] == depth]
+    numbers = new_bytes(features, None) if isinstance(features, bytes) else features
+    return [feature for feature in numbers if records[feature] == depth]
 
 
 class NodeData(NamedTuple):
     """Data of a node besides its row."""
 
-    features: Any  # an array or a list
+    features: Any  # as in ``Features.of``
     weights: np.ndarray | None  # [A] probability of each action; None: equal
     legal: np.ndarray | None = None  # [A] the legal actions; None: all
     adjusted: float = 0.0  # the reward of the step to here, with risk aversion
@@ -270,7 +298,8 @@ class NodeEvaluator(NamedTuple):
         if self.value_fn is not None:
             values = values_after(out, self.value_fn).tolist()
         rewards, terminated = out.rewards.tolist(), out.terminateds.tolist()
-        search.enter(leaves, out.states, rewards, (out.terminateds | out.truncateds).tolist())
+        ended = list(map(or_, terminated, out.truncateds.tolist()))
+        search.enter(leaves, out.states, rewards, ended)
         adjusted = rewards if self.risk_aversion == 1 else adjusted_rewards(out, self.risk_aversion)
         notes = self.notes(out.observs, out.states, self.simulator.masks)
         for row, leaf in enumerate(leaves):

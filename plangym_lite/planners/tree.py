@@ -226,11 +226,12 @@ class GrowingTree:
 
     def enter(self, nodes: list[int], states: Any, rewards: list[float], ended: list[bool]) -> None:
         """Enter the simulator's results for new nodes."""
-        while max(nodes) >= len(self.states):
-            self.states = more_room(self.states)
         start, stop = nodes[0], nodes[0] + len(nodes)
-        in_order = stop == start + 1 or nodes == list(range(start, stop))
-        rows: Any = slice(start, stop) if in_order else nodes
+        rows: Any = slice(start, stop)
+        if len(nodes) > 1 and nodes != list(range(start, stop)):
+            rows, stop = nodes, max(nodes) + 1
+        while stop > len(self.states):
+            self.states = more_room(self.states)
         self.states = with_rows(self.states, rows, states)
         for node, reward, end in zip(nodes, rewards, ended, strict=True):
             self.rewards[node], self.ended[node] = reward, end
@@ -333,7 +334,7 @@ def with_rows(column: Any, rows: Any, states: np.ndarray) -> Any:
     Raises:
         InvalidStateError: it is an archive, and they are opaque.
     """
-    if states.dtype == object:
+    if states.dtype.hasobject:
         if isinstance(column, StateColumn):
             raise outgrown()
         if column.dtype != object:

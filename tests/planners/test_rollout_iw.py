@@ -12,6 +12,7 @@ from plangym_lite.planners.features import (
     TILES,
     NodeData,
     NodeEvaluator,
+    as_array,
     basic_features,
     features_of,
     value_features,
@@ -185,7 +186,7 @@ def test_memory_has_a_feature_for_each_value_of_each_byte():
     looks = features_of(spaces.Box(0, 255, (128,), np.uint8))
     assert looks.size == 128 * 256
     memory = np.arange(128, dtype=np.uint8)
-    assert looks.of(memory[None])[0].tolist() == [257 * k for k in range(128)]
+    assert as_array(looks.of(memory[None])[0]).tolist() == [257 * k for k in range(128)]
 
 
 def test_values_fall_into_bins_with_or_without_bounds():
