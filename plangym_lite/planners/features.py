@@ -239,10 +239,10 @@ def break_records(records: array, features: Any, depth: int, known: Any = None) 
     """
     if isinstance(features, np.ndarray):
         least = np.frombuffer(records, np.int16)
-        broken = features[least[features] > depth]
-        if len(broken):
-            least[broken] = depth
-        return broken
+        new = features[least[features] > depth]
+        if len(new):
+            least[new] = depth
+        return new
     numbers = new_bytes(features, known) if isinstance(features, bytes) else features
     broken = [feature for feature in numbers if records[feature] > depth]
     for feature in broken:

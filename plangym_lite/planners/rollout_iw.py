@@ -201,8 +201,8 @@ class NoveltySearch(GrowingTree):
         self.rng, self.n_features, self.max_depth = rng, n_features, max_depth
         self.draw = whole_numbers(rng)
         self.discount, self.subtables = discount, subtables
-        unseen = array("h", [NEVER]) * n_features  # Python reads it faster than numpy's
-        self._records = defaultdict(lambda: unseen[:])  # [F] least depths, by the sum of rewards
+        unseen = array("h", [NEVER]) * n_features  # Python reads it faster than numpy
+        self._records: dict[int, array] = defaultdict(lambda: unseen[:])  # by sums of rewards
         self._n_kept = self.size
         self._all = list(range(n_actions))
         self._fronts: list[int] = []  # current nodes of the active walks
