@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -14,7 +16,9 @@ from plangym_lite.planners.features import (
     NodeEvaluator,
     as_array,
     basic_features,
+    break_records,
     features_of,
+    held_records,
     value_features,
 )
 from plangym_lite.planners.rollout_iw import NoveltySearch
@@ -187,6 +191,18 @@ def test_memory_has_a_feature_for_each_value_of_each_byte():
     assert looks.size == 128 * 256
     memory = np.arange(128, dtype=np.uint8)
     assert as_array(looks.of(memory[None])[0]).tolist() == [257 * k for k in range(128)]
+
+
+def test_bytes_break_and_hold_the_records_that_their_numbers_do():
+    rng = np.random.default_rng(0)
+    above, here = (rng.integers(3, size=40).astype(np.uint8).tobytes() for _ in range(2))
+    records = [array("h", [9]) * (40 * 256) for _ in range(2)]
+    for depth, row, known in ((5, above, None), (6, here, above), (3, here, None)):
+        by_bytes = break_records(records[0], row, depth, known)
+        assert by_bytes == break_records(records[1], as_array(row), depth).tolist()
+        held = held_records(records[1], as_array(row), depth).tolist()
+        assert held_records(records[0], row, depth) == held
+        assert records[0] == records[1]
 
 
 def test_values_fall_into_bins_with_or_without_bounds():
