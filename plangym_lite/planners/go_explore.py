@@ -21,7 +21,7 @@ from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.chance import by_first_action, mean_best, reserve
-from plangym_lite.planners.features import features_of
+from plangym_lite.planners.features import as_array, features_of
 from plangym_lite.planners.simulator import (
     LegalFn,
     OnBatch,
@@ -275,7 +275,7 @@ def cells_of(space: spaces.Space) -> CellFn:
         return lambda observs: [np.asarray(obs).tobytes() for obs in observs]
     values = features_of(space, "values")
     shades = 256 // BINS
-    return lambda observs: [(features // shades).tobytes() for features in values.of(observs)]
+    return lambda observs: [(as_array(row) // shades).tobytes() for row in values.of(observs)]
 
 
 def shrink(image: np.ndarray) -> bytes:

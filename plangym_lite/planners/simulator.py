@@ -359,7 +359,8 @@ def values_after(out: TransitionBatch | RolloutBatch, value_fn: ValueFn) -> np.n
     values = np.asarray(value_fn(out.observs, out.states), float)
     if values.shape != out.terminateds.shape:
         raise ValueError(f"value_fn must return shape {out.terminateds.shape}, got {values.shape}")
-    return np.where(out.terminateds | out.truncateds, 0.0, values)
+    ended = out.terminateds | out.truncateds
+    return np.where(ended, 0.0, values) if np.count_nonzero(ended) else values
 
 
 def check_discrete(env: PlanEnv, planner: str) -> tuple[int, int]:
