@@ -30,40 +30,41 @@ __all__ = [
     "worst_if_not_finite",
 ]
 
-PLANS, SEEDS, MOST_SEEDS = 8, 16, 64  # plans played at the end, seeds of each; more if short
-PROBES = 4  # random actions, each with two seeds and two durations
+PLANS, SEEDS = 8, 16  # plans played at the end, seeds of each; more if plans are short
+PROBES = 4  # random actions
 
 
 def draws(simulator: Simulator, state: Any, info: Any = None) -> bool:
     """Whether the environment draws from its generators, judged by 16 rows (counted).
 
-    Random actions from ``state``, each for 1 and 4 units of ``dt`` (legal ones for 1) and with two
-    seeds: results depend on the seed, or bytes of the seed in the state change with the duration.
+    Random actions from ``state``, each for 1 and 4 units of ``dt`` (legal ones for 1) and with
+    three seeds: results depend on the seed, or bytes of the seed in the state change with the
+    duration. If all episodes end at once, only results can tell: then by up to 64 rows.
     """
+    masks: Any = simulator.look(state, info)[2]
+    masks, held = (None, 4) if masks is None else (masks.repeat(PROBES, 0), 1)
     simulator.resample, before = True, simulator.resample
-    masks, held = None, 4
-    if simulator.legal_actions is not None:
-        masks = simulator.look(state, info)[2].repeat(PROBES, 0)  # type: ignore[union-attr]
-        held = 1
-    actions = simulator.draw(PROBES, masks)
-    rows = [row for row in range(PROBES) for _ in range(4)]
-    seeds = simulator.rng.integers(2**31, size=2).tolist()
-    dts = np.tile([1, held, 1, held], PROBES)
-    where = [seeds[0], seeds[0], seeds[1], seeds[1]] * PROBES
     try:
-        out = simulator.step([actions[row] for row in rows], [state] * 16, dts, seeds=where)
+        probes = (_probe(simulator, state, masks, held) for _ in range(PROBES))
+        return next((found for found in probes if found is not None), False)
     finally:
         simulator.resample = before
+
+
+def _probe(simulator: Simulator, state: Any, masks: Any, held: int) -> bool | None:
+    """Whether 4 actions draw; ``None``: it was not seen, but all rows ended."""
+    actions = [action for action in simulator.draw(PROBES, masks) for _ in range(4)]
+    seeds = simulator.rng.integers(2**31, size=(PROBES, 3))[:, [0, 0, 1, 2]].ravel().tolist()
+    out = simulator.step(actions, [state] * 16, [1, held, held, 1] * PROBES, seeds=seeds)
     keys = outcomes(simulator.env.observation_space, out)
-    if any(keys[row] != keys[row + 2] for row in range(16) if row % 4 < 2):
+    if any(keys[row] != keys[row + 3] or keys[row + 1] != keys[row + 2] for row in (0, 4, 8, 12)):
         return True
-    if out.states.dtype == object:
-        return False
-    saved = np.ascontiguousarray(out.states).view(np.uint8).reshape(PROBES, 2, 2, -1)
-    by_seed = (saved[:, 0] != saved[:, 1]).all((0, 1))  # bytes that depend on the seed only
     ended = (out.terminateds | out.truncateds).reshape(PROBES, 4).any(1)
-    moved = (saved[:, :, 0] != saved[:, :, 1])[~ended]
-    return bool((moved & by_seed).any())
+    if out.states.dtype == object or ended.all():
+        return None if ended.all() else False
+    saved = np.ascontiguousarray(out.states).view(np.uint8).reshape(PROBES, 4, -1)
+    by_seed = ((saved[:, 0] != saved[:, 3]) & (saved[:, 1] != saved[:, 2])).all(0)
+    return bool(((saved[:, 0] != saved[:, 1])[~ended] & by_seed).any())
 
 
 def outcomes(space: spaces.Space, out: Any) -> list[tuple[Any, ...]]:
@@ -97,7 +98,7 @@ def by_first_action(paths: Iterable[Any], first: Callable[[Any], Any]) -> list[A
 
     Which first actions are compared is then not decided by the luck of single draws.
     """
-    leaders: dict[bytes, Any] = {}
+    leaders: dict[Any, Any] = {}
     others = []
     for path in paths:
         if leaders.setdefault(_key(first(path)), path) is not path:
@@ -105,7 +106,9 @@ def by_first_action(paths: Iterable[Any], first: Callable[[Any], Any]) -> list[A
     return [*leaders.values(), *others]
 
 
-def _key(action: Any) -> bytes:
+def _key(action: Any) -> Any:
+    if isinstance(action, (dict, tuple)):
+        return tuple(map(_key, action.values() if isinstance(action, dict) else action))
     return np.asarray(action).tobytes()
 
 
@@ -123,8 +126,8 @@ def mean_best(
 
     A plan that reached a goal in some of the draws is replaced as in :func:`goal_first`.
 
-    ``calls``: maximum number. Plans are cut, and fewer than 8 played, to stay within it; with short
-    plans up to 64 seeds are played.
+    ``calls``: maximum number. Plans are cut, and fewer than 8 played, to stay within it; if plans
+    are short, all of it is used: the same, but more seeds.
     """
     different: dict[Any, list[Any]] = {}
     for plan in plans:
@@ -132,7 +135,7 @@ def mean_best(
         if len(different) == PLANS:
             break
     costs = [-(-len(plan) // held) for plan in different.values()]
-    size = SEEDS if calls is None else min(MOST_SEEDS, max(SEEDS, calls // sum(costs)))
+    size = SEEDS if calls is None else max(SEEDS, calls // sum(costs))
     left = size * sum(costs) if calls is None else calls
     longest = max(1, left // size) * held
     seeds = simulator.rng.integers(2**31, size=size)
@@ -389,9 +392,9 @@ def rows_of(space: spaces.Space, out: TransitionBatch, rows: list[int]) -> Trans
 
 
 def worst_if_not_finite(rewards: np.ndarray, after: Any, low: float) -> np.ndarray:
-    """Rewards; those that are not finite become the least return seen."""
+    """Rewards; those that are not finite become just less than the least return seen."""
     if isfinite(rewards.sum()):
         return rewards
     good = np.isfinite(rewards)
     returns = (rewards + after)[good]
-    return np.where(good, rewards, min([low, *returns.tolist()]))
+    return np.where(good, rewards, np.nextafter(min([low, *returns.tolist()]), -np.inf))

@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
+from itertools import compress
+from math import atan, inf
+from operator import or_
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -26,15 +30,19 @@ __all__ = [
     "Features",
     "NodeEvaluator",
     "NodeData",
+    "as_array",
     "basic_features",
+    "break_records",
     "features_of",
     "flatten",
+    "held_records",
     "value_features",
 ]
 
 TILES = 14, 16  # an Atari screen of 210 by 160 is cut into tiles of 15 by 10 pixels
 COLOURS = 256
 BINS = 256
+FEW = 32  # numbers; with so many Python is faster than numpy
 LIFE_COST = 10  # lost points for a lost life
 
 
@@ -42,8 +50,10 @@ class Features(NamedTuple):
     """A set of features, and how they are computed."""
 
     size: int
-    of: Callable[[Any], list[np.ndarray]]
-    """``of(observs [B, ...])``: for each row its features, without duplicates."""
+    of: Callable[[Any], list[Any]]
+    """``of(observs [B, ...])``: for each row its features, without duplicates: an array; a list,
+    which takes less time where they are few; or bytes, of which byte ``k`` is feature ``256 * k``
+    plus its value."""
 
 
 def features_of(space: spaces.Space, kind: str | Features = "auto") -> Features:
@@ -114,9 +124,9 @@ def value_features(space: spaces.Space) -> Features:
     """
     if isinstance(space, spaces.Discrete):
         start = int(space.start)
-        return Features(int(space.n), lambda observs: [np.array([obs - start]) for obs in observs])
+        return Features(int(space.n), lambda observs: [[int(obs) - start] for obs in observs])
     if is_text(space):
-        return Features(BINS, lambda texts: [np.array([crc32(t.encode()) % BINS]) for t in texts])
+        return Features(BINS, lambda texts: [[crc32(text.encode()) % BINS] for text in texts])
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
         return _nested_features(space)
     if isinstance(space, spaces.MultiBinary):
@@ -133,9 +143,13 @@ def value_features(space: spaces.Space) -> Features:
     first = np.arange(low.size) * BINS
     least, most = np.zeros(low.size), np.full(low.size, BINS - 1.0)
     unbounded = None if bounded.all() else ~bounded
+    entries = list(zip(bounded.tolist(), low.tolist(), scale.tolist(), first.tolist(), strict=True))
 
-    def of(observs: np.ndarray) -> list[np.ndarray]:
-        values = np.asarray(observs).reshape(len(observs), -1).astype(float)
+    def of(observs: Any) -> list[Any]:
+        rows = np.asarray(observs).reshape(len(observs), -1)
+        if rows.size <= FEW:
+            return [bins(row, entries) for row in rows.tolist()]
+        values = rows.astype(float)
         if unbounded is not None:
             np.arctan(values, out=values, where=unbounded)
         values -= low
@@ -143,9 +157,19 @@ def value_features(space: spaces.Space) -> Features:
         features = np.minimum(np.maximum(values, least), most).astype(int)
         return list(features + first)
 
-    if whole.all() and not low.any():
-        return Features(low.size * BINS, lambda observs: [first + np.ravel(obs) for obs in observs])
-    return Features(low.size * BINS, of)
+    def of_whole(observs: Any) -> list[Any]:
+        data, size = np.asarray(observs, np.uint8).tobytes(), low.size
+        return [data[row * size : (row + 1) * size] for row in range(len(observs))]
+
+    return Features(low.size * BINS, of_whole if whole.all() and not low.any() else of)
+
+
+def bins(row: list[float], entries: list[tuple[bool, float, float, int]]) -> list[int]:
+    """The features of a row of numbers: of each its bin, by ``(bounded, low, scale, first)``."""
+    return [
+        first + int(min(max(0.0, ((value if bounded else atan(value)) - low) * scale), BINS - 1.0))
+        for value, (bounded, low, scale, first) in zip(row, entries, strict=True)
+    ]
 
 
 def is_text(space: spaces.Space) -> bool:
@@ -183,7 +207,7 @@ def _nested_features(space: spaces.Dict | spaces.Tuple) -> Features:
 
     def of(observs: Any) -> list[np.ndarray]:
         columns = [
-            [first + features for features in part.of(observs[key])]
+            [first + as_array(features) for features in part.of(observs[key])]
             for key, part, first in zip(keys, parts, firsts, strict=True)
         ]
         return [np.concatenate(row) for row in zip(*columns, strict=True)]
@@ -191,14 +215,57 @@ def _nested_features(space: spaces.Dict | spaces.Tuple) -> Features:
     return Features(size, of)
 
 
+def as_array(features: Any) -> np.ndarray:
+    """The features of a row as numbers."""
+    if isinstance(features, bytes):
+        return BINS * np.arange(len(features)) + np.frombuffer(features, np.uint8)
+    return np.asarray(features)
+
+
+def new_bytes(features: bytes, known: bytes | None) -> list[int]:
+    """The numbers of features, without those in ``known``, of the same length."""
+    if known is None:
+        return [BINS * place + value for place, value in enumerate(features)]
+    size = len(features)
+    new = int.from_bytes(features, "little") ^ int.from_bytes(known, "little")
+    places = compress(range(size), new.to_bytes(size, "little"))
+    return [BINS * place + features[place] for place in places]
+
+
+def break_records(records: array, features: Any, depth: int, known: Any = None) -> Any:
+    """The features whose record is deeper than ``depth``, which is their record now.
+
+    ``known``: features of another row whose records are not deeper; ``None``: there is no such row.
+    """
+    if isinstance(features, np.ndarray):
+        least = np.frombuffer(records, np.int16)
+        new = features[least[features] > depth]
+        if len(new):
+            least[new] = depth
+        return new
+    numbers = new_bytes(features, known) if isinstance(features, bytes) else features
+    broken = [feature for feature in numbers if records[feature] > depth]
+    for feature in broken:
+        records[feature] = depth
+    return broken
+
+
+def held_records(records: array, features: Any, depth: int) -> Any:
+    """The features whose record is ``depth``."""
+    if isinstance(features, np.ndarray):
+        return features[np.frombuffer(records, np.int16)[features] == depth]
+    numbers = new_bytes(features, None) if isinstance(features, bytes) else features
+    return [feature for feature in numbers if records[feature] == depth]
+
+
 class NodeData(NamedTuple):
     """Data of a node besides its row."""
 
-    features: np.ndarray
+    features: Any  # as in ``Features.of``
     weights: np.ndarray | None  # [A] probability of each action; None: equal
     legal: np.ndarray | None = None  # [A] the legal actions; None: all
     adjusted: float = 0.0  # the reward of the step to here, with risk aversion
-    terminated: bool = False
+    terminated: bool = False  # with a finite reward
 
 
 class NodeEvaluator(NamedTuple):
@@ -225,25 +292,29 @@ class NodeEvaluator(NamedTuple):
     def expand(self, search: Any, leaves: list[int]) -> None:
         """Step to new nodes, all in one batch."""
         first = self.simulator.first
-        actions = np.array([first + search.actions[leaf] for leaf in leaves])
+        actions = [first + search.actions[leaf] for leaf in leaves]
         out = self.simulator.step(actions, search.states_before(leaves))
         values = [0.0] * len(leaves)
         if self.value_fn is not None:
             values = values_after(out, self.value_fn).tolist()
         rewards, terminated = out.rewards.tolist(), out.terminateds.tolist()
-        search.enter(leaves, out.states, rewards, (out.terminateds | out.truncateds).tolist())
+        ended = list(map(or_, terminated, out.truncateds.tolist()))
+        search.enter(leaves, out.states, rewards, ended)
         adjusted = rewards if self.risk_aversion == 1 else adjusted_rewards(out, self.risk_aversion)
         notes = self.notes(out.observs, out.states, self.simulator.masks)
         for row, leaf in enumerate(leaves):
-            search.set_data(leaf, NodeData(*notes[row], adjusted[row], terminated[row]))
+            is_goal = terminated[row] and adjusted[row] > -inf
+            search.set_data(leaf, NodeData(*notes[row], adjusted[row], is_goal))
             search.back_up(leaf, values[row])
 
     def finish(self, search: Any) -> None:
-        """With risk aversion back up anew: below the root an untried action is worth 0.
+        """With risk aversion, or rewards that are not finite, back up anew.
 
-        So a plan may end where a walk went on to a loss, as in the published program.
+        With risk aversion an untried action below the root is worth 0. So a plan may end where a
+        walk went on to a loss, as in the published program.
         """
-        if self.risk_aversion == 1 or self.value_fn is not None:
+        is_averse = self.risk_aversion > 1 and self.value_fn is None
+        if not (price_bad(search) or is_averse):
             return
         for node in reversed(range(search.size)):
             below, legal = search.children[node], search.notes[node].legal
@@ -251,9 +322,23 @@ class NodeEvaluator(NamedTuple):
                 continue
             _, value, height = search.best_branches(node)
             allowed = len(below) if legal is None else np.count_nonzero(legal)
-            if value < 0 and node != ROOT and len(below) - below.count(UNKNOWN) < allowed:
+            is_open = len(below) - below.count(UNKNOWN) < allowed
+            if is_averse and is_open and value < 0 and node != ROOT:
                 value, height = 0.0, -1
             search.values[node], search.heights[node] = value, height + 1
+
+
+def price_bad(search: Any) -> bool:
+    """Whether rewards were not finite; then they become such that returns are the least."""
+    bad, gains = search.bad, search.gains
+    others = set(range(1, search.size if bad else 0)).difference(bad)
+    least = min((gains[node] for node in others), default=0.0)
+    for node in bad:
+        parent = search.parents[node]
+        gains[node] = worst = least - 1e-9 * (1 + abs(least))
+        reward = (worst - gains[parent]) / (search.discount ** search.depths[parent] or 1.0)
+        search.rewards[node] = search.adjusted[node] = reward
+    return bool(bad)
 
 
 def adjusted_rewards(out: TransitionBatch, risk_aversion: float) -> list[float]:

@@ -56,10 +56,10 @@ class Swarm:
         self.simulator_calls = 0
         self.frames = 0
 
-    def finish(self, finished: np.ndarray, step: int) -> None:
+    def finish(self, returns: np.ndarray, finished: np.ndarray, step: int) -> None:
         """Keep the best ends of episodes, of equal ones the first."""
         for walker in np.flatnonzero(finished).tolist():
-            end = float(self.returns[walker]), step, walker
+            end = float(returns[walker]), step, walker
             root = int(self.roots[walker])
             self._ends[root] = max(self._ends.get(root, end), end, key=itemgetter(0))
 
@@ -136,9 +136,9 @@ def fractal(
         swarm.actions.append(simulator.draw(walkers, masks))
         gains, lengths, out = hold(simulator, swarm.actions[-1], states, rollout_dt, discount)
         swarm.lengths.append(lengths)
-        swarm.returns = simulator.finite(swarm.returns + discount ** (step * rollout_dt) * gains)
-        finished = out.terminateds | out.truncateds
-        swarm.finish(finished, step)
+        returns = swarm.returns + discount ** (step * rollout_dt) * gains
+        swarm.returns, finished = simulator.finite(returns), out.terminateds | out.truncateds
+        swarm.finish(returns, finished, step)
         if finished.all():
             break
         distances = distances_to_others(flatten(env.observation_space, out.observs), rng)
@@ -163,7 +163,10 @@ def fractal(
 def hold(
     simulator: Simulator, actions: Any, states: Any, held: int, discount: float
 ) -> tuple[np.ndarray, np.ndarray, Any]:
-    """Step every walker: ``[N]`` discounted rewards, for how long, and the batch."""
+    """Step every walker: ``[N]`` discounted rewards, for how long, and the batch.
+
+    Rewards that are not finite give ``-inf``.
+    """
     if held == 1:
         out: Any = simulator.step(actions, states)
         return out.rewards, np.ones(len(out.rewards), int), out
@@ -171,6 +174,7 @@ def hold(
     if not isinstance(simulator.env.action_space, (spaces.Dict, spaces.Tuple)):
         rows = np.array(rows)
     gains, out = simulator.play(rows, states, discount, held=held, observs="last")
+    gains = np.where(np.isfinite(out.rewards).all(1), gains, -np.inf)
     return gains, out.lengths, out
 
 
@@ -225,7 +229,7 @@ def decide(simulator: Simulator, swarm: Swarm, all_finished: bool) -> PlanOutput
     ends = [(value, -step, -walker) for value, step, walker in swarm._ends.values()]
     finish = max(ends, default=(-np.inf, 0, 0))
     if all_finished or finish[0] > swarm.returns.max():
-        value, step, walker = finish[0], -finish[1], -finish[2]
+        value, step, walker = float(simulator.finite(np.array(finish[0]))), -finish[1], -finish[2]
     else:
         best = np.flatnonzero(groups == kinds[np.argmax(counts)])
         slot = int(best[np.argmax(swarm.returns[best])])

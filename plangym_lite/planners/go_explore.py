@@ -21,7 +21,7 @@ from gymnasium import spaces
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.chance import by_first_action, mean_best, reserve
-from plangym_lite.planners.features import features_of
+from plangym_lite.planners.features import as_array, features_of
 from plangym_lite.planners.simulator import (
     LegalFn,
     OnBatch,
@@ -102,6 +102,11 @@ class Cells:
         for pick in picks:
             self.chosen[cells[pick]] += 1
         return [self.best[cells[pick]] for pick in picks]
+
+    def make_finite(self, simulator: Simulator) -> None:
+        """Returns and worths that are not finite become just less than the least."""
+        self.returns = simulator.finite(np.array(self.returns)).tolist()
+        self.worths[1:] = simulator.finite(np.array(self.worths[1:])).tolist()
 
     def roots(self) -> list[Any]:
         """For each place the first action of its path."""
@@ -199,6 +204,7 @@ def go_explore(
             places, actions = explore(
                 cells, places, actions, simulator, look, discount=discount, value_fn=value_fn
             )
+    cells.make_finite(simulator)
     end = farthest_or_nearest(cells)
     plan, value = cells.path(end), cells.worths[end]
     if resample:
@@ -243,8 +249,7 @@ def explore(
     ended = out.terminateds | out.truncateds
     factors = discount ** np.array([cells.depths[place] for place in places], float)
     gains = np.array([cells.returns[place] for place in places]) + factors * out.rewards
-    gains = simulator.finite(gains)
-    worths = gains
+    worths, good = gains, np.isfinite(gains)
     if value_fn is not None:
         worths = gains + discount * factors * values_after(out, value_fn)
     cells.worths += worths.tolist()
@@ -252,7 +257,7 @@ def explore(
     cells.legal += [None] * len(places) if masks is None else list(masks)
     reached, by = [], []
     for row, cell in enumerate(look(out.observs)):
-        flags = bool(ended[row]), bool(out.terminateds[row])
+        flags = bool(ended[row]), bool(out.terminateds[row] and good[row])
         place = cells.add(places[row], actions[row], float(gains[row]), *flags)
         cells.offer(cell, place)
         if not ended[row]:
@@ -270,7 +275,7 @@ def cells_of(space: spaces.Space) -> CellFn:
         return lambda observs: [np.asarray(obs).tobytes() for obs in observs]
     values = features_of(space, "values")
     shades = 256 // BINS
-    return lambda observs: [(features // shades).tobytes() for features in values.of(observs)]
+    return lambda observs: [(as_array(row) // shades).tobytes() for row in values.of(observs)]
 
 
 def shrink(image: np.ndarray) -> bytes:

@@ -237,14 +237,26 @@ class Search:
         if temperature:
             powers = (weights / weights.max()) ** (1 / temperature)
             best = int(rng.choice(len(weights), p=powers / powers.sum()))
-        plan, node, value = [best], ROOT, float(tree.action_values(ROOT, discount)[best])
-        while (node := int(tree.children[node, plan[-1]])) != UNKNOWN:
-            if not tree.action_visits(node).any():
-                break
-            plan.append(best_action(tree, node, discount)[0])
-        actions = [first + action for action in plan]
+        value = float(tree.action_values(ROOT, discount)[best])
+        below = int(tree.children[ROOT, best])
+        actions = [first + action for action in [best, *best_plan(self.walks, tree, below)]]
         known, bad = not simulator.resample, simulator.not_finite
         return PlanOutput(actions[0], actions, value, weights, tree, known, bad)
+
+
+def best_plan(walks: Walks, tree: Tree, node: int) -> list[int]:
+    """The actions to take from ``node`` on; none if it is ``UNKNOWN``."""
+    plan: list[int] = []
+    if tree.proven is not None or tree.drawn is not None:
+        while node != UNKNOWN and tree.action_visits(node).any():
+            plan.append(best_action(tree, node, walks.discount)[0])
+            node = int(tree.children[node, plan[-1]])
+        return plan
+    visits, returns, actions = walks.visits, walks.returns, walks.actions  # the same, in lists
+    while node != UNKNOWN and (below := walks.children[node]):
+        node = max(below, key=lambda child: (visits[child], returns[child], actions[child]))
+        plan.append(actions[node])
+    return plan
 
 
 def best_action(tree: Tree, node: int, discount: float) -> tuple[int, np.ndarray]:
@@ -304,15 +316,22 @@ class LeafEvaluator:
     def grow(self, groups: list[Group]) -> list[float]:
         """Step to the new leaves of trees and enter them; return their values."""
         states = [search.walks.states_before(leaves) for search, leaves in groups]
-        moves = [search.walks.actions[leaf] for search, leaves in groups for leaf in leaves]
-        out = self.simulator.step(self.simulator.first + np.array(moves), joined(states))
-        count_costs(groups, *self.simulator.costs)
+        first = self.simulator.first
+        moves = [first + search.walks.actions[leaf] for search, leaves in groups for leaf in leaves]
+        out = self.simulator.step(moves, joined(states))
+        calls, frames = self.simulator.costs
         values = self.evaluate(groups, out, self.simulator.masks)
-        low = groups[0][0].walks.low
-        rewards = worst_if_not_finite(out.rewards, self.discount * values, low).tolist()
-        ended = (out.terminateds | out.truncateds).tolist()
+        gains = out.rewards
+        if self.simulator.not_finite:
+            gains = worst_if_not_finite(gains, self.discount * values, groups[0][0].walks.low)
+        rewards, ended = gains.tolist(), (out.terminateds | out.truncateds).tolist()
         for search, leaves, part in parts_of(groups):
             search.walks.enter(leaves, out.states[part], rewards[part], ended[part])
+            search.calls += sum(calls[part])
+            search.frames += sum(frames[part])
+            if gains is not out.rewards:
+                wrong = ~np.isfinite(out.rewards[part])
+                search.walks.bad += np.array(leaves)[wrong].tolist()
         return values.tolist()
 
     def evaluate(

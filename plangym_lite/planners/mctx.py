@@ -73,7 +73,8 @@ class SimulatorModel:
         archive: stores the states; ``None``: they are in mctx's tree.
         legal_actions: the key of an info with the mask ``[A]`` of the legal actions, or a function
             of observations, states and infos.
-        illegal: the reward of an illegal action.
+        illegal: the reward of an illegal action, and in place of one that is not finite: choose it
+            below all returns.
         resample: draw new seeds in each step, from the keys of mctx.
 
     Raises:
@@ -190,7 +191,7 @@ class SimulatorModel:
         states, rewards = self.states_of(embeddings), np.full(size, self.illegal, np.float32)
         discounts, values = np.zeros((2, size), np.float32)
         columns = empty_columns(self.env.batch_spec, size).observs
-        masks = np.ones((size, self._simulator.n_actions), bool)
+        masks = np.zeros((size, self._simulator.n_actions), bool)  # nothing follows an illegal one
         if rows.size:
             moves, chosen = self._simulator.first + actions[rows], np.asarray(seeds)[rows].tolist()
             options = {"seeds": chosen} if self.resample else {}

@@ -13,21 +13,29 @@ in which the agent survives longest. The search ends when the whole tree is solv
 calls are used up. The subtree of the last decision is kept: walks in it cost nothing.
 
 ``batch_size`` walks run concurrently, one batch per step; 1 is the algorithm as published.
-The same generator gives the same plan with any number of workers.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import insort
+from collections import defaultdict
 from math import frexp, inf
+from operator import add
 from typing import Any, ClassVar
 
 import numpy as np
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.planners.chance import by_first_action, mean_best, reserve
-from plangym_lite.planners.features import Features, NodeData, NodeEvaluator, features_of
+from plangym_lite.planners.features import (
+    Features,
+    NodeData,
+    NodeEvaluator,
+    break_records,
+    features_of,
+    held_records,
+)
 from plangym_lite.planners.simulator import (
     LegalFn,
     OnBatch,
@@ -41,6 +49,7 @@ from plangym_lite.planners.simulator import (
 from plangym_lite.planners.tree import (
     ROOT,
     UNKNOWN,
+    WORST,
     GrowingTree,
     Start,
     Tree,
@@ -123,7 +132,6 @@ def rollout_iw(
         raise ValueError(f"risk_aversion must be at least 1, got {risk_aversion}")
     known = features_of(env.observation_space, features)
     simulator = Simulator(env, rng, on_batch, resample=resample, legal_actions=legal_actions)
-
     evaluator = NodeEvaluator(simulator, known, policy_fn, value_fn, risk_aversion)
     start = Start(state, budget, archive, None if resample else tree, played or 1)
     search = NoveltySearch(
@@ -193,9 +201,12 @@ class NoveltySearch(GrowingTree):
         self.rng, self.n_features, self.max_depth = rng, n_features, max_depth
         self.draw = whole_numbers(rng)
         self.discount, self.subtables = discount, subtables
-        self._records: dict[int, tuple[array, np.ndarray]] = {}  # for sums: see ``_table``
+        unseen = array("h", [NEVER]) * n_features  # Python reads it faster than numpy
+        self._records: dict[int, array] = defaultdict(lambda: unseen[:])  # by sums of rewards
+        self._n_kept = self.size
+        self._all = list(range(n_actions))
         self._fronts: list[int] = []  # current nodes of the active walks
-        self._least = np.inf  # least return so far
+        self.bad: list[int] = []  # nodes whose reward was not finite
         for node in range(self.size):
             if self.notes[node] is not None:
                 self.set_data(node, self.notes[node])
@@ -206,20 +217,16 @@ class NoveltySearch(GrowingTree):
         """Enter the data of a node besides its row."""
         self.notes[node], self._weights[node] = note, note.weights
         legal = note.legal
-        actions = list(range(self.n_actions)) if legal is None else np.flatnonzero(legal).tolist()
+        actions = self._all.copy() if legal is None else np.flatnonzero(legal).tolist()
         self._open[node], self._n_unsolved[node] = actions, len(actions)
         if node == ROOT:
             return
         parent, adjusted = self.parents[node], note.adjusted
-        factor = self.discount ** self.depths[parent]
-        if adjusted == -inf:  # the reward was not finite: as bad as the worst
-            least = np.nextafter(self._least, -inf) if np.isfinite(self._least) else 0.0
-            adjusted = (least - self.gains[parent]) / factor if factor else least
-            self.rewards[node] = adjusted
-            self.notes[node] = note._replace(adjusted=adjusted)
+        if adjusted == -inf:  # the reward was not finite
+            adjusted = WORST
+            self.bad.append(node)
         self.adjusted[node] = adjusted
-        self.gains[node] = gain = self.gains[parent] + factor * adjusted
-        self._least = min(self._least, gain)
+        self.gains[node] = self.gains[parent] + self.discount ** self.depths[parent] * adjusted
 
     def _link(self, node: int) -> None:
         parent = self.parents[node]
@@ -259,14 +266,10 @@ class NoveltySearch(GrowingTree):
         return leaves
 
     def back_up(self, leaf: int, value: float) -> None:
-        """Enter a new node: update visits and best branches above it."""
-        self.values[leaf] = value
-        insort(self._open[self.parents[leaf]], self.actions[leaf])
-        visits, parents, values, heights = self.visits, self.parents, self.values, self.heights
-        node = leaf
-        while node != UNKNOWN:
-            visits[node] += 1
-            node = parents[node]
+        """Enter a new node: update the best branches above it."""
+        parents, values, heights = self.parents, self.values, self.heights
+        self.visits[leaf], values[leaf] = 1, value
+        insort(self._open[parents[leaf]], self.actions[leaf])
         adjusted, discount, node, before = self.adjusted, self.discount, leaf, (-inf, 0)
         while (above := parents[node]) != UNKNOWN:  # ``before`` and ``new``: of the branch by node
             best = values[above], heights[above]
@@ -282,13 +285,8 @@ class NoveltySearch(GrowingTree):
 
     def best_branches(self, node: int) -> tuple[list[int], float, int]:
         """The children with the best branches, their return and their height."""
-        adjusted, values, heights, discount = (
-            self.adjusted,
-            self.values,
-            self.heights,
-            self.discount,
-        )
-        best, top, high = [], -np.inf, -1
+        adjusted, values, heights = self.adjusted, self.values, self.heights
+        discount, best, top, high = self.discount, [], -np.inf, -1
         for child in self.children[node]:
             if child != UNKNOWN and self.visits[child]:
                 value, height = adjusted[child] + discount * values[child], heights[child]
@@ -321,25 +319,18 @@ class NoveltySearch(GrowingTree):
         depth, records = self.depths[node], self._tables[node]
         features = self.notes[node].features
         if records is not None:  # visited before: does it still hold a record?
-            held = features[np.frombuffer(records, np.int16)[features] == depth]
+            held = held_records(records, features, depth)
         else:
-            if node != ROOT:
-                self._sums[node] = self._sums[self.parents[node]] + self.adjusted[node]
-            self._tables[node], least = self._table(self._sums[node])
-            held = features[least[features] > depth]
-            least[held] = depth
+            parent = max(self.parents[node], ROOT)
+            self._sums[node] = total = self._sums[parent] + self.adjusted[node]
+            key = frexp(total)[1] if self.subtables and total > 0 else NO_REWARD
+            records = self._records[key]
+            above = self.notes[parent].features if self._tables[parent] is records else None
+            held, self._tables[node] = break_records(records, features, depth, above), records
         if not len(held):
             return False
         self._record_feature[node] = int(held[0])
         return True
-
-    def _table(self, reward: float) -> tuple[array, np.ndarray]:
-        """``[F]`` the least depth of each feature in the table of that reward, and a view of it."""
-        key = frexp(reward)[1] if self.subtables and reward > 0 else NO_REWARD
-        if key not in self._records:
-            table = array("h", [NEVER]) * self.n_features  # Python reads it faster than numpy's
-            self._records[key] = table, np.frombuffer(table, np.int16)
-        return self._records[key]
 
     def _close(self, node: int) -> None:
         """Mark a branch as solved, and nodes above it whose branches are then all solved."""
@@ -353,6 +344,16 @@ class NoveltySearch(GrowingTree):
             if self._n_unsolved[parent]:
                 break
             node = parent
+
+    def table(self, simulator_calls: int, frames: int) -> Tree:
+        tree = super().table(simulator_calls, frames)
+        n_kept, new = self._n_kept, self.visits[: self.size]  # these are counted only now
+        new[:n_kept] = [0] * n_kept
+        for node in range(self.size - 1, ROOT, -1):
+            new[self.parents[node]] += new[node]
+        new[:n_kept] = map(add, new, self.visits[:n_kept])
+        tree.visits = np.array(new)
+        return tree
 
     def best_path(self) -> tuple[list[int], np.ndarray]:
         """The nodes of the best branch, a random one of equals, and ``[A]`` weights."""

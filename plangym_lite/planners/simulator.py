@@ -56,7 +56,8 @@ class PlanOutput(NamedTuple, Generic[Search]):
     """Whether steps used the state's own generators (``resample=False``), so that the plan knows
     the future draws; relevant only if :func:`~plangym_lite.planners.chance.draws`."""
     not_finite: int = 0
-    """Rows whose reward was not finite: they end there, with the least return seen."""
+    """Rows whose reward was not finite: they end there, with less than any other return, and are
+    no goals."""
 
 
 OnBatch = Callable[[int, int], None]
@@ -358,7 +359,8 @@ def values_after(out: TransitionBatch | RolloutBatch, value_fn: ValueFn) -> np.n
     values = np.asarray(value_fn(out.observs, out.states), float)
     if values.shape != out.terminateds.shape:
         raise ValueError(f"value_fn must return shape {out.terminateds.shape}, got {values.shape}")
-    return np.where(out.terminateds | out.truncateds, 0.0, values)
+    ended = out.terminateds | out.truncateds
+    return np.where(ended, 0.0, values) if np.count_nonzero(ended) else values
 
 
 def check_discrete(env: PlanEnv, planner: str) -> tuple[int, int]:

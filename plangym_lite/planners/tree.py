@@ -19,6 +19,7 @@ from plangym_lite.states.archive import StateArchive, StateColumn
 __all__ = [
     "ROOT",
     "UNKNOWN",
+    "WORST",
     "GrowingTree",
     "Start",
     "Tree",
@@ -35,6 +36,7 @@ __all__ = [
 
 ROOT = 0
 UNKNOWN = -1
+WORST = -1e300  # less than any return: of rewards that are not finite
 SPARE = 128  # rows
 ARRAYS = ("parents", "actions", "depths", "rewards", "ended", "visits", "values", "heights")
 
@@ -220,13 +222,18 @@ class GrowingTree:
         if len(nodes) == 1:
             row = self.parents[nodes[0]]
             return self.states[row : row + 1]
-        return self.states[[self.parents[node] for node in nodes]]
+        rows = [self.parents[node] for node in nodes]
+        is_array = isinstance(self.states, np.ndarray)
+        return self.states.take(rows, 0) if is_array else self.states[rows]
 
     def enter(self, nodes: list[int], states: Any, rewards: list[float], ended: list[bool]) -> None:
         """Enter the simulator's results for new nodes."""
-        while max(nodes) >= len(self.states):
+        start, stop = nodes[0], nodes[0] + len(nodes)
+        rows: Any = slice(start, stop)
+        if len(nodes) > 1 and nodes != list(range(start, stop)):
+            rows, stop = nodes, max(nodes) + 1
+        while stop > len(self.states):
             self.states = more_room(self.states)
-        rows: Any = nodes if len(nodes) > 1 else slice(nodes[0], nodes[0] + 1)
         self.states = with_rows(self.states, rows, states)
         for node, reward, end in zip(nodes, rewards, ended, strict=True):
             self.rewards[node], self.ended[node] = reward, end
@@ -329,7 +336,7 @@ def with_rows(column: Any, rows: Any, states: np.ndarray) -> Any:
     Raises:
         InvalidStateError: it is an archive, and they are opaque.
     """
-    if states.dtype == object:
+    if states.dtype.hasobject:
         if isinstance(column, StateColumn):
             raise outgrown()
         if column.dtype != object:

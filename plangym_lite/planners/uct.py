@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from plangym_lite.planners.simulator import PolicyFn
-from plangym_lite.planners.tree import ROOT, UNKNOWN, GrowingTree, Start, Tree, whole_numbers
+from plangym_lite.planners.tree import ROOT, UNKNOWN, WORST, GrowingTree, Start, Tree, whole_numbers
 
 __all__ = ["GameWalks", "Rules", "Walks", "policies_at"]
 
@@ -62,7 +62,9 @@ class Walks(GrowingTree):
         super().__init__(n_actions, start)
         self.max_depth, self.discount, self.exploration, self.rng = rules
         self.draw = whole_numbers(self.rng)
+        self._untried = list(range(UNTRIED, UNTRIED - n_actions, -1))  # slots without children
         self.low, self.span = 0.0, 1.0  # the bounds of returns in the tree
+        self.bad: list[int] = []  # nodes whose reward was not finite
         self.chosen = list(self.visits)
         pairs = zip(self.rewards, self.values, strict=True)
         self.returns = array("d", [reward + self.discount * value for reward, value in pairs])
@@ -80,10 +82,9 @@ class Walks(GrowingTree):
         self, nodes: list[int], priors: np.ndarray | None, legal: np.ndarray | None
     ) -> None:
         """Enter the priors of the actions of nodes, and which are legal: ``[B, A]`` each."""
-        nothing: Any = [None] * len(nodes)
-        rows = (nothing if part is None else part for part in (priors, legal))
-        for node, *note in zip(nodes, *rows, strict=True):
-            self.notes[node] = note
+        for row, node in enumerate(nodes):
+            prior = None if priors is None else priors[row]
+            self.notes[node] = prior, None if legal is None else legal[row]
         if legal is not None:
             ends = legal.sum(1).cumsum().tolist()
             actions = legal.nonzero()[1].tolist()
@@ -93,9 +94,8 @@ class Walks(GrowingTree):
             weights = self.exploration * priors
             if legal is not None:
                 weights = np.where(legal, weights, nan)  # never the greatest
-            untried = list(range(UNTRIED, UNTRIED - self.n_actions, -1))
             for node, row in zip(nodes, weights.tolist(), strict=True):
-                self.priors[node], self.slots[node] = row, untried.copy()
+                self.priors[node], self.slots[node] = row, self._untried.copy()
         for node in nodes:
             if self.children[node]:  # of a tree that was kept
                 below, self.children[node], self.ready[node] = self.children[node], [], None
@@ -159,7 +159,12 @@ class Walks(GrowingTree):
     def find_bounds(self) -> None:
         """The least and the greatest mean return of any action in the tree."""
         if self.size > 1:
-            returns = np.frombuffer(self.returns)[1 : self.size]  # no add() while this exists
+            # no add() while this exists
+            returns = np.frombuffer(self.returns, count=self.size - 1, offset=self.returns.itemsize)
+            for node in self.bad:  # walked again only where there is nothing else
+                self.returns[node] = WORST
+            if self.bad and not len(returns := returns[returns > WORST]):
+                return
             self.low = float(returns.min())
             self.span = float(returns.max()) - self.low or 1.0
 

@@ -211,6 +211,15 @@ def test_the_probe_knows_who_draws(name, expected):
         assert draws(simulator, env.reset(seed=0)[0]) == expected
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_probe_knows_a_coin_that_is_thrown_once(seed):
+    """All episodes end at once, so that the generator is not seen to move."""
+    with make(lambda: Arms(1)) as env:
+        simulator = Simulator(env, np.random.default_rng(seed))
+        assert draws(simulator, env.reset(seed=0)[0])
+        assert simulator.calls <= 64
+
+
 @needs_seeds
 @pytest.mark.slow
 def test_slippery_ice_is_crossed_as_often_as_honest_search_can():
@@ -287,6 +296,29 @@ def test_luck_does_not_choose_the_arm(name, steps):
             plans.append(getattr(planners, name)(env, state, **options))
     assert sum(plan.action == 1 for plan in plans) >= 4
     assert 0.3 < np.mean([plan.value for plan in plans]) < 1.1
+
+
+class Wheels(gym.Env):
+    """Wheel 1 wins 1, but loses 100 in one of 50 draws; wheel 0 wins 0.1. Actions are nested."""
+
+    observation_space = spaces.Discrete(2)
+    action_space = spaces.Dict({"at": spaces.MultiDiscrete([1, 1]), "wheel": spaces.Discrete(2)})
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return 0, {}
+
+    def step(self, action):
+        prize = -100.0 if self.np_random.random() < 0.02 else 1.0
+        return 1, prize if action["wheel"] else 0.1, True, False, {}
+
+
+@pytest.mark.parametrize("name", ["random_shooting", "fractal", "go_explore"])
+def test_rare_losses_are_seen(name):
+    with make(Wheels) as env:
+        plans = [plan(name, env, seed, budget=1200, resample=True) for seed in range(2)]
+    assert [output.action["wheel"] for output in plans] == [0, 0]
+    assert [round(output.value, 6) for output in plans] == [0.1, 0.1]
 
 
 class Stairs(gym.Env):

@@ -306,7 +306,7 @@ class BrokenNan(Broken):
 
 
 class BrokenLow(Broken):
-    """Finite rewards are far below 0, so that nothing seems better than a broken row."""
+    """Finite rewards are far below 0, so that a row that breaks early has lost least."""
 
     def advance(self, action, n_frames):
         reward, *rest = super().advance(action, n_frames)
@@ -316,12 +316,12 @@ class BrokenLow(Broken):
 @pytest.mark.parametrize("kind", [Broken, BrokenNan, BrokenLow])
 @pytest.mark.parametrize("name", FOR_DISCRETE + FOR_ALL)
 def test_rewards_that_are_not_finite_are_the_worst(name, kind):
-    output = plan(name, kind(), budget=500)
+    options = {"walkers": 10} if name == "fractal" else {}
+    output = plan(name, kind(), budget=500, **options)
     assert np.isfinite(output.value)
     assert output.not_finite > 0
     assert np.isfinite(output.search.returns if hasattr(output.search, "returns") else 0).all()
-    if kind is not BrokenLow:  # there a row that breaks late is as bad as one that does not
-        assert output.action != 2
+    assert 2 not in (output.actions[:1] if name == "mcts" else output.actions)
 
 
 def test_go_explore_tells_discrete_observations_apart():

@@ -219,3 +219,15 @@ def test_two_players_with_legal_moves(with_archive):
         for row in range(2):
             nodes = model.states_of(tree.embeddings[row])
             assert nodes[0].tobytes() == state.tobytes()
+
+
+def test_nothing_is_stepped_after_an_illegal_move():
+    """mctx goes on below any node, also below an end."""
+    with make(TicTacToe) as env:
+        state, _, info = env.reset(seed=0, options={"moves": [0, 4, 1]})
+        model = SimulatorModel(env, discount=-1.0, legal_actions="action_mask", illegal=-3.0)
+        key, embedding = jax.random.PRNGKey(0), model.root((), state[None], infos=[info]).embedding
+        for cell in (0, 1, 2, 8):
+            out, embedding = model.recurrent_fn((), key, np.array([cell]), embedding)
+            assert (out.reward.tolist(), out.discount.tolist()) == ([-3.0], [0.0])
+        assert model.calls == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -12,8 +14,11 @@ from plangym_lite.planners.features import (
     TILES,
     NodeData,
     NodeEvaluator,
+    as_array,
     basic_features,
+    break_records,
     features_of,
+    held_records,
     value_features,
 )
 from plangym_lite.planners.rollout_iw import NoveltySearch
@@ -185,14 +190,29 @@ def test_memory_has_a_feature_for_each_value_of_each_byte():
     looks = features_of(spaces.Box(0, 255, (128,), np.uint8))
     assert looks.size == 128 * 256
     memory = np.arange(128, dtype=np.uint8)
-    assert looks.of(memory[None])[0].tolist() == [257 * k for k in range(128)]
+    assert as_array(looks.of(memory[None])[0]).tolist() == [257 * k for k in range(128)]
+
+
+def test_bytes_break_and_hold_the_records_that_their_numbers_do():
+    rng = np.random.default_rng(0)
+    above, here = (rng.integers(3, size=40).astype(np.uint8).tobytes() for _ in range(2))
+    records = [array("h", [9]) * (40 * 256) for _ in range(2)]
+    for depth, row, known in ((5, above, None), (6, here, above), (3, here, None)):
+        by_bytes = break_records(records[0], row, depth, known)
+        assert by_bytes == break_records(records[1], as_array(row), depth).tolist()
+        held = held_records(records[1], as_array(row), depth).tolist()
+        assert held_records(records[0], row, depth) == held
+        assert records[0] == records[1]
 
 
 def test_values_fall_into_bins_with_or_without_bounds():
     space = spaces.Box(np.array([0, -np.inf]), np.array([1, np.inf]), dtype=np.float64)
     looks = value_features(space)
-    rows = looks.of(np.array([[0.0, -1e9], [0.5, 0.0], [1.0, 1e9], [2.0, np.inf]]))
-    assert [row.tolist() for row in rows] == [[0, 256], [127, 383], [255, 511], [255, 511]]
+    rows = np.array([[0.0, -1e9], [0.5, 0.0], [1.0, 1e9], [2.0, np.inf]])
+    assert looks.of(rows) == [[0, 256], [127, 383], [255, 511], [255, 511]]
+    rows = np.random.default_rng(0).normal(size=(200, 2))
+    many = [row.tolist() for row in looks.of(rows)]  # by numpy
+    assert many == [features for row in rows for features in looks.of(row[None])]
 
 
 def test_nested_observations_have_features():
@@ -206,7 +226,7 @@ def test_nested_observations_have_features():
 def test_vectors_of_whole_numbers_have_features():
     looks = value_features(spaces.MultiDiscrete([7, 300], start=[2, 0]))
     assert looks.size == 2 * 256
-    assert [row.tolist() for row in looks.of(np.array([[2, 0], [8, 299]]))] == [[0, 256], [6, 511]]
+    assert looks.of(np.array([[2, 0], [8, 299]])) == [[0, 256], [6, 511]]
 
 
 def test_features_of_your_own():
