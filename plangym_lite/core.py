@@ -31,6 +31,7 @@ from plangym_lite.transitions import (
     TransitionBatch,
     env_table,
     step_batch_method,
+    step_form,
     step_method,
 )
 from plangym_lite.validation import (
@@ -241,7 +242,7 @@ class PlanEnv(ABC):
         starts = follow_outgrown(self, states_of_rows(states, actions, self.get_state))
         returned = states is not None if return_state is None else return_state
         rows = prepare_rows(self.batch_spec, actions, starts, dt, seeds=seeds)
-        return self.run_rows(rows, Form(states=returned, seeds=seeds is not None), timeout)
+        return self.run_rows(rows, step_form(bool(returned), seeds is not None), timeout)
 
     def rollout_batch(
         self,
@@ -274,9 +275,8 @@ class PlanEnv(ABC):
         """
         starts = follow_outgrown(self, states_of_rows(states, actions, self.get_state))
         rows = prepare_rows(self.batch_spec, actions, starts, dt, has_steps=True, seeds=seeds)
-        form = Form(
-            True, count_steps(rows.actions), check_observs(return_observs), seeds=seeds is not None
-        )
+        observs = check_observs(return_observs)
+        form = Form(True, count_steps(rows.actions), observs, seeds=seeds is not None)
         return self.run_rows(rows, form, timeout)
 
     def get_images(self, states: np.ndarray | Sequence[Any]) -> np.ndarray:

@@ -175,6 +175,18 @@ def one_call(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+FORKS = [0]
+"""Forks between the first process of the program and this one; faster to read than a pid."""
+
+
+def _count_fork() -> None:
+    FORKS[0] += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
 class CallLock:
     """Allows one call at a time of an environment with workers.
 
@@ -193,15 +205,16 @@ class CallLock:
     def __init__(self, what: Any, inner: Any = None, is_reentrant: bool = False) -> None:
         self.inner: Any = threading.RLock() if inner is None else inner
         self._what, self._pid, self._is_reentrant = what, os.getpid(), is_reentrant
+        self._forks = FORKS[0]
 
     @property
     def is_forked(self) -> bool:
         """Whether this process was forked from the one that made the lock."""
-        return os.getpid() != self._pid
+        return FORKS[0] != self._forks
 
     def check_process(self) -> None:
         """Raise ``ForkedError`` in another process than the one that made it."""
-        if os.getpid() != self._pid:
+        if FORKS[0] != self._forks:
             raise ForkedError(
                 f"{self._what} was made in process {self._pid}, of which this process ("
                 f"{os.getpid()}) was forked: make another environment here, or env.clone() "
@@ -218,22 +231,23 @@ class CallLock:
             ReentrantCallError: this thread is in a call already.
             TimeoutError: other calls took longer than ``timeout`` seconds.
         """
-        if os.getpid() != self._pid:
+        if FORKS[0] != self._forks:
             self.check_process()
-        if not self._is_reentrant and self.inner._is_owned():
+        inner = self.inner
+        if not self._is_reentrant and inner._is_owned():
             raise ReentrantCallError(
                 f"{self._what} was called from inside a call of it, by its environment: clone() "
                 "gives an environment that may be called there"
             )
         try:
             if timeout is None:
-                self.inner.acquire()
+                inner.acquire()
             else:
                 timeout = self._acquire(timeout)
             return call(*args, timeout)
         finally:
             try:  # noqa: SIM105 -- the first call here must be this one
-                self.inner.release()
+                inner.release()
             except RuntimeError:
                 pass
 

@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from plangym_lite.errors import InvalidBatchError, InvalidStateError
 from plangym_lite.nested import ARRAY_SPACES, own_copy
-from plangym_lite.transitions import BatchSpec, Rows
+from plangym_lite.transitions import BatchSpec, Rows, equal_dts
 
 __all__ = [
     "check_action",
@@ -252,9 +252,7 @@ def _whole_numbers(array: np.ndarray, what: str) -> np.ndarray:
 def check_dts(dt: Any, size: int) -> np.ndarray:
     """``[B]`` int64 from an int, a list or an array; each at least 1."""
     if type(dt) is int and 0 < dt < 1 << 62:
-        whole = np.empty(size, np.int64)
-        whole.fill(dt)
-        return whole
+        return equal_dts(dt, size)
     array = _as_array(dt, "dt")
     if array.dtype.kind == "b" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
         raise InvalidBatchError(f"dt must be whole numbers of at least 1, got {dt!r}")

@@ -1,8 +1,4 @@
-"""SimulatorEnv: the hooks that an adapter for a simulator implements.
-
-An adapter for a simulator implements only the hooks. All else is implemented here and in
-:class:`~plangym_lite.core.PlanEnv`, once for every simulator.
-"""
+"""SimulatorEnv: the hooks of an adapter for a simulator; all else is here and in ``PlanEnv``."""
 
 from __future__ import annotations
 
@@ -281,18 +277,21 @@ class SimulatorEnv(PlanEnv):
             self._spec = BatchSpec(*spaces, shape, dtype, self.is_batched)
         return self._spec
 
-    @one_at_a_time
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
         if timeout is not None:
             raise ValueError("timeout= needs workers: nothing can stop an engine in this process")
+        with self._calls:
+            try:
+                return self.run_here(rows, form)
+            except StateOutgrownError:
+                self.outgrow()
+                return self.run_here(rows, form)
+
+    def run_here(self, rows: Rows, form: Form) -> Any:
+        """``run_rows`` of who holds the lock and takes care of a ``StateOutgrownError``."""
         spec = self.batch_spec
         out = empty_columns(spec, len(rows.dts), form)
-        try:
-            infos = self.make_transitions(rows, out)
-        except StateOutgrownError:
-            self.outgrow()
-            return self.run_rows(rows, form)
-        return pack(spec, out, infos)
+        return pack(spec, out, self.make_transitions(rows, out))
 
     @property
     def can_use_threads(self) -> bool:

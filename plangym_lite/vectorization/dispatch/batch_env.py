@@ -146,7 +146,7 @@ class BatchEnv:
         plan = self._sizes.plan(rows, form, n_workers + (caller is not None))
         began = time.perf_counter()
         if caller is not None and len(plan.chunks) == 1:
-            batch = caller.run_rows(rows, form)
+            batch = caller.run_here(rows, form)
             seconds = taken = time.perf_counter() - began
         else:
             how = caller, n_workers, deadline
@@ -154,7 +154,11 @@ class BatchEnv:
             taken = time.perf_counter() - began
         if plan.is_measured:
             self._sizes.learn(plan, seconds)
-        self.stats.add(size, round(plan.frames * size), taken)
+        stats = self.stats
+        stats.batches += 1
+        stats.rows += size
+        stats.frames += plan.total
+        stats.seconds += taken
         return batch
 
     def _run_shared(

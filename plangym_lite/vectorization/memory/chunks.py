@@ -101,10 +101,11 @@ class Plan:
         frames: mean number per row.
     """
 
-    __slots__ = ("chunks", "frames", "is_measured", "kind", "n_takers", "n_used", "size")
+    __slots__ = ("chunks", "frames", "is_measured", "kind", "n_takers", "n_used", "size", "total")
 
     def __init__(self, kind: Any, size: int, n_takers: int, frames: float) -> None:
         self.kind, self.size, self.n_takers, self.frames = kind, size, n_takers, frames
+        self.total = round(frames * size)  # frames of all rows
         self.chunks: list[Chunk] = []
         self.n_used = 0  # batches so far
         self.is_measured = True  # whether the last of them is one to learn from
@@ -124,22 +125,33 @@ class ChunkSizes:
         self._is_batched = is_batched
         self._seconds: dict[Any, float] = {}  # per frame, by kind
         self._plans: dict[Any, Plan] = {}
+        self._last: tuple[Any, Any, int, Any] = (None, None, 0, None)  # dts, form, takers; the plan
 
     def plan(self, rows: Rows, form: Form, n_takers: int) -> Plan:
         """The plan for a batch."""
-        dts = rows.dts
-        size, first, last = len(dts), dts.item(0), dts.item(-1)
-        plan = self._plans.get((size, first, last, n_takers, form))
+        dts, known, takers, plan = self._last
+        if rows.dts is not dts or form is not known or n_takers != takers:
+            plan = self._find(rows.dts, form, n_takers)
+        plan.n_used = n_used = plan.n_used + 1
+        plan.is_measured = n_used <= ALWAYS or not n_used % SELDOM
+        return plan
+
+    def _find(self, dts: np.ndarray, form: Form, n_takers: int) -> Plan:
+        key = len(dts), dts.item(0), dts.item(-1), n_takers, form
+        plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
-            scale = size.bit_length() if self._is_batched else 0  # time per row falls with the size
-            kind = scale, form.steps is None, form.observs, form.states
-            plan = Plan(kind, size, n_takers, (first + last) / 2 * (form.steps or 1))
-            self._cut(plan)
-            self._plans[size, first, last, n_takers, form] = plan
-        plan.n_used += 1
-        plan.is_measured = plan.n_used <= ALWAYS or plan.n_used % SELDOM == 0
+            plan = self._plans[key] = self._make_plan(*key)
+        if not dts.flags.writeable:  # ``equal_dts``
+            self._last = dts, form, n_takers, plan
+        return plan
+
+    def _make_plan(self, size: int, first: int, last: int, n_takers: int, form: Form) -> Plan:
+        scale = size.bit_length() if self._is_batched else 0  # time per row falls with the size
+        kind = scale, form.steps is None, form.observs, form.states
+        plan = Plan(kind, size, n_takers, (first + last) / 2 * (form.steps or 1))
+        self._cut(plan)
         return plan
 
     def learn(self, plan: Plan, seconds: float) -> None:
