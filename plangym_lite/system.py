@@ -13,11 +13,14 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
+
 from plangym_lite.errors import ForkedError, NoWorkersError, ReentrantCallError
 
 __all__ = [
     "CallLock",
     "add_note",
+    "check_timeout",
     "check_workers",
     "interrupts_held",
     "missing_for_workers",
@@ -173,6 +176,17 @@ def one_call(method: Callable[..., Any]) -> Callable[..., Any]:
         return self._calls.run(None, lambda _: method(self, *args, **kwargs))
 
     return call
+
+
+def check_timeout(timeout: Any, name: str = "timeout", *, bounded: bool = False) -> Any:
+    """Seconds above 0, or ``None`` for no limit; if ``bounded``, 0 is valid and ``None`` not."""
+    if timeout is None and not bounded:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float, np.number)):
+        raise TypeError(f"{name} must be a number of seconds, got {timeout!r}")
+    if not (timeout > 0 or (bounded and timeout == 0)):
+        raise ValueError(f"{name} must be more than 0 seconds, got {timeout!r}")
+    return float(timeout)
 
 
 FORKS = [0]

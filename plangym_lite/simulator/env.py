@@ -223,7 +223,7 @@ class SimulatorEnv(PlanEnv):
 
     @one_at_a_time
     def set_state(self, state: Any) -> None:
-        (state,) = follow_outgrown(self, [state])
+        follow_outgrown(self, [state])
         state = check_state(self.batch_spec, state)
         self._begin_at_all()
         phase, self._phase = self._phase, READY

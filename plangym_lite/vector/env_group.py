@@ -23,7 +23,7 @@ from plangym_lite.errors import (
     InvalidBatchError,
     WorkerDiedError,
 )
-from plangym_lite.system import one_at_a_time
+from plangym_lite.system import check_timeout, one_at_a_time
 from plangym_lite.transitions import (
     BatchSpec,
     Form,
@@ -32,7 +32,7 @@ from plangym_lite.transitions import (
     pack,
     write_row,
 )
-from plangym_lite.validation import check_actions, check_state, check_timeout
+from plangym_lite.validation import check_actions, check_state
 from plangym_lite.vector.calls import Calls
 from plangym_lite.vector.conversion import Indices, chosen_numbers
 from plangym_lite.vector.spaces import ObservationMode, spec_in_common

@@ -14,9 +14,8 @@ from plangym_lite.core import NEW, READY, PlanEnv
 from plangym_lite.errors import InvalidBatchError, StateOutgrownError
 from plangym_lite.recipe.recipe import Informed, Recipe, freeze
 from plangym_lite.simulator import SimulatorEnv
-from plangym_lite.system import CallLock, check_workers, one_call
+from plangym_lite.system import CallLock, check_timeout, check_workers, one_call
 from plangym_lite.transitions import BatchSpec, Form, Rows, Step, Transition, step_method
-from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
 from plangym_lite.vectorization.dispatch.dispatcher import Stats
 from plangym_lite.vectorization.memory.chunks import split_similar_chunks

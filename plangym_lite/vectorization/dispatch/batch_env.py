@@ -16,7 +16,7 @@ import numpy as np
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import ClosedError, WorkerDiedError
-from plangym_lite.system import usable_cores
+from plangym_lite.system import check_timeout, usable_cores
 from plangym_lite.transitions import (
     BatchSpec,
     Form,
@@ -27,7 +27,7 @@ from plangym_lite.transitions import (
     pack,
     write_row,
 )
-from plangym_lite.validation import check_state, check_timeout, prepare_rows, states_of_rows
+from plangym_lite.validation import check_state, prepare_rows, states_of_rows
 from plangym_lite.vectorization.dispatch.dispatcher import Dispatcher, Stats
 from plangym_lite.vectorization.memory.blocks import BlockPool
 from plangym_lite.vectorization.memory.chunks import Chunk, ChunkSizes, split_evenly
