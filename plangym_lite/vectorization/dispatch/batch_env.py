@@ -30,7 +30,7 @@ from plangym_lite.transitions import (
 from plangym_lite.validation import check_state, prepare_rows, states_of_rows
 from plangym_lite.vectorization.dispatch.dispatcher import Dispatcher, Stats
 from plangym_lite.vectorization.memory.blocks import BlockPool
-from plangym_lite.vectorization.memory.chunks import Chunk, ChunkSizes, split_evenly
+from plangym_lite.vectorization.memory.chunks import Chunk, ChunkSizes, Takers, split_evenly
 from plangym_lite.vectorization.memory.layout import form_of, has_action_column, heap_of
 from plangym_lite.vectorization.worker.worker import (
     CLOSE_TIMEOUT,
@@ -111,6 +111,7 @@ class BatchEnv:
         if only_computes and all(worker.takes_chunks for worker in self._envs):
             free = max(1, usable_cores()) - (self._caller is not None)
             self._n_rung = min(len(self), free)
+        self._takers = Takers(self._n_rung + 1, True)
 
     # ---- batches ------------------------------------------------------------------------------
 
@@ -143,7 +144,8 @@ class BatchEnv:
         caller, n_workers = self._caller, self._n_rung
         if caller is not None and deadline is not None:  # the caller's own rows cannot be stopped
             caller, n_workers = None, min(len(self._envs), n_workers + 1)
-        plan = self._sizes.plan(rows, form, n_workers + (caller is not None))
+        takers = self._takers if caller is not None else Takers(n_workers)
+        plan = self._sizes.plan(rows, form, takers)
         began = time.perf_counter()
         if caller is not None and len(plan.chunks) == 1:
             batch = caller.run_here(rows, form)

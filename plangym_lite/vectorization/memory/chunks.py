@@ -35,6 +35,7 @@ __all__ = [
     "ChunkSizes",
     "LocalQueue",
     "Plan",
+    "Takers",
     "chunks_of",
     "make_queue",
     "split_evenly",
@@ -47,6 +48,7 @@ MOST_CHUNKS = min(256, getattr(select, "PIPE_BUF", 512) // TOKEN.size)
 """Per batch: their tokens are one write, which is atomic up to ``PIPE_BUF`` bytes (macOS: 512)."""
 LEAST_SECONDS = 100e-6
 LEAST_SECONDS_BATCHED = 1e-3
+WORTH_SHARING = 3  # least chunks; a batch of less work is run by the caller alone, if it may
 FIRST_SHARE = 0.75  # of the rows, in even parts: the first chunks
 LATER_SHARE = 0.5  # of the remaining rows: the next ones
 FIRST_GUESS = 20e-6  # seconds for a frame
@@ -92,19 +94,27 @@ def chunks_of(size: int, n_takers: int, least: int, largest: int | None = None) 
     return chunks
 
 
+class Takers(NamedTuple):
+    """Who may run the rows of a batch."""
+
+    count: int
+    has_caller: bool = False  # the caller is one of them, and may run a batch alone
+
+
 class Plan:
     """How batches of one size and kind are cut.
 
     Args:
         kind: batches of one kind have one estimate of the time of a frame.
-        size, n_takers: numbers of rows and of takers.
+        size: number of rows.
+        takers: who may run them.
         frames: mean number per row.
     """
 
-    __slots__ = ("chunks", "frames", "is_measured", "kind", "n_takers", "n_used", "size", "total")
+    __slots__ = ("chunks", "frames", "is_measured", "kind", "n_used", "size", "takers", "total")
 
-    def __init__(self, kind: Any, size: int, n_takers: int, frames: float) -> None:
-        self.kind, self.size, self.n_takers, self.frames = kind, size, n_takers, frames
+    def __init__(self, kind: Any, size: int, takers: Takers, frames: float) -> None:
+        self.kind, self.size, self.takers, self.frames = kind, size, takers, frames
         self.total = round(frames * size)  # frames of all rows
         self.chunks: list[Chunk] = []
         self.n_used = 0  # batches so far
@@ -125,32 +135,32 @@ class ChunkSizes:
         self._is_batched = is_batched
         self._seconds: dict[Any, float] = {}  # per frame, by kind
         self._plans: dict[Any, Plan] = {}
-        self._last: tuple[Any, Any, int, Any] = (None, None, 0, None)  # dts, form, takers; the plan
+        self._last: tuple[Any, ...] = (None, None, None, None)  # dts, form, takers; the plan
 
-    def plan(self, rows: Rows, form: Form, n_takers: int) -> Plan:
+    def plan(self, rows: Rows, form: Form, takers: Takers) -> Plan:
         """The plan for a batch."""
-        dts, known, takers, plan = self._last
-        if rows.dts is not dts or form is not known or n_takers != takers:
-            plan = self._find(rows.dts, form, n_takers)
+        dts, known, who, plan = self._last
+        if rows.dts is not dts or form is not known or takers != who:
+            plan = self._find(rows.dts, form, takers)
         plan.n_used = n_used = plan.n_used + 1
         plan.is_measured = n_used <= ALWAYS or not n_used % SELDOM
         return plan
 
-    def _find(self, dts: np.ndarray, form: Form, n_takers: int) -> Plan:
-        key = len(dts), dts.item(0), dts.item(-1), n_takers, form
+    def _find(self, dts: np.ndarray, form: Form, takers: Takers) -> Plan:
+        key = len(dts), dts.item(0), dts.item(-1), takers, form
         plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
             plan = self._plans[key] = self._make_plan(*key)
         if not dts.flags.writeable:  # ``equal_dts``
-            self._last = dts, form, n_takers, plan
+            self._last = dts, form, takers, plan
         return plan
 
-    def _make_plan(self, size: int, first: int, last: int, n_takers: int, form: Form) -> Plan:
+    def _make_plan(self, size: int, first: int, last: int, takers: Takers, form: Form) -> Plan:
         scale = size.bit_length() if self._is_batched else 0  # time per row falls with the size
         kind = scale, form.steps is None, form.observs, form.states
-        plan = Plan(kind, size, n_takers, (first + last) / 2 * (form.steps or 1))
+        plan = Plan(kind, size, takers, (first + last) / 2 * (form.steps or 1))
         self._cut(plan)
         return plan
 
@@ -167,7 +177,10 @@ class ChunkSizes:
         seconds = self._seconds.get(plan.kind, FIRST_GUESS) * plan.frames
         # a power of two, so that a batch is not cut differently each time
         least = 1 << max(0, math.ceil(math.log2(self._least / seconds)))
-        plan.chunks = chunks_of(plan.size, plan.n_takers, least, self._largest)
+        n_takers, has_caller = plan.takers
+        if has_caller and plan.size * seconds < WORTH_SHARING * self._least:
+            n_takers = 1
+        plan.chunks = chunks_of(plan.size, n_takers, least, self._largest)
 
 
 # ---- the queue -----------------------------------------------------------------------------------
