@@ -218,7 +218,7 @@ class CallLock:
 
     def __init__(self, what: Any, inner: Any = None, is_reentrant: bool = False) -> None:
         self.inner: Any = threading.RLock() if inner is None else inner
-        self._what, self._pid, self._is_reentrant = what, os.getpid(), is_reentrant
+        self._what, self._pid, self._is_single = what, os.getpid(), not is_reentrant
         self._forks = FORKS[0]
 
     @property
@@ -248,7 +248,7 @@ class CallLock:
         if FORKS[0] != self._forks:
             self.check_process()
         inner = self.inner
-        if not self._is_reentrant and inner._is_owned():
+        if self._is_single and inner._is_owned():
             raise ReentrantCallError(
                 f"{self._what} was called from inside a call of it, by its environment: clone() "
                 "gives an environment that may be called there"

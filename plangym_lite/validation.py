@@ -255,7 +255,7 @@ def fill_states(states: Any, current: Callable[[], Any]) -> Any:
     if isinstance(states, np.ndarray):
         if states.dtype != object or states.ndim != 1:
             return states
-    elif not isinstance(states, Sequence) or isinstance(states, (str, bytes)):
+    elif type(states) is not list and not _is_sequence(states):
         return states
     has_state = [state is not None for state in states]
     if all(has_state):
@@ -305,7 +305,7 @@ def check_states(spec: BatchSpec, states: Any) -> np.ndarray | list[Any]:
                 f"got {list(states.shape)} and {states.dtype}"
             )
         return np.ascontiguousarray(states)
-    if not isinstance(states, (np.ndarray, Sequence)) or isinstance(states, (str, bytes)):
+    if type(states) not in (list, np.ndarray) and not _is_sequence(states):
         raise InvalidStateError(
             f"states must be an array or a list of states, got {type(states).__name__}"
         )
@@ -321,6 +321,11 @@ def check_states(spec: BatchSpec, states: Any) -> np.ndarray | list[Any]:
         else check_state(spec, state, f"state {row}")
         for row, state in enumerate(states)
     ]
+
+
+def _is_sequence(states: Any) -> bool:
+    is_text = isinstance(states, (str, bytes))
+    return isinstance(states, (np.ndarray, Sequence)) and not is_text
 
 
 def _join(spec: BatchSpec, states: Any) -> np.ndarray | None:

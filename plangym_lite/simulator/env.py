@@ -361,7 +361,7 @@ class SimulatorEnv(PlanEnv):
 
     def _complete(self, info: dict[str, Any], dt: int) -> dict[str, Any]:
         """The row's info with ``dt``, copied: the engine may change the values later."""
-        if not ATOMS.issuperset(map(type, info.values())):
+        if len(info) > 1 and not ATOMS.issuperset(map(type, info.values())):  # not n_step only
             info = own_info(info)
         info["dt"] = dt
         if self.return_image:

@@ -231,6 +231,8 @@ def map_columns(function: Callable[[Any], Any], space: Any, columns: Any) -> Any
 
 def empty_tree(space: Any, make_leaf: Callable[[spaces.Space], Any]) -> Any:
     """Columns nested like ``space``, each leaf made by ``make_leaf(leaf_space)``."""
+    if isinstance(space, ARRAY_SPACES):  # the checks below take a microsecond
+        return make_leaf(space)
     if isinstance(space, spaces.Dict):
         return {key: empty_tree(part, make_leaf) for key, part in space.spaces.items()}
     if isinstance(space, spaces.Tuple):

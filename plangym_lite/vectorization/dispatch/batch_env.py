@@ -80,7 +80,8 @@ class BatchEnv:
         self._pool = BlockPool(self._spec, shared_limit)
         self._pool.on_drop = [worker.detach for worker in self._envs]
         self._caller: Any = None  # a PlanEnv of this process that also runs rows
-        self._n_rung = len(self._envs)  # maximum workers per batch
+        self._takers = Takers(len(self._envs))  # at most, of a batch
+        self._workers_only = self._takers  # likewise, if the caller takes none
 
     def __len__(self) -> int:
         return len(self._envs)
@@ -108,10 +109,11 @@ class BatchEnv:
         """
         if not self._blocking:
             self._caller = env
+        has_caller, n_rung = self._caller is not None, len(self)
         if only_computes and all(worker.takes_chunks for worker in self._envs):
-            free = max(1, usable_cores()) - (self._caller is not None)
-            self._n_rung = min(len(self), free)
-        self._takers = Takers(self._n_rung + 1, True)
+            n_rung = min(len(self), max(1, usable_cores()) - has_caller)
+        self._takers = Takers(n_rung + has_caller, has_caller)
+        self._workers_only = Takers(min(len(self), n_rung + has_caller))
 
     # ---- batches ------------------------------------------------------------------------------
 
@@ -141,17 +143,16 @@ class BatchEnv:
             return pack(self._spec, empty_columns(self._spec, 0, form), [])
         if self._unfinished:
             self._clear_up()
-        caller, n_workers = self._caller, self._n_rung
+        caller, takers = self._caller, self._takers
         if caller is not None and deadline is not None:  # the caller's own rows cannot be stopped
-            caller, n_workers = None, min(len(self._envs), n_workers + 1)
-        takers = self._takers if caller is not None else Takers(n_workers)
+            caller, takers = None, self._workers_only
         plan = self._sizes.plan(rows, form, takers)
         began = time.perf_counter()
         if caller is not None and len(plan.chunks) == 1:
             batch = caller.run_here(rows, form)
             seconds = taken = time.perf_counter() - began
         else:
-            how = caller, n_workers, deadline
+            how = caller, takers.n - takers.has_caller, deadline
             batch, seconds = self._run_shared(rows, form, plan.chunks, how)
             taken = time.perf_counter() - began
         if plan.is_measured:

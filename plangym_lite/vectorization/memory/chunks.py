@@ -54,6 +54,7 @@ LATER_SHARE = 0.5  # of the remaining rows: the next ones
 FIRST_GUESS = 20e-6  # seconds for a frame
 LOWER, HIGHER = 0.5, 0.05
 """Weight of a measurement below or above the estimate; longer ones were mostly disturbed."""
+MOST_ABOVE = 4.0  # times the estimate that a measurement counts for at most
 
 ALWAYS, SELDOM = 8, 16
 """The first ``ALWAYS`` batches of a plan are measured, then one in ``SELDOM``."""
@@ -97,7 +98,7 @@ def chunks_of(size: int, n_takers: int, least: int, largest: int | None = None) 
 class Takers(NamedTuple):
     """Who may run the rows of a batch."""
 
-    count: int
+    n: int
     has_caller: bool = False  # the caller is one of them, and may run a batch alone
 
 
@@ -140,7 +141,7 @@ class ChunkSizes:
     def plan(self, rows: Rows, form: Form, takers: Takers) -> Plan:
         """The plan for a batch."""
         dts, known, who, plan = self._last
-        if rows.dts is not dts or form is not known or takers != who:
+        if rows.dts is not dts or form is not known or takers is not who:
             plan = self._find(rows.dts, form, takers)
         plan.n_used = n_used = plan.n_used + 1
         plan.is_measured = n_used <= ALWAYS or not n_used % SELDOM
@@ -169,7 +170,8 @@ class ChunkSizes:
         each = max(seconds / (plan.frames * plan.size), 1e-9)
         known = self._seconds.get(plan.kind)
         if known is not None:
-            each = known + (LOWER if each < known else HIGHER) * (each - known)
+            weight = LOWER if each < known else HIGHER
+            each = known + weight * (min(each, MOST_ABOVE * known) - known)
         self._seconds[plan.kind] = each
         self._cut(plan)
 
