@@ -61,6 +61,7 @@ class SimulatorEnv(PlanEnv):
     _ended: int = RUNNING  # TERMINATED and TRUNCATED bits of the engine's state
     _next_seed: int | None = None
     _goes_on: bool = False  # whether another action of the same rollout follows
+    _infos_are_flat: bool = False  # ``advance`` gives numbers and strings only: nothing to copy
 
     def __init__(
         self,
@@ -208,9 +209,8 @@ class SimulatorEnv(PlanEnv):
         reward, info = self._seeded(seed, self._transition, action, dt)
         ends = bool(self._ended & TERMINATED), bool(self._ended & TRUNCATED)
         step = self.current_obs(), reward, *ends, info
-        if return_state or (return_state is None and state is not None):
-            return Transition(self.get_state(), *step)
-        return Step(*step)
+        returned = state is not None if return_state is None else return_state
+        return Transition(self.get_state(), *step) if returned else Step(*step)
 
     @one_at_a_time
     def get_state(self) -> Any:
@@ -361,7 +361,8 @@ class SimulatorEnv(PlanEnv):
 
     def _complete(self, info: dict[str, Any], dt: int) -> dict[str, Any]:
         """The row's info with ``dt``, copied: the engine may change the values later."""
-        if len(info) > 1 and not ATOMS.issuperset(map(type, info.values())):  # not n_step only
+        is_flat = self._infos_are_flat or len(info) == 1  # n_step
+        if not is_flat and not ATOMS.issuperset(map(type, info.values())):
             info = own_info(info)
         info["dt"] = dt
         if self.return_image:
