@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 FEW = 32  # numbers; up to so many Python's min and max are faster than numpy's
+MOST_KEPT = 1 << 14  # rows of an array of equal ``dt`` that is kept for the next batch
 MANY = 6  # states from which one array of them all is faster to make than to do without
 
 
@@ -231,7 +232,7 @@ def _whole_numbers(array: np.ndarray, what: str) -> np.ndarray:
 def check_dts(dt: Any, size: int) -> np.ndarray:
     """``[B]`` int64 from an int, a list or an array; each at least 1."""
     if type(dt) is int and 0 < dt < 1 << 62:
-        return equal_dts(dt, size)
+        return equal_dts(dt, size) if size <= MOST_KEPT else np.full(size, dt, np.int64)
     array = _as_array(dt, "dt")
     if array.dtype.kind == "b" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
         raise InvalidBatchError(f"dt must be whole numbers of at least 1, got {dt!r}")
@@ -334,7 +335,7 @@ def _join(spec: BatchSpec, states: Any) -> np.ndarray | None:
         return None
     try:
         lengths = set(map(len, states))
-        joined = np.concatenate(states, dtype=spec.state_dtype, casting="equiv")
+        joined = np.concatenate(states, dtype=spec.state_dtype, casting="no")
     except (TypeError, ValueError):
         return None
     fits = joined.ndim == 1 and lengths == {*(spec.state_shape or ())}

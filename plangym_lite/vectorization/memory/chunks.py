@@ -3,7 +3,8 @@
 Taking a chunk costs about 10 us. So a chunk holds at least 100 us of work, by a running estimate
 of the time of a frame; at least 1 ms if rows are stepped at once (``is_batched``), which costs as
 much for one row as for a hundred. The first chunks are large and the last ones small, so that all
-takers finish at about the same time.
+takers finish at about the same time. To share a batch at all costs about 200 us, so that the caller
+runs less than 400 us of work alone.
 
 The queue is a pipe of tokens of fixed size. The kernel gives each token to one reader, without a
 lock; a reader that dies loses only the tokens that it has read.
@@ -48,7 +49,7 @@ MOST_CHUNKS = min(256, getattr(select, "PIPE_BUF", 512) // TOKEN.size)
 """Per batch: their tokens are one write, which is atomic up to ``PIPE_BUF`` bytes (macOS: 512)."""
 LEAST_SECONDS = 100e-6
 LEAST_SECONDS_BATCHED = 1e-3
-WORTH_SHARING = 3  # least chunks; a batch of less work is run by the caller alone, if it may
+WORTH_SHARING = 400e-6  # seconds; a batch of less work is run by the caller alone, if it may
 FIRST_SHARE = 0.75  # of the rows, in even parts: the first chunks
 LATER_SHARE = 0.5  # of the remaining rows: the next ones
 FIRST_GUESS = 20e-6  # seconds for a frame
@@ -180,7 +181,7 @@ class ChunkSizes:
         # a power of two, so that a batch is not cut differently each time
         least = 1 << max(0, math.ceil(math.log2(self._least / seconds)))
         n_takers, has_caller = plan.takers
-        if has_caller and plan.size * seconds < WORTH_SHARING * self._least:
+        if has_caller and plan.size * seconds < WORTH_SHARING:
             n_takers = 1
         plan.chunks = chunks_of(plan.size, n_takers, least, self._largest)
 

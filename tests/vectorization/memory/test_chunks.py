@@ -75,7 +75,7 @@ def test_estimates_follow_and_are_kept_by_kind():
 
 
 def test_the_caller_keeps_a_batch_of_little_work():
-    for seconds, shared in ((120e-6, False), (170e-6, True)):
+    for seconds, shared in ((180e-6, False), (220e-6, True)):
         assert (len(planned(ChunkSizes(), seconds, 2, Takers(2, True))) > 1) is shared
         assert len(planned(ChunkSizes(), seconds, 2, Takers(2))) > 1
 
