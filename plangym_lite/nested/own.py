@@ -163,11 +163,7 @@ def _copy_of_object(value: Any, kind: type, memo: dict[int, Any]) -> Any:
 
 
 def copy_element(space: Any, element: Any) -> Any:
-    """A copy of an observation, in the dtypes of its space.
-
-    Raises:
-        InvalidStepError: it does not fit the space, see :func:`fit_element`.
-    """
+    """A copy of an observation, in the dtypes of its space; errors as of :func:`fit_element`."""
     if isinstance(space, ARRAY_SPACES):
         if type(element) is int and space.dtype == WHOLE and not space.shape:
             return np.int64(element)
@@ -181,8 +177,7 @@ def copy_element(space: Any, element: Any) -> Any:
 def fit_element(space: Any, element: Any) -> Any:
     """The observation in the dtypes of its space; arrays are copied only to change the dtype.
 
-    Raises:
-        InvalidStepError: the shape is wrong, or the space's dtype cannot hold the values.
+    ``InvalidStepError``: the shape is wrong, or the space's dtype cannot hold the values.
     """
     if isinstance(space, ARRAY_SPACES):
         return _fit_array(space, element)

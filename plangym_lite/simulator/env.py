@@ -395,6 +395,5 @@ class SimulatorEnv(PlanEnv):
             self.setup()
 
     def _restore_current(self) -> None:
-        """Make sure that the engine is built and in its current state."""
         self._return_engine()
         self._begin_at_all()

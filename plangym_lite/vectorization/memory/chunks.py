@@ -104,13 +104,9 @@ class Takers(NamedTuple):
 
 
 class Plan:
-    """How batches of one size and kind are cut.
+    """How batches of one ``kind`` are cut; it has one estimate of the time of a frame.
 
-    Args:
-        kind: batches of one kind have one estimate of the time of a frame.
-        size: number of rows.
-        takers: who may run them.
-        frames: mean number per row.
+    ``frames`` is the mean number per row.
     """
 
     __slots__ = ("chunks", "frames", "is_measured", "kind", "n_used", "size", "takers", "total")
@@ -140,7 +136,6 @@ class ChunkSizes:
         self._last: tuple[Any, ...] = (None, None, None, None)  # dts, form, takers; the plan
 
     def plan(self, rows: Rows, form: Form, takers: Takers) -> Plan:
-        """The plan for a batch."""
         dts, known, who, plan = self._last
         if rows.dts is not dts or form is not known or takers is not who:
             plan = self._find(rows.dts, form, takers)
@@ -190,13 +185,7 @@ class ChunkSizes:
 
 
 class ChunkQueue:
-    """Chunks of batches; each is taken by one reader.
-
-    A worker that is sent the descriptor can take chunks.
-
-    Args:
-        fd: the reading end of another process's queue; ``None``: a new queue.
-    """
+    """Chunks of batches, each taken by one reader, maybe a worker that was sent ``fd``."""
 
     is_shared = True
 
@@ -225,7 +214,6 @@ class ChunkQueue:
         return TOKEN.unpack(token) if token else None
 
     def is_empty(self) -> bool:
-        """Whether the queue has no chunks."""
         return not self._readable.poll(0)
 
     def clear(self) -> int:
@@ -237,7 +225,7 @@ class ChunkQueue:
 
 
 class LocalQueue:
-    """The same queue within this process, for a lack of descriptors."""
+    """A ``ChunkQueue`` within this process, for a lack of descriptors."""
 
     is_shared = False
 
@@ -245,25 +233,20 @@ class LocalQueue:
         self._tokens: deque[tuple[int, int, int]] = deque()
 
     def put(self, block: int, chunks: Sequence[Chunk]) -> None:
-        """``ChunkQueue.put``."""
         self._tokens.extend((block, *chunk) for chunk in chunks)
 
     def take(self) -> tuple[int, int, int] | None:
-        """``ChunkQueue.take``."""
         return self._tokens.popleft() if self._tokens else None
 
     def is_empty(self) -> bool:
-        """``ChunkQueue.is_empty``."""
         return not self._tokens
 
     def clear(self) -> int:
-        """``ChunkQueue.clear``."""
         n_rows = sum(stop - start for _, start, stop in self._tokens)
         self._tokens.clear()
         return n_rows
 
     def close(self) -> None:
-        """``ChunkQueue.close``."""
         self._tokens.clear()
 
 
