@@ -31,15 +31,14 @@ from plangym_lite.transitions import (
     TransitionBatch,
     env_table,
     step_batch_method,
+    step_form,
     step_method,
 )
 from plangym_lite.validation import (
     check_observs,
     count_steps,
     fill_and_check,
-    follow_outgrown,
-    prepare_rows,
-    states_of_rows,
+    prepare_call,
 )
 
 if TYPE_CHECKING:
@@ -238,10 +237,9 @@ class PlanEnv(ABC):
             InvalidStateError: a state is not one of this environment's; nothing was run.
             TimeoutError: it took longer; workers that had not answered were replaced.
         """
-        starts = follow_outgrown(self, states_of_rows(states, actions, self.get_state))
         returned = states is not None if return_state is None else return_state
-        rows = prepare_rows(self.batch_spec, actions, starts, dt, seeds=seeds)
-        return self.run_rows(rows, Form(states=returned, seeds=seeds is not None), timeout)
+        rows = prepare_call(self, actions, states, dt, seeds=seeds)
+        return self.run_rows(rows, step_form(bool(returned), seeds is not None), timeout)
 
     def rollout_batch(
         self,
@@ -272,11 +270,9 @@ class PlanEnv(ABC):
             ``n_step`` counts all simulator steps of the row. A row that starts from an ended state
             has length 0.
         """
-        starts = follow_outgrown(self, states_of_rows(states, actions, self.get_state))
-        rows = prepare_rows(self.batch_spec, actions, starts, dt, has_steps=True, seeds=seeds)
-        form = Form(
-            True, count_steps(rows.actions), check_observs(return_observs), seeds=seeds is not None
-        )
+        rows = prepare_call(self, actions, states, dt, has_steps=True, seeds=seeds)
+        observs = check_observs(return_observs)
+        form = Form(True, count_steps(rows.actions), observs, seeds=seeds is not None)
         return self.run_rows(rows, form, timeout)
 
     def get_images(self, states: np.ndarray | Sequence[Any]) -> np.ndarray:

@@ -13,11 +13,14 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
+
 from plangym_lite.errors import ForkedError, NoWorkersError, ReentrantCallError
 
 __all__ = [
     "CallLock",
     "add_note",
+    "check_timeout",
     "check_workers",
     "interrupts_held",
     "missing_for_workers",
@@ -158,6 +161,29 @@ def one_call(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def check_timeout(timeout: Any, name: str = "timeout", *, bounded: bool = False) -> Any:
+    """Seconds above 0, or ``None`` for no limit; if ``bounded``, 0 is valid and ``None`` not."""
+    if timeout is None and not bounded:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float, np.number)):
+        raise TypeError(f"{name} must be a number of seconds, got {timeout!r}")
+    if not (timeout > 0 or (bounded and timeout == 0)):
+        raise ValueError(f"{name} must be more than 0 seconds, got {timeout!r}")
+    return float(timeout)
+
+
+FORKS = [0]
+"""Forks between the first process of the program and this one; faster to read than a pid."""
+
+
+def _count_fork() -> None:
+    FORKS[0] += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
 class CallLock:
     """Allows one call at a time of an environment with workers.
 
@@ -175,14 +201,15 @@ class CallLock:
 
     def __init__(self, what: Any, inner: Any = None, is_reentrant: bool = False) -> None:
         self.inner: Any = threading.RLock() if inner is None else inner
-        self._what, self._pid, self._is_reentrant = what, os.getpid(), is_reentrant
+        self._what, self._pid, self._is_single = what, os.getpid(), not is_reentrant
+        self._forks = FORKS[0]
 
     @property
     def is_forked(self) -> bool:
-        return os.getpid() != self._pid
+        return FORKS[0] != self._forks
 
     def check_process(self) -> None:
-        if os.getpid() != self._pid:
+        if FORKS[0] != self._forks:
             raise ForkedError(
                 f"{self._what} was made in process {self._pid}, of which this process ("
                 f"{os.getpid()}) was forked: make another environment here, or env.clone() "
@@ -199,22 +226,23 @@ class CallLock:
             ReentrantCallError: this thread is in a call already.
             TimeoutError: other calls took longer than ``timeout`` seconds.
         """
-        if os.getpid() != self._pid:
+        if FORKS[0] != self._forks:
             self.check_process()
-        if not self._is_reentrant and self.inner._is_owned():
+        inner = self.inner
+        if self._is_single and inner._is_owned():
             raise ReentrantCallError(
                 f"{self._what} was called from inside a call of it, by its environment: clone() "
                 "gives an environment that may be called there"
             )
         try:
             if timeout is None:
-                self.inner.acquire()
+                inner.acquire()
             else:
                 timeout = self._acquire(timeout)
             return call(*args, timeout)
         finally:
             try:  # noqa: SIM105 -- the first call here must be this one
-                self.inner.release()
+                inner.release()
             except RuntimeError:
                 pass
 

@@ -217,6 +217,26 @@ class TestStates:
         with pytest.raises(InvalidStateError, match=message):
             prepare_rows(spec_for(PAIR), [(0, 0)] * 2, states, 1)
 
+    def test_a_list_for_a_kernel_is_joined(self):
+        spec = BatchSpec(BOX, PAIR, (3,), np.dtype(float), is_batched=True)
+        states = list(np.arange(24.0).reshape(8, 3))
+        for form in (states, tuple(states), [*states[:7], np.arange(42.0)[::2][-3:]]):
+            rows = prepare_rows(spec, [(0, 0)] * 8, form, 1)
+            assert_same(np.array(form), rows.states)
+        others = (
+            np.zeros(2),
+            np.zeros((3, 1)),
+            np.zeros(3, np.float32),
+            np.zeros(3, ">f8"),
+            None,
+            0.0,
+        )
+        for other in others:
+            with pytest.raises(InvalidStateError, match="state 5 "):
+                prepare_rows(spec, [(0, 0)] * 8, [*states[:5], other, *states[6:]], 1)
+        with pytest.raises(InvalidStateError, match="state 0 "):  # as many numbers in all
+            prepare_rows(spec, [(0, 0)] * 8, [np.zeros(2), np.zeros(4), *states[2:]], 1)
+
     def test_opaque_states_may_not_be_missing(self):
         with pytest.raises(InvalidStateError, match="state 0 is None"):
             prepare_rows(BatchSpec(BOX, PAIR, None, None), [(0, 0)], [None], 1)

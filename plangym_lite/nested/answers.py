@@ -36,10 +36,11 @@ def run_frames(
     Raises:
         InvalidStepError: a step did not return five values of the expected types.
     """
-    if type(action) is np.ndarray and not action.dtype.hasobject:
-        action = action.copy()  # an eighth of the time of own_copy
-    elif type(action) not in NUMBERS:
-        action = own_copy(action)
+    if type(action) not in NUMBERS:
+        if type(action) is np.ndarray and not action.dtype.hasobject:
+            action = action.copy()  # an eighth of the time of own_copy
+        else:
+            action = own_copy(action)
     total, n_step, over = 0.0, 0, False
     while n_step < n_frames and not over:
         answer = step(action)

@@ -1,4 +1,4 @@
-"""Copies for the caller: elements of spaces in the dtypes of their spaces, and infos.
+"""Copies: elements of spaces in the dtypes of their spaces, nested actions, and infos.
 
 A value that a call returned never changes afterwards, and editing it does not change the
 environment. :func:`own_copy` says how each type of value is copied.
@@ -18,7 +18,17 @@ from gymnasium import Env, spaces
 
 from plangym_lite.errors import InvalidStepError
 
-__all__ = ["ARRAY_SPACES", "ATOMS", "copy_element", "fit_element", "own_copy", "own_info", "row_of"]
+__all__ = [
+    "ARRAY_SPACES",
+    "ATOMS",
+    "copy_element",
+    "fit_box",
+    "fit_element",
+    "own_action",
+    "own_copy",
+    "own_info",
+    "row_of",
+]
 
 ARRAY_SPACES: tuple[Any, ...] = (
     spaces.Box,
@@ -29,6 +39,7 @@ ARRAY_SPACES: tuple[Any, ...] = (
 """Spaces whose elements are one array of fixed shape and dtype."""
 
 WHOLE = np.dtype(np.int64)
+SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 NUMPY_SCALARS = {kind for kind in np.sctypeDict.values() if kind is not np.void}
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, range, *NUMPY_SCALARS})
 """Immutable types. (Not ``np.void``: it may be a view of a row of a structured array.)"""
@@ -183,6 +194,46 @@ def row_of(space: Any, columns: Any, row: int) -> Any:
         parts = zip(space.spaces, columns, strict=True)
         return tuple(row_of(part, column, row) for part, column in parts)
     return columns[row]
+
+
+def own_action(space: Any, action: Any) -> Any:
+    """A copy of a nested action; ``ValueError`` and the like if it is not in its space."""
+    if isinstance(space, spaces.Dict):
+        if not isinstance(action, dict) or action.keys() != space.spaces.keys():
+            raise ValueError("not a dict with its keys")
+        return {key: own_action(part, action[key]) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        if not isinstance(action, (tuple, list, np.ndarray)):
+            raise TypeError("not a tuple")
+        return tuple(own_action(*pair) for pair in zip(space, action, strict=True))
+    if isinstance(space, spaces.OneOf) and isinstance(action, tuple):
+        which, element = action
+        if not isinstance(which, (int, np.integer)) or not 0 <= which < len(space.spaces):
+            raise ValueError("no such part")
+        return which, own_action(space.spaces[which], element)
+    if isinstance(space, spaces.Sequence) and not space.stack and isinstance(action, tuple):
+        return tuple(own_action(space.feature_space, element) for element in action)
+    if not isinstance(space, spaces.Box):
+        if not space.contains(action):
+            raise ValueError("not in its space")
+        own = np.array(action, space.dtype) if isinstance(space, ARRAY_SPACES) else action
+        return own_copy(own[()] if isinstance(own, np.ndarray) else own)
+    array = np.array(action)
+    is_inside = array.dtype.kind in "biuf" and array.shape == space.shape
+    if not is_inside or not ((array >= space.low) & (array <= space.high)).all():
+        raise ValueError("not in its box")
+    array = fit_box(space, array)
+    return array if array.ndim else array[()]
+
+
+def fit_box(space: Any, array: np.ndarray) -> np.ndarray:
+    """Native float32 or float64 for such arrays; for others the space's dtype."""
+    kind = array.dtype
+    if kind in (SINGLE, DOUBLE):
+        return array
+    if kind.kind == "f" and kind.itemsize in (4, 8):
+        return array.astype(kind.newbyteorder("="), copy=False)
+    return array.astype(space.dtype, copy=False)
 
 
 def _by_leaves(function: Any, space: Any, element: Any) -> Any:

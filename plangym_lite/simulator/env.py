@@ -1,8 +1,4 @@
-"""SimulatorEnv: the hooks that an adapter for a simulator implements.
-
-An adapter for a simulator implements only the hooks. All else is implemented here and in
-:class:`~plangym_lite.core.PlanEnv`, once for every simulator.
-"""
+"""SimulatorEnv: the hooks of an adapter for a simulator; all else is here and in ``PlanEnv``."""
 
 from __future__ import annotations
 
@@ -65,6 +61,7 @@ class SimulatorEnv(PlanEnv):
     _ended: int = RUNNING  # TERMINATED and TRUNCATED bits of the engine's state
     _next_seed: int | None = None
     _goes_on: bool = False  # whether another action of the same rollout follows
+    _infos_are_flat: bool = False  # ``advance`` gives numbers and strings only: nothing to copy
 
     def __init__(
         self,
@@ -212,9 +209,8 @@ class SimulatorEnv(PlanEnv):
         reward, info = self._seeded(seed, self._transition, action, dt)
         ends = bool(self._ended & TERMINATED), bool(self._ended & TRUNCATED)
         step = self.current_obs(), reward, *ends, info
-        if return_state or (return_state is None and state is not None):
-            return Transition(self.get_state(), *step)
-        return Step(*step)
+        returned = state is not None if return_state is None else return_state
+        return Transition(self.get_state(), *step) if returned else Step(*step)
 
     @one_at_a_time
     def get_state(self) -> Any:
@@ -227,7 +223,7 @@ class SimulatorEnv(PlanEnv):
 
     @one_at_a_time
     def set_state(self, state: Any) -> None:
-        (state,) = follow_outgrown(self, [state])
+        follow_outgrown(self, [state])
         state = check_state(self.batch_spec, state)
         self._begin_at_all()
         phase, self._phase = self._phase, READY
@@ -281,18 +277,21 @@ class SimulatorEnv(PlanEnv):
             self._spec = BatchSpec(*spaces, shape, dtype, self.is_batched)
         return self._spec
 
-    @one_at_a_time
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
         if timeout is not None:
             raise ValueError("timeout= needs workers: nothing can stop an engine in this process")
+        with self._calls:
+            try:
+                return self.run_here(rows, form)
+            except StateOutgrownError:
+                self.outgrow()
+                return self.run_here(rows, form)
+
+    def run_here(self, rows: Rows, form: Form) -> Any:
+        """``run_rows`` of who holds the lock and takes care of a ``StateOutgrownError``."""
         spec = self.batch_spec
         out = empty_columns(spec, len(rows.dts), form)
-        try:
-            infos = self.make_transitions(rows, out)
-        except StateOutgrownError:
-            self.outgrow()
-            return self.run_rows(rows, form)
-        return pack(spec, out, infos)
+        return pack(spec, out, self.make_transitions(rows, out))
 
     @property
     def can_use_threads(self) -> bool:
@@ -362,7 +361,8 @@ class SimulatorEnv(PlanEnv):
 
     def _complete(self, info: dict[str, Any], dt: int) -> dict[str, Any]:
         """The row's info with ``dt``, copied: the engine may change the values later."""
-        if not ATOMS.issuperset(map(type, info.values())):
+        is_flat = self._infos_are_flat or len(info) == 1  # n_step
+        if not is_flat and not ATOMS.issuperset(map(type, info.values())):
             info = own_info(info)
         info["dt"] = dt
         if self.return_image:

@@ -13,6 +13,7 @@ shared memory for a worker; the loop that fills them does not know which.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -38,10 +39,12 @@ __all__ = [
     "TransitionBatch",
     "empty_columns",
     "empty_tree",
+    "equal_dts",
     "leaves_of",
     "map_columns",
     "map_leaves",
     "pack",
+    "step_form",
     "write_row",
     "write_steps",
 ]
@@ -133,6 +136,12 @@ STEPS = Form()
 """The form of ``step_batch`` with states."""
 
 
+@functools.cache
+def step_form(states: bool, seeds: bool) -> Form:
+    """The form of ``step_batch``, the same object each time."""
+    return Form(states=states, seeds=seeds)
+
+
 @dataclass(frozen=True)
 class BatchSpec:
     """Shapes, dtypes and spaces of one row of a batch, for one environment."""
@@ -167,6 +176,14 @@ class Rows(NamedTuple):
         cut = slice(start, stop)
         seeds = None if self.seeds is None else self.seeds[cut]
         return Rows(self.actions[cut], self.states[cut], self.dts[cut], self.first + start, seeds)
+
+
+@functools.lru_cache(maxsize=64)
+def equal_dts(dt: int, size: int) -> np.ndarray:
+    """``dt`` for each of ``size`` rows; the same read-only array each time."""
+    dts = np.full(size, dt, np.int64)
+    dts.flags.writeable = False
+    return dts
 
 
 class Columns(NamedTuple):
@@ -214,6 +231,8 @@ def map_columns(function: Callable[[Any], Any], space: Any, columns: Any) -> Any
 
 def empty_tree(space: Any, make_leaf: Callable[[spaces.Space], Any]) -> Any:
     """Columns nested like ``space``, each leaf made by ``make_leaf(leaf_space)``."""
+    if isinstance(space, ARRAY_SPACES):  # the checks below take a microsecond
+        return make_leaf(space)
     if isinstance(space, spaces.Dict):
         return {key: empty_tree(part, make_leaf) for key, part in space.spaces.items()}
     if isinstance(space, spaces.Tuple):

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.errors import AnswerTimeoutError, InvalidBatchError, WorkerDiedError
-from plangym_lite.system import one_at_a_time
+from plangym_lite.system import check_timeout, one_at_a_time
 from plangym_lite.transitions import BatchSpec, Form, Rows, empty_columns, pack, write_row
-from plangym_lite.validation import check_actions, check_state, check_timeout
+from plangym_lite.validation import check_actions, check_state
 from plangym_lite.vector.calls import Calls
 from plangym_lite.vector.conversion import Indices, chosen_numbers
 from plangym_lite.vector.spaces import ObservationMode, spec_in_common

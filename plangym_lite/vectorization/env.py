@@ -14,9 +14,8 @@ from plangym_lite.core import NEW, READY, PlanEnv
 from plangym_lite.errors import InvalidBatchError, ReentrantCallError, StateOutgrownError
 from plangym_lite.recipe.recipe import Informed, Recipe, freeze
 from plangym_lite.simulator import SimulatorEnv
-from plangym_lite.system import CallLock, check_workers, one_call
+from plangym_lite.system import CallLock, check_timeout, check_workers, one_call
 from plangym_lite.transitions import BatchSpec, Form, Rows, Step, Transition, step_method
-from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.dispatch.batch_env import BatchEnv
 from plangym_lite.vectorization.dispatch.dispatcher import Stats
 from plangym_lite.vectorization.memory.chunks import split_similar_chunks
@@ -185,9 +184,6 @@ class VectorizedEnv(HasSpecs, PlanEnv):
     @one_call
     def outgrow(self, quiet: bool = False) -> None:
         """Switch to states of unbounded size, locally and in the workers."""
-        self._outgrow(quiet)
-
-    def _outgrow(self, quiet: bool = False) -> None:
         self._local.outgrow(quiet)
         self._follow_local()
 
@@ -245,19 +241,20 @@ class VectorizedEnv(HasSpecs, PlanEnv):
 
     def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
         timeout = None if timeout is None else check_timeout(timeout)
-        return self._calls.run(timeout, self._run_rows, rows, form)
+        started = self._started
+        run = self._run_rows if started is None or self._on_threads else started.run
+        try:
+            return self._calls.run(timeout, run, rows, form)
+        except StateOutgrownError:
+            self.outgrow()
+            return self._calls.run(timeout, self._run_rows, rows, form)
 
     def _run_rows(self, rows: Rows, form: Form, timeout: float | None) -> Any:
-        try:
-            if self._on_threads and timeout is None:
-                batch = self._run_on_threads(rows, form)
-                if batch is not None:
-                    return batch
-            workers = self._batch_env if self._started is None else self._started
-            return workers.run(rows, form, timeout)
-        except StateOutgrownError:
-            self._outgrow()
-            return self._batch_env.run(rows, form, timeout)
+        if self._on_threads and timeout is None:
+            batch = self._run_on_threads(rows, form)
+            if batch is not None:
+                return batch
+        return self._batch_env.run(rows, form, timeout)
 
     def _run_on_threads(self, rows: Rows, form: Form) -> Any:
         began = time.perf_counter()

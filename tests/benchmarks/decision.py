@@ -24,7 +24,7 @@ WATCHED = {
     "states in and out of the physics, changes of the model": [(Simulations, "step")],
     "rewards": [(Cartpole, "rewards")],
     "observations": [(Cartpole, "observe")],
-    "check the arguments": [(core, "prepare_rows")],
+    "check the arguments": [(core, "prepare_call")],
     "the rest of a batch: states taken apart and put together, infos": [(DMControlEnv, "run_rows")],
 }
 

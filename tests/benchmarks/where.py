@@ -27,7 +27,7 @@ from plangym_lite.vectorization.worker.handler import RequestHandler
 GAME = "ALE/MsPacman-v5"
 PARENT = {
     "wait for the workers": [(Dispatcher, "_wait")],
-    "check the arguments": [(core, "prepare_rows")],
+    "check the arguments": [(core, "prepare_call")],
     "copy states and actions in": [(BatchColumns, "fill")],
     "write requests": [(ExternalProcess, "take_chunks"), (Channel, "send")],
     "read answers": [(ExternalProcess, "take_in"), (ProcessPromise, "result")],

@@ -180,6 +180,7 @@ class AtariEnv(PlangymEnv):
             and is_bare_game(self._gym_env)
             and (not callable(self._make) or self._base._frameskip == 1)
         )
+        self._infos_are_flat = self._is_plain
         read = {"rgb": self._ale.getScreenRGB, "grayscale": self._ale.getScreenGrayscale}
         self._read_screen: Any = read.get(self.obs_type, self._ale.getScreen)
         self._generator = GeneratorMemory()

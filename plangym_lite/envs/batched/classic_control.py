@@ -327,7 +327,7 @@ class ClassicControl(KernelEnv):
             kind = np.float64 if has_extra == GIVEN_DOUBLE else self._extra_type
             setattr(self._base, self._extra_name, kind(extra) if has_extra else None)
         if self.clone_seeds:
-            self._generator.load(state, self._base.np_random)
+            self._generator.write(state[GENERATOR], self._base.np_random)
 
     def current_info(self) -> dict[str, Any]:
         return {} if self._is_plain else super().current_info()

@@ -61,10 +61,9 @@ class HasPhysics(SimulatorEnv):
             NotImplementedError: only a step can do that.
         """
 
-    @one_at_a_time
-    def run_rows(self, rows: Rows, form: Form, timeout: float | None = None) -> Any:
+    def run_here(self, rows: Rows, form: Form) -> Any:
         try:
-            return super().run_rows(rows, form, timeout)
+            return super().run_here(rows, form)
         finally:
             self._return_engine()  # the simulation shows the current state, not a row
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.errors import ClosedError, WorkerDiedError
-from plangym_lite.system import usable_cores
+from plangym_lite.system import check_timeout, usable_cores
 from plangym_lite.transitions import (
     BatchSpec,
     Form,
@@ -27,10 +27,10 @@ from plangym_lite.transitions import (
     pack,
     write_row,
 )
-from plangym_lite.validation import check_state, check_timeout, prepare_rows, states_of_rows
+from plangym_lite.validation import check_state, prepare_rows, states_of_rows
 from plangym_lite.vectorization.dispatch.dispatcher import Dispatcher, Stats
 from plangym_lite.vectorization.memory.blocks import BlockPool
-from plangym_lite.vectorization.memory.chunks import Chunk, ChunkSizes, split_evenly
+from plangym_lite.vectorization.memory.chunks import Chunk, ChunkSizes, Takers, split_evenly
 from plangym_lite.vectorization.memory.layout import form_of, has_action_column, heap_of
 from plangym_lite.vectorization.worker.worker import (
     CLOSE_TIMEOUT,
@@ -80,7 +80,8 @@ class BatchEnv:
         self._pool = BlockPool(self._spec, shared_limit)
         self._pool.on_drop = [worker.detach for worker in self._envs]
         self._caller: Any = None  # a PlanEnv of this process that also runs rows
-        self._n_rung = len(self._envs)  # maximum workers per batch
+        self._takers = Takers(len(self._envs))  # at most, of a batch
+        self._workers_only = self._takers  # likewise, if the caller takes none
 
     def __len__(self) -> int:
         return len(self._envs)
@@ -108,9 +109,11 @@ class BatchEnv:
         """
         if not self._blocking:
             self._caller = env
+        has_caller, n_rung = self._caller is not None, len(self)
         if only_computes and all(worker.takes_chunks for worker in self._envs):
-            free = max(1, usable_cores()) - (self._caller is not None)
-            self._n_rung = min(len(self), free)
+            n_rung = min(len(self), max(1, usable_cores()) - has_caller)
+        self._takers = Takers(n_rung + has_caller, has_caller)
+        self._workers_only = Takers(min(len(self), n_rung + has_caller))
 
     # ---- batches ------------------------------------------------------------------------------
 
@@ -140,21 +143,25 @@ class BatchEnv:
             return pack(self._spec, empty_columns(self._spec, 0, form), [])
         if self._unfinished:
             self._clear_up()
-        caller, n_workers = self._caller, self._n_rung
+        caller, takers = self._caller, self._takers
         if caller is not None and deadline is not None:  # the caller's own rows cannot be stopped
-            caller, n_workers = None, min(len(self._envs), n_workers + 1)
-        plan = self._sizes.plan(rows, form, n_workers + (caller is not None))
+            caller, takers = None, self._workers_only
+        plan = self._sizes.plan(rows, form, takers)
         began = time.perf_counter()
         if caller is not None and len(plan.chunks) == 1:
-            batch = caller.run_rows(rows, form)
+            batch = caller.run_here(rows, form)
             seconds = taken = time.perf_counter() - began
         else:
-            how = caller, n_workers, deadline
+            how = caller, takers.n - takers.has_caller, deadline
             batch, seconds = self._run_shared(rows, form, plan.chunks, how)
             taken = time.perf_counter() - began
         if plan.is_measured:
             self._sizes.learn(plan, seconds)
-        self.stats.add(size, round(plan.frames * size), taken)
+        stats = self.stats
+        stats.batches += 1
+        stats.rows += size
+        stats.frames += plan.total
+        stats.seconds += taken
         return batch
 
     def _run_shared(

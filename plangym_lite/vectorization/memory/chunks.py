@@ -3,7 +3,8 @@
 Taking a chunk costs about 10 us. So a chunk holds at least 100 us of work, by a running estimate
 of the time of a frame; at least 1 ms if rows are stepped at once (``is_batched``), which costs as
 much for one row as for a hundred. The first chunks are large and the last ones small, so that all
-takers finish at about the same time.
+takers finish at about the same time. To share a batch at all costs about 200 us, so that the caller
+runs less than 400 us of work alone.
 
 The queue is a pipe of tokens of fixed size. The kernel gives each token to one reader, without a
 lock; a reader that dies loses only the tokens that it has read.
@@ -35,6 +36,7 @@ __all__ = [
     "ChunkSizes",
     "LocalQueue",
     "Plan",
+    "Takers",
     "chunks_of",
     "make_queue",
     "split_evenly",
@@ -47,11 +49,13 @@ MOST_CHUNKS = min(256, getattr(select, "PIPE_BUF", 512) // TOKEN.size)
 """Per batch: their tokens are one write, which is atomic up to ``PIPE_BUF`` bytes (macOS: 512)."""
 LEAST_SECONDS = 100e-6
 LEAST_SECONDS_BATCHED = 1e-3
+WORTH_SHARING = 400e-6  # seconds; a batch of less work is run by the caller alone, if it may
 FIRST_SHARE = 0.75  # of the rows, in even parts: the first chunks
 LATER_SHARE = 0.5  # of the remaining rows: the next ones
 FIRST_GUESS = 20e-6  # seconds for a frame
 LOWER, HIGHER = 0.5, 0.05
 """Weight of a measurement below or above the estimate; longer ones were mostly disturbed."""
+MOST_ABOVE = 4.0  # times the estimate that a measurement counts for at most
 
 ALWAYS, SELDOM = 8, 16
 """The first ``ALWAYS`` batches of a plan are measured, then one in ``SELDOM``."""
@@ -92,16 +96,24 @@ def chunks_of(size: int, n_takers: int, least: int, largest: int | None = None) 
     return chunks
 
 
+class Takers(NamedTuple):
+    """Who may run the rows of a batch."""
+
+    n: int
+    has_caller: bool = False  # the caller is one of them, and may run a batch alone
+
+
 class Plan:
     """How batches of one ``kind`` are cut; it has one estimate of the time of a frame.
 
     ``frames`` is the mean number per row.
     """
 
-    __slots__ = ("chunks", "frames", "is_measured", "kind", "n_takers", "n_used", "size")
+    __slots__ = ("chunks", "frames", "is_measured", "kind", "n_used", "size", "takers", "total")
 
-    def __init__(self, kind: Any, size: int, n_takers: int, frames: float) -> None:
-        self.kind, self.size, self.n_takers, self.frames = kind, size, n_takers, frames
+    def __init__(self, kind: Any, size: int, takers: Takers, frames: float) -> None:
+        self.kind, self.size, self.takers, self.frames = kind, size, takers, frames
+        self.total = round(frames * size)  # frames of all rows
         self.chunks: list[Chunk] = []
         self.n_used = 0  # batches so far
         self.is_measured = True  # whether the last of them is one to learn from
@@ -121,21 +133,32 @@ class ChunkSizes:
         self._is_batched = is_batched
         self._seconds: dict[Any, float] = {}  # per frame, by kind
         self._plans: dict[Any, Plan] = {}
+        self._last: tuple[Any, ...] = (None, None, None, None)  # dts, form, takers; the plan
 
-    def plan(self, rows: Rows, form: Form, n_takers: int) -> Plan:
-        dts = rows.dts
-        size, first, last = len(dts), dts.item(0), dts.item(-1)
-        plan = self._plans.get((size, first, last, n_takers, form))
+    def plan(self, rows: Rows, form: Form, takers: Takers) -> Plan:
+        dts, known, who, plan = self._last
+        if rows.dts is not dts or form is not known or takers is not who:
+            plan = self._find(rows.dts, form, takers)
+        plan.n_used = n_used = plan.n_used + 1
+        plan.is_measured = n_used <= ALWAYS or not n_used % SELDOM
+        return plan
+
+    def _find(self, dts: np.ndarray, form: Form, takers: Takers) -> Plan:
+        key = len(dts), dts.item(0), dts.item(-1), takers, form
+        plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
-            scale = size.bit_length() if self._is_batched else 0  # time per row falls with the size
-            kind = scale, form.steps is None, form.observs, form.states
-            plan = Plan(kind, size, n_takers, (first + last) / 2 * (form.steps or 1))
-            self._cut(plan)
-            self._plans[size, first, last, n_takers, form] = plan
-        plan.n_used += 1
-        plan.is_measured = plan.n_used <= ALWAYS or plan.n_used % SELDOM == 0
+            plan = self._plans[key] = self._make_plan(*key)
+        if not dts.flags.writeable:  # ``equal_dts``
+            self._last = dts, form, takers, plan
+        return plan
+
+    def _make_plan(self, size: int, first: int, last: int, takers: Takers, form: Form) -> Plan:
+        scale = size.bit_length() if self._is_batched else 0  # time per row falls with the size
+        kind = scale, form.steps is None, form.observs, form.states
+        plan = Plan(kind, size, takers, (first + last) / 2 * (form.steps or 1))
+        self._cut(plan)
         return plan
 
     def learn(self, plan: Plan, seconds: float) -> None:
@@ -143,7 +166,8 @@ class ChunkSizes:
         each = max(seconds / (plan.frames * plan.size), 1e-9)
         known = self._seconds.get(plan.kind)
         if known is not None:
-            each = known + (LOWER if each < known else HIGHER) * (each - known)
+            weight = LOWER if each < known else HIGHER
+            each = known + weight * (min(each, MOST_ABOVE * known) - known)
         self._seconds[plan.kind] = each
         self._cut(plan)
 
@@ -151,7 +175,10 @@ class ChunkSizes:
         seconds = self._seconds.get(plan.kind, FIRST_GUESS) * plan.frames
         # a power of two, so that a batch is not cut differently each time
         least = 1 << max(0, math.ceil(math.log2(self._least / seconds)))
-        plan.chunks = chunks_of(plan.size, plan.n_takers, least, self._largest)
+        n_takers, has_caller = plan.takers
+        if has_caller and plan.size * seconds < WORTH_SHARING:
+            n_takers = 1
+        plan.chunks = chunks_of(plan.size, n_takers, least, self._largest)
 
 
 # ---- the queue -----------------------------------------------------------------------------------

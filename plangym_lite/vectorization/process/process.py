@@ -22,8 +22,7 @@ from typing import Any
 
 from plangym_lite.errors import ClosedError, ForkedError, WorkerDiedError
 from plangym_lite.recipe.parcel import Parcel, dumps, names_of_main
-from plangym_lite.system import CallLock, check_workers
-from plangym_lite.validation import check_timeout
+from plangym_lite.system import CallLock, check_timeout, check_workers
 from plangym_lite.vectorization.memory.blocks import Block
 from plangym_lite.vectorization.memory.chunks import ChunkQueue
 from plangym_lite.vectorization.process import server

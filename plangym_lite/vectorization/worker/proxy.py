@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium import spaces
 
+from plangym_lite.system import check_timeout
 from plangym_lite.transitions import empty_tree
-from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.worker.worker import Worker, time_limit
 
 __all__ = ["ArraySpec", "EnvironmentWorker", "HasSpecs", "TimeStepSpec", "spec_of_space"]

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from plangym_lite.errors import ProtocolError
-from plangym_lite.system import interrupts_held
+from plangym_lite.system import check_timeout, interrupts_held
 from plangym_lite.transitions import BatchSpec
-from plangym_lite.validation import check_timeout
 from plangym_lite.vectorization.memory.blocks import Block
 from plangym_lite.vectorization.memory.chunks import ChunkQueue
 from plangym_lite.vectorization.worker.channel import LateError

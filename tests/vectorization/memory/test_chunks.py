@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from plangym_lite import make
 from plangym_lite.transitions import Form, Rows
-from plangym_lite.vectorization.memory.chunks import MOST_CHUNKS, ChunkSizes, chunks_of
+from plangym_lite.vectorization.memory.chunks import (
+    MOST_CHUNKS,
+    ChunkSizes,
+    Takers,
+    chunks_of,
+)
 
 
 def lengths_of(*args):
@@ -43,11 +48,12 @@ def test_chunks_of_one_size():
     assert lengths_of(100, 2, 1, 128) == [50, 50]
 
 
-def planned(sizes, seconds, size, n_takers=2, form=None, n_batches=1):
+def planned(sizes, seconds, size, takers=2, form=None, n_batches=1):
     """The chunks of a batch, after some that took so many seconds a frame."""
     rows = Rows(None, None, np.ones(size, np.int64))
+    takers = takers if isinstance(takers, Takers) else Takers(takers)
     for _ in range(n_batches):
-        plan = sizes.plan(rows, form or Form(), n_takers)
+        plan = sizes.plan(rows, form or Form(), takers)
         sizes.learn(plan, seconds * size)
     return plan.chunks
 
@@ -68,6 +74,12 @@ def test_estimates_follow_and_are_kept_by_kind():
     assert len(planned(sizes, 1.0, 8)) > 1
 
 
+def test_the_caller_keeps_a_batch_of_little_work():
+    for seconds, shared in ((180e-6, False), (220e-6, True)):
+        assert (len(planned(ChunkSizes(), seconds, 2, Takers(2, True))) > 1) is shared
+        assert len(planned(ChunkSizes(), seconds, 2, Takers(2))) > 1
+
+
 def test_rows_stepped_at_once_come_in_large_chunks():
     assert len(planned(ChunkSizes(), 5e-6, 64)) > 1
     assert len(planned(ChunkSizes(is_batched=True), 5e-6, 64)) == 1
@@ -82,4 +94,4 @@ def test_rows_stepped_at_once_come_in_large_chunks():
 @pytest.mark.parametrize(("steps", "frames"), [(None, 3.0), (5, 15.0)])
 def test_frames_of_a_row(steps, frames):
     rows = Rows(None, None, np.full(7, 3))
-    assert ChunkSizes().plan(rows, Form(steps=steps), 2).frames == frames
+    assert ChunkSizes().plan(rows, Form(steps=steps), Takers(2)).frames == frames
