@@ -1,7 +1,4 @@
-"""Convert the arguments of ``step_batch`` to ``Rows``, or raise a clear error.
-
-Everything is checked here, once, before anything is sent to a worker.
-"""
+"""Checks of the arguments of ``step_batch``, made once, before anything is sent to a worker."""
 
 from __future__ import annotations
 
@@ -51,8 +48,7 @@ def prepare_rows(
     ``[B, S]`` array, a list of 1-D arrays, a 1-D object array of them, or, where states are
     opaque, any sequence of states.
     """
-    check = check_sequences if has_steps else check_actions
-    actions = check(spec.action_space, actions)
+    actions = (check_sequences if has_steps else check_actions)(spec.action_space, actions)
     size = len(actions)
     states = check_states(spec, states)
     if len(states) != size:
@@ -178,8 +174,7 @@ def _own_action(space: Any, action: Any) -> Any:
     is_inside = array.dtype.kind in "biuf" and array.shape == space.shape
     if not is_inside or not ((array >= space.low) & (array <= space.high)).all():
         raise ValueError("not in its box")
-    array = _fit_box(space, array)
-    return array if array.ndim else array[()]
+    return _fit_box(space, array)[()]
 
 
 def _fit_box(space: Any, array: np.ndarray) -> np.ndarray:
@@ -194,12 +189,16 @@ def _fit_box(space: Any, array: np.ndarray) -> np.ndarray:
 
 def check_action(space: Any, action: Any) -> Any:
     """One action, checked; dtypes as in ``check_actions``."""
-    is_plain = type(space) is spaces.Discrete and type(action) in (int, np.int64)
-    if is_plain and space.start <= action < space.start + space.n:  # in a tenth of the time
-        return space.dtype.type(action)
-    if not isinstance(space, ARRAY_SPACES):
-        return check_actions(space, [action])[0]
-    return check_actions(space, _as_array(action, "action")[None])[0]
+    kind, given = type(space), type(action)  # the usual ones are checked in a fifth of the time
+    if kind is spaces.Discrete and given in (int, np.int64):
+        if space.start <= action < space.start + space.n:
+            return space.dtype.type(action)
+    elif kind is spaces.Box and given is np.ndarray:
+        if action.shape == space.shape and action.dtype in (SINGLE, DOUBLE):
+            if (total := sum(action.ravel().tolist())) == total:  # without NaN
+                return action
+    is_array = isinstance(space, ARRAY_SPACES)
+    return check_actions(space, _as_array(action, "action")[None] if is_array else [action])[0]
 
 
 def _as_array(values: Any, what: str) -> np.ndarray:

@@ -1,7 +1,6 @@
 """SimulatorEnv: the hooks that an adapter for a simulator implements.
 
-An adapter for a simulator implements only the hooks. All else is implemented here and in
-:class:`~plangym_lite.core.PlanEnv`, once for every simulator.
+All else is implemented here and in :class:`~plangym_lite.core.PlanEnv`, once for every simulator.
 """
 
 from __future__ import annotations
@@ -192,7 +191,6 @@ class SimulatorEnv(PlanEnv):
         return (self.get_state(), obs, info) if return_state else (obs, info)
 
     @step_method
-    @one_at_a_time
     def step(
         self,
         action: Any,
@@ -202,19 +200,20 @@ class SimulatorEnv(PlanEnv):
         *,
         seed: int | None = None,
     ) -> Step | Transition:
-        self._restore_current()
-        action, dt = check_action(self.action_space, action), check_dt(dt)
-        seed = None if seed is None else int(check_seeds(seed, 1)[0])
-        if state is not None:
-            self.set_state(state)
-        elif self._ended and self.autoreset:
-            self._begin_episode(None, None)
-        reward, info = self._seeded(seed, self._transition, action, dt)
-        ends = bool(self._ended & TERMINATED), bool(self._ended & TRUNCATED)
-        step = self.current_obs(), reward, *ends, info
-        if return_state or (return_state is None and state is not None):
-            return Transition(self.get_state(), *step)
-        return Step(*step)
+        with self._calls:  # not by the decorator: it takes longer
+            self._restore_current()
+            action, dt = check_action(self.action_space, action), check_dt(dt)
+            seed = None if seed is None else int(check_seeds(seed, 1)[0])
+            if state is not None:
+                self.set_state(state)
+            elif self._ended and self.autoreset:
+                self._begin_episode(None, None)
+            reward, info = self._seeded(seed, self._transition, action, dt)
+            ends = bool(self._ended & TERMINATED), bool(self._ended & TRUNCATED)
+            step = self.current_obs(), reward, *ends, info
+            if return_state or (return_state is None and state is not None):
+                return Transition(self.get_state(), *step)
+            return Step(*step)
 
     @one_at_a_time
     def get_state(self) -> Any:
@@ -227,7 +226,7 @@ class SimulatorEnv(PlanEnv):
 
     @one_at_a_time
     def set_state(self, state: Any) -> None:
-        (state,) = follow_outgrown(self, [state])
+        (state,) = follow_outgrown(self, [state]) if type(state) is bytes else (state,)
         state = check_state(self.batch_spec, state)
         self._begin_at_all()
         phase, self._phase = self._phase, READY
@@ -396,5 +395,6 @@ class SimulatorEnv(PlanEnv):
 
     def _restore_current(self) -> None:
         """Make sure that the engine is built and in its current state."""
-        self._return_engine()
-        self._begin_at_all()
+        if self._phase != READY or not self._has_begun:
+            self._return_engine()
+            self._begin_at_all()

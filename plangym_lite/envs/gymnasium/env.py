@@ -277,9 +277,9 @@ class PlangymEnv(SimulatorEnv):
         return info
 
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
-        obs, reward, *ends, info = run_frames(self._gym_env.step, action, n_frames, self)
-        self._obs, self._info = obs, info.copy()
-        return reward, ends[0], ends[1], info
+        ran = run_frames(self._gym_env.step, action, n_frames, self)
+        self._obs, self._info = ran[0], ran[4].copy()
+        return ran[1:]
 
     def current_info(self) -> dict[str, Any]:
         info = self._info if self._replayed is None else self._replayed.info

@@ -148,7 +148,7 @@ def _first_exact(env: Any, record: Record, noise: list[Noise] | None = None) -> 
             return verdict, ""
     if env.state_choice == "replay" or env._plays_only:
         reason = f"{env!r}: "
-    elif record.problems and not env._saves_itself:
+    elif record.problems:
         reason += f"it holds {', '.join(record.problems)}"
     else:
         verdict, different = _try(env, record, record.findings, noise)
