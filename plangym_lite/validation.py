@@ -190,13 +190,14 @@ def _fit_box(space: Any, array: np.ndarray) -> np.ndarray:
 def check_action(space: Any, action: Any) -> Any:
     """One action, checked; dtypes as in ``check_actions``."""
     kind, given = type(space), type(action)  # the usual ones are checked in a fifth of the time
-    if kind is spaces.Discrete and given in (int, np.int64):
-        if space.start <= action < space.start + space.n:
-            return space.dtype.type(action)
-    elif kind is spaces.Box and given is np.ndarray:
-        if action.shape == space.shape and action.dtype in (SINGLE, DOUBLE):
-            if (total := sum(action.ravel().tolist())) == total:  # without NaN
-                return action
+    is_plain = kind is spaces.Discrete and given in (int, np.int64)
+    if is_plain and space.start <= action < space.start + space.n:
+        return space.dtype.type(action)
+    is_plain = kind is spaces.Box and given is np.ndarray and action.dtype in (SINGLE, DOUBLE)
+    if is_plain and action.shape == space.shape:
+        total = sum(action.ravel().tolist())
+        if total == total:  # there is no NaN
+            return action
     is_array = isinstance(space, ARRAY_SPACES)
     return check_actions(space, _as_array(action, "action")[None] if is_array else [action])[0]
 

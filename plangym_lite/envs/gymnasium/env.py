@@ -32,6 +32,7 @@ from plangym_lite.envs.snapshot.packing import pack, pack_info, unpack
 from plangym_lite.envs.snapshot.pickling import NotUnderstoodError
 from plangym_lite.envs.snapshot.snapshot import (
     Snapshot,
+    has_own_methods,
     layers_of,
     mute,
     mute_films,
@@ -262,9 +263,10 @@ class PlangymEnv(SimulatorEnv):
         """Find what the adapter needs in the layers, and whether the state is plain."""
 
     def surrounded_only_by(self, *known: type) -> bool:
-        """Whether all layers around the base are stateless or of a ``known`` type."""
+        """Whether all layers around the base are stateless or ``known``, with their own methods."""
         kinds = set(map(type, self._layers[:-1]))
-        return self.state_choice is None and kinds <= {*STATELESS_WRAPPERS, *known}
+        is_known = kinds <= {*STATELESS_WRAPPERS, *known} and not has_own_methods(self._layers)
+        return self.state_choice is None and is_known
 
     # ---- running ------------------------------------------------------------------------------
 

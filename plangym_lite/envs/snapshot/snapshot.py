@@ -42,7 +42,15 @@ from plangym_lite.envs.snapshot.pickling import (
 from plangym_lite.envs.snapshot.sets import walk_sets
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["Snapshot", "layers_of", "mute", "mute_films", "saved_and_films", "unmute"]
+__all__ = [
+    "Snapshot",
+    "has_own_methods",
+    "layers_of",
+    "mute",
+    "mute_films",
+    "saved_and_films",
+    "unmute",
+]
 
 FILMS: tuple[type, ...] = (gym.wrappers.RecordVideo,)
 """Layers that are not saved and record nothing during batches, verification and replays."""
@@ -57,6 +65,17 @@ def layers_of(env: gym.Env) -> list[gym.Env]:
     while isinstance(layers[-1], gym.Wrapper):
         layers.append(layers[-1].env)
     return layers
+
+
+def has_own_methods(layers: Iterable[gym.Env]) -> bool:
+    """Whether a method was replaced on one of the layers, as by ``env.step = ...``."""
+    return any(
+        callable(value)
+        and hasattr(type(layer), name)
+        and not str(getattr(value, "__module__", "")).startswith("plangym_lite.")
+        for layer in layers
+        for name, value in vars(layer).items()
+    )
 
 
 class Snapshot:

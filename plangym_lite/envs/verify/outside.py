@@ -1,7 +1,8 @@
 """What an environment keeps outside of its objects: class attributes, globals, function defaults.
 
-No snapshot holds these. They are found by reading the code of the classes of an environment, and
-the functions and classes that this code names, except those of Python and of large libraries.
+No snapshot holds these. They are found by reading the code of an environment, that of its classes
+and of functions among its attributes, and the functions and classes that this code names, except
+those of Python and of large libraries.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import itertools
 import random
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -58,6 +59,7 @@ DEPTH = 4
 PLAIN = (int, float, complex, str, bytes, bool, type(None))
 MISSING, UNREAD = object(), object()
 CACHED = type(functools.lru_cache(len))
+FUNCTIONS = types.FunctionType, types.MethodType, functools.partial, CACHED
 
 
 class Outside:
@@ -67,8 +69,10 @@ class Outside:
     count or collect.
     """
 
-    def __init__(self, layers: Iterable[gym.Env]) -> None:
-        self._kinds = [kind for layer in layers for kind in type(layer).__mro__ if _is_own(kind)]
+    def __init__(self, layers: Sequence[gym.Env]) -> None:
+        values = [value for layer in layers for value in vars(layer).values()]
+        self._code: list[Any] = [value for value in values if isinstance(value, FUNCTIONS)]
+        self._code += [kind for layer in layers for kind in type(layer).__mro__ if _is_own(kind)]
         self._first: dict[str, Any] = {}
         self.changed: set[str] = set()
 
@@ -92,8 +96,8 @@ class Outside:
     def _read(self) -> dict[str, Any]:
         reader = _Reader()
         with contextlib.suppress(Exception):  # others' code, as in ``__repr__``, may raise anything
-            for kind in self._kinds:
-                reader.read(kind)
+            for made in self._code:
+                reader.read(made)
         return reader.found
 
 
@@ -107,6 +111,7 @@ class _Reader:
 
     def read(self, value: Any, name: str = "") -> None:
         """Read a class or function and what it names, or else the value itself."""
+        value = value.func if isinstance(value, functools.partial) else value
         if isinstance(value, (staticmethod, classmethod, types.MethodType)):
             value = value.__func__
         value = value.fget if isinstance(value, property) and value.fget else value
