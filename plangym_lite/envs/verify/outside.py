@@ -71,8 +71,8 @@ class Outside:
 
     def __init__(self, layers: Sequence[gym.Env]) -> None:
         values = [value for layer in layers for value in vars(layer).values()]
-        self._code: list[Any] = [value for value in values if isinstance(value, FUNCTIONS)]
-        self._code += [kind for layer in layers for kind in type(layer).__mro__ if _is_own(kind)]
+        self._functions = [value for value in values if isinstance(value, FUNCTIONS)]
+        self._kinds = [kind for layer in layers for kind in type(layer).__mro__ if _is_own(kind)]
         self._first: dict[str, Any] = {}
         self.changed: set[str] = set()
 
@@ -96,8 +96,10 @@ class Outside:
     def _read(self) -> dict[str, Any]:
         reader = _Reader()
         with contextlib.suppress(Exception):  # others' code, as in ``__repr__``, may raise anything
-            for made in self._code:
-                reader.read(made)
+            for kind in self._kinds:
+                reader.read(kind)
+            for function in self._functions:
+                reader.read(function, is_saved=True)
         return reader.found
 
 
@@ -109,8 +111,11 @@ class _Reader:
         self._seen: set[int] = set()
         self._left = MOST
 
-    def read(self, value: Any, name: str = "") -> None:
-        """Read a class or function and what it names, or else the value itself."""
+    def read(self, value: Any, name: str = "", is_saved: bool = False) -> None:
+        """Read a class or function and what it names, or else the value itself, if it has a name.
+
+        ``is_saved``: it is part of the snapshot, and so are the variables of a local function.
+        """
         value = value.func if isinstance(value, functools.partial) else value
         if isinstance(value, (staticmethod, classmethod, types.MethodType)):
             value = value.__func__
@@ -119,7 +124,7 @@ class _Reader:
         if isinstance(value, type):
             self._read_class(value)
         elif isinstance(value, types.FunctionType):
-            self._read_function(value)
+            self._read_function(value, is_saved and "<" in value.__qualname__)
         elif name and not isinstance(value, (types.ModuleType, gym.Space, property)):
             self.found[name] = self._content(value, DEPTH)
 
@@ -135,19 +140,20 @@ class _Reader:
         for member in kind if issubclass(kind, enum.Enum) else ():
             self.found[f"{kind.__qualname__}.{member.name}"] = self._content(vars(member), DEPTH)
 
-    def _read_function(self, function: types.FunctionType) -> None:
+    def _read_function(self, function: types.FunctionType, is_saved: bool) -> None:
         if id(function) in self._seen or not _is_own(function):
             return
         self._seen.add(id(function))
         where = f"{function.__module__}.{function.__qualname__}"
         kept = function.__defaults__, function.__kwdefaults__, vars(function)
-        if any(kept):
+        if any(kept) and not is_saved:
             self.found[f"defaults or attributes of {where}"] = self._content(kept, DEPTH)
         for cell_name, cell in zip(
             function.__code__.co_freevars, function.__closure__ or (), strict=True
         ):
             try:
-                self.read(cell.cell_contents, f"the variable {cell_name} of {where}")
+                name = "" if is_saved else f"the variable {cell_name} of {where}"
+                self.read(cell.cell_contents, name, is_saved)
             except ValueError:  # an empty cell
                 continue
         known = function.__globals__
