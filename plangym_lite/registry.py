@@ -28,7 +28,7 @@ from plangym_lite.recipe.plain import PlainEpisode, provide_states
 from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.system import check_workers, missing_for_workers, usable_cores
 
-__all__ = ["adapter_for", "find_spec", "make", "register_adapter"]
+__all__ = ["adapter_for", "find_spec", "make", "module_of", "register_adapter"]
 
 _ADAPTERS = {
     "ale_py.env:AtariEnv": "plangym_lite.envs.atari.env:AtariEnv",
@@ -55,10 +55,7 @@ Local = TypeVar("Local", bound=PlanEnv)
 
 @overload
 def make(
-    name: type[Local],
-    n_workers: None = None,
-    ray: Literal[False] = False,
-    **engine_kwargs: Any,
+    name: type[Local], n_workers: None = None, ray: Literal[False] = False, **engine_kwargs: Any
 ) -> Local: ...
 @overload
 def make(
@@ -142,7 +139,7 @@ def adapter_for(
         return _adapter_of_spec(name, name, engine_kwargs), True
     if isinstance(name, str):
         suite, retro, games = (
-            _module_of(title) if looks_like(title, name) else None for title in _MODULES
+            module_of(title) if looks_like(title, name) else None for title in _MODULES
         )
         is_composers = name.startswith("dm_control/")  # a task that needs OpenGL: refused when made
         if suite and (suite.task_of(name) or (is_composers and find_spec(name))):
@@ -192,18 +189,14 @@ def register_adapter(engine: str | type, adapter: str | type[SimulatorEnv]) -> N
 
 
 def find_spec(name: str) -> Any:
-    """Gymnasium's spec of an id; imports the packages that may provide it.
-
-    Raises:
-        UnknownEnvironmentError: nothing has that name.
-    """
+    """Gymnasium's spec of an id, of packages that may provide it, or an error with near names."""
     try:
         spec = spec_of(name)
     except ModuleNotFoundError as error:
         raise UnknownEnvironmentError(f"no environment is called {name!r}: {error}") from error
     if spec is not None:
         return spec
-    suite, retro, family = _module_of("dm_control"), _module_of("stable-retro"), lacking(name)
+    suite, retro, family = module_of("dm_control"), module_of("stable-retro"), lacking(name)
     known = [*gym.registry, *(suite.TASKS if suite else ()), *(retro.games() if retro else ())]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.8 if family else 0.5)
     hint = f"; the nearest names are {', '.join(near)}" if near else ""
@@ -213,8 +206,7 @@ def find_spec(name: str) -> Any:
 
 
 def _is_domain(name: Any) -> bool:
-    """Whether a name may be a dm_control domain."""
-    suite = _module_of("dm_control")
+    suite = module_of("dm_control")
     if suite is not None:
         return name in {domain for domain, _ in suite.TASKS.values()}
     return isinstance(name, str) and name.isidentifier() and name not in gym.registry
@@ -240,7 +232,7 @@ def _for_engine(engine_kwargs: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in engine_kwargs.items() if key not in ours}
 
 
-def _module_of(title: str) -> Any:
+def module_of(title: str) -> Any:
     """Our module for a family of games or tasks; ``None`` if its package is not installed."""
     package, module = _MODULES[title]
     return importlib.import_module(module) if importlib.util.find_spec(package) else None
@@ -269,7 +261,7 @@ def _key(engine: type) -> str:
     return f"{engine.__module__}:{engine.__qualname__}"
 
 
-def _states_of(factory: Callable[[], Any], env: Any, episode: PlainEpisode | None) -> Any:
+def _states_of(factory: Callable[[], Any], env: Any, episode: PlainEpisode) -> Any:
     """What saves a plain environment that runs in a worker: by the adapter that ``make`` uses."""
     from plangym_lite.envs.gymnasium.running import RunningStates
 

@@ -56,8 +56,7 @@ def layout_versions(kind: type) -> str:
 def register(name: str, make: Callable[..., Any], version: int = 1) -> None:
     """Let ``make(*fields)`` rebuild what pickles call ``name``; ``version`` is of its layout.
 
-    Raises:
-        ValueError: the name is registered for another class.
+    ``ValueError``: the name is registered for another class.
     """
     before = _known.get(name)
     if before is not None and _path(before[0]) != _path(make):
@@ -73,8 +72,7 @@ def stable_reduce(name: str, *fields: Any) -> tuple[Any, ...]:
 def rebuild(name: str, version: int, *fields: Any) -> Any:
     """The object that a pickle holds. Pickles refer to this function: do not rename it.
 
-    Raises:
-        InvalidStateError: this version of plangym_lite does not know the name or the layout.
+    ``InvalidStateError``: this version of plangym_lite does not know the name or the layout.
     """
     make, present = _find(name)
     if version != present:

@@ -27,15 +27,8 @@ __all__ = [
 ]
 
 NEEDED_BY_WORKERS = (
-    "os.set_blocking",
-    "resource.getrlimit",
-    "select.PIPE_BUF",
-    "select.poll",
-    "signal.SIGCHLD",
-    "signal.SIGKILL",
-    "signal.pthread_sigmask",
-    "socket.AF_UNIX",
-    "socket.send_fds",
+    *("os.set_blocking", "resource.getrlimit", "select.PIPE_BUF", "select.poll", "signal.SIGCHLD"),
+    *("signal.SIGKILL", "signal.pthread_sigmask", "socket.AF_UNIX", "socket.send_fds"),
 )
 """What Linux and macOS have and Windows has not."""
 
@@ -53,11 +46,7 @@ def missing_for_workers() -> list[str]:
 
 
 def check_workers() -> None:
-    """Make sure that this system can have workers.
-
-    Raises:
-        NoWorkersError: it cannot.
-    """
+    """Raise ``NoWorkersError`` unless this system can have workers."""
     missing = missing_for_workers()
     if missing:
         raise NoWorkersError(
@@ -75,16 +64,10 @@ def _is_there(module: str, name: str) -> bool:
 
 HELD = tuple(
     getattr(signal, name)
-    for name in [
-        "SIGINT",
-        "SIGTERM",
-        "SIGHUP",
-        "SIGALRM",
-        "SIGVTALRM",
-        "SIGPROF",
-        "SIGUSR1",
-        "SIGUSR2",
-    ]
+    for name in (
+        *("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM"),
+        *("SIGVTALRM", "SIGPROF", "SIGUSR1", "SIGUSR2"),
+    )
     if hasattr(signal, name)
 )
 
@@ -196,11 +179,9 @@ class CallLock:
 
     @property
     def is_forked(self) -> bool:
-        """Whether this process was forked from the one that made the lock."""
         return os.getpid() != self._pid
 
     def check_process(self) -> None:
-        """Raise ``ForkedError`` in another process than the one that made it."""
         if os.getpid() != self._pid:
             raise ForkedError(
                 f"{self._what} was made in process {self._pid}, of which this process ("
@@ -238,7 +219,6 @@ class CallLock:
                 pass
 
     def _acquire(self, timeout: float) -> float:
-        """Acquire ``inner``; return the rest of ``timeout``."""
         began = time.monotonic()
         if not self.inner.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
             raise TimeoutError(f"a call of another thread took longer than {timeout:g} s")

@@ -24,8 +24,8 @@ from plangym_lite import (
     register_adapter,
 )
 from plangym_lite.errors import StateOutgrownError
-from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv, ToyError
 from tests.same import assert_same, collect_states, rows_of
+from tests.toys import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv, ToyError
 
 MAKERS = {
     "toy": lambda: ToyEnv(slip=0.3, time_limit=9),

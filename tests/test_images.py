@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from plangym_lite import InvalidStateError, make
-from plangym_lite.testing.toy import NestedToy, OpaqueToy, ToyEnv
 from plangym_lite.vectorization.dispatch import batch_env as batch_module
 from tests.same import assert_same, collect_states
+from tests.toys import NestedToy, OpaqueToy, ToyEnv
 
 MAKERS = {
     "toy": lambda n: make(ToyEnv, n_workers=n),

@@ -5,9 +5,9 @@ import pytest
 from gymnasium import spaces
 
 from plangym_lite import InvalidStateError, SimulatorEnv
-from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv
 from plangym_lite.transitions import Form, Rows, empty_columns
 from tests.same import assert_same, collect_states
+from tests.toys import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv
 
 
 class Counter(SimulatorEnv):

@@ -12,7 +12,7 @@ from plangym_lite.cli.target import add_env, find_target, make_env, make_options
 from plangym_lite.errors import NotCloneableError
 from plangym_lite.testing.contract.contract import Report, check_exact
 
-__all__ = ["add_parser", "check"]
+__all__ = ["add_parser", "run"]
 
 
 def add_parser(commands: Any) -> None:
@@ -26,23 +26,10 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return check(args.name, dict(args.env_options), Output(args.json, args.quiet))
-
-
-def check(name: str, env_options: dict[str, Any], output: Output) -> int:
-    """Run the exactness contract and print its report; return 0 if exact, else 1.
-
-    Args:
-        name: an environment's id, ``module:Id-v0`` or ``module:Class``.
-        env_options: arguments of the environment.
-        output: where the report goes.
-
-    Raises:
-        CommandError: there is no such class, or the environment cannot be made.
-        UnknownEnvironmentError: no environment has that name.
-    """
+    """Run the exactness contract and print its report; return 0 if exact, else 1."""
+    name, output = args.name, Output(args.json, args.quiet)
     check_paths(output.json)
-    kwargs = make_options(env_options=env_options)
+    kwargs = make_options(args)
     try:
         report = check_exact(partial(make_env, find_target(name), name, **kwargs), name=name)
         output.say(str(report))
@@ -51,5 +38,5 @@ def check(name: str, env_options: dict[str, Any], output: Output) -> int:
         output.say(f"{name}: NOT exact, and says so when it is made: {error}")
     keys = ("name", "exact", "difference", "checks", "state_bytes", "pictures", "notes")
     record = {key: getattr(report, key) for key in keys}
-    output.write({**record, "env_options": env_options, "versions": versions()})
+    output.write({**record, "env_options": dict(args.env_options), "versions": versions()})
     return 0 if report.exact else 1

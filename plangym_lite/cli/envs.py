@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import sys
 import textwrap
@@ -14,6 +15,7 @@ import gymnasium as gym
 
 from plangym_lite.cli.output import Output, add_output, check_paths
 from plangym_lite.envs.gymnasium.families import FAMILIES, PROVIDERS, Family, register_ids_of
+from plangym_lite.registry import module_of
 
 __all__ = [
     "add_parser",
@@ -35,24 +37,18 @@ def add_parser(commands: Any) -> None:
     text = "only ids and families with all of these texts in them"
     parser.add_argument("words", metavar="TEXT", nargs="*", help=text)
     add_output(parser, quiet="only the ids, one a line")
-    parser.set_defaults(run=lambda args: envs(args.words, Output(args.json), args.quiet))
+    parser.set_defaults(run=envs)
 
 
-def envs(words: Sequence[str], output: Output, only_ids: bool) -> int:
-    """Print the list, or only ids that can be made.
-
-    Returns:
-        The exit code: 1 if no id or family has all ``words`` in it.
-
-    Raises:
-        CommandError: the JSON cannot be written.
-    """
+def envs(args: argparse.Namespace) -> int:
+    """Print the list, or only ids that can be made; return 1 if nothing has all words in it."""
+    words, output = args.words, Output(args.json)
     check_paths(output.json)
     families = [chosen for family in installed_families() if (chosen := select(family, words))]
     if not families:
         print(f"no environment and no family has {' '.join(words)!r} in it", file=sys.stderr)
     for family in families:
-        text = "\n".join(family.ids * family.can_be_made) if only_ids else describe(family)
+        text = "\n".join(family.ids * family.can_be_made) if args.quiet else describe(family)
         if text:
             output.say(text)
     keys = ("title", "ids", "can_be_made", "extra")
@@ -71,22 +67,15 @@ def installed_families() -> list[Family]:
     """The families with all ids; dm_control tasks under their own names."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about displays and versions
-        families = sort_into_families(registered_specs())
-        if importlib.util.find_spec("dm_control"):
-            from plangym_lite.envs.mujoco.dm_control.tasks import TASKS, task_of
-
-            family = next(kind for kind in families if kind.title == "dm_control")
-            others = [name for name in family.ids if task_of(name) is None]
-            family.ids = [*sorted(TASKS), *others]
-        if importlib.util.find_spec("stable_retro"):
-            from plangym_lite.envs.retro import games
-
-            next(kind for kind in families if kind.title == "stable-retro").ids = games()
-        if importlib.util.find_spec("pettingzoo"):
-            from plangym_lite.envs.gymnasium import pettingzoo
-
-            next(kind for kind in families if kind.title == "PettingZoo").ids = pettingzoo.games()
-    return families
+        families = {kind.title: kind for kind in sort_into_families(registered_specs())}
+        for title in ("stable-retro", "PettingZoo"):
+            if (module := module_of(title)) is not None:
+                families[title].ids = module.games()
+        if (suite := module_of("dm_control")) is not None:
+            family = families["dm_control"]
+            others = [name for name in family.ids if suite.task_of(name) is None]
+            family.ids = [*sorted(suite.TASKS), *others]
+    return list(families.values())
 
 
 def complete_ids(prefix: str, action: Any, parser: Any, parsed_args: Any) -> list[str]:

@@ -47,7 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser with all commands."""
     parser = Parser(
         prog="plangym-lite",
         description="Step any simulator from any saved state, exactly, on every core you have.",

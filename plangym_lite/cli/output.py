@@ -19,15 +19,8 @@ __all__ = ["STDOUT", "Output", "add_output", "check_paths", "versions"]
 STDOUT = Path("-")
 """``--json -``: standard output."""
 PACKAGES = (
-    "gymnasium",
-    "numpy",
-    "ale-py",
-    "mujoco",
-    "dm-control",
-    "box2d",
-    "minigrid",
-    "stable-retro",
-    "ray",
+    *("gymnasium", "numpy", "ale-py", "mujoco", "dm-control"),
+    *("box2d", "minigrid", "stable-retro", "ray"),
 )
 """Packages that a result depends on."""
 
@@ -42,16 +35,13 @@ class Output(NamedTuple):
 
     @property
     def stream(self) -> TextIO:
-        """Where the report is printed."""
         return sys.stderr if self.json == STDOUT else sys.stdout
 
     def say(self, text: str) -> None:
-        """Print a part of the report."""
         if not self.quiet:
             print(text, file=self.stream, flush=True)
 
     def write(self, record: Any) -> None:
-        """Write the numbers as JSON, if they are wanted."""
         if self.json is None:
             return
         text = json.dumps(record, indent=2) + "\n"

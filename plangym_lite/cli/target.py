@@ -39,9 +39,6 @@ def find_target(name: str) -> str | Callable[..., Any]:
 
     ``module:Id-v0`` is an id that the module registers on import. Modules of the current directory
     can be imported.
-
-    Raises:
-        CommandError: no such module, or no such name in it.
     """
     module, _, attribute = name.partition(":")
     if not (attribute and module.replace(".", "").isidentifier()):
@@ -60,28 +57,19 @@ def find_target(name: str) -> str | Callable[..., Any]:
     return name
 
 
-def make_options(
-    workers: int | str | None = None,
-    ray: bool = False,
-    frameskip: int | None = None,
-    env_options: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The arguments of ``make`` for ``--workers``, ``--ray``, ``--frameskip`` and ``--env``.
-
-    Raises:
-        CommandError: the options do not fit each other, or Ray is not installed.
-    """
-    if ray and workers is None:
-        raise CommandError("--ray needs workers: give --workers a number, or auto")
-    if ray:
+def make_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of ``make`` for ``--workers``, ``--ray``, ``--frameskip`` and ``--env``."""
+    flags = {"n_workers": "workers", "ray": "ray", "frameskip": "frameskip"}
+    given = {name: getattr(args, flag, None) for name, flag in flags.items()}
+    if given["ray"]:
+        if given["n_workers"] is None:
+            raise CommandError("--ray needs workers: give --workers a number, or auto")
         check_ray()
-    options: dict[str, Any] = {"n_workers": workers, "ray": ray}
-    if frameskip is not None:
-        options["frameskip"] = frameskip
-    for name, flag in (("n_workers", "--workers"), ("ray", "--ray"), ("frameskip", "--frameskip")):
-        if name in (env_options or {}):
-            raise CommandError(f"--env {name}: use {flag}")
-    return {**options, **(env_options or {})}
+    for name, _ in args.env_options:
+        if name in flags:
+            raise CommandError(f"--env {name}: use --{flags[name]}")
+    options = {name: value for name, value in given.items() if value is not None}
+    return {**options, **dict(args.env_options)}
 
 
 def check_ray() -> None:
@@ -91,12 +79,7 @@ def check_ray() -> None:
 
 
 def make_env(target: str | Callable[..., Any], title: str, /, **kwargs: Any) -> PlanEnv:
-    """``plangym_lite.make(target, **kwargs)``; ``title`` is its name in errors.
-
-    Raises:
-        CommandError: the environment raised an error.
-        PlangymError: plangym_lite raised an error.
-    """
+    """``plangym_lite.make(target, **kwargs)``; ``title`` is its name in errors."""
     try:
         return make(target, **kwargs)
     except PlangymError:

@@ -78,11 +78,7 @@ def split_reset(answer: Any, env: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def as_reward(reward: Any, env: Any) -> float:
-    """A reward as a float. An array with one element is accepted.
-
-    Raises:
-        InvalidStepError: it is not a single number.
-    """
+    """A reward, or an array with one element, as a float; ``InvalidStepError`` if it is neither."""
     if type(reward) in NUMBERS:
         return float(reward)
     item = getattr(reward, "item", None)
@@ -97,18 +93,13 @@ def as_reward(reward: Any, env: Any) -> float:
 
 
 def as_info(info: Any, env: Any, method: str = "step") -> Mapping[str, Any]:
-    """The info unchanged, if it is a mapping.
-
-    Raises:
-        InvalidStepError: it is not a mapping.
-    """
+    """The info unchanged, if it is a mapping, else ``InvalidStepError``."""
     if not isinstance(info, Mapping):
         raise no_info(info, env, method)
     return info
 
 
 def no_info(info: Any, env: Any, method: str = "step") -> InvalidStepError:
-    """The error for an info that is not a dict."""
     return InvalidStepError(
         f"{method}() of {env!r} returned {_described(info)} for its info: return a dict, "
         "which may be empty"

@@ -214,7 +214,6 @@ def _wrong(expected: Any, got: Any) -> np.ndarray | None:
 
 
 def _unlike(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Which elements of two arrays of the same shape and dtype differ bitwise."""
     bits = [
         np.ascontiguousarray(array).reshape(-1).view(np.uint8).reshape(*array.shape, -1)
         for array in (one, other)

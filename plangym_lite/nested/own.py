@@ -18,15 +18,7 @@ from gymnasium import Env, spaces
 
 from plangym_lite.errors import InvalidStepError
 
-__all__ = [
-    "ARRAY_SPACES",
-    "ATOMS",
-    "copy_element",
-    "fit_element",
-    "own_copy",
-    "own_info",
-    "row_of",
-]
+__all__ = ["ARRAY_SPACES", "ATOMS", "copy_element", "fit_element", "own_copy", "own_info", "row_of"]
 
 ARRAY_SPACES: tuple[Any, ...] = (
     spaces.Box,
@@ -160,11 +152,7 @@ def _copy_of_object(value: Any, kind: type, memo: dict[int, Any]) -> Any:
 
 
 def copy_element(space: Any, element: Any) -> Any:
-    """A copy of an observation, in the dtypes of its space.
-
-    Raises:
-        InvalidStepError: it does not fit the space, see :func:`fit_element`.
-    """
+    """A copy of an observation, in the dtypes of its space; errors as of :func:`fit_element`."""
     if isinstance(space, ARRAY_SPACES):
         if type(element) is int and space.dtype == WHOLE and not space.shape:
             return np.int64(element)
@@ -178,8 +166,7 @@ def copy_element(space: Any, element: Any) -> Any:
 def fit_element(space: Any, element: Any) -> Any:
     """The observation in the dtypes of its space; arrays are copied only to change the dtype.
 
-    Raises:
-        InvalidStepError: the shape is wrong, or the space's dtype cannot hold the values.
+    ``InvalidStepError``: the shape is wrong, or the space's dtype cannot hold the values.
     """
     if isinstance(space, ARRAY_SPACES):
         return _fit_array(space, element)

@@ -60,9 +60,6 @@ class Parcel:
     """A constructor, and the specs of the ids that it may make, as they are now.
 
     Calling it registers the ids in this process and calls the constructor.
-
-    Attributes:
-        walks_sets, is_singleton: see ``Reach``.
     """
 
     def __init__(self, constructor: Callable[[], Any]) -> None:
@@ -100,11 +97,7 @@ class Parcel:
 
 
 def unpack(carried: Any) -> Callable[[], Any]:
-    """The constructor of a parcel; names its classes and registers its ids in this process.
-
-    Args:
-        carried: bytes from ``Parcel.pack``, the pickle of a callable, or a callable.
-    """
+    """The constructor of a parcel, or of its bytes; its classes and ids are registered here."""
     found: Any = cloudpickle.loads(carried) if isinstance(carried, bytes) else carried
     if not isinstance(found, tuple):
         return found
@@ -117,10 +110,8 @@ def unpack(carried: Any) -> Callable[[], Any]:
 
 
 def registered_specs(asked: set[str]) -> dict[str, EnvSpec]:
-    """By id, the specs that another process would not have: those that this program registered.
-
-    Args:
-        asked: strings that may be ids; the specs of such ids are always included.
+    """By id, the specs that another process would not have: those that this program registered, and
+    those of ids among the strings ``asked``.
     """
     wanted = {text.rpartition(":")[2] for text in asked}
     specs: dict[str, EnvSpec] = {}
@@ -183,14 +174,10 @@ class _Names:
 
 
 def dumps(value: Any, known: dict[int, Any] | None = None) -> bytes:
-    """Pickle by value, except for classes and functions that the other process has by name.
+    """Pickle by value, except for ``known`` classes and functions, which are known by name.
 
-    Pickled by value these would become second classes there, or all attributes of the existing
-    ones would be set again.
-
-    Args:
-        value: anything that cloudpickle can pickle.
-        known: classes and functions by id; the default in a worker: those of its parcel.
+    By value these would become second classes there, or all attributes of the existing ones would
+    be set again. The default in a worker: those of its parcel.
     """
     buffer = io.BytesIO()
     _Sender(buffer, _here if known is None else known).dump(value)
@@ -198,10 +185,8 @@ def dumps(value: Any, known: dict[int, Any] | None = None) -> bytes:
 
 
 def dumps_each(values: Sequence[Any], known: dict[int, Any]) -> tuple[bytes, np.ndarray]:
-    """Pickle values one by one, each distinct object once; see ``dumps``.
-
-    Returns:
-        The pickles one after another, and start and end of each value's, [n, 2] int64.
+    """Pickle values one by one, each distinct object once; see ``dumps``. Returns the pickles, one
+    after another, and start and end of each value's, [n, 2] int64.
     """
     buffer, places = io.BytesIO(), np.empty((len(values), 2), np.int64)
     sender = _Sender(buffer, known)
@@ -273,10 +258,7 @@ def _dumped(constructor: Any, specs: dict[str, EnvSpec]) -> tuple[bytes, dict[in
 
 
 class _Packer(_Pickler):
-    """Pickles modules by value if another process cannot import them.
-
-    It collects what it pickled by value in ``named``.
-    """
+    """Pickles modules by value if another process cannot import them; notes them in ``named``."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)

@@ -1,4 +1,4 @@
-"""Plain environments in workers: stepped as they are, their states saved by an adapter.
+"""The episode of a plain environment in a worker, until its states are saved by an adapter.
 
 The adapter is made when a state is first requested, and gets the episode until then. The registry
 chooses it; it is on a higher floor, and registers its function with :func:`provide_states`.
@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils.seeding import np_random
 
-__all__ = ["PlainEpisode", "RunningPlain", "provide_states"]
+__all__ = ["PlainEpisode", "provide_states", "states_of"]
 
 MOST_ACTIONS = 100_000  # of an episode that can be repeated
 _provided: list[Callable[..., Any]] = []
@@ -23,10 +23,7 @@ _provided: list[Callable[..., Any]] = []
 class PlainEpisode:
     """How an episode of a plain environment began, and its actions: enough to repeat it.
 
-    Args:
-        env: the environment, just before it is reset.
-        seed: what it is reset with.
-        options: likewise.
+    It is made just before ``env`` is reset with ``seed`` and ``options``.
     """
 
     def __init__(self, env: Any, seed: int | None, options: dict[str, Any] | None) -> None:
@@ -76,78 +73,10 @@ def _generator_of(env: Any) -> Any:
 
 
 def provide_states(function: Callable[..., Any]) -> None:
-    """Let ``function(factory, env, episode)`` give what saves and restores a plain environment."""
+    """Let ``function`` be :func:`states_of`."""
     _provided[:] = [function]
 
 
-class RunningPlain:
-    """A plain environment, its last observation, info and flags, and its states.
-
-    Whoever steps ``env`` calls ``begin`` before a reset and ``note`` before a step, sets ``obs``,
-    ``info`` and ``flags`` after them, and calls ``add_reward``.
-
-    Args:
-        env: the environment.
-        factory: makes another one, on which saving is verified.
-        reset: begins an episode, if a state is requested before the first one.
-    """
-
-    def __init__(self, env: Any, factory: Callable[[], Any], reset: Callable[[], Any]) -> None:
-        self.env = env  # the first request for a state may replace it
-        self.obs: Any = None  # the last one
-        self.info: dict[str, Any] = {}  # likewise
-        self.flags = (False, False)  # terminated, truncated
-        self.attributes: list[str] = []  # attributes that were set from outside
-        self._factory, self._reset = factory, reset
-        self._episode: PlainEpisode | None = None  # until states are requested
-        self._states: Any = None  # from then on: a RunningStates
-
-    @property
-    def layers(self) -> Any:
-        """The environment that holds the attributes."""
-        return self.env if self._states is None else self._states.layers
-
-    def begin(self, seed: int | None, options: dict[str, Any] | None) -> None:
-        """Note the begin of an episode, before the reset."""
-        if self._states is None:
-            self._episode = PlainEpisode(self.env, seed, options)
-        self.flags = False, False
-
-    def note(self, action: Any) -> None:
-        """Note an action, before the step."""
-        if self._episode is not None:
-            self._episode.add(action)
-
-    def add_reward(self, reward: float) -> None:
-        if self._episode is not None:
-            self._episode.rewards += reward
-
-    @property
-    def states(self) -> Any:
-        """What saves and restores states: a ``RunningStates``.
-
-        Raises:
-            NotCloneableError: the state cannot be saved exactly, or not that of this episode.
-        """
-        if self._states is None:
-            if self._episode is None:
-                self._reset()
-            episode = self._episode
-            assert episode is not None
-            episode.obs, episode.flags = self.obs, self.flags
-            episode.attributes = self.attributes
-            self._states = _provided[0](self._factory, self.env, episode)
-            self.env, self._episode = self._states.env, None
-        return self._states
-
-    def save(self) -> Any:
-        return self.states.save(self.obs, self.info, *self.flags)
-
-    def load(self, state: Any) -> bool:
-        """Restore a state; whether it is the end of an episode."""
-        self.obs, self.info, terminated, truncated = self.states.load(state)
-        self.flags = terminated, truncated
-        return any(self.flags)
-
-    def close(self) -> None:
-        (self.env if self._states is None else self._states).close()
+def states_of(factory: Callable[[], Any], env: Any, episode: PlainEpisode) -> Any:
+    """What saves and restores a plain environment from now on, or ``NotCloneableError``."""
+    return _provided[0](factory, env, episode)

@@ -26,17 +26,8 @@ __all__ = ["Reach", "top_of"]
 
 ENGINES = frozenset(
     [
-        "ale_py",
-        "Box2D",
-        "dm_control",
-        "dm_env",
-        "gymnasium",
-        "minigrid",
-        "mujoco",
-        "numpy",
-        "plangym_lite",
-        "shimmy",
-        "stable_retro",
+        *("ale_py", "Box2D", "dm_control", "dm_env", "gymnasium", "minigrid", "mujoco", "numpy"),
+        *("plangym_lite", "shimmy", "stable_retro"),
     ]
 )
 """Packages of environments that are not inspected: they are the same in every process."""
@@ -57,13 +48,11 @@ def top_of(thing: Any) -> str:
 
 
 class Reach:
-    """A traversal of everything that ``root`` reaches.
+    """A traversal of everything that ``root`` reaches: ``strings`` that were found, whether it
+    ``walks_sets``, and whether it ``has_singletons``, engines that a process can have only once.
 
-    Attributes:
-        strings: the strings found.
-        walks_sets: whether there are sets, or code that makes sets, of anything but numbers:
-            strings are iterated over in another order in another interpreter.
-        has_singletons: whether there is an engine that a process can have only once.
+    It walks sets if there are sets, or code that makes sets, of anything but numbers: strings are
+    iterated over in another order in another interpreter.
     """
 
     def __init__(self, root: Any) -> None:

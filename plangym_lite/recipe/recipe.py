@@ -31,21 +31,8 @@ CONTAINERS = (dict, list, set, tuple, OrderedDict, defaultdict, deque, bytearray
 HOLDERS = (types.SimpleNamespace, Namespace)
 WRITERS = frozenset(
     [
-        "append",
-        "appendleft",
-        "extend",
-        "add",
-        "update",
-        "insert",
-        "setdefault",
-        "pop",
-        "popleft",
-        "popitem",
-        "remove",
-        "discard",
-        "clear",
-        "__setitem__",
-        "__iadd__",
+        *("append", "appendleft", "extend", "add", "update", "insert", "setdefault", "pop"),
+        *("popleft", "popitem", "remove", "discard", "clear", "__setitem__", "__iadd__"),
     ]
 )
 WRITING_CODES = {"STORE_SUBSCR", "DELETE_SUBSCR"}

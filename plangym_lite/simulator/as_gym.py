@@ -12,11 +12,7 @@ __all__ = ["GymView"]
 
 
 class GymView(gym.Env[Any, Any]):
-    """Moves the current state of a ``PlanEnv``; batches of the latter still leave it alone.
-
-    Args:
-        plan_env: the environment; closed with this view.
-    """
+    """Moves the current state of a ``PlanEnv``, whose batches leave it alone; closed with this."""
 
     def __init__(self, plan_env: PlanEnv) -> None:
         self.plan_env = plan_env

@@ -394,7 +394,6 @@ class SimulatorEnv(PlanEnv):
             self.setup()
 
     def _restore_current(self) -> None:
-        """Make sure that the engine is built and in its current state."""
         if self._phase != READY or not self._has_begun:
             self._return_engine()
             self._begin_at_all()

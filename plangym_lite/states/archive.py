@@ -50,7 +50,6 @@ class _Growing:
         self.array = np.empty((0, *row_shape), dtype)
 
     def put(self, start: int, values: np.ndarray) -> None:
-        """Write ``values`` to the rows from ``start`` on."""
         stop = start + len(values)
         if stop > len(self.array):
             shape = (stop + stop // 8 + 16, *self.array.shape[1:])
@@ -174,7 +173,6 @@ class StateArchive:
         self._layouts = np.concatenate([self._layouts, [layout]])
 
     def _masks_end(self) -> int:
-        """Offset of the next state's mask."""
         if not len(self._layouts):
             return 0
         first, start, width = self._layouts[-1].tolist()
@@ -192,7 +190,6 @@ class StateArchive:
         return oldest + nearest, bases[nearest]
 
     def _get_part(self, handles: np.ndarray, out: np.ndarray) -> None:
-        """Write the states of ``handles`` into ``out``, ``[b, S]`` bytes."""
         self._bases.array.take(self._base_of.array[handles], axis=0, out=out, mode="clip")
         bits = np.flatnonzero(self._read_masks(handles))
         starts, stops = self._ends.array[handles], self._ends.array[handles + 1]
@@ -333,11 +330,7 @@ class StateColumn:
         return f"StateColumn({len(self)} rows of {self.archive!r})"
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        """``[S]`` for one row; ``[B, S]`` for a slice, a list, an array or a mask.
-
-        Raises:
-            IndexError: there is no such row, or nothing was written to it.
-        """
+        """``[S]`` for one row, ``[B, S]`` for several; ``IndexError`` if one was not written."""
         handles = self.handles[rows]
         wanted = np.atleast_1d(handles)
         if (wanted == EMPTY).any():

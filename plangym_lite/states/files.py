@@ -40,11 +40,7 @@ def save_states(path: str | os.PathLike[str], env: PlanEnv, states: Any) -> None
 
 
 def state_columns(env: PlanEnv, states: Any) -> dict[str, Any]:
-    """The arrays that ``save_states`` writes, for a file that holds more than states.
-
-    Raises:
-        InvalidStateError: they are not states of ``env``.
-    """
+    """The arrays that ``save_states`` writes, for a file that holds more than states."""
     rows = check_states(env.batch_spec, states)
     columns: dict[str, Any] = {"fingerprint": np.array(env.fingerprint), "format": np.array(FORMAT)}
     if env.batch_spec.state_shape is None:
@@ -88,7 +84,6 @@ def load_states(path: str | os.PathLike[str], env: PlanEnv, *, trusted: bool = F
 
 
 def _check_origin(path: Any, fingerprint: str, written: int, env: PlanEnv) -> None:
-    """Refuse states of other environments, and layouts or file formats that cannot be read."""
     if written != FORMAT:
         raise InvalidStateError(
             f"{path} was written in format {written} by another version of plangym_lite; this one "

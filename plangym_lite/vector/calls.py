@@ -33,16 +33,11 @@ class Pending(NamedTuple):
 
     @property
     def late(self) -> list[int]:
-        """The environments that have not answered."""
         return [index for index, promise in self.promises.items() if not promise.done()]
 
 
 class Calls:
-    """Calls workers and waits for them.
-
-    Args:
-        workers: one per environment, in order.
-    """
+    """Calls workers, one per environment in order, and waits for them."""
 
     def __init__(self, workers: Sequence[Worker]) -> None:
         self.workers = list(workers)
@@ -59,14 +54,9 @@ class Calls:
             return KnownAnswer(error=error)
 
     def gather(self, promises: Mapping[int, Promise], timeout: float | None = None) -> list[Any]:
-        """All results; raises the first error after all replies have arrived.
+        """All results, by number of environment; the first error after all replies have arrived.
 
-        Args:
-            promises: by the number of the environment.
-            timeout: seconds in total.
-
-        Raises:
-            TimeoutError: an environment has not answered by then.
+        ``TimeoutError``: an environment has not answered within ``timeout`` seconds in total.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         results: list[Any] = []
@@ -104,20 +94,12 @@ class Calls:
             )
 
     def begin(
-        self,
-        name: str,
-        send: Callable[[int], Promise],
-        finish: Callable[[list[Any]], Any],
+        self, name: str, send: Callable[[int], Promise], finish: Callable[[list[Any]], Any]
     ) -> None:
-        """Begin a call; ``end(name)`` takes its result.
+        """Send a call to each worker; ``end(name)`` returns ``finish`` of the answers.
 
         If this is interrupted, the result is dropped, and the next call waits for the workers that
         were called.
-
-        Args:
-            name: of the call, in messages.
-            send: sends the call to one worker.
-            finish: makes the result from the answers.
         """
         promises: dict[int, Promise] = {}
         self.pending = Pending(name, promises, finish)
@@ -157,11 +139,7 @@ class Calls:
             self.pending = self.pending._replace(is_wanted=False)
 
     def finish_pending(self, timeout: float | None = None) -> None:
-        """Wait for the end of the pending call and drop its result.
-
-        Raises:
-            TimeoutError: it has not ended within ``timeout`` seconds.
-        """
+        """Wait, at most ``timeout`` seconds, for the end of the pending call; drop its result."""
         pending = self.pending
         if pending is None:
             return

@@ -44,11 +44,7 @@ def chosen_numbers(indices: Indices, count: int) -> list[int]:
 
 
 def seeds_of(seeds: Seeds, count: int) -> list[int | None]:
-    """A list of seeds; an int ``s`` means ``s + i``, ``None`` no seeds.
-
-    Raises:
-        TypeError: a seed is not an integer.
-    """
+    """A list of seeds; an int ``s`` means ``s + i``, ``None`` no seeds."""
     if seeds is None:
         return [None] * count
     if isinstance(seeds, np.ndarray):
@@ -70,11 +66,7 @@ def _integer(seed: Any) -> int:
 def reset_arguments(
     seed: Seeds, options: dict[str, Any] | None, count: int
 ) -> tuple[list[int | None], dict[str, Any] | None, np.ndarray | None]:
-    """A seed per environment, the options, and the mask of environments to reset.
-
-    Raises:
-        ValueError: the number of seeds or the mask does not fit ``count`` environments.
-    """
+    """A seed per environment, the options, and the mask of environments to reset, checked."""
     seeds = seeds_of(seed, count)
     if len(seeds) != count:
         raise ValueError(f"{len(seeds)} seeds for {count} environments")
@@ -84,7 +76,6 @@ def reset_arguments(
 def _split_mask(
     options: dict[str, Any] | None, num_envs: int
 ) -> tuple[dict[str, Any] | None, np.ndarray | None]:
-    """The options without ``"reset_mask"``, and the mask."""
     if options is None or "reset_mask" not in options:
         return options, None
     mask, name = options["reset_mask"], "`options['reset_mask']`"
@@ -111,10 +102,7 @@ def refuse_own(name: str) -> None:
 
 
 def columns_of_numbers(infos: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The result of Gymnasium's ``_add_info`` for infos that all have the same numeric keys.
-
-    ``None`` for other infos.
-    """
+    """What Gymnasium's ``_add_info`` makes of infos of the same numbers; ``None`` for others."""
     first, merged, everyone = infos[0], {}, np.ones(len(infos), bool)
     if any(info.keys() != first.keys() for info in infos):
         return None

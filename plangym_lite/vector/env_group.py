@@ -18,20 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.errors import (
-    AnswerTimeoutError,
-    InvalidBatchError,
-    WorkerDiedError,
-)
+from plangym_lite.errors import AnswerTimeoutError, InvalidBatchError, WorkerDiedError
 from plangym_lite.system import one_at_a_time
-from plangym_lite.transitions import (
-    BatchSpec,
-    Form,
-    Rows,
-    empty_columns,
-    pack,
-    write_row,
-)
+from plangym_lite.transitions import BatchSpec, Form, Rows, empty_columns, pack, write_row
 from plangym_lite.validation import check_actions, check_state, check_timeout
 from plangym_lite.vector.calls import Calls
 from plangym_lite.vector.conversion import Indices, chosen_numbers
@@ -64,7 +53,6 @@ class EnvGroup:
 
     Args:
         workers: each makes a :class:`~plangym_lite.vector.worker_env.WorkerEnv`.
-        shared_limit: bytes of shared memory; see ``BlockPool``.
         mode: how far the observation spaces may differ.
         name: the name of the vector environment, in messages.
     """
@@ -131,18 +119,13 @@ class EnvGroup:
         self.calls.begin(pending, lambda index: send(index, name, *args[index]), list)
 
     def chosen(self, indices: Indices) -> list[int]:
-        """``None``, a number, a slice or several numbers as a list of non-negative numbers."""
         return chosen_numbers(indices, len(self))
 
     # ---- steps --------------------------------------------------------------------------------
 
     @one_at_a_time
     def begin_step(self, actions: Any, result: Callable[[Any], Any] | None = None) -> None:
-        """Step all environments; ``end("step")`` returns a ``StepBatch`` of arrays of yours.
-
-        Args:
-            actions: one per environment.
-            result: applied to the ``StepBatch``.
+        """Step all environments; ``end("step")`` returns ``result`` of a ``StepBatch``.
 
         Raises:
             AlreadySteppingError: a call is pending.
@@ -200,10 +183,7 @@ class EnvGroup:
         options: Sequence[dict[str, Any] | None],
         chosen: np.ndarray | None = None,
     ) -> None:
-        """Begin episodes, all or the ``chosen`` ones; ``end("reset")``: ``(observs, infos)``.
-
-        Lost workers are replaced.
-        """
+        """Begin episodes, all or the ``chosen`` ones, with new workers for lost ones."""
         self.calls.check_idle("reset_async")
         mask = np.ones(len(self), bool) if chosen is None else chosen
         self.replace_lost(np.flatnonzero(mask).tolist())
@@ -265,8 +245,7 @@ class EnvGroup:
     def _leave_hung(self, replaceable: Iterable[int]) -> list[int]:
         """Replace workers that have not answered, collect the other answers; return their indices.
 
-        Raises:
-            TimeoutError: one of them is not ``replaceable``.
+        ``TimeoutError``: one of them is not ``replaceable``.
         """
         assert self.calls.pending is not None
         late = self.calls.pending.late
@@ -302,7 +281,6 @@ class EnvGroup:
     # ---- states -------------------------------------------------------------------------------
 
     def get_state(self) -> Any:
-        """The states of all environments: ``[n, S]``, or ``[n]`` of objects."""
         states = self.ask("get_state")
         looks = {(getattr(state, "shape", None), getattr(state, "dtype", None)) for state in states}
         if len(looks) == 1 and isinstance(states[0], np.ndarray):
@@ -313,10 +291,7 @@ class EnvGroup:
         return column
 
     def set_state(self, states: Sequence[Any], indices: Indices = None) -> list[bool]:
-        """Set the states of the chosen environments, by default all.
-
-        Lost workers are replaced. Returns which states are ends of episodes.
-        """
+        """Set states; lost workers are replaced. Returns which states are ends of episodes."""
         self.calls.check_idle("set_state")
         chosen = self.chosen(indices)
         if len(states) != len(chosen):
@@ -330,7 +305,6 @@ class EnvGroup:
         return self.ask_each("set_state", rows, chosen)
 
     def replace_lost(self, indices: Iterable[int]) -> None:
-        """Replace dead workers; the new ones get the same seeds."""
         for index in indices:
             if index in self.calls.lost:
                 self.workers[index].restart()
@@ -342,7 +316,6 @@ class EnvGroup:
             self.workers[index].call("keep_seeds", self._seeds[index]).result()
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
-        """End the pending call, then close all environments. Idempotent."""
         if self.calls.is_closed:
             return
         with suppress(TimeoutError):

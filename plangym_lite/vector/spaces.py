@@ -35,15 +35,9 @@ def check_mode(mode: Any) -> None:
 def spec_in_common(
     specs: Sequence[BatchSpec], mode: ObservationMode = "same", name: str = "SubprocVectorEnv"
 ) -> BatchSpec:
-    """The layout of a row, the same for all environments.
+    """The layout of a row, the same for all environments, or ``SpacesDifferError``.
 
-    Args:
-        specs: that of each environment.
-        mode: how far observation spaces may differ.
-        name: of the vector environment, for messages.
-
-    Raises:
-        SpacesDifferError: the layouts differ.
+    ``mode`` says how far observation spaces may differ; ``name`` is for messages.
     """
     first = specs[0]
     single = mode[1] if isinstance(mode, tuple) else first.observation_space

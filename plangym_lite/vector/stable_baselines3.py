@@ -148,13 +148,7 @@ class SubprocVecEnv(VecEnv):
     # ---- steps --------------------------------------------------------------------------------
 
     def step_async(self, actions: Any) -> None:
-        """Begin a step.
-
-        Raises:
-            AlreadySteppingError: a call is pending.
-            InvalidBatchError: not one valid action per environment; nothing was run.
-            WorkerDiedError: a worker was lost before, and ``reset`` was not called since.
-        """
+        """Begin a step; errors as of :meth:`SubprocVectorEnv.step_async`."""
         self.group.begin_step(actions, self._result_of)
 
     def step(self, actions: Any) -> VecStep:
@@ -177,12 +171,7 @@ class SubprocVecEnv(VecEnv):
         If an episode ended, the observation is the first of the next episode,
         ``infos[i]["terminal_observation"]`` the last of the old one, and ``reset_infos[i]`` the
         info of ``reset``. ``infos[i]["TimeLimit.truncated"]``: truncated and not terminated.
-
-        Raises:
-            NotSteppingError: no step is pending.
-            TimeoutError: not within ``timeout`` seconds; may be called again.
-            WorkerDiedError: a worker died: which, how and in which call. Nothing is repeated.
-            Exception: an error of an environment; the others have made their step.
+        Errors are those of :meth:`SubprocVectorEnv.step_wait`.
         """
         return self.group.calls.end("step", timeout)
 
@@ -236,21 +225,11 @@ class SubprocVecEnv(VecEnv):
     # ---- states -------------------------------------------------------------------------------
 
     def get_state(self) -> np.ndarray:
-        """The states of all environments, ``[n, S]``, or ``[n]`` of objects.
-
-        Raises:
-            NotCloneableError: an environment's state cannot be saved exactly.
-        """
+        """The states of all environments, as :meth:`SubprocVectorEnv.get_state`."""
         return self.group.get_state()
 
     def set_state(self, states: Sequence[Any], indices: Indices = None) -> None:
-        """Set the states of the chosen environments, by default all.
-
-        Dead workers are replaced.
-
-        Raises:
-            InvalidStateError: not states of this environment; no state was changed.
-        """
+        """Set states, as :meth:`SubprocVectorEnv.set_state`."""
         self.group.set_state(states, indices)
 
     def get_state_info(self, states: Sequence[Any], actions: Any) -> tuple[np.ndarray, np.ndarray]:

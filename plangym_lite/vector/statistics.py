@@ -12,12 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 class EpisodeStatistics:
-    """Sums rewards and steps of every environment, episode by episode.
-
-    Args:
-        num_envs: number of environments.
-        prefix: of every name, as in ``"prefix/return_mean"``.
-    """
+    """Sums rewards and steps of every environment by episode; ``prefix`` is of every name."""
 
     def __init__(self, num_envs: int, prefix: str | None = None) -> None:
         self._prefix = prefix
@@ -53,7 +48,6 @@ class EpisodeStatistics:
         return {lead + name: value for name, value in found.items()}
 
     def clear(self) -> dict[str, float]:
-        """Log the summary, if there is a prefix, and clear it."""
         summary = self.summary()
         if self._prefix:
             logger.info(", ".join(f"{name}={value:g}" for name, value in summary.items()))

@@ -213,7 +213,6 @@ class VectorizedEnv(HasSpecs, PlanEnv):
             )
 
     def _worker_recipe(self) -> Recipe:
-        """The recipe for workers, without a window."""
         if (self._env_recipe.kwargs or {}).get("render_mode") == "human":
             return self._env_recipe.replace(render_mode="rgb_array")
         return self._env_recipe

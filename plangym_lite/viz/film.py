@@ -52,9 +52,6 @@ class Film:
     """Pictures of a game; of a long game every second, fourth, ... is kept, and the last.
 
     Pictures share a palette while all of them have few colours: the file is a third smaller.
-
-    Args:
-        milliseconds: from one picture to the next.
     """
 
     def __init__(self, milliseconds: float = 80) -> None:
@@ -92,13 +89,7 @@ class Film:
             self.stride *= 2
 
     def write(self, path: Path) -> None:
-        """Write the pictures as a GIF that loops, or as MP4 if the name ends in ``.mp4``.
-
-        Raises:
-            ValueError: there are no pictures.
-            OSError: the file cannot be written.
-            MissingPackageError: MP4 needs imageio-ffmpeg.
-        """
+        """Write the pictures, if there are any, as a GIF that loops, or as MP4 for ``*.mp4``."""
         if not self.pictures:
             raise ValueError("no pictures to write")
         if Path(path).suffix.lower() == ".mp4":
@@ -112,7 +103,6 @@ class Film:
         next(images).save(path, "GIF", save_all=True, append_images=images, **options)
 
     def _draw(self, images: tuple[np.ndarray, ...]) -> tuple[Image.Image, list[int] | None]:
-        """The images side by side in mode P, and their palette if it is not the film's."""
         joined, factor = side_by_side(images)
         colours: Any = joined.getcolors(256)
         new = [] if colours is None else sorted({c for _, c in colours} - self._colours.keys())
@@ -130,14 +120,12 @@ class Film:
         return drawn.resize(size, Image.Resampling.NEAREST), palette
 
     def _images(self) -> Iterator[Image.Image]:
-        """All pictures, the last included."""
         for picture in [*self.pictures, *([self._last] if self._last is not None else [])]:
             image = Image.frombytes("P", picture.size, zlib.decompress(picture.data))
             image.putpalette(picture.palette or palette_of(self._colours))
             yield image
 
     def _durations(self) -> list[int]:
-        """Of each picture, in whole ticks that together keep the speed."""
         n_pictures = len(self.pictures) + (self._last is not None)
         begins = [round(n * self.stride * self.milliseconds / TICK) for n in range(n_pictures)]
         return [TICK * (end - begin) for begin, end in pairwise(begins)] + [LAST]
@@ -159,7 +147,6 @@ class Film:
 
 
 def palette_of(colours: Iterable[tuple[int, ...]]) -> list[int]:
-    """Red, green and blue of all colours, one after another."""
     return [part for colour in colours for part in colour]
 
 
@@ -202,12 +189,7 @@ class Shot(NamedTuple):
 
 
 class Camera:
-    """Takes pictures of steps.
-
-    Args:
-        env: the environment of the steps; its current state does not change.
-        dt: of the steps.
-    """
+    """Takes pictures of steps of ``dt``; the current state of ``env`` does not change."""
 
     def __init__(self, env: PlanEnv, dt: int = 1) -> None:
         self._env = env.unwrapped
@@ -243,12 +225,7 @@ class Camera:
 
 
 class GameFilm:
-    """A film of players who play the same game, side by side.
-
-    Args:
-        env: the environment that they play on; its current state does not change.
-        players: their names.
-    """
+    """A film of players who play the same game, side by side; ``env`` is not moved."""
 
     def __init__(self, env: PlanEnv, *players: str) -> None:
         self._env, self._players = env, players
@@ -263,7 +240,6 @@ class GameFilm:
         self._add([Shot(image, 0.0)] * len(self._players))
 
     def add(self, *plays: Play) -> None:
-        """Add one step of each player."""
         *others, last = zip(*(self._camera.film_step(play) for play in plays), strict=True)
         for shots in others:
             self._add(shots)
@@ -284,7 +260,6 @@ class GameFilm:
         return [score + shot.reward for score, shot in zip(self._scores, shots, strict=True)]
 
     def _add(self, shots: Sequence[Shot], ends: Sequence[str | None] = ()) -> None:
-        """Add a picture: images, names, scores, and how games have ended."""
         scores = self._scores_after(shots)
 
         def label(pen: Any) -> None:

@@ -112,12 +112,7 @@ def tree_sheet(env: PlanEnv, tree: Any, *, count: int = 32, columns: int = 8) ->
 
 
 def film_plan(
-    env: PlanEnv,
-    state: Any,
-    actions: Sequence[Any],
-    path: str | os.PathLike[str],
-    *,
-    dt: int = 1,
+    env: PlanEnv, state: Any, actions: Sequence[Any], path: str | os.PathLike[str], *, dt: int = 1
 ) -> Path:
     """Play ``actions`` from ``state`` and write the images to ``path``, a GIF or MP4.
 

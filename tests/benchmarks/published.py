@@ -1,11 +1,13 @@
 """Planners on Atari beside the published scores of rollout IW (Bandres et al., AAAI 2018).
 
     python tests/benchmarks/published.py run FOLDER [--planner rollout_iw] [--games pong,boxing]
+        [--sticky 0.25 [--resample]]
     python tests/benchmarks/published.py table FOLDER
 
 The protocol: 15 frames a step, all 18 actions, 30 frames of no-op first, at most 18,000 frames,
 one action per decision, the subtree kept, as many simulator calls per decision as were published.
 Rollout IW: BASIC features, risk averse, novelty subtables. The others see the memory.
+Sticky actions are not in the published protocol; episodes with them have a table of their own.
 ``run`` adds a line to ``FOLDER/PLANNER.jsonl`` as soon as an episode ends and skips what is there:
 interrupt it and start it again as you like. Games are in order of how long they take.
 """
@@ -55,9 +57,10 @@ PLANNERS: dict[str, dict[str, Any]] = {
 KEEPS_TREE = ("rollout_iw", "mcts")
 
 
-def play(env: Any, planner: str, calls: int, episode: int) -> dict[str, Any]:
+def play(env: Any, planner: str, calls: int, episode: int, resample: bool) -> dict[str, Any]:
     """Play one episode by the protocol; return what happened."""
-    decide, options = getattr(planners, planner), dict(PLANNERS[planner])
+    decide = getattr(planners, planner)
+    options = {**PLANNERS[planner], "resample": resample}
     rng, start = np.random.default_rng(episode), time.perf_counter()
     state, _, _ = env.reset(seed=episode)
     score, frames, decisions, simulator_calls, ended = 0.0, 0, 0, 0, False
@@ -84,23 +87,34 @@ def play(env: Any, planner: str, calls: int, episode: int) -> dict[str, Any]:
     }
 
 
-def run(folder: Path, planner: str, games: list[str], episodes: int) -> None:
+def run(options: argparse.Namespace) -> None:
     """Play what is missing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{planner}.jsonl"
+    planner, resample, sticky = options.planner, options.resample, options.sticky
+    options.folder.mkdir(parents=True, exist_ok=True)
+    path = options.folder / f"{planner}{suffix(sticky, resample)}.jsonl"
     done = {(line["game"], line["episode"]) for line in read(path)}
-    for game in games:
+    kwargs = {
+        "frameskip": FRAMESKIP,
+        "full_action_space": True,
+        "repeat_action_probability": sticky,
+    }
+    for game in options.games.split(","):
         name, calls, _ = GAMES[game]
         obs_type = "palette" if planner == "rollout_iw" else "ram"
-        with pl.make(name, frameskip=FRAMESKIP, obs_type=obs_type, full_action_space=True) as env:
-            for episode in range(episodes):
+        with pl.make(name, obs_type=obs_type, **kwargs) as env:
+            for episode in range(options.episodes):
                 if (game, episode) in done:
                     continue
-                played = play(env, planner, calls, episode)
+                played = play(env, planner, calls, episode, resample)
                 with path.open("a") as file:
                     line = {"game": game, "episode": episode, "planner": planner, **played}
                     file.write(json.dumps(line) + "\n")
                 print(line, flush=True)
+
+
+def suffix(sticky: float, resample: bool) -> str:
+    """What a file name says of chance."""
+    return f"-sticky-{sticky}" * bool(sticky) + "-resample" * resample
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -118,7 +132,7 @@ def mean_of(scores: list[float]) -> str:
 def table(folder: Path) -> None:
     """Print means and standard deviations beside what was published, in Markdown."""
     paths = sorted(folder.glob("*.jsonl"))
-    played = {path.stem: read(path) for path in paths if path.stem in PLANNERS}
+    played = {path.stem: read(path) for path in paths if path.stem.split("-")[0] in PLANNERS}
     print("| game | calls per decision | published |", *(f"{name} |" for name in played))
     print("| --- | ---: | ---: |" + " ---: |" * len(played))
     for game, (_, calls, score) in GAMES.items():
@@ -137,11 +151,13 @@ def main() -> None:
     parser.add_argument("--planner", choices=PLANNERS, default="rollout_iw")
     parser.add_argument("--games", default=",".join(GAMES))
     parser.add_argument("--episodes", type=int, default=5)
+    parser.add_argument("--sticky", type=float, default=0.0, help="repeat_action_probability")
+    parser.add_argument("--resample", action="store_true", help="plan without knowing the dice")
     options = parser.parse_args()
     if options.command == "table":
         table(options.folder)
     else:
-        run(options.folder, options.planner, options.games.split(","), options.episodes)
+        run(options)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from plangym_lite.cli.main import main
 from plangym_lite.cli.play.compare import table
 from plangym_lite.cli.play.options import OPTIONS, PLANNERS
 from plangym_lite.errors import to_install
-from plangym_lite.testing.toy import ToyEnv
+from tests.toys import ToyEnv
 
 TOY = "plangym_lite.testing.toy:ToyEnv"
 JSON_KEYS = {
@@ -39,7 +39,7 @@ HERE = {**os.environ, "PYTHONPATH": str(Path(plangym_lite.__file__).parents[1])}
 USER_MODULE = """
 import numpy as np
 from plangym_lite.errors import NotCloneableError
-from plangym_lite.testing.toy import OpaqueToy, ToyEnv
+from tests.toys import OpaqueToy, ToyEnv
 
 class Endless(ToyEnv):
     def _move(self, way):
@@ -133,7 +133,7 @@ def test_plan_takes_an_id_that_a_module_adds(folder):
 @pytest.mark.parametrize("planner", PLANNERS)
 def test_plan_knows_every_planner(folder, planner):
     is_for_numbers = planner in ("cem", "mppi")
-    name = "plangym_lite.testing.toy:ContinuousToy" if is_for_numbers else TOY
+    name = "tests.toys:ContinuousToy" if is_for_numbers else TOY
     options = "--planner", planner, "--budget", "500", "--json", "out.json"
     assert plan(*options, name=name) == 0
     game = written(folder)
@@ -181,7 +181,7 @@ def test_a_video_is_written(folder):
 
 
 def test_compare_prints_a_table(folder, capsys):
-    names = TOY, "plangym_lite.testing.toy:ContinuousToy"
+    names = TOY, "tests.toys:ContinuousToy"
     options = "--planners", "fractal,cem", "--episodes", "2", "--budget", "500"
     command = ["compare", *names, *options, "--workers", "none", "--json", "out.json"]
     assert main(command) == 0

@@ -13,7 +13,7 @@ import pytest
 
 from plangym_lite.cli import envs
 from plangym_lite.cli.main import main
-from plangym_lite.cli.play import compare, plan
+from plangym_lite.cli.play import plan
 from plangym_lite.cli.play.game import Game, progress_bar
 
 TOY = "plangym_lite.testing.toy:ToyEnv"
@@ -131,8 +131,7 @@ def no_game(*args, **options):
 def test_what_will_not_work_is_said_before_a_game(capsys, monkeypatch, line, message):
     for package in ("imageio_ffmpeg", "matplotlib.figure", "ray"):
         monkeypatch.setitem(sys.modules, package, None)
-    for module in (plan, compare):
-        monkeypatch.setattr(module, "play", no_game)
+    monkeypatch.setattr(plan, "play", no_game)
     code, out, err = run(capsys, *line.split())
     assert (code, out) == (2, "")
     assert message in err

@@ -10,8 +10,8 @@ import pytest
 from gymnasium.wrappers import vector as wrappers
 
 from plangym_lite import SequentialVectorEnv, SubprocVectorEnv
-from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, ToyEnv
 from tests.same import assert_same
+from tests.toys import LEFT, RIGHT, STAY, NestedToy, ToyEnv
 
 KINDS = [SubprocVectorEnv, SequentialVectorEnv]
 

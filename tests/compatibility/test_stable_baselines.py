@@ -18,8 +18,8 @@ from plangym_lite import (
     VecEnvWrapper,
     WorkerDiedError,
 )
-from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, ToyEnv
 from tests.same import assert_same
+from tests.toys import LEFT, RIGHT, STAY, NestedToy, ToyEnv
 
 
 class Plain(gym.Env):

@@ -15,9 +15,9 @@ from plangym_lite import (
     SubprocVectorEnv,
     VecEnvWrapper,
 )
-from plangym_lite.testing.toy import RIGHT, NestedToy, ToyEnv
 from plangym_lite.vectorization.worker.proxy import ArraySpec
 from tests.same import assert_same
+from tests.toys import RIGHT, NestedToy, ToyEnv
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from plangym_lite import PlanEnv, make, planners
 from plangym_lite.cli.play.options import PLANNERS
 from plangym_lite.planners import Simulator, mcts
 from plangym_lite.planners.chance import draws
-from plangym_lite.testing.toy import RANDOM, RIGHT, ContinuousToy, ToyEnv
+from tests.toys import RANDOM, RIGHT, ContinuousToy, ToyEnv
 
 HAS_SEEDS = "seeds" in inspect.signature(PlanEnv.step_batch).parameters
 needs_seeds = pytest.mark.skipif(not HAS_SEEDS, reason="step_batch takes no seeds yet")

@@ -16,7 +16,7 @@ from plangym_lite.planners import PlanOutput
 from plangym_lite.planners.sequences import ActionBox
 from plangym_lite.planners.tree import goal_first
 from plangym_lite.states.archive import StateArchive
-from plangym_lite.testing.toy import LEFT, RIGHT, ContinuousToy, NestedToy, OpaqueToy, ToyEnv
+from tests.toys import LEFT, RIGHT, ContinuousToy, NestedToy, OpaqueToy, ToyEnv
 
 from .summary import summary
 

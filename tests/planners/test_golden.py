@@ -15,7 +15,7 @@ import pytest
 
 from plangym_lite import make, planners
 from plangym_lite.planners import PlanOutput
-from plangym_lite.testing.toy import ContinuousToy, ToyEnv
+from tests.toys import ContinuousToy, ToyEnv
 
 from .summary import summary
 

@@ -12,7 +12,7 @@ from plangym_lite.planners import PlanOutput, mcts
 from plangym_lite.planners.tree import ROOT, UNKNOWN, Start, whole_numbers
 from plangym_lite.planners.uct import Rules, Walks
 from plangym_lite.states.archive import StateArchive
-from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv
+from tests.toys import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv
 
 
 def start(env):

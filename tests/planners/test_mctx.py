@@ -14,7 +14,7 @@ jax.config.update("jax_disable_most_optimizations", True)  # compiling takes lon
 from plangym_lite import InvalidStateError, make  # noqa: E402
 from plangym_lite.planners.mctx import SimulatorModel  # noqa: E402
 from plangym_lite.states.archive import StateArchive  # noqa: E402
-from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv  # noqa: E402
+from tests.toys import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv  # noqa: E402
 
 from .games import TicTacToe  # noqa: E402
 

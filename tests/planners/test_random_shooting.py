@@ -7,7 +7,7 @@ import pytest
 
 from plangym_lite import make
 from plangym_lite.planners import random_shooting
-from plangym_lite.testing.toy import LEFT, RIGHT, NestedToy, OpaqueToy, ToyEnv
+from tests.toys import LEFT, RIGHT, NestedToy, OpaqueToy, ToyEnv
 
 
 def start(env):

@@ -12,7 +12,7 @@ import pytest
 from plangym_lite import InvalidStateError, make
 from plangym_lite.envs.snapshot.snapshot import Snapshot
 from plangym_lite.states.files import load_states, save_states
-from plangym_lite.testing import toy
+from tests import toys as toy
 from tests.same import assert_same, collect_states
 
 NAMES = ["CartPole-v1", "Blackjack-v1"]

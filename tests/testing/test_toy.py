@@ -9,7 +9,7 @@ import pytest
 
 from plangym_lite import InvalidStateError
 from plangym_lite.testing import ContractSuite
-from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv, ToyError
+from tests.toys import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv, ToyError
 
 
 class TestToyContract(ContractSuite):
@@ -85,7 +85,7 @@ class TestTrouble:
         assert time.perf_counter() - start > 0.15
 
     def test_exit_at(self):
-        code = f"from plangym_lite.testing.toy import ToyEnv; ToyEnv(exit_at={STAY}).step({STAY})"
+        code = f"from tests.toys import ToyEnv; ToyEnv(exit_at={STAY}).step({STAY})"
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 3
 
     def test_once(self, tmp_path):

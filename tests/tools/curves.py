@@ -19,7 +19,7 @@ from gymnasium import spaces
 from tqdm import tqdm
 
 from plangym_lite.cli.bench.command import machine
-from plangym_lite.cli.bench.ours import ATARI, steps
+from plangym_lite.cli.bench.ours import ATARI, open_env, step_rows
 from plangym_lite.cli.bench.rounds import Contender, rate
 from plangym_lite.cli.parser import at_least_one
 from plangym_lite.simulator import SimulatorEnv
@@ -122,7 +122,7 @@ def curves(n: int) -> list[Curve]:
 def _of(
     name: Any, size: int, n: int | None, **engine_kwargs: Any
 ) -> Callable[[ExitStack], Contender]:
-    return lambda stack: steps(stack, name, size, n, **engine_kwargs)
+    return lambda stack: step_rows(open_env(stack, name, n, **engine_kwargs), size)
 
 
 def plot(path: Path, found: list[tuple[str, str, list[tuple[int, float]]]]) -> None:

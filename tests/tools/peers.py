@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from plangym_lite.cli.bench.command import add_options, options_of, run
-from plangym_lite.cli.bench.ours import ATARI, rollouts, steps
-from plangym_lite.cli.bench.references import stepper
+from plangym_lite.cli.bench.command import add_options, run
+from plangym_lite.cli.bench.ours import ATARI, open_env, play_rows, step_rows
 from plangym_lite.cli.bench.rounds import Contender, Work
-from plangym_lite.cli.bench.works import atari_line, rollout_line
+from plangym_lite.cli.bench.works import atari_line, rollout_line, stepper
 from plangym_lite.cli.target import CommandError
 
 CARTPOLE = "CartPole-v1"
@@ -34,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.tools.peers", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_options(parser)
-    options = options_of(parser.parse_args(argv))
+    options = parser.parse_args(argv)
     try:
         return run([work for n in options.workers for work in table(n)], options)
     except CommandError as error:
@@ -58,7 +57,7 @@ def rollouts_against_envpool(n: int) -> Work:
     """Frames a second."""
 
     def make(stack: ExitStack) -> Any:
-        return rollouts(stack, ATARI, 64, 20, n, dt=4), envpool(stack, 16, 4, n, unit=4)
+        return play_rows(open_env(stack, ATARI, n), 64, 20, dt=4), envpool(stack, 16, 4, n, unit=4)
 
     return Work(rollout_line(n), f"EnvPool, {n} threads, 4 frames", make, 1.4, 1.6, "envpool")
 
@@ -67,7 +66,7 @@ def against_envpool(frames: int, n: int) -> Work:
     """C++ on threads; clones nothing."""
 
     def make(stack: ExitStack) -> Any:
-        ours = steps(stack, ATARI, 128, n, frames, obs_type="rgb")
+        ours = step_rows(open_env(stack, ATARI, n, obs_type="rgb"), 128, frames)
         return ours, envpool(stack, 16, frames, n)
 
     return Work(
@@ -79,7 +78,7 @@ def cartpole_against_plangym() -> Work:
     """Neither with workers."""
 
     def make(stack: ExitStack) -> Any:
-        return steps(stack, CARTPOLE, 1024), plangym(stack, CARTPOLE, 1024)
+        return step_rows(open_env(stack, CARTPOLE), 1024), plangym(stack, CARTPOLE, 1024)
 
     return Work(f"{CARTPOLE}, batch 1024, serial", "plangym", make, 2.0, 10.0, "plangym")
 
@@ -89,7 +88,7 @@ def atari_against_plangym(obs: str, n: int) -> Work:
 
     def make(stack: ExitStack) -> Any:
         theirs = plangym(stack, ATARI, 128, obs_type=obs, frameskip=1, n_workers=n)
-        return steps(stack, ATARI, 128, n, obs_type=obs), theirs
+        return step_rows(open_env(stack, ATARI, n, obs_type=obs), 128), theirs
 
     return Work(atari_line(obs, 1, 128, n), f"plangym, {n} workers", make, needs="plangym")
 

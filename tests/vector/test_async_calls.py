@@ -18,8 +18,8 @@ from plangym_lite import (
     VecEnvWrapper,
     make,
 )
-from plangym_lite.testing.toy import LEFT, RIGHT, STAY, ToyEnv
 from tests.same import assert_same
+from tests.toys import LEFT, RIGHT, STAY, ToyEnv
 
 KINDS = [SubprocVectorEnv, SequentialVectorEnv]
 cart_pole = partial(gym.make, "CartPole-v1")

@@ -27,8 +27,8 @@ from plangym_lite import (
     WorkerDiedError,
     make,
 )
-from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv, ToyError
 from tests.same import assert_same
+from tests.toys import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv, ToyError
 from tests.vectorization.helpers import is_running, wait_until
 
 KINDS = [SubprocVectorEnv, SequentialVectorEnv]

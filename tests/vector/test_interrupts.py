@@ -8,12 +8,13 @@ import sys
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from plangym_lite import AlreadySteppingError, SequentialVectorEnv, SubprocVecEnv, SubprocVectorEnv
-from plangym_lite.testing.toy import LEFT, RIGHT, STAY, ToyEnv
+from tests.toys import LEFT, RIGHT, STAY, ToyEnv
 from tests.vectorization.helpers import is_running, wait_until
 
 slow_toy = partial(ToyEnv, sleep_at=LEFT, sleep_for=0.6, size=30)
@@ -24,7 +25,7 @@ from functools import partial
 import json
 import numpy as np
 from plangym_lite import {kind}
-from plangym_lite.testing.toy import LEFT, RIGHT, ToyEnv
+from tests.toys import LEFT, RIGHT, ToyEnv
 
 if __name__ == "__main__":
     env = {kind}([partial(ToyEnv, sleep_at=LEFT, sleep_for=0.7, size=30)] * 2)
@@ -48,7 +49,11 @@ def test_the_step_after_ctrl_c(tmp_path, kind):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM.format(kind=kind))
     child = subprocess.Popen(
-        [sys.executable, str(program)], stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, str(program)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         start = json.loads(child.stdout.readline())

@@ -21,9 +21,9 @@ from plangym_lite import (
     WorkerDiedError,
     make,
 )
-from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, ToyEnv
 from plangym_lite.vector.stable_baselines3 import tile_images
 from tests.same import assert_same
+from tests.toys import LEFT, RIGHT, STAY, NestedToy, ToyEnv
 from tests.vectorization.helpers import is_running, wait_until
 
 cart_pole = partial(gym.make, "CartPole-v1")

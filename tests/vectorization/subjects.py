@@ -3,8 +3,8 @@
 import numpy as np
 
 from plangym_lite import make
-from plangym_lite.testing.toy import NestedToy, OpaqueToy, ToyEnv
 from tests.same import assert_same, collect_states, rows_of
+from tests.toys import NestedToy, OpaqueToy, ToyEnv
 
 MAKERS = {
     "toy": lambda: ToyEnv(slip=0.3, time_limit=9),

@@ -15,7 +15,7 @@ from tests.vectorization.helpers import ROOT, is_running, wait_until
 HEAD = """
 import os, sys, time
 from plangym_lite import make
-from plangym_lite.testing.toy import LEFT, RIGHT, STAY, ToyEnv
+from tests.toys import LEFT, RIGHT, STAY, ToyEnv
 
 class Stuck(ToyEnv):
     def advance(self, action, n_frames):

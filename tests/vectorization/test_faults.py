@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from plangym_lite import ClosedError, RemoteError, WorkerDiedError, make
-from plangym_lite.testing.toy import LEFT, RIGHT, STAY, OpaqueToy, ToyEnv, ToyError
 from plangym_lite.vectorization import ParallelEnv
 from plangym_lite.vectorization.worker.worker import close_all
 from tests.same import assert_same
+from tests.toys import LEFT, RIGHT, STAY, OpaqueToy, ToyEnv, ToyError
 from tests.vectorization.helpers import is_running, wait_until
 
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from plangym_lite import ClosedError
-from plangym_lite.testing.toy import STAY, OpaqueToy, ToyEnv, ToyError
 from plangym_lite.vectorization import ParallelEnv
 from tests.same import assert_same
+from tests.toys import STAY, OpaqueToy, ToyEnv, ToyError
 
 RAISE, DIE = 3, 4
 N_WORKERS = 2

@@ -10,7 +10,6 @@ import pytest
 from gymnasium import spaces
 
 from plangym_lite import ClosedError, InvalidBatchError, InvalidStateError, make
-from plangym_lite.testing.toy import LEFT, RIGHT, STAY, OpaqueToy, ToyEnv, ToyError
 from plangym_lite.vectorization import (
     BatchEnv,
     ExternalProcess,
@@ -19,6 +18,7 @@ from plangym_lite.vectorization import (
     VectorizedEnv,
 )
 from tests.same import assert_same
+from tests.toys import LEFT, RIGHT, STAY, OpaqueToy, ToyEnv, ToyError
 
 
 class Windowed(ToyEnv):

@@ -9,10 +9,10 @@ import numpy.ma  # noqa: F401  # opens files when it is used first
 import pytest
 
 from plangym_lite import SubprocVectorEnv, WorkerDiedError
-from plangym_lite.testing.toy import LEFT, RIGHT, NestedToy, OpaqueToy, ToyEnv, ToyError
 from plangym_lite.vectorization import ParallelEnv
 from plangym_lite.vectorization.memory import blocks
 from tests.same import assert_same
+from tests.toys import LEFT, RIGHT, NestedToy, OpaqueToy, ToyEnv, ToyError
 from tests.vectorization.helpers import run_python
 from tests.vectorization.subjects import MAKERS, Subject
 

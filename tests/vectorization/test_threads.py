@@ -14,9 +14,9 @@ import pytest
 
 from plangym_lite import make
 from plangym_lite.errors import ForkedError, ReentrantCallError
-from plangym_lite.testing.toy import RIGHT, STAY, ToyEnv
 from plangym_lite.vectorization import ParallelEnv
 from tests.same import assert_same
+from tests.toys import RIGHT, STAY, ToyEnv
 
 KINDS = {
     "trusted": lambda: make("CartPole-v1"),

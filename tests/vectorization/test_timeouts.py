@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from plangym_lite import make
-from plangym_lite.testing.toy import LEFT, RIGHT, STAY, OpaqueToy, ToyEnv
 from plangym_lite.vectorization import BatchEnv, ExternalProcess, InlineWorker, ParallelEnv
 from tests.same import assert_same
+from tests.toys import LEFT, RIGHT, STAY, OpaqueToy, ToyEnv
 from tests.vectorization.helpers import is_running, wait_until
 from tests.vectorization.worker.probe import SLEEPS, Probe, make_probe
 

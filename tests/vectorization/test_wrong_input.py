@@ -11,9 +11,9 @@ from plangym_lite import (
     UnknownEnvironmentError,
     make,
 )
-from plangym_lite.testing.toy import NestedToy, OpaqueToy, ToyEnv
 from plangym_lite.vectorization import BatchEnv, ExternalProcess, InlineWorker, ParallelEnv
 from plangym_lite.vectorization.worker.channel import Channel
+from tests.toys import NestedToy, OpaqueToy, ToyEnv
 
 RIGHT = 2
 NAN, INF = float("nan"), float("inf")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import platform
+import statistics
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tqdm import tqdm
 
@@ -17,18 +17,7 @@ from plangym_lite.cli.parser import above_zero, at_least_one
 from plangym_lite.cli.target import CommandError, check_ray
 from plangym_lite.system import usable_cores
 
-__all__ = ["BenchOptions", "add_options", "add_parser", "bench", "machine", "options_of", "run"]
-
-
-class BenchOptions(NamedTuple):
-    """The options of a measurement."""
-
-    workers: list[int]  # one: the table; several: scaling
-    rounds: int
-    seconds: float
-    only: str
-    json: Path | None = None
-    quiet: bool = False
+__all__ = ["add_options", "add_parser", "bench", "machine", "run"]
 
 
 def add_parser(commands: Any) -> None:
@@ -37,63 +26,49 @@ def add_parser(commands: Any) -> None:
     add_options(parser)
     text = "measure workers on a Ray cluster beside processes"
     parser.add_argument("--ray", action="store_true", help=text)
-    parser.set_defaults(run=lambda args: bench(options_of(args), args.ray))
+    parser.set_defaults(run=bench)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a measurement."""
     add = parser.add_argument
-    add("--workers", type=_counts, metavar="N[,N...]", help="several: how it scales")
+    cores = [usable_cores()]
+    add("--workers", type=_counts, default=cores, metavar="N[,N...]", help="several: how it scales")
     add("--rounds", type=at_least_one, default=7, metavar="N", help="rounds, in turns (7)")
     add("--seconds", type=above_zero, default=0.5, metavar="X", help="of each measurement (0.5)")
     add("--only", default="", metavar="TEXT", help="only lines of the table with TEXT in them")
     add_output(parser)
 
 
-def options_of(args: argparse.Namespace) -> BenchOptions:
-    """The options of the command line."""
-    counts = args.workers or [usable_cores()]
-    return BenchOptions(counts, args.rounds, args.seconds, args.only, args.json, args.quiet)
-
-
 def _counts(text: str) -> list[int]:
-    """Numbers of workers."""
     return [at_least_one(part) for part in text.split(",")]
 
 
-def bench(options: BenchOptions, ray: bool = False) -> int:
-    """Measure the table, the scaling with workers, or Ray; return the exit code.
-
-    Raises:
-        CommandError: no line is selected, or Ray is not installed.
-    """
+def bench(args: argparse.Namespace) -> int:
+    """Measure the table, the scaling with workers, or Ray; return the exit code."""
     from plangym_lite.cli.bench.works import ray_works, scaling_works, table  # imports ale_py
 
-    counts = options.workers
-    if ray:
+    counts = args.workers
+    if args.ray:
         check_ray()
-        return run(ray_works(counts), options)
-    return run(table(*counts) if len(counts) == 1 else scaling_works(counts), options)
+        return run(ray_works(counts), args)
+    return run(table(*counts) if len(counts) == 1 else scaling_works(counts), args)
 
 
-def run(works: Sequence[Work], options: BenchOptions) -> int:
-    """Measure and print lines, write the JSON; return the exit code.
-
-    Raises:
-        CommandError: no line is selected.
-    """
-    chosen = [work for work in works if options.only.lower() in describe(work).lower()]
+def run(works: Sequence[Work], args: argparse.Namespace) -> int:
+    """Measure and print the chosen lines, write the JSON; return the exit code."""
+    chosen = [work for work in works if args.only.lower() in describe(work).lower()]
     if not chosen:
-        raise CommandError(f"no line of the table has {options.only!r} in it")
+        raise CommandError(f"no line of the table has {args.only!r} in it")
     missing = {work.needs for work in chosen if not _is_there(work.needs)}
-    lines, output = [], Output(options.json, options.quiet)
-    check_paths(options.json)
+    lines, output = [], Output(args.json, args.quiet)
+    check_paths(args.json)
     output.say(machine())
     titles = "work | reference | ours /s | reference /s | ratio (quartiles) | at least | aim"
     output.say(f"| {titles} | CPU us |\n{'| --- ' * 8}|")
-    for work in tqdm(chosen, desc="bench", disable=options.quiet or None, leave=False):
+    for work in tqdm(chosen, desc="bench", disable=args.quiet or None, leave=False):
         if work.needs not in missing:
-            found = compare(work, options.rounds, options.seconds)
+            found = compare(work, args.rounds, args.seconds)
             with tqdm.external_write_mode():
                 output.say(line_of(work, found))
             lines.append(entry_of(work, found))
@@ -109,8 +84,7 @@ def describe(work: Work) -> str:
 
 
 def line_of(work: Work, found: Comparison) -> str:
-    """One line of the table."""
-    ours, reference = (f"{_median(side):,.0f}" for side in found[:2])
+    ours, reference = (f"{statistics.median(side):,.0f}" for side in found[:2])
     low, high = found.spread
     goals = ["" if goal is None else f"{goal:.2f}" for goal in (work.at_least, work.aim)]
     ratio = f"**{found.ratio:.2f}** ({low:.2f} to {high:.2f})"
@@ -119,7 +93,6 @@ def line_of(work: Work, found: Comparison) -> str:
 
 
 def entry_of(work: Work, found: Comparison) -> dict[str, Any]:
-    """The entry for ``--json``, with every round."""
     return {
         "work": work.name,
         "reference": work.reference,
@@ -136,10 +109,6 @@ def machine() -> str:
     """The machine, in one line."""
     packages = ", ".join(f"{name} {version}" for name, version in versions().items())
     return f"{usable_cores()} cores, {platform.machine()}, {packages}"
-
-
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
 
 
 def _is_there(package: str | None) -> bool:

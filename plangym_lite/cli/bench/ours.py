@@ -11,22 +11,15 @@ from plangym_lite import make
 from plangym_lite.cli.bench.rounds import Contender
 from plangym_lite.core import PlanEnv
 
-__all__ = [
-    "ATARI",
-    "gather",
-    "open_env",
-    "play_rows",
-    "rollouts",
-    "sequences",
-    "step_rows",
-    "steps",
-]
+__all__ = ["ATARI", "gather", "open_env", "play_rows", "sequences", "step_rows"]
 
 ATARI = "ALE/MsPacman-v5"
 WARM_UP = 60  # random actions before the first state
 
 
-def open_env(stack: ExitStack, name: Any, n_workers: int | None, **engine_kwargs: Any) -> PlanEnv:
+def open_env(
+    stack: ExitStack, name: Any, n_workers: int | None = None, **engine_kwargs: Any
+) -> PlanEnv:
     """An environment that is closed with ``stack``; Atari without skipped frames."""
     if name == ATARI:
         engine_kwargs = {"frameskip": 1, **engine_kwargs}
@@ -54,20 +47,8 @@ def sequences(env: PlanEnv, size: int, length: int) -> np.ndarray:
     return np.array([[env.sample_action() for _ in range(length)] for _ in range(size)])
 
 
-def steps(
-    stack: ExitStack,
-    name: Any,
-    size: int,
-    n_workers: int | None = None,
-    dt: int = 1,
-    **engine_kwargs: Any,
-) -> Contender:
-    """``step_batch``; a unit is a row."""
-    return step_rows(open_env(stack, name, n_workers, **engine_kwargs), size, dt)
-
-
 def step_rows(env: PlanEnv, size: int, dt: int = 1) -> Contender:
-    """``step_batch`` of an open environment; a unit is a row."""
+    """``step_batch``; a unit is a row."""
     states, actions = gather(env, size)
     repeats = max(1, 64 // size)
 
@@ -79,15 +60,8 @@ def step_rows(env: PlanEnv, size: int, dt: int = 1) -> Contender:
     return run
 
 
-def rollouts(
-    stack: ExitStack, name: Any, size: int, length: int, n_workers: int | None, dt: int
-) -> Contender:
-    """``rollout_batch`` without observations; a unit is a simulator step."""
-    return play_rows(open_env(stack, name, n_workers), size, length, dt)
-
-
 def play_rows(env: PlanEnv, size: int, length: int, dt: int = 1) -> Contender:
-    """``rollout_batch`` of an open environment, as :func:`rollouts`."""
+    """``rollout_batch`` without observations; a unit is a simulator step."""
     states, _ = gather(env, size)
     actions = sequences(env, size, length)
 

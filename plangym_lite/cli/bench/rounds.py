@@ -34,12 +34,10 @@ class Comparison(NamedTuple):
 
     @property
     def ratios(self) -> list[float]:
-        """Ours divided by the reference, per round."""
         return [ours / other for ours, other in zip(self.ours, self.reference, strict=True)]
 
     @property
     def ratio(self) -> float:
-        """The median over the rounds."""
         return statistics.median(self.ratios)
 
     @property
@@ -49,7 +47,6 @@ class Comparison(NamedTuple):
 
     @property
     def spread(self) -> tuple[float, float]:
-        """The quartiles of the ratios."""
         if len(self.ratios) < 2:
             return self.ratio, self.ratio
         low, _, high = statistics.quantiles(self.ratios, n=4, method="inclusive")

@@ -5,16 +5,27 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from plangym_lite.cli.bench.atari import act_only, raw_limit, raw_loop
-from plangym_lite.cli.bench.ours import ATARI, rollouts, steps
-from plangym_lite.cli.bench.physics import CHEETAH, physics_works
-from plangym_lite.cli.bench.references import async_vector_env
-from plangym_lite.cli.bench.rounds import Work
+import gymnasium as gym
+import numpy as np
 
-__all__ = ["atari_line", "ray_works", "rollout_line", "scaling_works", "table"]
+from plangym_lite.cli.bench.atari import act_only, raw_limit, raw_loop
+from plangym_lite.cli.bench.ours import ATARI, open_env, play_rows, step_rows
+from plangym_lite.cli.bench.rounds import Contender, Work
+from plangym_lite.envs.gymnasium.families import register_ids_of
+
+__all__ = [
+    "CHEETAH",
+    "async_vector_env",
+    "atari_line",
+    "ray_works",
+    "rollout_line",
+    "scaling_works",
+    "stepper",
+    "table",
+]
 
 OBS_TYPES = ("rgb", "grayscale", "ram")
-CARTPOLE = "CartPole-v1"
+CARTPOLE, CHEETAH = "CartPole-v1", "HalfCheetah-v5"
 CARTPOLE_SIZES = (4, 16, 64, 256, 1024, 4096)
 
 
@@ -34,7 +45,6 @@ def table(n: int) -> list[Work]:
         rollouts_against_acting(n),
         against_async(16, n)._replace(at_least=1.4, aim=1.6),
         against_async(2, n)._replace(at_least=2.0, aim=2.4),
-        *physics_works(n),
     ]
 
 
@@ -45,7 +55,8 @@ def scaling_works(counts: list[int]) -> list[Work]:
     the overhead.
     """
     shared = [raw(obs, 1, 64 * n, n) for obs in ("ram", "rgb") for n in counts]
-    return [*shared, *(by_workers(size, n) for n in counts for size in (32, 128, 1024))]
+    sizes = [(size, n) for n in counts for size in (32, 128, 1024)]
+    return [*shared, *(raw("ram", 1, *each, use_caller=False) for each in sizes)]
 
 
 def ray_works(counts: list[int]) -> list[Work]:
@@ -57,47 +68,42 @@ def against_processes(obs: str, n: int) -> Work:
     """Actors against processes; on this machine, unless ``RAY_ADDRESS`` names a cluster."""
 
     def make(stack: ExitStack) -> Any:
-        ours = steps(stack, ATARI, 256, n, 4, obs_type=obs, ray=True)
-        return ours, steps(stack, ATARI, 256, n, 4, obs_type=obs)
+        envs = (open_env(stack, ATARI, n, obs_type=obs, ray=ray) for ray in (True, False))
+        ours, reference = (step_rows(env, 256, 4) for env in envs)
+        return ours, reference
 
     return Work(f"RayEnv, {atari_line(obs, 4, 256, n)}", "ParallelEnv", make, 0.8, needs="ray")
 
 
-def raw(obs: str, frames: int, size: int, n: int, at_least: Any = None, aim: Any = None) -> Work:
-    """Atari with workers against the raw limit."""
-
+def raw(
+    obs: str,
+    frames: int,
+    size: int,
+    n: int,
+    at_least: float | None = None,
+    aim: float | None = None,
+    *,
+    use_caller: bool | None = None,
+) -> Work:
     def make(stack: ExitStack) -> Any:
-        ours = steps(stack, ATARI, size, n, frames, obs_type=obs)
-        return ours, raw_limit(stack, obs, frames, size, n)
+        env = open_env(stack, ATARI, n, obs_type=obs, use_caller=use_caller)
+        return step_rows(env, size, frames), raw_limit(stack, obs, frames, size, n)
 
-    return Work(atari_line(obs, frames, size, n), f"raw limit, {n} processes", make, at_least, aim)
-
-
-def by_workers(size: int, n: int) -> Work:
-    """The same with a caller that runs no rows."""
-
-    def make(stack: ExitStack) -> Any:
-        ours = steps(stack, ATARI, size, n, obs_type="ram", use_caller=False)
-        return ours, raw_limit(stack, "ram", 1, size, n)
-
-    name = f"{atari_line('ram', 1, size, n)}, use_caller=False"
-    return Work(name, f"raw limit, {n} processes", make)
+    name = atari_line(obs, frames, size, n) + (", use_caller=False" if use_caller is False else "")
+    return Work(name, f"raw limit, {n} processes", make, at_least, aim)
 
 
 def serial_atari() -> Work:
-    """Without workers."""
-
     def make(stack: ExitStack) -> Any:
-        return steps(stack, ATARI, 128, obs_type="ram"), raw_loop("ram", 1, 128)
+        return step_rows(open_env(stack, ATARI, obs_type="ram"), 128), raw_loop("ram", 1, 128)
 
     return Work("Atari ram, 1 frame, batch 128, serial", "raw loop", make, 0.95, 0.98)
 
 
 def with_workers(name: str, size: int, n: int) -> Work:
-    """The same environment with workers and without."""
-
     def make(stack: ExitStack) -> Any:
-        return steps(stack, name, size, n), steps(stack, name, size)
+        ours, reference = open_env(stack, name, n), open_env(stack, name)
+        return step_rows(ours, size), step_rows(reference, size)
 
     return Work(f"{name}, batch {size}, {n} workers", "serial", make, 0.95, 1.0)
 
@@ -106,19 +112,39 @@ def rollouts_against_acting(n: int) -> Work:
     """Frames per second of ``rollout_batch``, against ``act`` alone."""
 
     def make(stack: ExitStack) -> Any:
-        return rollouts(stack, ATARI, 64, 20, n, dt=4), act_only(stack, n)
+        return play_rows(open_env(stack, ATARI, n), 64, 20, dt=4), act_only(stack, n)
 
     return Work(rollout_line(n), f"{n} processes that only act", make, 0.95, 0.98)
 
 
 def against_async(n_envs: int, n: int) -> Work:
-    """Against Gymnasium's processes, which clone no states."""
-
     def make(stack: ExitStack) -> Any:
-        ours = steps(stack, ATARI, 16, n, obs_type="rgb")
+        ours = step_rows(open_env(stack, ATARI, n, obs_type="rgb"), 16)
         return ours, async_vector_env(stack, ATARI, n_envs, frameskip=1)
 
     return Work(atari_line("rgb", 1, 16, n), f"AsyncVectorEnv, {n_envs} environments", make)
+
+
+def async_vector_env(stack: ExitStack, name: str, n_envs: int, **engine_kwargs: Any) -> Contender:
+    """Gymnasium's: one process per environment, observations in shared memory."""
+    register_ids_of("ale_py")
+    makers = [lambda: gym.make(name, **engine_kwargs)] * n_envs
+    envs: Any = gym.vector.AsyncVectorEnv(makers)
+    stack.callback(envs.close)
+    envs.reset(seed=0)
+    return stepper(envs, envs.action_space.sample(), n_envs)
+
+
+def stepper(envs: Any, actions: np.ndarray, units: int) -> Contender:
+    """Steps a vector environment repeatedly with the same actions."""
+    repeats = max(1, 64 // units)
+
+    def run() -> int:
+        for _ in range(repeats):
+            envs.step(actions)
+        return repeats * units
+
+    return run
 
 
 def atari_line(obs: str, frames: int, size: int, n: int) -> str:

@@ -3,54 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import inspect
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from plangym_lite import planners
 from plangym_lite.cli.envs import complete_ids
 from plangym_lite.cli.output import Output, check_paths, versions
 from plangym_lite.cli.parser import unknown
-from plangym_lite.cli.play.game import Game, open_environment, play, progress_bar
-from plangym_lite.cli.play.options import PLANNERS, add_common, flag_of, options_of
-from plangym_lite.cli.play.plan import TWO_PLAYERS, as_record, interruptible, what_was_drawn
+from plangym_lite.cli.play.game import Game, open_environment
+from plangym_lite.cli.play.options import (
+    PLANNERS,
+    add_common,
+    flag_of,
+    parameters_of,
+    planner_options_of,
+)
+from plangym_lite.cli.play.plan import (
+    TWO_PLAYERS,
+    as_record,
+    interruptible,
+    play_all,
+    what_was_drawn,
+)
 from plangym_lite.cli.target import CommandError, make_options
 
-__all__ = ["CompareOptions", "add_parser", "compare", "table"]
-
-
-@dataclass(frozen=True)
-class CompareOptions:
-    """The options of ``compare``."""
-
-    names: list[str]
-    planners: list[str]
-    episodes: int = 3
-    steps: int = 100
-    know_the_dice: bool = False
-    workers: int | str | None = None
-    ray: bool = False
-    seed: int = 0
-    frameskip: int | None = None
-    json: Path | None = None
-    quiet: bool = False
-    env_options: dict[str, Any] = field(default_factory=dict)
-    planner_options: dict[str, Any] = field(default_factory=dict)
-    """Each is for the planners that have this option."""
-
-    @property
-    def make_options(self) -> dict[str, Any]:
-        """The arguments of ``make``."""
-        return make_options(self.workers, self.ray, self.frameskip, self.env_options)
-
-
-@dataclass
-class Comparison:
-    """Games played, and failures."""
-
-    records: list[dict[str, Any]] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)
+__all__ = ["add_parser", "compare", "table"]
 
 
 def add_parser(commands: Any) -> None:
@@ -61,11 +36,10 @@ def add_parser(commands: Any) -> None:
     names.completer = complete_ids
     add("--planners", type=_planners, default=list(PLANNERS), metavar="A,B", help="default: all")
     add_common(parser, episodes=3)
-    parser.set_defaults(run=lambda args: compare(CompareOptions(**options_of(args))))
+    parser.set_defaults(run=compare, execute=1)
 
 
 def _planners(text: str) -> list[str]:
-    """Comma-separated names of planners."""
     names = text.split(",")
     for name in names:
         if name not in PLANNERS:
@@ -73,95 +47,62 @@ def _planners(text: str) -> list[str]:
     return names
 
 
-def compare(options: CompareOptions) -> int:
+def compare(args: argparse.Namespace) -> int:
     """Play, print the table (also after an interrupt), write the JSON.
 
     Returns:
         The exit code: 1 if every planner refused every environment.
-
-    Raises:
-        CommandError: an option is invalid; nothing was played.
-        UnknownEnvironmentError: no environment has one of the names.
     """
-    output = Output(options.json, options.quiet)
-    check_paths(options.json)
-    for option in options.planner_options:
-        if not any(option in _parameters_of(planner) for planner in options.planners):
-            raise CommandError(f"none of {', '.join(options.planners)} has {flag_of(option)}")
-    check_names(options)
-    found = Comparison()
+    output = Output(args.json, args.quiet)
+    check_paths(args.json)
+    for option in planner_options_of(args):
+        if not any(option in parameters_of(planner) for planner in args.planners):
+            raise CommandError(f"none of {', '.join(args.planners)} has {flag_of(option)}")
+    check_names(args)
+    records, refusals = list[dict[str, Any]](), list[str]()
     with interruptible() as signals:
         try:
-            for name in options.names:
-                for planner in options.planners:
-                    play_cell(options, name, planner, found)
+            for name in args.names:
+                for planner in args.planners:
+                    try:
+                        records.append(play_cell(args, name, planner))
+                    except CommandError as error:
+                        refusals.append(f"{planner} on {name}: {error}")
         except KeyboardInterrupt:
             output.say("interrupted: this is what was finished")
-    if found.records:
-        output.say(table(found.records, options.planners))
-        for name in options.names:
-            played = [record for record in found.records if record["name"] == name]
+    if records:
+        output.say(table(records, args.planners))
+        for name in args.names:
+            played = [record for record in records if record["name"] == name]
             if any(record["two_players"] for record in played):
                 output.say(f"{name}: {TWO_PLAYERS}")
             if any(record["draws"] for record in played):
                 drawn = {key: any(r[key] for r in played) for key in ("draws", "knew_the_dice")}
                 output.say(f"{name}: {what_was_drawn(drawn)}")
-    for line in found.refusals:
+    for line in refusals:
         output.say(line)
-    how = {"results": found.records, "refusals": found.refusals}
-    output.write({**how, "env_options": options.env_options, "versions": versions()})
+    how = {"results": records, "refusals": refusals}
+    output.write({**how, "env_options": dict(args.env_options), "versions": versions()})
     if signals:
         return 128 + signals[0]
-    return 0 if found.records else 1
+    return 0 if records else 1
 
 
-def check_names(options: CompareOptions) -> None:
+def check_names(args: argparse.Namespace) -> None:
     """Make each environment once, without workers, so that errors come before the first game."""
-    kwargs = {**options.make_options, "n_workers": None, "ray": False}
-    for name in options.names:
-        open_environment(name, options.planners[0], kwargs).close()
+    kwargs = {**make_options(args), "n_workers": None, "ray": False}
+    for name in args.names:
+        open_environment(name, args.planners[0], kwargs).close()
 
 
-def _parameters_of(planner: str) -> Any:
-    """The parameters of a planner."""
-    return inspect.signature(getattr(planners, planner)).parameters
-
-
-def play_cell(options: CompareOptions, name: str, planner: str, found: Comparison) -> None:
-    """Play all episodes of one planner on one environment."""
-    planner_options = {
-        option: value
-        for option, value in options.planner_options.items()
-        if option in _parameters_of(planner)
-    }
+def play_cell(args: argparse.Namespace, name: str, planner: str) -> dict[str, Any]:
+    """The record of one planner on one environment; ``CommandError`` if it refuses."""
+    given, known = planner_options_of(args), parameters_of(planner)
+    options = {option: value for option, value in given.items() if option in known}
     games: list[Game] = []
-    total = options.episodes * options.steps
-    title = f"{planner} on {name}"
-    with (
-        open_environment(name, planner, options.make_options) as env,
-        progress_bar(title, total, games, options.quiet) as (bar, on_batch),
-    ):
-        try:
-            for episode in range(options.episodes):
-                games.append(Game(options.seed + episode))
-                play(
-                    env,
-                    planner,
-                    games[-1],
-                    planner_options=planner_options,
-                    steps=options.steps,
-                    know_the_dice=options.know_the_dice,
-                    on_batch=on_batch,
-                    on_step=bar.update,
-                )
-        except (TypeError, ValueError) as error:
-            if any(game.simulator_calls > game.probe_calls for game in games):
-                raise
-            found.refusals.append(f"{title}: {error}")
-            return
-    found.records.append(
-        {"name": name, "planner": planner, "planner_options": planner_options, **as_record(games)}
-    )
+    with open_environment(name, planner, make_options(args)) as env:
+        play_all(env, args, name, planner, options, games)
+    return {"name": name, "planner": planner, "planner_options": options, **as_record(games)}
 
 
 def table(records: list[dict[str, Any]], columns: list[str]) -> str:

@@ -11,7 +11,6 @@ is the first, random play the other; scores are those of the first.
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from gymnasium import spaces
 from tqdm import tqdm
 
 from plangym_lite import planners
-from plangym_lite.cli.play.options import flag_of
+from plangym_lite.cli.play.options import flag_of, parameters_of
 from plangym_lite.cli.play.saving import Turn
 from plangym_lite.cli.target import CommandError, find_target, make_env
 from plangym_lite.core import PlanEnv
@@ -63,7 +62,6 @@ class Game:
     search: Any = None  # of the last decision; not in the JSON
 
     def add(self, step: Any, random_step: Any) -> None:
-        """Add a step of each game."""
         sign = -1.0 if self.is_opponents_turn() else 1.0
         self.rewards.append(sign * float(step.reward) + 0.0)  # no -0.0
         self.score += self.rewards[-1]
@@ -73,7 +71,6 @@ class Game:
         self.ended = bool(step.terminated or step.truncated)
 
     def is_opponents_turn(self) -> bool:
-        """Whether the next move is that of the second player."""
         return self.two_players and self.steps % 2 == 1
 
 
@@ -91,21 +88,14 @@ def play(
     on_batch: OnBatch | None = None,
     on_step: Callable[[], Any] = lambda: None,
 ) -> None:
-    """Play both games step by step, and update ``game``.
+    """Play both games step by step, and update ``game``, whose ``seed`` is the only randomness.
 
     Args:
-        env: the environment.
-        planner: name of the planner.
-        game: the record; its ``seed`` is the only source of randomness.
-        planner_options: of the planner, by name.
-        steps: maximum number of steps.
         execute: number of actions of each plan that are played.
         know_the_dice: plan with the draws that the state holds; otherwise with others, if the
             environment draws.
-        film: gets each step of both games.
-        history: gets all steps.
-        on_batch: called after every batch of the planner.
-        on_step: called after every step.
+        film: gets each step of both games; ``history`` gets all steps.
+        on_batch: called after every batch of the planner; ``on_step`` after every step.
     """
     planner_options, rng = dict(planner_options), np.random.default_rng(game.seed)
     state, obs, info = env.reset(seed=game.seed)
@@ -123,7 +113,7 @@ def play(
 
     start = time.perf_counter()
     simulator = Simulator(env, np.random.default_rng(game.seed), count, legal_actions=key)
-    probe(simulator, state, info, game)
+    game.draws, game.probe_calls = draws(simulator, state, info), simulator.calls
     planner_options["resample"] = game.draws and not know_the_dice
     game.knew_the_dice = game.draws and know_the_dice
     player = Player(planner, planner_options, execute, 2 if game.two_players else 1)
@@ -153,9 +143,6 @@ class Player:
     """A planner with its options, which keeps its search for the next decision.
 
     Args:
-        planner: its name.
-        options: by name.
-        execute: number of actions of each plan that are played; the search is kept if it is 1.
         played: number of actions from one decision to the next; 2 against another player.
 
     Raises:
@@ -166,7 +153,7 @@ class Player:
         if played > 1 and execute > 1:
             raise ValueError("--execute: the other player need not follow the plan")
         self.plan: Any = getattr(planners, planner)
-        known = inspect.signature(self.plan).parameters
+        known = parameters_of(planner)
         kept = (name for name in ("tree", "before") if name in known and execute == 1)
         self.kept, self.options = next(kept, None), dict(options)
         if self.kept and played > 1:
@@ -175,7 +162,6 @@ class Player:
     def decide(
         self, env: PlanEnv, state: Any, info: Any, *, on_batch: OnBatch, rng: np.random.Generator
     ) -> PlanOutput:
-        """A plan from ``state``, whose info is ``info``."""
         if "legal_actions" in self.options:
             self.options["info"] = info
         output: PlanOutput = self.plan(env, state, **self.options, on_batch=on_batch, rng=rng)
@@ -185,20 +171,13 @@ class Player:
 
 
 class RandomPlay:
-    """Random actions from a generator of their own; legal ones where infos have a mask.
-
-    Args:
-        env: the environment.
-        seed: of the generator.
-        key: of the mask in infos; ``None``: all actions are legal.
-    """
+    """Random actions from a generator of their own; legal ones where infos have a mask, ``key``."""
 
     def __init__(self, env: PlanEnv, seed: int, key: str | None) -> None:
         self.space, self.key = deepcopy(env.action_space), key
         self.space.seed(seed)
 
     def draw(self, info: dict[str, Any]) -> Any:
-        """An action for the state that ``info`` belongs to."""
         if self.key is None or not np.any(info.get(self.key, 0)):
             return self.space.sample()
         return self.space.sample(mask=np.asarray(info[self.key], np.int8))
@@ -212,7 +191,7 @@ def set_rules(
     shape = np.shape(info[MASK]) if MASK in info else None
     if key is None and isinstance(space, spaces.Discrete) and shape == (space.n,):
         key = MASK
-        if "legal_actions" in inspect.signature(getattr(planners, planner)).parameters:
+        if "legal_actions" in parameters_of(planner):
             planner_options["legal_actions"] = key
     alternate = getattr(getattr(env, "plan_env", env), "players_alternate", False)
     if alternate and planner in FOR_TWO_PLAYERS:
@@ -221,20 +200,11 @@ def set_rules(
     return key
 
 
-def probe(simulator: Simulator, state: Any, info: Any, game: Game) -> None:
-    """Note in ``game`` whether the environment draws."""
-    game.draws = draws(simulator, state, info)
-    game.probe_calls = simulator.calls
-
-
 @contextmanager
 def progress_bar(
     title: str, total: int, games: list[Game], quiet: bool = False
 ) -> Iterator[tuple[Any, OnBatch]]:
-    """A progress bar of steps, with the score of the last game and frames per second.
-
-    It is drawn on terminals only.
-    """
+    """A progress bar of steps, with score and frames per second; on terminals only."""
     start = shown = time.perf_counter()
     options: Any = {"unit": "step", "mininterval": 0.5, "delay": 0.2, "disable": quiet or None}
     with tqdm(total=total, desc=title, **options) as bar:
@@ -251,10 +221,7 @@ def progress_bar(
 
 
 def open_environment(name: str, planner: str, options: dict[str, Any]) -> PlanEnv:
-    """The environment; Atari with RAM observations if the planner needs no images.
-
-    ``options`` is the result of :func:`~plangym_lite.cli.target.make_options`.
-    """
+    """The environment; Atari with RAM observations if the planner needs no images."""
     target = find_target(name)
     if isinstance(target, str) and "ram" in getattr(adapter_for(target)[0], "OBS_TYPES", ()):
         options = {"obs_type": OBS_TYPES.get(planner, "ram"), **options}
@@ -263,7 +230,6 @@ def open_environment(name: str, planner: str, options: dict[str, Any]) -> PlanEn
 
 def check_options_of(planner: str, planner_options: dict[str, Any]) -> None:
     """Raise unless the planner has all of these options."""
-    known = inspect.signature(getattr(planners, planner)).parameters
     for option in planner_options:
-        if option not in known:
+        if option not in parameters_of(planner):
             raise CommandError(f"{planner} has no {flag_of(option)}")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
+from plangym_lite import planners
 from plangym_lite.cli.output import add_output
 from plangym_lite.cli.parser import at_least_one
 from plangym_lite.cli.target import add_env
 
-__all__ = ["OPTIONS", "PLANNERS", "add_common", "flag_of", "options_of"]
+__all__ = ["OPTIONS", "PLANNERS", "add_common", "flag_of", "parameters_of", "planner_options_of"]
 
 PLANNERS = ("mcts", "random_shooting", "rollout_iw", "fractal", "go_explore", "cem", "mppi")
 
@@ -44,6 +47,11 @@ OPTIONS: dict[str, tuple[type, str]] = {
 }
 
 
+def parameters_of(planner: str) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a planner, by name."""
+    return inspect.signature(getattr(planners, planner)).parameters
+
+
 def flag_of(option: str) -> str:
     """The name of an option on the command line."""
     return "--simulations" if option == "num_simulations" else "--" + option.replace("_", "-")
@@ -76,12 +84,11 @@ def add_common(parser: argparse.ArgumentParser, episodes: int) -> None:
             group.add_argument(flag, dest=name, type=kind, metavar=mark, help=text)
 
 
-def options_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The given options by name; those of planners in ``planner_options``."""
-    given = {key: value for key, value in vars(args).items() if key not in OPTIONS and key != "run"}
-    planner_options = {name: getattr(args, name) for name in OPTIONS}
-    chosen = {name: value for name, value in planner_options.items() if value is not None}
-    return {**given, "env_options": dict(args.env_options), "planner_options": chosen}
+def planner_options_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of planners that were given, by name."""
+    return {
+        name: value for name, value in vars(args).items() if name in OPTIONS and value is not None
+    }
 
 
 def _workers(text: str) -> int | str | None:

@@ -5,12 +5,12 @@ Ctrl-C and SIGTERM end the game early; the steps so far are written.
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,8 @@ import numpy as np
 from plangym_lite.cli.envs import complete_ids
 from plangym_lite.cli.output import STDOUT, Output, check_paths, versions
 from plangym_lite.cli.parser import at_least_one
-from plangym_lite.cli.play.game import (
-    Game,
-    check_options_of,
-    open_environment,
-    play,
-    progress_bar,
-)
-from plangym_lite.cli.play.options import PLANNERS, add_common, options_of
+from plangym_lite.cli.play.game import Game, check_options_of, open_environment, play, progress_bar
+from plangym_lite.cli.play.options import PLANNERS, add_common, planner_options_of
 from plangym_lite.cli.play.saving import Turn, check_saving, save_turns
 from plangym_lite.cli.target import CommandError, make_options
 from plangym_lite.core import PlanEnv
@@ -35,39 +29,15 @@ from plangym_lite.viz.film import GameFilm
 
 __all__ = [
     "TWO_PLAYERS",
-    "PlanOptions",
     "add_parser",
     "as_record",
     "interruptible",
     "plan",
+    "play_all",
     "what_was_drawn",
 ]
 
 TWO_PLAYERS = "two players: the planner moves first, against random play; scores are the first's"
-
-
-@dataclass(frozen=True)
-class PlanOptions:
-    """The options of ``plan``."""
-
-    name: str
-    planner: str = "mcts"
-    episodes: int = 1
-    steps: int = 100
-    execute: int = 1  # actions played of each plan
-    know_the_dice: bool = False
-    workers: int | str | None = None
-    ray: bool = False
-    seed: int = 0
-    frameskip: int | None = None
-    gif: Path | None = None
-    mp4: Path | None = None
-    plot: Path | None = None
-    save: Path | None = None
-    json: Path | None = None
-    quiet: bool = False
-    env_options: dict[str, Any] = field(default_factory=dict)
-    planner_options: dict[str, Any] = field(default_factory=dict)  # of the planner, by name
 
 
 def add_parser(commands: Any) -> None:
@@ -85,65 +55,66 @@ def add_parser(commands: Any) -> None:
     add("--plot", type=Path, metavar="PATH", help="draw the scores and the last search")
     add("--save", type=Path, metavar="PATH", help="write all steps for training, as .npz")
     add_common(parser, episodes=1)
-    parser.set_defaults(run=lambda args: plan(PlanOptions(**options_of(args))))
+    parser.set_defaults(run=plan)
 
 
-def plan(options: PlanOptions) -> int:
-    """Play, report, write films, plot, steps and JSON; return the exit code.
-
-    Raises:
-        CommandError: an option is invalid; nothing was played.
-        UnknownEnvironmentError: no environment has that name.
-    """
-    check_options_of(options.planner, options.planner_options)
-    check_files(options)
+def plan(args: argparse.Namespace) -> int:
+    """Play, report, write films, plot, steps and JSON; return the exit code."""
+    options = planner_options_of(args)
+    check_options_of(args.planner, options)
+    check_files(args)
     games, turns = list[Game](), list[Turn]()
-    kwargs = make_options(options.workers, options.ray, options.frameskip, options.env_options)
     with (
-        open_environment(options.name, options.planner, kwargs) as env,
-        filmed(env, options) as film,
+        open_environment(args.name, args.planner, make_options(args)) as env,
+        filmed(env, args) as film,
         interruptible() as signals,
     ):
-        if options.save is not None:
+        if args.save is not None:
             check_saving(env)
         try:
-            play_all(env, options, games, film, turns)
+            kept = turns if args.save else None
+            play_all(env, args, args.name, args.planner, options, games, film=film, turns=kept)
         except KeyboardInterrupt:
-            games = games or [Game(options.seed)]  # report the games so far
-        except (TypeError, ValueError) as error:
-            if any(game.simulator_calls > game.probe_calls for game in games):
-                raise
-            raise CommandError(str(error)) from error  # raised before the first batch
-        report(env, options, games, bool(signals))
-        write_files(env, options, games, film, turns)
+            games = games or [Game(args.seed)]  # report the games so far
+        report(env, args, games, bool(signals))
+        write_files(env, args, games, film, turns)
     return 128 + signals[0] if signals else 0
 
 
 def play_all(
     env: PlanEnv,
-    options: PlanOptions,
+    args: argparse.Namespace,
+    name: str,
+    planner: str,
+    planner_options: dict[str, Any],
     games: list[Game],
-    film: GameFilm | None,
-    turns: list[Turn],
+    *,
+    film: GameFilm | None = None,
+    turns: list[Turn] | None = None,
 ) -> None:
-    """Play every episode; the first is filmed."""
-    total = options.episodes * options.steps
-    with progress_bar(options.name, total, games, options.quiet) as (bar, on_batch):
-        for episode in range(options.episodes):
-            games.append(Game(options.seed + episode))
-            play(
-                env,
-                options.planner,
-                games[-1],
-                planner_options=options.planner_options,
-                steps=options.steps,
-                execute=options.execute,
-                know_the_dice=options.know_the_dice,
-                film=film if episode == 0 else None,
-                history=turns if options.save else None,
-                on_batch=on_batch,
-                on_step=bar.update,
-            )
+    """Play every episode of one planner, the first filmed; ``CommandError`` if it refuses."""
+    total = args.episodes * args.steps
+    with progress_bar(f"{planner} on {name}", total, games, args.quiet) as (bar, on_batch):
+        for episode in range(args.episodes):
+            games.append(Game(args.seed + episode))
+            try:
+                play(
+                    env,
+                    planner,
+                    games[-1],
+                    planner_options=planner_options,
+                    steps=args.steps,
+                    execute=args.execute,
+                    know_the_dice=args.know_the_dice,
+                    film=film if episode == 0 else None,
+                    history=turns,
+                    on_batch=on_batch,
+                    on_step=bar.update,
+                )
+            except (TypeError, ValueError) as error:
+                if any(game.simulator_calls > game.probe_calls for game in games):
+                    raise
+                raise CommandError(str(error)) from error  # raised before the first batch
 
 
 def as_record(games: list[Game]) -> dict[str, Any]:
@@ -177,14 +148,13 @@ def what_was_drawn(record: dict[str, Any]) -> str:
     return "chance: the planner drew anew, and did not know what would be drawn"
 
 
-def report(env: PlanEnv, options: PlanOptions, games: list[Game], interrupted: bool) -> None:
-    """Print the results and write the JSON."""
-    record, output = as_record(games), Output(options.json, options.quiet)
+def report(env: PlanEnv, args: argparse.Namespace, games: list[Game], interrupted: bool) -> None:
+    record, output = as_record(games), Output(args.json, args.quiet)
     how = "interrupted after" if interrupted else "in"
     scores = f"{record['score']:g} points"
     if len(games) > 1:
         scores += f" (± {record['score_std']:.3g}, {len(games)} episodes)"
-    output.say(f"{options.planner}: {scores} {how} {record['steps']} steps of {options.name}")
+    output.say(f"{args.planner}: {scores} {how} {record['steps']} steps of {args.name}")
     output.say(f"random play: {record['random_score']:g} points in as many steps")
     if record["two_players"]:
         output.say(TWO_PLAYERS)
@@ -192,47 +162,48 @@ def report(env: PlanEnv, options: PlanOptions, games: list[Game], interrupted: b
     seconds, frames = record["seconds"], record["frames"]
     speed = frames / seconds if seconds else 0.0
     output.say(f"{frames:,} frames in {seconds:.1f} s: {speed:,.0f} frames/s")
-    how_played = asdict(options)
-    kept = ("name", "env_options", "planner", "planner_options", "seed", "execute")
-    record |= {key: how_played[key] for key in kept}
+    record |= {key: getattr(args, key) for key in ("name", "planner", "seed", "execute")}
+    record |= {"env_options": dict(args.env_options), "planner_options": planner_options_of(args)}
     record |= {"workers": env.n_workers, "interrupted": interrupted}
     output.write({**record, "versions": versions()})
 
 
 def write_files(
-    env: PlanEnv, options: PlanOptions, games: list[Game], film: GameFilm | None, turns: list[Turn]
+    env: PlanEnv,
+    args: argparse.Namespace,
+    games: list[Game],
+    film: GameFilm | None,
+    turns: list[Turn],
 ) -> None:
-    """Write the requested films, plot and steps."""
-    output = Output(options.json, options.quiet)
-    for kind, path in (("GIF", options.gif), ("MP4", options.mp4)):
+    output = Output(args.json, args.quiet)
+    for kind, path in (("GIF", args.gif), ("MP4", args.mp4)):
         if path is not None and film is not None and film.film.pictures:
             film.write(path)
             output.say(f"{kind}: {path}")
-    if options.plot is not None:
+    if args.plot is not None:
         from plangym_lite.cli.play.plots import plot_games
 
-        plot_games(games, f"{options.planner} on {options.name}", options.plot)
-        output.say(f"plot: {options.plot}")
-    if options.save is not None and turns:
-        save_turns(options.save, env, turns)
-        output.say(f"steps: {options.save}")
+        plot_games(games, f"{args.planner} on {args.name}", args.plot)
+        output.say(f"plot: {args.plot}")
+    if args.save is not None and turns:
+        save_turns(args.save, env, turns)
+        output.say(f"steps: {args.save}")
 
 
-def check_files(options: PlanOptions) -> None:
+def check_files(args: argparse.Namespace) -> None:
     """Raise unless all files can be written, and what writes them is installed."""
-    check_paths(options.gif, options.mp4, options.plot, options.save, options.json)
+    check_paths(args.gif, args.mp4, args.plot, args.save, args.json)
     for kind in ("gif", "mp4", "save"):
-        path, suffix = getattr(options, kind), ".npz" if kind == "save" else f".{kind}"
+        path, suffix = getattr(args, kind), ".npz" if kind == "save" else f".{kind}"
         if path == STDOUT or (path is not None and path.suffix.lower() != suffix):
             raise CommandError(f"--{kind}: {path} does not end in {suffix}")
-    if options.mp4 is not None and importlib.util.find_spec("imageio_ffmpeg") is None:
+    if args.mp4 is not None and importlib.util.find_spec("imageio_ffmpeg") is None:
         raise CommandError(f"--mp4 needs imageio-ffmpeg: {to_install('video')}")
-    if options.plot is not None:
-        check_plot(options.plot)
+    if args.plot is not None:
+        check_plot(args.plot)
 
 
 def check_plot(path: Path) -> None:
-    """Raise unless matplotlib is installed and knows the format."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -243,20 +214,17 @@ def check_plot(path: Path) -> None:
 
 
 @contextmanager
-def filmed(env: PlanEnv, options: PlanOptions) -> Iterator[GameFilm | None]:
+def filmed(env: PlanEnv, args: argparse.Namespace) -> Iterator[GameFilm | None]:
     """A film of both games, if one was asked for; raise unless the environment renders images."""
-    if not (options.gif or options.mp4):
+    if not (args.gif or args.mp4):
         yield None
         return
     try:
         env.get_image()
     except Exception as error:  # a renderer may raise anything
         raise CommandError(f"no film: {env.name} draws no image ({error})") from error
-    film = GameFilm(env, options.planner, "random play")
-    try:
+    with closing(GameFilm(env, args.planner, "random play")) as film:
         yield film
-    finally:
-        film.close()
 
 
 @contextmanager

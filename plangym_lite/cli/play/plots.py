@@ -87,7 +87,6 @@ def limit_of(games: list[list[float]]) -> float:
 
 
 def draw_search(search: Any, axes: Any) -> None:
-    """Draw the last search: its tree, its places, or its returns."""
     axes.set_title(f"the last search: {search.simulator_calls} simulator calls")
     if isinstance(search, Tree):
         values, rows = search.values, np.arange(1, search.size)
@@ -108,11 +107,7 @@ def draw_search(search: Any, axes: Any) -> None:
 
 
 def leave_out(values: np.ndarray, set_limits: Any, axes: Any) -> tuple[float, float] | None:
-    """Leave out the few values that are so far away that the rest would be flat, and say so.
-
-    Returns:
-        The limits of what is drawn; ``None``: all.
-    """
+    """Leave out the few values so far away that the rest would be flat; return limits, if any."""
     values = values[np.isfinite(values)]
     for tail in TAILS if values.size > 1 else ():
         low, high = np.quantile(values, [tail, 1 - tail])
@@ -129,7 +124,6 @@ def leave_out(values: np.ndarray, set_limits: Any, axes: Any) -> tuple[float, fl
 
 
 def draw_links(axes: Any, x: np.ndarray, y: np.ndarray, parents: np.ndarray, rows: Any) -> None:
-    """Draw dots, and a line from each to its parent."""
     from matplotlib.collections import LineCollection
 
     ends = np.stack([np.stack([x[rows], y[rows]], -1), np.stack([x, y], -1)[parents[rows]]], 1)

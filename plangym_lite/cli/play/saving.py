@@ -64,7 +64,6 @@ def check_saving(env: PlanEnv) -> None:
 
 
 def parts_of(space: spaces.Space) -> list[spaces.Space]:
-    """The spaces of the leaves of a nested space."""
     if isinstance(space, spaces.Dict):
         return [leaf for part in space.spaces.values() for leaf in parts_of(part)]
     if isinstance(space, spaces.Tuple):

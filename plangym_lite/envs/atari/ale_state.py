@@ -67,13 +67,11 @@ ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
 
 
 class Console:
-    """A console with a game in it.
+    """A console with a game in it; ``frame(action, strength)`` runs one frame, returns its reward.
 
     Args:
         ale: the interface with a loaded game and the wanted sticky actions.
         game: the game's name in snake case.
-
-    ``frame(action, strength)`` runs one frame and returns its reward.
     """
 
     def __init__(self, ale: ale_py.ALEInterface, game: str) -> None:
@@ -152,10 +150,7 @@ class Console:
         return not core[self._end_of_frame_at] & 1
 
     def _put(self, core: bytes, before: bytes | None = None) -> None:
-        """Restore ``core`` and, for games that may stop within a frame, whether it has.
-
-        ``before`` is an earlier core of the same game, if known.
-        """
+        """Restore ``core``, also within a frame. ``before``: an earlier core, if known."""
         partial = self._is_partial(core)
         if partial or self._may_be_partial:
             self._may_be_partial = True

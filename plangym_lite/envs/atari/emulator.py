@@ -60,7 +60,6 @@ class Past(NamedTuple):
         return cls(core, PAST.pack(kind | drawn << 8, draws, *first, *second))
 
     def read(self) -> tuple[int, int, tuple[Held, Held]]:
-        """Kind, draws, and the two held actions."""
         kind, draws, *held = PAST.unpack(self.entry)
         return kind & 0xFF, draws, (tuple(held[:3]), tuple(held[3:]))
 
@@ -119,7 +118,6 @@ class Emulator(Console):
         self._trail = []
 
     def reload(self) -> None:
-        """Initialize after the game was reloaded."""
         self.invalidate()
         self._reload_generators()
 
@@ -258,7 +256,6 @@ class Emulator(Console):
     # ---- the state ----------------------------------------------------------------------------
 
     def save(self, out: np.ndarray, ended: int) -> None:
-        """Write the state into ``out[:size]``."""
         view = out.data
         if self._loaded is not None:
             view[: self.size] = self._loaded
@@ -282,7 +279,6 @@ class Emulator(Console):
         return [self.mt] if self.has_generator else []
 
     def load(self, state: bytes, generators: bool = True) -> int:
-        """Restore what ``save`` wrote; return its ``ended``."""
         tag, ended, n_pasts, last_action, _, draws = HEADER.unpack_from(state)
         if tag != self._tag:
             raise InvalidStateError(

@@ -122,7 +122,6 @@ class AtariEnv(PlangymEnv):
         return self._install_emulator(env)
 
     def _make_plain_game(self) -> gym.Env:
-        """The environment that Gymnasium makes with these options."""
         if callable(self._make):
             return super().make_gym_env()
         self._engine_kwargs = {
@@ -161,7 +160,6 @@ class AtariEnv(PlangymEnv):
         return env
 
     def _tell_callable(self, base: Any) -> None:
-        """Apply the options to a game that a callable made."""
         if base.sound_obs:
             raise NotCloneableError(f"{self._name}: the sound is not in the emulator's state")
         if not self._is_palette:

@@ -33,10 +33,7 @@ Modes = tuple[int | None, int | None]
 
 
 def factory_of_id(name: str | EnvSpec, limits: dict[str, int]) -> Callable[..., gym.Env] | None:
-    """What makes an id whose entry point is a function that does not take ale-py's options.
-
-    ``None`` for other ids.
-    """
+    """What makes an id whose entry point is a function without ale-py's options, or ``None``."""
     spec: Any = spec_of(name) if isinstance(name, str) else name
     made_by = getattr(spec, "entry_point", None)
     options = ("obs_type", "frameskip", "repeat_action_probability", "full_action_space")

@@ -29,9 +29,6 @@ class EmulatorInterface(types.SimpleNamespace):
     """Acts like an ``ALEInterface``; what is not defined here is the method of ale-py's.
 
     It is a ``SimpleNamespace`` so that snapshots pickle it by its ``__reduce__``.
-
-    Args:
-        emulator: the emulator that runs the console.
     """
 
     def __init__(self, emulator: Emulator) -> None:

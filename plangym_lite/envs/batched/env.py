@@ -61,10 +61,7 @@ class HasKernel(SimulatorEnv):
 
     @abstractmethod
     def take_apart(self, states: np.ndarray, out: np.ndarray | None = None) -> Block | None:
-        """Convert states to columns; ``None`` if one of them is not a valid state.
-
-        ``out`` is what ``put_together`` will be given, if states are returned.
-        """
+        """Convert states to columns, for ``out``; ``None`` if one of them is not a valid state."""
 
     @abstractmethod
     def put_together(self, block: Block, states: np.ndarray, out: np.ndarray) -> None:
@@ -95,7 +92,6 @@ class HasKernel(SimulatorEnv):
         return info
 
     def accept_kernel(self, kernel: Kernel | None) -> None:
-        """Step batches with ``kernel`` from now on."""
         self._kernel, self._trusted = kernel, {}
 
     @property
@@ -200,7 +196,6 @@ class HasKernel(SimulatorEnv):
         chosen: np.ndarray,
         infos: list[Any],
     ) -> bool:
-        """Run some rows at once, if that is possible."""
         states = np.asarray(rows.states)[chosen]
         some = Rows(rows.actions[chosen], states, rows.dts[chosen])
         columns = empty_columns(self.batch_spec, len(chosen), out.form)
@@ -232,7 +227,6 @@ class HasKernel(SimulatorEnv):
         return trusted
 
     def _warn(self, dtype: np.dtype, difference: str) -> None:
-        """Say once in this process that the kernel of this class is not used."""
         name, package = self.kernel_label()
         if name in self._warned:
             return
@@ -270,10 +264,7 @@ class HasKernel(SimulatorEnv):
 
 
 class KernelEnv(HasKernel, PlangymEnv):
-    """An environment of Gymnasium that has a kernel, used if nothing was added to it.
-
-    With images or user wrappers rows are run one by one.
-    """
+    """An environment of Gymnasium with a kernel, which is not used with images or user wrappers."""
 
     _generator: GeneratorMemory  # of the base, if the state is plain
     _limits: list[Any]  # the layer with the time limit, if there is one

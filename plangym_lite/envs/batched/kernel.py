@@ -61,11 +61,7 @@ class Block:
 
 
 class Kernel(ABC):
-    """Steps many rows of one environment at once.
-
-    Args:
-        base: the environment; its settings are read at each call.
-    """
+    """Steps many rows of ``base`` at once, whose settings are read at each call."""
 
     scales: ClassVar[tuple[float, ...]] = ()  # of the random states for the comparison
     has_threads: ClassVar[bool] = False  # whether threads may share the rows
@@ -99,23 +95,17 @@ class Kernel(ABC):
         """The observations, ``[B, ...]``."""
 
     def use_threads(self, n_threads: int) -> None:
-        """Let ``n_threads`` threads share the rows, if ``has_threads``."""
         raise NotImplementedError
 
     def told(self, parts: Parts) -> dict[str, Any]:
-        """The infos of the last frame as columns, in the environment's order.
-
-        Without ``n_step`` and ``dt``. Rows that had ended have any values in them.
+        """The infos of the last frame as columns, in order, without ``n_step`` and ``dt``; for rows
+        that had ended any values.
         """
         return {}
 
 
 class NotForKernelError(Exception):
-    """A kernel met rows that only the simulator itself can run.
-
-    Args:
-        rows: their indices.
-    """
+    """A kernel met ``rows``, by their indices, that only the simulator itself can run."""
 
     def __init__(self, rows: list[int]) -> None:
         super().__init__(rows)
@@ -134,12 +124,10 @@ def run_block(
     """Run the rows of a batch and fill its columns except the states; return the frames of each.
 
     Args:
-        kernel: the kernel.
         block: the states, replaced by those after the last frame.
         actions: ``[B, ...]``, or ``[B, T, ...]`` in a rollout.
         n_frames: ``[B]``, for how many frames each action is repeated.
         limit: frames after which an episode is truncated.
-        out: the columns.
     """
     if out.lengths is None and n_frames.max() == 1 and not np.count_nonzero(block.ended):
         _run_frame(kernel, block, actions, limit, out)

@@ -127,6 +127,5 @@ class Box2DEnv(PlangymEnv):
 
 
 def _how_made(layer: Any) -> tuple[Any, ...]:
-    """The class of a layer and its arguments."""
     names = ("_saved_kwargs", "_ezpickle_args", "_ezpickle_kwargs")
     return type(layer), *(repr(vars(layer).get(name)) for name in names)

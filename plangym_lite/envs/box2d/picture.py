@@ -21,12 +21,8 @@ LASER_TURNS = 100  # images after which BipedalWalker's laser starts again
 class SteadyPicture(gym.Wrapper):
     """Makes the image depend on the state only, not on images drawn before.
 
-    It is the layer directly above the engine's environment. Images that wrappers draw are drawn as
-    in Gymnasium, and do affect the state.
-
-    Args:
-        env: the environment of the engine.
-        among_others: whether there are wrappers that may draw images.
+    It is the layer directly above the engine's environment. Images that wrappers draw (there may be
+    some, if ``among_others``) are drawn as in Gymnasium, and do affect the state.
     """
 
     def __init__(self, env: gym.Env, among_others: bool = False) -> None:
@@ -37,7 +33,6 @@ class SteadyPicture(gym.Wrapper):
 
     @property
     def spec(self) -> Any:  # type: ignore[override]
-        """The environment's spec, without this layer."""
         return self.env.spec
 
     @contextlib.contextmanager

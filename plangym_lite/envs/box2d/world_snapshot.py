@@ -74,11 +74,7 @@ class WorldSnapshot(NamedTuple):
 
 
 class WorldSnapshots:
-    """Takes and restores snapshots of the world of one environment.
-
-    Args:
-        env: a Box2D environment of Gymnasium after its reset; it must keep this world.
-    """
+    """Snapshots of the world of ``env``, an environment that was reset and must keep this world."""
 
     def __init__(self, env: gym.Env) -> None:
         layers: list[Any] = layers_of(env)
@@ -97,7 +93,6 @@ class WorldSnapshots:
         return cls(env) if _is_as_expected(env.unwrapped.world) else None  # type: ignore
 
     def save(self) -> WorldSnapshot:
-        """Take a snapshot of the present state."""
         self._find_chunks()
         tail = ctypes.string_at(self._address + FLAGS, END - FLAGS)
         address, _, capacity = NODES.unpack_from(tail, NODES_AT - FLAGS)
@@ -113,7 +108,6 @@ class WorldSnapshots:
         )
 
     def load(self, snapshot: WorldSnapshot) -> None:
-        """Restore a snapshot."""
         self._find_chunks()
         head, first = bytearray(snapshot.free_lists), len(snapshot.chunks)
         for (address, _), data in zip(self._chunks, snapshot.chunks, strict=False):
@@ -247,7 +241,6 @@ def _is_as_expected(world: Any) -> bool:
 
 
 def _parts(base: Any) -> Iterator[tuple[Any, tuple[str, ...]]]:
-    """Objects with the names of their attributes that change."""
     yield base, OF_ENVIRONMENTS
     for leg in getattr(base, "legs", ()):
         yield leg, ("ground_contact",)
@@ -261,7 +254,6 @@ def _parts(base: Any) -> Iterator[tuple[Any, tuple[str, ...]]]:
 
 
 def save_attributes(base: Any) -> Any:
-    """Copies of the attributes that a step changes."""
     values = [
         (vars(part), [(name, vars(part)[name]) for name in names if name in vars(part)])
         for part, names in _parts(base)

@@ -72,10 +72,8 @@ def words_to_generator(words: Any, generator: np.random.Generator) -> None:
 class GeneratorMemory:
     """Saves and restores any generator; fastest if it has the bit generator of the call before.
 
-    If numpy's memory is not laid out as expected, ``state`` is used, which is slower.
-
-    Args:
-        place: offset of the words in the rows given to ``save`` and ``load``.
+    If numpy's memory is not laid out as expected, ``state`` is used, which is slower. ``place`` is
+    the offset of the words in the rows given to ``save`` and ``load``.
     """
 
     def __init__(self, place: int = 0) -> None:
@@ -97,11 +95,9 @@ class GeneratorMemory:
             out[self._eight_words] = self._numbers
 
     def load(self, row: np.ndarray, generator: np.random.Generator) -> None:
-        """Restore what ``save`` wrote."""
         self.write(row[self._all_words], generator)
 
     def write(self, words: np.ndarray, generator: np.random.Generator) -> None:
-        """Set ``generator`` to its words alone."""
         if generator.bit_generator is not self._bits:
             self._find(generator)
         if self._rest is None:
@@ -157,7 +153,6 @@ class RandomMemory:
         self._known = False
 
     def save(self, out: np.ndarray) -> None:
-        """Write the generator into ``out``, [NBYTES] uint8."""
         if not self._known or (self._words != self._seen).any():
             state: Any = self._random.get_state()
             self._spare[:] = state[3:]
@@ -168,7 +163,6 @@ class RandomMemory:
         out[-4:] = 0
 
     def load(self, row: np.ndarray) -> None:
-        """Restore what ``save`` wrote."""
         spare = np.frombuffer(row[:16].tobytes())
         if not self._known or (self._words != self._seen).any() or (spare != self._spare).any():
             words = np.frombuffer(row[16:].tobytes(), np.uint32)

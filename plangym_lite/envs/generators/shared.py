@@ -30,13 +30,10 @@ __all__ = [
 
 
 class GlobalNumbers:
-    """A copy of the global generators of numpy and Python.
+    """A copy of the global generators of numpy and Python, or new ones from a seed.
 
     Inside the context the global generators continue from the copy; at exit the copy is updated and
     the caller's generators are restored.
-
-    Args:
-        seed: the seed of the copy; ``None``: the present state of the global generators.
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -48,7 +45,6 @@ class GlobalNumbers:
             memory.save(self._saved)
 
     def seed(self, numpy_seed: np.random.SeedSequence, seed: np.random.SeedSequence) -> None:
-        """Seed the copies of numpy's and of Python's generator."""
         generator = np.random.RandomState(np.random.MT19937(numpy_seed))
         self._saved = np.zeros(RandomMemory.NBYTES, np.uint8)
         RandomMemory(generator).save(self._saved)
@@ -69,11 +65,9 @@ class GlobalNumbers:
         self._saved, self._python = outside, python
 
     def getstate(self) -> tuple[bytes, Any]:
-        """The state of the copy, as a value."""
         return self._saved.tobytes(), self._python
 
     def setstate(self, state: tuple[bytes, Any]) -> None:
-        """Continue from a value of ``getstate``."""
         self._saved = np.frombuffer(state[0], np.uint8)
         self._python = state[1]
 

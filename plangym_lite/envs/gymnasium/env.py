@@ -161,7 +161,6 @@ class PlangymEnv(SimulatorEnv):
         self.OBS_IS_ARRAY = isinstance(self.observation_space, spaces.Box)
 
     def _adopt(self, env: gym.Env) -> None:
-        """Use a newly built environment from now on."""
         self._gym_env = env
         self._layers: list[Any] = layers_of(env)
         self._base: Any = self._layers[-1]
@@ -234,7 +233,6 @@ class PlangymEnv(SimulatorEnv):
 
     @property
     def _saves_itself(self) -> bool:
-        """Whether the adapter can save environments that are not plain."""
         return type(self).save_bytes is not PlangymEnv.save_bytes
 
     @property

@@ -43,17 +43,14 @@ class Family:
 
     @property
     def missing(self) -> str | None:
-        """The first required module that is not installed."""
         return next((name for name in self.needs if not importlib.util.find_spec(name)), None)
 
     @property
     def can_be_made(self) -> bool:
-        """Whether the required modules are installed."""
         return self.missing is None
 
     @property
     def install(self) -> str:
-        """The command that installs what is required."""
         return to_install(self.extra or "")
 
 
@@ -66,11 +63,7 @@ FAMILIES = (
     ),
     Family("Toy text", ("gymnasium.envs.toy_text",), "classic-control", draws_with="pygame"),
     Family(
-        "Atari",
-        ("ale_py",),
-        "",
-        ("ale_py",),
-        names=r"ALE/.+|\w+(NoFrameskip|Deterministic)-v\d",
+        "Atari", ("ale_py",), "", ("ale_py",), names=r"ALE/.+|\w+(NoFrameskip|Deterministic)-v\d"
     ),
     Family("MuJoCo", ("gymnasium.envs.mujoco",), "mujoco", ("mujoco",)),
     Family(
@@ -102,7 +95,6 @@ FAMILIES = (
 
 
 def family_of(module: str) -> Family:
-    """The family of the environments whose classes are in ``module``."""
     return next(family for family in FAMILIES if module.startswith(family.modules))
 
 
@@ -153,10 +145,7 @@ def register_ids_of(provider: str) -> None:
 def spec_of(name: str) -> Any:
     """Gymnasium's spec of an id, or ``None``; imports the packages that may provide it.
 
-    ``"module:Id-v0"`` imports only that module.
-
-    Raises:
-        ModuleNotFoundError: there is no such module.
+    ``"module:Id-v0"`` imports only that module; ``ModuleNotFoundError`` if there is none.
     """
     module, _, name = name.rpartition(":")
     if module:

@@ -49,17 +49,12 @@ def games() -> list[str]:
 
 
 def missing_for(game: str) -> list[str]:
-    """The packages of a classic game that are not installed."""
     needed = {"pygame": "pygame", **NEEDS.get(game, {})}
     return [package for module, package in needed.items() if find_spec(module) is None]
 
 
 def make_game(name: str, kwargs: dict[str, Any]) -> AECEnv:
-    """A game such as ``"pettingzoo/tictactoe_v3"``, by PettingZoo.
-
-    Raises:
-        UnknownEnvironmentError: there is none, or it cannot be imported.
-    """
+    """A game such as ``"pettingzoo/tictactoe_v3"``, or ``UnknownEnvironmentError``."""
     game = name.partition("/")[2]
     try:
         return pettingzoo.make("aec", game if "/" in game else f"{CLASSIC}/{game}", **kwargs)
@@ -77,13 +72,8 @@ class Turns(gym.Env):
 
     Observations are those of the agent whose turn it is. The reward is that of the agent that has
     moved. ``info`` has ``"agent"``, whose turn it is, and ``"action_mask"``, the legal moves, where
-    PettingZoo says them. The episode ends when it has ended for all agents.
-
-    Args:
-        game: an ``AECEnv`` whose agents have equal spaces.
-
-    Raises:
-        ValueError: they have not.
+    PettingZoo says them. The episode ends when it has ended for all agents. ``ValueError`` if the
+    agents have different spaces.
     """
 
     def __init__(self, game: AECEnv) -> None:
@@ -114,7 +104,6 @@ class Turns(gym.Env):
         return obs, float(reward), terminated, truncated, info
 
     def _goes_on(self) -> list[Any]:
-        """The agents for which the episode has not ended."""
         game = self.game
         ends = game.terminations, game.truncations
         return [agent for agent in game.agents if not any(end[agent] for end in ends)]

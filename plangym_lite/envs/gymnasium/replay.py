@@ -63,14 +63,12 @@ class LiveEnv:
         return max(places, key=lambda here: (len(here.frames), len(here.seeds)), default=None)
 
     def go_back(self, place: Place) -> None:
-        """Go to the state that ``nearest`` returned."""
         if place != self.place:
             checkpoint, self.obs, self.info = self.checkpoints[place]
             self.checkpointer.load(checkpoint)
             self.place = place
 
     def seed_generators(self, seed: int) -> None:
-        """Seed the generators of the environment."""
         seed_all(Snapshot(layers_of(self.env)).generators(discover=True), seed)
         self.place = self.place._replace(seeds=(*self.place.seeds, (len(self.place.frames), seed)))
 
@@ -82,7 +80,6 @@ class ReplayedEnv(gym.Env):
     """Acts like the environment that ``build`` returns, and can be put into any ``Trail``.
 
     Args:
-        build: makes a new environment, wrappers included.
         first: a newly built environment, used for the first episode.
         keep_wrappers: whether wrappers carry state from one episode into the next.
         keep_from_start: whether they carry state into the first episode, too.
@@ -166,25 +163,20 @@ class ReplayedEnv(gym.Env):
 
     @property
     def obs(self) -> Any:
-        """The observation of the current state."""
         return self._ready().obs
 
     @property
     def info(self) -> dict[str, Any]:
-        """The info of the current state."""
         return self._ready().info
 
     def look(self, obs: Any) -> None:
-        """Set the observation of the current state."""
         self._ready().obs = obs
 
     @property
     def live_env(self) -> gym.Env:
-        """The environment in the current state."""
         return self._ready().env
 
     def save(self, ended: int) -> Trail:
-        """The current state."""
         if self._root is None:
             raise InvalidStateError("nothing to save before the first reset")
         if self._current is not None:
@@ -240,7 +232,6 @@ class ReplayedEnv(gym.Env):
                 del old.checkpoints[place]
 
     def _go_on(self, live: LiveEnv, there: Place) -> None:
-        """Take a live environment from where it is to a later state."""
         try:
             for at, seed in there.seeds[len(live.place.seeds) :]:
                 self._run(live, there.frames[len(live.place.frames) : at])
@@ -288,7 +279,6 @@ class ReplayedEnv(gym.Env):
         live.env.close()
 
     def _wrapper_state(self) -> bytes | None:
-        """The state that the wrappers carry into the next episode."""
         if not self._keep_wrappers or self.cannot_keep:
             return None
         gathered = None if self._root is None else self._ready().gathered

@@ -27,24 +27,18 @@ TAG_BYTES = 4
 
 
 class RunningStates:
-    """Saves and restores one environment.
+    """Saves and restores one environment, ``env``, wherever ``episode`` has led it.
 
     Args:
         adapter: the class that ``make`` would use.
         factory: makes another such environment.
-        env: the environment, wherever it is.
-        episode: how it got there.
 
     Raises:
         NotCloneableError: its state cannot be saved exactly, or the episode not be repeated.
     """
 
     def __init__(
-        self,
-        adapter: type,
-        factory: Callable[[], Any],
-        env: Any,
-        episode: PlainEpisode | None,
+        self, adapter: type, factory: Callable[[], Any], env: Any, episode: PlainEpisode
     ) -> None:
         if not issubclass(adapter, PlangymEnv):
             raise NotCloneableError(
@@ -72,7 +66,6 @@ class RunningStates:
 
     @property
     def layers(self) -> Any:
-        """The environment that holds the attributes."""
         return self._adapter.gym_env
 
     def save(self, obs: Any, info: dict[str, Any], terminated: bool, truncated: bool) -> Any:
@@ -91,17 +84,13 @@ class RunningStates:
             raise InvalidStateError(f"not a state of {self._adapter!r}: {type(state).__name__}")
 
     def load(self, state: Any) -> tuple[Any, dict[str, Any], bool, bool]:
-        """Restore a state; return its observation, info and flags.
-
-        Raises:
-            InvalidStateError: it is no state of this environment.
-        """
+        """Restore a state, if it is one; return its observation, info and flags."""
         self.check(state)
         self._adapter.set_state(state[TAG_BYTES:] if self._has_tag else state)
         ended, info = self._adapter._ended, self._adapter.current_info()
         return self._adapter.observe(), info, bool(ended & TERMINATED), bool(ended & TRUNCATED)
 
-    def run(self, name: str, actions: Any, states: Any, *args: Any, seeds: Any = None) -> Any:
+    def run(self, name: str, actions: Any, states: Any, *others: Any, **kwargs: Any) -> Any:
         """``step_batch`` or ``rollout_batch`` of the adapter; the environment stays where it is."""
         if self._has_tag and states is not None:
             for state in states:
@@ -109,7 +98,7 @@ class RunningStates:
                     self.check(state)
             states = [state and state[TAG_BYTES:] for state in states]
         try:
-            batch = getattr(self._adapter, name)(actions, states, *args, seeds=seeds)
+            batch = getattr(self._adapter, name)(actions, states, *others, **kwargs)
         finally:
             self._adapter._restore_current()
         if self._has_tag and getattr(batch, "states", None) is not None:
@@ -152,15 +141,8 @@ def _adopted(verified: Any, factory: Callable[[], Any], env: Any) -> Any:
     return adapter
 
 
-def _repeat(adapter: Any, episode: PlainEpisode | None) -> None:
-    """Play an episode again, and make sure that it leads to the same.
-
-    Raises:
-        NotCloneableError: it does not, or is too long.
-    """
-    if episode is None:
-        adapter.reset(return_state=False)
-        return
+def _repeat(adapter: Any, episode: PlainEpisode) -> None:
+    """Play an episode again; ``NotCloneableError`` if it leads elsewhere or is too long."""
     if episode.attributes:
         raise NotCloneableError(
             f"states of {adapter!r} need another environment in its place, which would lack what "

@@ -36,11 +36,7 @@ def to_grayscale(image: np.ndarray) -> np.ndarray:
 
 
 def checked_wrappers(wrappers: Any) -> tuple[Any, ...]:
-    """The wrappers as a tuple.
-
-    Raises:
-        TypeError: not a sequence of callables and pairs of a callable and its arguments.
-    """
+    """The wrappers as a tuple; ``TypeError`` if they are not callables and pairs."""
     if callable(wrappers) or isinstance(wrappers, (str, dict)):
         raise TypeError(f"wrappers must be a list, got {wrappers!r}: write wrappers=[{wrappers!r}]")
     wrappers = tuple(wrappers or ())
@@ -56,10 +52,7 @@ def checked_wrappers(wrappers: Any) -> tuple[Any, ...]:
 def check_options(
     adapter: Any, state_method: str | None, obs_type: str, render_mode: str | None, images: bool
 ) -> None:
-    """Raise ``ValueError`` for options that do not exist or exclude each other.
-
-    ``RuntimeError``: a window is asked for, and there is no display.
-    """
+    """Raise ``ValueError`` for options that do not exist or exclude each other."""
     methods = adapter.STATE_METHODS
     if state_method not in (None, *methods):
         raise ValueError(f"state_method must be None or one of {methods}, got {state_method!r}")

@@ -68,10 +68,7 @@ def _is_short(space: Any) -> bool:
 
 
 def to_bytes(space: Any, action: Any) -> bytes:
-    """An action as bytes that can be concatenated and split again.
-
-    Elements of a ``Box`` keep their dtype: the first byte says which.
-    """
+    """An action as bytes that can be joined and split; of a ``Box`` the first says the dtype."""
     if _is_short(space):
         return bytes((int(action) - int(space.start),))
     if isinstance(space, spaces.Box):

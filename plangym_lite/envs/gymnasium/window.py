@@ -32,11 +32,7 @@ def check_display(variables: Iterable[str] = SDL_DISPLAYS) -> None:
 
 
 class Window:
-    """Opens with the first image. Needs pygame and a display.
-
-    Args:
-        title: the title of the window.
-    """
+    """Opens with the first image. Needs pygame and a display."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -44,12 +40,7 @@ class Window:
         self._screen: Any = None
 
     def show(self, image: np.ndarray) -> None:
-        """Show ``image``, ``[height, width, 3]`` uint8.
-
-        Raises:
-            MissingPackageError: pygame is not installed.
-            RuntimeError: there is no display.
-        """
+        """Show ``image``, ``[height, width, 3]`` uint8; ``RuntimeError`` if there is no display."""
         height, width = image.shape[:2]
         if self._screen is None or self._screen.get_size() != (width, height):
             self._open(width, height)

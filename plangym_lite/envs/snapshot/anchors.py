@@ -61,9 +61,8 @@ def action_spaces(layers: Sequence[gym.Env]) -> Iterator[Any]:
 
 
 def content_of(anchor: Any, skipped: set[str], made: dict[str, Any] | None = None) -> Any:
-    """The content of an anchor that may change, without the ``skipped`` attributes.
-
-    ``made``: the initial atoms of a handle, see ``atoms_of``.
+    """The content of an anchor that may change, without the ``skipped`` attributes; ``made``: its
+    initial atoms.
     """
     if isinstance(anchor, types.FunctionType):
         return _function_content(anchor)
@@ -95,10 +94,7 @@ def is_handle(anchor: Any) -> bool:
 
 
 def atoms_of(handle: Any) -> dict[str, Any]:
-    """The numbers and strings that a handle holds.
-
-    Those with their initial values belong to the handle, not to the state.
-    """
+    """Numbers and strings of a handle; initial values belong to it, not to the state."""
     return {key: value for key, value in vars(handle).items() if isinstance(value, ATOMS)}
 
 

@@ -32,21 +32,9 @@ MANY_CONTACTS = 64
 ALIGNMENT = 64  # of mjData's arrays: a smaller gap holds nothing
 SCRATCH = frozenset(
     [
-        "bvh_active",
-        "qDeriv",
-        "qLU",
-        "qH",
-        "qHDiagInv",
-        "actuator_moment",
-        "moment_rownnz",
-        "moment_rowadr",
-        "moment_colind",
-        "tree_asleep",
-        "tree_awake",
-        "body_awake",
-        "body_awake_ind",
-        "parent_awake_ind",
-        "dof_awake_ind",
+        *("bvh_active", "qDeriv", "qLU", "qH", "qHDiagInv", "actuator_moment", "moment_rownnz"),
+        *("moment_rowadr", "moment_colind", "tree_asleep", "tree_awake", "body_awake"),
+        *("body_awake_ind", "parent_awake_ind", "dof_awake_ind"),
     ]
 )
 """Arrays that a step recomputes before it uses them, or that are unused (sleep is refused)."""
@@ -56,10 +44,8 @@ EXPECTED = frozenset(("qpos", "qvel", "qacc_warmstart", "xpos", "xipos", "xfrc_a
 class SimulationMemory:
     """Saves and restores one simulation, bit for bit.
 
-    Args:
-        model: an ``mujoco.MjModel``.
-        data: its ``mujoco.MjData``; a reference is kept, and the environment must not replace it.
-        fields: names of the model's arrays that change while the simulation runs.
+    ``data`` is kept by reference, and the environment must not replace it. ``fields`` are the names
+    of the model's arrays that change while the simulation runs.
     """
 
     def __init__(self, model: Any, data: Any, fields: tuple[str, ...] = ()) -> None:
@@ -86,7 +72,6 @@ class SimulationMemory:
         self.size = start
 
     def save(self, out: np.ndarray) -> None:
-        """Write the simulation into ``out``, [size] float64."""
         out[0] = self.data.time
         if self._fields:
             octets = out.view(np.uint8)
@@ -118,7 +103,6 @@ class SimulationMemory:
         return ctypes.string_at(distances.ctypes.data, count * distances.strides[0])
 
     def size_of_contacts(self) -> int:
-        """Bytes to reserve for contacts."""
         count, self.data.ncon = self.data.ncon, 1
         each = self.data.contact.dist.strides[0]
         self.data.ncon = count
@@ -161,10 +145,7 @@ def runs_of(data: Any) -> list[np.ndarray]:
 
 
 def model_tag(model: Any, label: str, changing: tuple[str, ...] = ()) -> float:
-    """A number that distinguishes the states of different models and environments.
-
-    ``changing``: names of the arrays of the model that are part of the state.
-    """
+    """A number that tells models apart, by ``label`` and all arrays but the ``changing`` ones."""
     tag = zlib.crc32(f"{label} {model.opt}".encode() + bytes(model.names))
     for name, array in _arrays_of(model).items():
         if name not in changing:
@@ -199,10 +180,8 @@ def _arrays_of(part: Any) -> dict[str, np.ndarray]:
 class Simulations:
     """The simulations among the anchors of a snapshot; views of their memory become offsets.
 
-    Args:
-        anchors: objects that stay with the environment; grows during discovery.
-        fields: for each simulation the arrays of its model that change.
-        label: what else the states of different environments differ in.
+    ``fields`` are, for each simulation, the arrays of its model that change; ``label`` is what else
+    the states of different environments differ in.
     """
 
     def __init__(
@@ -214,11 +193,7 @@ class Simulations:
         self._places: list[tuple[int, int, int, str]] = []  # start, end, anchor, name of the array
 
     def learn(self) -> None:
-        """Look for new simulations.
-
-        Raises:
-            NotCloneableError: one of them has data that cannot be saved.
-        """
+        """Look for new simulations; ``NotCloneableError`` if one has data that cannot be saved."""
         for number, anchor in enumerate(self._anchors):
             if isinstance(anchor, mujoco.MjData) and number not in self._memories:
                 index = len(self._memories)
@@ -246,7 +221,6 @@ class Simulations:
         return None
 
     def view(self, number: int, name: str, offset: int, *form: Any) -> np.ndarray:
-        """The view that ``place_of`` described, in this environment."""
         shape, strides, dtype = form
         return np.ndarray(shape, dtype, getattr(self._anchors[number], name), offset, strides)
 
@@ -260,19 +234,16 @@ class Simulations:
         return saved
 
     def check(self, saved: list[Any]) -> None:
-        """Raise if it was saved from other models."""
         if saved[0] != self.tags:
             raise InvalidStateError("it is of another model or frame_skip")
 
     def load(self, saved: list[Any]) -> None:
-        """Restore what ``save`` returned."""
         rows, contacts = saved[1::2], saved[2::2]
         for memory, row, found in zip(self._memories.values(), rows, contacts, strict=True):
             memory.load(np.frombuffer(row))
             memory.load_contacts(found)
 
     def room_for_contacts(self) -> int:
-        """Bytes to reserve for contacts."""
         return sum(memory.size_of_contacts() for memory in self._memories.values())
 
     @property
@@ -281,11 +252,9 @@ class Simulations:
         return sum(8 * memory.size for memory in self._memories.values())
 
     def models(self) -> list[dict[str, np.ndarray]]:
-        """Copies of the arrays of each simulation's model."""
         return [copy_of_model(memory.model) for memory in self._memories.values()]
 
     def changed(self, before: list[dict[str, np.ndarray]]) -> tuple[tuple[str, ...], ...]:
-        """For each simulation the arrays of its model that have changed."""
         pairs = zip(self._memories.values(), before, strict=False)
         return tuple(changed_fields(memory.model, copies) for memory, copies in pairs)
 

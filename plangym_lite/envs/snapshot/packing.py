@@ -29,11 +29,7 @@ def intern_keys(value: Any) -> Any:
 
 
 def pack(data: bytes, out: np.ndarray, env: Any, too_long: type[Exception]) -> np.ndarray:
-    """Write a pickle, a state of ``env``, into ``out``, [S] uint8; return ``out``.
-
-    Raises:
-        too_long: it has more than ``S`` bytes.
-    """
+    """Write a state of ``env``, a pickle, into ``out``, [S] uint8, or raise ``too_long``."""
     end = LENGTH_BYTES + len(data)
     if end > len(out):
         raise too_long(
@@ -63,11 +59,7 @@ def _is_picklable(value: Any) -> bool:
 
 
 def unpack(state: np.ndarray, env: Any) -> bytes:
-    """The pickle in a state of ``env``.
-
-    Raises:
-        InvalidStateError: it holds no pickle.
-    """
+    """The pickle in a state of ``env``; ``InvalidStateError`` if there is none."""
     data = state.tobytes()
     end = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
     if end > len(data):

@@ -23,9 +23,7 @@ MOST_OBJECTS = 200_000
 
 
 def walk_sets(roots: Iterable[Any], closed: Container[int]) -> tuple[Counter[int], bool]:
-    """Find the sets that some objects refer to.
-
-    Objects whose ids are in ``closed`` are not searched.
+    """Find the sets that some objects refer to, not looking into those whose ids are in ``closed``.
 
     Returns:
         The hashes of all sets of more than one element, counted; and whether all sets would keep

@@ -176,7 +176,6 @@ class Snapshot:
 
     @property
     def simulations(self) -> Any:
-        """The MuJoCo simulations found, or ``None``."""
         return self._reducers.simulations
 
     @property
@@ -189,11 +188,7 @@ class Snapshot:
     # ---- saving ---------------------------------------------------------------------------------
 
     def save(self, extra: Any = None) -> bytes:
-        """The layers' state, and ``extra`` with it, as one pickle.
-
-        Raises:
-            NotUnderstoodError: an object cannot be saved.
-        """
+        """The layers' state, with ``extra``, as one pickle; or ``NotUnderstoodError``."""
         if self._has_sets and not self._walk_sets()[1]:
             raise NotUnderstoodError("a set would come back in another order")
         try:
@@ -219,11 +214,10 @@ class Snapshot:
         ]
 
     def generators(self, discover: bool = False) -> list[Any]:
-        """The generators that a state holds: the base's, those of layers from the inside out,
-        those of other objects, those of action spaces, the global ones.
+        """The generators of a state: the base's, those of layers from the inside out, of other
+        objects, of action spaces, global ones.
 
-        Args:
-            discover: skip what a snapshot cannot hold. It cannot save anything afterwards.
+        ``discover`` skips what cannot be saved; then nothing can be saved any more.
         """
         reducers, contents = self._reducers, self._contents()
         reducers.discovering = discover
@@ -251,7 +245,6 @@ class Snapshot:
         return sorted(found, key=lambda part: -part[1])
 
     def _leave_out_displays(self) -> None:
-        """Leave out attributes that drawing created."""
         for number, anchor in enumerate(self._anchors):
             if number in self._below or not has_attributes(anchor):
                 continue
@@ -280,10 +273,7 @@ class Snapshot:
     # ---- restoring ------------------------------------------------------------------------------
 
     def load(self, data: bytes | memoryview, generators: bool = True) -> Any:
-        """Restore what ``save`` saved, in place; return its ``extra``.
-
-        ``generators=False`` does not restore the environment's random generators.
-        """
+        """Restore in place what ``save`` saved, or not its ``generators``; return ``extra``."""
         self._restore_generators = generators
         if not generators:  # the present generators run on
             self._pickle(self._everything(None))

@@ -12,10 +12,11 @@ from plangym_lite.errors import NoWorkersError
 from plangym_lite.nested import Difference
 from plangym_lite.system import check_workers
 from plangym_lite.testing.contract.judging import Judge
-from plangym_lite.testing.contract.reference import Options, Reference, make_reference
+from plangym_lite.testing.contract.reference import Reference, make_reference
 from plangym_lite.testing.contract.walking import (
     NUMBERS,
     Keeper,
+    Options,
     Recorder,
     play,
     play_elsewhere,
@@ -32,8 +33,6 @@ class Contract:
     """The checks, one method each; each raises :class:`Difference` if it finds one.
 
     Args:
-        make_env: makes a new environment.
-        options: the parameters of the walk.
         n_workers: also check batches with this number of processes.
         timeout: seconds for another process.
     """
@@ -68,11 +67,7 @@ class Contract:
     # ---- the reference ------------------------------------------------------------------------
 
     def begin(self) -> PlanEnv:
-        """Make the first environment, for the reference.
-
-        Raises:
-            Exception: of ``make_env``.
-        """
+        """Make the first environment, for the reference."""
         numbers = GlobalNumbers(NUMBERS)
         with numbers:
             env = self.make_env()

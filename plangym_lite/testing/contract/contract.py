@@ -55,8 +55,7 @@ from plangym_lite.core import PlanEnv
 from plangym_lite.envs.generators.shared import GlobalNumbers
 from plangym_lite.nested import Difference
 from plangym_lite.testing.contract.checks import Contract
-from plangym_lite.testing.contract.reference import Options
-from plangym_lite.testing.contract.walking import NUMBERS
+from plangym_lite.testing.contract.walking import NUMBERS, Options
 
 __all__ = ["ContractSuite", "Report", "check_exact"]
 
@@ -141,6 +140,10 @@ def _report(contract: Contract, name: str) -> Report:
     return report
 
 
+def _test(check: str) -> Callable[[Any], None]:
+    return lambda self: getattr(self.contract, check)()
+
+
 class ContractSuite:
     """To test your own environment, inherit this in a pytest file and override ``make_env``.
 
@@ -188,29 +191,12 @@ class ContractSuite:
             )
         return kind._contract  # type: ignore[attr-defined]
 
-    def test_as_plain_gymnasium(self) -> None:
-        self.contract.as_plain_gymnasium()
-
-    def test_saving_changes_nothing(self) -> None:
-        self.contract.saving_changes_nothing()
-
-    def test_restoring_at_once_changes_nothing(self) -> None:
-        self.contract.restoring_at_once_changes_nothing()
-
-    def test_same_object_after_wandering(self) -> None:
-        self.contract.same_object_after_wandering()
-
-    def test_fresh_object(self) -> None:
-        self.contract.fresh_object()
-
-    def test_another_process(self) -> None:
-        self.contract.another_process()
-
-    def test_through_step_batch(self) -> None:
-        self.contract.through_step_batch()
-
-    def test_terminals_absorb(self) -> None:
-        self.contract.terminals_absorb()
-
-    def test_through_workers(self) -> None:
-        self.contract.through_workers()
+    test_as_plain_gymnasium = _test("as_plain_gymnasium")
+    test_saving_changes_nothing = _test("saving_changes_nothing")
+    test_restoring_at_once_changes_nothing = _test("restoring_at_once_changes_nothing")
+    test_same_object_after_wandering = _test("same_object_after_wandering")
+    test_fresh_object = _test("fresh_object")
+    test_another_process = _test("another_process")
+    test_through_step_batch = _test("through_step_batch")
+    test_terminals_absorb = _test("terminals_absorb")
+    test_through_workers = _test("through_workers")

@@ -28,34 +28,28 @@ SHORT = 2  # number of rollout rows that end early
 class Judge:
     """Compares an environment with the reference, which must be set first."""
 
+    reference: Reference
+
     def __init__(self, seed: int, length: int) -> None:
         self.seed, self.length = seed, length
-        self.reference: Reference | None = None
         self.checks = 0
         self.at = "the first walk"  # the current check, for messages
         self._seeded: dict[int, list[Entry]] = {}  # by depth: rows with seeds, as first seen
 
     def same_recording(self, expected: list[Entry], got: list[Entry]) -> None:
-        """Compare two recordings; raise the first difference."""
         for step, (one, other) in enumerate(zip(expected, got, strict=True)):
             self.same_entry(one, other, f"step {step}")
         self.checks += 1
 
     def same_entry(self, expected: Entry, got: Entry, where: str) -> None:
-        """Compare two entries; raise the first difference."""
-        for path, text in self._reference.compare(expected, got):
+        for path, text in self.reference.compare(expected, got):
             raise Difference(f"{self.at}, {where}: {path}: {text}")
-
-    @property
-    def _reference(self) -> Reference:
-        assert self.reference is not None
-        return self.reference
 
     # ---- batches ------------------------------------------------------------------------------
 
     def batches(self, env: PlanEnv, keeper: Keeper, check: str) -> None:
         """Rows in order and shuffled, rows from returned states, rollouts; current states stay."""
-        reference = self._reference
+        reference = self.reference
         moves, saved = reference.moves, reference.saved
         order = np.random.default_rng(self.seed)
         for depth in reference.depths:
@@ -80,7 +74,7 @@ class Judge:
         self, env: PlanEnv, keeper: Keeper, rows: list[int], states: dict[int, Any]
     ) -> dict[int, Any]:
         """Make the moves ``rows`` of the walk from ``states``; return the states after them."""
-        reference, after = self._reference, {}
+        reference, after = self.reference, {}
         for numbers in _alike(reference.moves, rows):
             moves = [reference.moves[number] for number in numbers]
             out: Any = env.step_batch(
@@ -99,7 +93,7 @@ class Judge:
 
     def seeded(self, env: PlanEnv, keeper: Keeper, check: str) -> None:
         """Rows with equal seeds are equal, here and wherever this was called before."""
-        reference = self._reference
+        reference = self.reference
         for depth in reference.depths:
             self.at = f"{check} with seeds, depth {depth}"
             move = reference.moves[depth]
@@ -116,7 +110,7 @@ class Judge:
 
     def _rollouts(self, env: PlanEnv, keeper: Keeper, rows: list[int]) -> None:
         """A row of a rollout equals single moves, up to an end."""
-        reference, draw = self._reference, draw_actions(env, self.seed)
+        reference, draw = self.reference, draw_actions(env, self.seed)
         self.at += ", rollout_batch"
         lengths = {number: len(self._run_from(number)) for number in rows}
         short = [number for number in rows if 0 < lengths[number] < STEPS]
@@ -135,18 +129,17 @@ class Judge:
 
     def _run_from(self, number: int) -> list[int]:
         """``STEPS`` similar moves from ``number`` on, or fewer up to an end; or none."""
-        moves, saved, run = self._reference.moves, self._reference.saved, []
+        moves, saved, run = self.reference.moves, self.reference.saved, []
         for k in range(number, min(number + STEPS, len(moves))):
-            if moves[k].reset or _kind(moves[k]) != _kind(moves[number]):
-                break
-            if moves[k].dt != moves[number].dt:
+            here, first = moves[k], moves[number]
+            if here.reset or (_kind(here), here.dt) != (_kind(first), first.dt):
                 break
             run.append(k)
         ended = bool(run) and (saved[run[-1] + 1].terminated or saved[run[-1] + 1].truncated)
         return run if len(run) == STEPS or ended else []
 
     def _same_rollouts(self, env: PlanEnv, out: Any, keeper: Keeper, runs: list[list[int]]) -> None:
-        recording, saved = self._reference.recording, self._reference.saved
+        recording, saved = self.reference.recording, self.reference.saved
         keeper.keep(self.at, "obs", out.observs)
         keeper.keep(self.at, "info", out.infos)
         for row, run in enumerate(runs):
@@ -156,8 +149,9 @@ class Judge:
             info = {**(recording[last].info or {}), "n_step": n_step}
             expected = recording[last]._replace(reward=0.0, info=info, state=saved[last].state)
             where = f"row {row} (moves {run[0]} to {run[-1]})"
+            seen = row_of(env.observation_space, out.observs, row)
             got = Entry(
-                _step_of(env.observation_space, out.observs, row, STEPS - 1),
+                row_of(env.observation_space, seen, STEPS - 1),
                 0.0,
                 bool(out.terminateds[row]),
                 bool(out.truncateds[row]),
@@ -168,8 +162,8 @@ class Judge:
             for step in range(STEPS):
                 number = run[min(step, len(run) - 1)] + 1
                 reward = recording[number].reward if step < len(run) else 0.0
-                seen = _step_of(env.observation_space, out.observs, row, step)
-                got = Entry(seen, float(out.rewards[row, step]))
+                obs = row_of(env.observation_space, seen, step)
+                got = Entry(obs, float(out.rewards[row, step]))
                 expected = Entry(recording[number].obs, reward)
                 self.same_entry(expected, got, f"{where}, action {step}")
             if int(out.lengths[row]) != len(run):
@@ -180,14 +174,14 @@ class Judge:
 
     def ends(self) -> list[int]:
         """Entries at ends of episodes: the first and the last few."""
-        entries = enumerate(self._reference.recording)
+        entries = enumerate(self.reference.recording)
         ends = [number for number, entry in entries if entry.terminated or entry.truncated]
         return [*dict.fromkeys(ends[:3] + ends[-3:])]
 
     def absorbed(self, env: PlanEnv, keeper: Keeper, check: str) -> None:
         """A step from an ended state: reward 0, same state, flags and observation."""
         self.at = check
-        reference, ends = self._reference, self.ends()
+        reference, ends = self.reference, self.ends()
         if not ends:
             return
         recording, draw = reference.recording, draw_actions(env, self.seed)
@@ -207,7 +201,6 @@ class Judge:
 
 
 def _entries_of(env: PlanEnv, out: Any, keeper: Keeper, where: str) -> list[Entry]:
-    """The rows of a batch, which is kept."""
     keeper.keep(where, "obs", out.observs)
     keeper.keep(where, "info", out.infos)
     keeper.sum(where, "state", out.states)
@@ -237,8 +230,3 @@ def _alike(moves: list[Move], rows: list[int]) -> list[list[int]]:
 
 def _like(action: Any, other: Any) -> Any:
     return action.astype(other.dtype) if isinstance(other, np.ndarray) else action
-
-
-def _step_of(space: Any, observs: Any, row: int, step: int) -> Any:
-    """One of the ``[B, T, ...]`` observations of a rollout."""
-    return row_of(space, row_of(space, observs, row), step)

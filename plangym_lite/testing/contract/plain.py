@@ -48,10 +48,8 @@ class PlainRun(NamedTuple):
 def twin_of(env: Any, plain: Callable[[], Any] | None = None) -> Twin | None:
     """The twin of ``env``, a ``PlanEnv``; ``None`` if it has none.
 
-    Args:
-        env: its ``make_plain()`` returns a new plain environment, or a pair of one and its number
-            of steps per unit of ``dt`` (``frameskip`` unless given).
-        plain: used instead of ``make_plain``.
+    ``plain``, or else its ``make_plain()``, returns a new plain environment, or a pair
+    of one and its number of steps per unit of ``dt`` (``frameskip`` unless given).
     """
     env = env.unwrapped
     make, sees = plain or getattr(env, "make_plain", None), _what_it_sees(env)
@@ -123,9 +121,6 @@ def record(
     """Build a plain environment, reset it to ``seed``, make the moves, close it.
 
     Args:
-        twin: what to build.
-        moves: the moves of the walk.
-        seed: of the first reset.
         before: moves between that reset and the walk, not recorded.
         rebuilding: build a new environment below the wrappers for each seeded reset.
         until: stop after this number of moves.
@@ -242,11 +237,6 @@ class SuiteTask:
 
     Observations are those of the task, flattened and concatenated, [N] float64. An episode whose
     last discount is 0 has terminated; other ends are truncations. ``info`` holds the discount.
-
-    Args:
-        domain, task: names in the suite.
-        limited: whether episodes end at the suite's time limit.
-        load_kwargs: arguments of ``suite.load``.
     """
 
     def __init__(self, domain: str, task: str, limited: bool, load_kwargs: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from plangym_lite.core import PlanEnv
 from plangym_lite.envs.generators.shared import GlobalNumbers
@@ -25,15 +25,15 @@ from plangym_lite.testing.contract.walking import (
     Entry,
     Keeper,
     Move,
+    Options,
     Recorder,
-    Route,
     Stretch,
     compare_entries,
     explore,
     follow,
 )
 
-__all__ = ["NO_TWIN", "OWN_RESETS", "Options", "Reference", "make_reference"]
+__all__ = ["NO_TWIN", "OWN_RESETS", "Reference", "make_reference"]
 
 IMAGES = (0, 1)  # moves after a restore at which images are compared
 ELSEWHERE = (3, 11)  # moves to another position, with another seed
@@ -45,26 +45,12 @@ OWN_PICTURES = "pictures are compared with themselves"
 CANNOT = "cannot be shown"
 
 
-class Options(NamedTuple):
-    """Parameters of the walk: see :func:`plangym_lite.testing.contract.contract.check_exact`."""
-
-    seed: int = 0
-    depths: tuple[int, ...] = (0, 5, 30)
-    length: int = 40
-    reach: int = 300
-    wide_actions: bool = True
-    plain: Callable[[], Any] | None = None
-
-    def route(self, seeded: bool) -> Route:
-        far = max(self.depths) + self.length
-        return Route(self.seed, far, far + self.reach, self.length, seeded, self.wide_actions)
-
-
 @dataclass
 class Reference:
     """A walk that includes an end of an episode and resets."""
 
-    route: Route
+    options: Options
+    seeded: bool  # whether the resets of the walk have seeds, except one more at the end
     moves: list[Move]
     own: list[Entry]  # of the first environment, never saved
     resets: list[int]
@@ -83,11 +69,9 @@ class Reference:
 
     @property
     def length(self) -> int:
-        """The number of moves after each depth."""
-        return self.route.tail
+        return self.options.length
 
     def stretch(self, depth: int) -> Stretch:
-        """The moves after ``depth``, from the state there."""
         moves = self.moves[depth : depth + self.length]
         images = frozenset(IMAGES if self.draws_images else ())
         return Stretch(self.saved[depth].state, moves, images, self.compares_states)
@@ -101,7 +85,6 @@ class Reference:
         return [Entry(entries[0].obs, state=entries[0].state, image=entries[0].image), *entries[1:]]
 
     def compare(self, expected: Entry, got: Entry) -> Iterator[tuple[str, str]]:
-        """The differences of two entries in values that a state determines."""
         if not self.compares_states:
             expected = expected._replace(state=None)
         yield from compare_entries(expected, got, self.noise)
@@ -130,7 +113,7 @@ def make_reference(
         if reference.repeatable:
             reference.saved = follow(recorder, options.seed, reference.moves)
         else:
-            walk = explore(recorder, reference.route)
+            walk = explore(recorder, options, reference.seeded)
             reference.moves, reference.resets = walk.moves, walk.resets
             reference.saved = reference.recording = walk.recording
         keeper.check()
@@ -144,13 +127,13 @@ def _explore_first(options: Options, first: tuple[PlanEnv, GlobalNumbers]) -> Re
     with numbers, env:
         keeper = Keeper()
         twin = twin_of(env, options.plain)
-        route = options.route(twin is not None and env.unwrapped.state_method == "replay")
-        walk = explore(Recorder(env, keeper), route)
+        seeded = twin is not None and env.unwrapped.state_method == "replay"
+        walk = explore(Recorder(env, keeper), options, seeded)
         spaces = env.observation_space, env.action_space
         draws_images = _draws_images(env)  # after the walk: no calls before a reset
         keeper.check()
     keeper.check()
-    known = route, walk.moves, walk.recording, walk.resets, twin, spaces, draws_images
+    known = options, seeded, walk.moves, walk.recording, walk.resets, twin, spaces, draws_images
     return Reference(*known, depths=list(options.depths))
 
 
@@ -166,7 +149,7 @@ def _compare_with_itself(reference: Reference, make_env: Callable[[], PlanEnv]) 
     """Let a second environment of ours, which is never saved, tell what is noise."""
     reference.recording = reference.own
     with GlobalNumbers(NUMBERS), make_env() as env:
-        again = follow(Recorder(env, Keeper()), reference.route.seed, reference.moves)
+        again = follow(Recorder(env, Keeper()), reference.options.seed, reference.moves)
     noise = _noise_of(reference.own, again)
     names = noise.names()
     if all(name.startswith("info") for name in names):
@@ -189,7 +172,7 @@ def _compare_with_plain_runs(reference: Reference, twin: Twin) -> None:
     recording = [_merged(*pair, sees) for pair in zip(plain.entries, own, strict=False)]
     reference.recording = recording + own[len(recording) :]
     reference.noise, reference.unshown = noise, _unshown(reference, twin, plain, again, noise)
-    reference.notes = [OWN_RESETS] if reference.route.seeded else []
+    reference.notes = [OWN_RESETS] if reference.seeded else []
     reference.notes += [] if sees else [OWN_PICTURES]
     reference.notes += _note_on(noise.names())
 
@@ -220,8 +203,8 @@ def _plain_part(reference: Reference, twin: Twin) -> tuple[PlainRun, PlainRun]:
     that plain Gymnasium has two results: with one environment for all episodes, and with one
     rebuilt below its wrappers for each. Ours must equal one of them for the whole walk.
     """
-    moves, seed = reference.moves, reference.route.seed
-    if not reference.route.seeded:
+    moves, seed = reference.moves, reference.options.seed
+    if not reference.seeded:
         return record(twin, moves, seed), record(twin, moves, seed)
     until = reference.resets[-1]
     goes_on = record(twin, moves, seed, until=until)
@@ -249,7 +232,7 @@ def _deviations(plain: list[Entry], own: list[Entry], noise: Noise) -> Iterator[
 
 def _is_shown(reference: Reference, twin: Twin, plain: PlainRun, noise: Noise) -> bool:
     """Whether values without noise differ between states of other seeds and moves."""
-    moves, seed = reference.moves, reference.route.seed
+    moves, seed = reference.moves, reference.options.seed
     steps = [move for move in moves if not move.reset]
     for skipped in ELSEWHERE:
         other = record(twin, moves[:PROBED], seed + 1, before=steps[:skipped])
@@ -267,7 +250,6 @@ def _wrong_spaces(plain: PlainRun, own: tuple[Any, Any]) -> str | None:
 
 
 def _noise_of(recording: list[Entry], again: list[Entry]) -> Noise:
-    """The places where two recordings of one seed differ."""
     return noise_between(
         (getattr(one, field), getattr(other, field), field)
         for one, other in zip(recording, again, strict=False)

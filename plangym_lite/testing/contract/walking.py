@@ -29,8 +29,8 @@ __all__ = [
     "Entry",
     "Keeper",
     "Move",
+    "Options",
     "Recorder",
-    "Route",
     "Stretch",
     "Walk",
     "compare_entries",
@@ -75,15 +75,15 @@ class Entry(NamedTuple):
     image: Any = None  # None: not rendered
 
 
-class Route(NamedTuple):
-    """The parameters of a walk."""
+class Options(NamedTuple):
+    """Parameters of the walk: see :func:`plangym_lite.testing.contract.contract.check_exact`."""
 
-    seed: int
-    at_least: int  # moves, then on to the next end of an episode,
-    at_most: int  # but not beyond this move
-    tail: int  # moves after the reset at that end
-    seeded: bool = False  # seed all resets except one more at the end
-    wide: bool = True  # use some float64 actions in a Box of float32
+    seed: int = 0
+    depths: tuple[int, ...] = (0, 5, 30)
+    length: int = 40
+    reach: int = 300
+    wide_actions: bool = True
+    plain: Callable[[], Any] | None = None
 
 
 class Walk(NamedTuple):
@@ -107,10 +107,7 @@ class Stretch(NamedTuple):
 
 
 class Keeper:
-    """Keeps returned values, with a copy made on arrival.
-
-    For states and large arrays the copy is a checksum.
-    """
+    """Keeps returned values with copies made on arrival; of states and large arrays checksums."""
 
     def __init__(self) -> None:
         self._held: list[tuple[str, str, Any, Any]] = []
@@ -133,7 +130,6 @@ class Keeper:
             self._summed.append((where, what, value, checksum))
 
     def check(self) -> None:
-        """Raise :class:`Difference` if a kept value has changed."""
         for where, what, value, kept in self._held:
             for path, text in differences(kept, value, what):
                 # a value that differs from its own copy shows nothing
@@ -145,7 +141,6 @@ class Keeper:
 
 
 def _checksum(value: Any) -> int | None:
-    """A checksum of the value; ``None`` if it has none."""
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
     try:
@@ -175,13 +170,9 @@ def compare_entries(
 
 
 class Recorder:
-    """Makes moves in an environment and records the results, which are kept.
+    """Makes moves in an environment and records the results, which ``keeper`` keeps.
 
-    Args:
-        env: the environment.
-        keeper: keeps what it returns.
-        images: the entries with an image.
-        saving: whether every entry has a state.
+    ``images`` are the entries with an image; ``saving``: every entry has a state.
     """
 
     def __init__(
@@ -196,7 +187,6 @@ class Recorder:
         self.recording: list[Entry] = []
 
     def make(self, *moves: Move) -> list[Entry]:
-        """Make moves; return the whole recording."""
         for move in moves:
             if move.reset:
                 obs, info = self.env.reset(return_state=False, seed=move.seed)
@@ -206,7 +196,6 @@ class Recorder:
         return self.recording
 
     def add(self, entry: Entry) -> None:
-        """Add an entry of copies, with image and state."""
         number, keep = len(self.recording), self.keeper.keep
         where = f"step {number}"
         obs, info = keep(where, "obs", entry.obs), keep(where, "info", entry.info)
@@ -217,31 +206,35 @@ class Recorder:
         self.recording.append(entry._replace(obs=obs, info=info, image=image, state=state))
 
 
-def explore(recorder: Recorder, route: Route) -> Walk:
-    """Reset to the route's seed, make random moves; the reference if nothing is saved or drawn.
+def explore(recorder: Recorder, options: Options, seeded: bool) -> Walk:
+    """Reset to the seed, make random moves; the reference if nothing is saved or drawn.
 
-    The walk makes ``at_least`` moves and continues to the next end of an episode, at most to move
-    ``at_most``; then it resets and makes ``tail`` more moves.
+    The walk makes the moves after all depths and continues to the next end of an episode, at most
+    ``reach`` moves; then it resets and makes ``length`` more moves. ``seeded``: all resets have
+    seeds except one more at the end.
     """
-    space, draw = recorder.env.action_space, draw_actions(recorder.env, route.seed)
-    recording = recorder.make(Move(reset=True, seed=route.seed))
+    seed, tail = options.seed, options.length
+    at_least = max(options.depths) + tail
+    space, draw = recorder.env.action_space, draw_actions(recorder.env, seed)
+    recording = recorder.make(Move(reset=True, seed=seed))
     moves: list[Move] = []
     resets: list[int] = []
     stop: int | None = None
     while stop is None or len(moves) < stop:
         number = len(moves)
         ended = recording[-1].terminated or recording[-1].truncated
-        if stop is None and number >= route.at_least and (ended or number >= route.at_most):
-            resets = [number, number + 1 + route.tail] if route.seeded else [number]
-            stop = resets[-1] + 1 + (min(FEW, route.tail) if route.seeded else route.tail)
+        is_far = number >= at_least + options.reach
+        if stop is None and number >= at_least and (ended or is_far):
+            resets = [number, number + 1 + tail] if seeded else [number]
+            stop = resets[-1] + 1 + (min(FEW, tail) if seeded else tail)
         if ended or number in resets:
-            unseeded = not route.seeded or number in resets[1:]
-            moves.append(Move(reset=True, seed=None if unseeded else route.seed + 1000 + number))
+            unseeded = not seeded or number in resets[1:]
+            moves.append(Move(reset=True, seed=None if unseeded else seed + 1000 + number))
         else:
             action = draw()
             if number % UNMASKED_EVERY < UNMASKED_AT:
                 action = legal_or_next(space, action, recording[-1].info)
-            moves.append(_step_number(number, space, action, route.wide))
+            moves.append(_step_number(number, space, action, options.wide_actions))
         recorder.make(moves[-1])
     return Walk(moves, recording, resets)
 

@@ -33,12 +33,8 @@ class Arena:
     """A file in memory and its mapping; pages of free slices are returned to the system.
 
     Args:
-        nbytes: its size.
-        fd: the file; the arena closes it. -1: memory of this process alone.
+        fd: the file; the arena closes it, also after an error. -1: memory of this process alone.
         number: its identifier in messages; ``None``: the next number.
-
-    Raises:
-        OSError: it cannot be mapped; the file is closed.
     """
 
     is_shared = True
@@ -58,7 +54,6 @@ class Arena:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no slice is taken."""
         return self._free == [(0, self.nbytes)]
 
     def take(self, nbytes: int) -> int | None:
@@ -79,7 +74,6 @@ class Arena:
         return start
 
     def give_back(self, start: int, nbytes: int) -> None:
-        """Free a slice."""
         stop, free = start + _whole_pages(nbytes), self._free
         _give_back_pages(self.memory, self._pid, start, stop - start)
         index = bisect.bisect(free, (start, stop))

@@ -22,12 +22,7 @@ import numpy as np
 
 from plangym_lite.system import interrupts_held
 from plangym_lite.transitions import STEPS, BatchSpec, Columns, Form, map_leaves
-from plangym_lite.vectorization.memory.arenas import (
-    Arena,
-    OrdinaryMemory,
-    make_arena,
-    next_number,
-)
+from plangym_lite.vectorization.memory.arenas import Arena, OrdinaryMemory, make_arena, next_number
 from plangym_lite.vectorization.memory.layout import Layout, is_image
 
 __all__ = ["Block", "BlockPool"]
@@ -42,14 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class Block:
-    """One block of shared memory, laid out for up to ``layout.capacity`` rows.
-
-    Args:
-        layout: how the block is laid out.
-        arena: the memory of which it is a slice.
-        offset: start of the slice in the arena.
-        number: its identifier in messages; ``None``: the next number.
-    """
+    """A slice of ``arena``, laid out for up to ``layout.capacity`` rows; ``number`` is its name."""
 
     def __init__(
         self,
@@ -117,9 +105,7 @@ class BlockPool:
     """Provides and recycles the blocks for the batches of one environment.
 
     Args:
-        spec: what a row looks like.
-        limit: maximum bytes of all blocks; the default is a quarter of the memory of the
-            machine or its container.
+        limit: bytes of all blocks; by default a quarter of the memory of machine or container.
         rounds_up: whether blocks may have more rows than requested, so that batches of
             several sizes can share them.
     """
@@ -141,7 +127,6 @@ class BlockPool:
 
     @property
     def blocks(self) -> list[Block]:
-        """All blocks of the pool, free or in use."""
         return [*self._idle, *self._held.values()]
 
     def acquire(self, size: int, form: Form = STEPS, heap: int = 0) -> tuple[Block, bool]:
@@ -182,12 +167,10 @@ class BlockPool:
         return best, fitting > 1 or self._nbytes + best.layout.nbytes <= self.limit
 
     def discard(self, block: Block) -> None:
-        """Do not use this block again."""
         if block in self.blocks:
             self._drop(block)
 
     def close(self) -> None:
-        """Drop every block."""
         for block in self.blocks:
             for tell in self.on_drop:
                 tell(block.number)
@@ -310,7 +293,6 @@ class BlockPool:
 
 
 def _power_of_two(size: int) -> int:
-    """The least power of two that is at least ``size``."""
     return 1 << (size - 1).bit_length()
 
 

@@ -93,12 +93,9 @@ def chunks_of(size: int, n_takers: int, least: int, largest: int | None = None) 
 
 
 class Plan:
-    """How batches of one size and kind are cut.
+    """How batches of one ``kind`` are cut; it has one estimate of the time of a frame.
 
-    Args:
-        kind: batches of one kind have one estimate of the time of a frame.
-        size, n_takers: numbers of rows and of takers.
-        frames: mean number per row.
+    ``frames`` is the mean number per row.
     """
 
     __slots__ = ("chunks", "frames", "is_measured", "kind", "n_takers", "n_used", "size")
@@ -126,7 +123,6 @@ class ChunkSizes:
         self._plans: dict[Any, Plan] = {}
 
     def plan(self, rows: Rows, form: Form, n_takers: int) -> Plan:
-        """The plan for a batch."""
         dts = rows.dts
         size, first, last = len(dts), dts.item(0), dts.item(-1)
         plan = self._plans.get((size, first, last, n_takers, form))
@@ -162,13 +158,7 @@ class ChunkSizes:
 
 
 class ChunkQueue:
-    """Chunks of batches; each is taken by one reader.
-
-    A worker that is sent the descriptor can take chunks.
-
-    Args:
-        fd: the reading end of another process's queue; ``None``: a new queue.
-    """
+    """Chunks of batches, each taken by one reader, maybe a worker that was sent ``fd``."""
 
     is_shared = True
 
@@ -197,7 +187,6 @@ class ChunkQueue:
         return TOKEN.unpack(token) if token else None
 
     def is_empty(self) -> bool:
-        """Whether the queue has no chunks."""
         return not self._readable.poll(0)
 
     def clear(self) -> int:
@@ -209,7 +198,7 @@ class ChunkQueue:
 
 
 class LocalQueue:
-    """The same queue within this process, for a lack of descriptors."""
+    """A ``ChunkQueue`` within this process, for a lack of descriptors."""
 
     is_shared = False
 
@@ -217,25 +206,20 @@ class LocalQueue:
         self._tokens: deque[tuple[int, int, int]] = deque()
 
     def put(self, block: int, chunks: Sequence[Chunk]) -> None:
-        """``ChunkQueue.put``."""
         self._tokens.extend((block, *chunk) for chunk in chunks)
 
     def take(self) -> tuple[int, int, int] | None:
-        """``ChunkQueue.take``."""
         return self._tokens.popleft() if self._tokens else None
 
     def is_empty(self) -> bool:
-        """``ChunkQueue.is_empty``."""
         return not self._tokens
 
     def clear(self) -> int:
-        """``ChunkQueue.clear``."""
         n_rows = sum(stop - start for _, start, stop in self._tokens)
         self._tokens.clear()
         return n_rows
 
     def close(self) -> None:
-        """``ChunkQueue.close``."""
         self._tokens.clear()
 
 

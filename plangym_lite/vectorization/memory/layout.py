@@ -70,11 +70,7 @@ class Heap(NamedTuple):
 
 
 class Layout:
-    """The places of the columns of ``capacity`` rows of a batch of that ``form`` in a block.
-
-    Args:
-        heap: bytes for pickled inputs.
-    """
+    """The places of the columns of ``capacity`` rows, and of ``heap`` bytes for pickles."""
 
     def __init__(self, spec: BatchSpec, capacity: int, form: Form = STEPS, heap: int = 0) -> None:
         self.spec = spec
@@ -128,7 +124,6 @@ class Layout:
         )
 
     def view_observs(self, memory: np.ndarray) -> Any:
-        """The column of observations alone."""
         if not self.form.observs:
             return None
         objects = lambda: [None] * self.capacity  # noqa: E731
@@ -192,7 +187,6 @@ class BatchColumns:
         self._views: dict[tuple[int, int], Columns] = {}  # by chunk, if all columns are arrays
 
     def fill(self, rows: Rows, heap: Heap | None = None) -> None:
-        """Write a batch and its pickled inputs."""
         size = len(rows.dts)
         self.rows.dts[:size] = rows.dts
         if self.rows.seeds is not None:
@@ -253,11 +247,7 @@ def has_action_column(space: Any, form: Form) -> bool:
 
 
 def heap_of(spec: BatchSpec, form: Form, rows: Rows, known: dict[int, Any]) -> Heap | None:
-    """The inputs of a batch that have no column; ``None``: all have one.
-
-    Args:
-        known: classes and functions that all workers know by name, by id.
-    """
+    """The inputs without a column, pickled, ``known`` objects by name; ``None``: all have one."""
     has_actions = has_action_column(spec.action_space, form)
     if has_actions and spec.state_shape is not None:
         return None
@@ -280,7 +270,6 @@ def form_of(form: Form, space: Any, actions: Any) -> Form:
 
 
 def _has_dtypes(space: Any, action: Any) -> bool:
-    """Whether all leaves of a nested action have the dtypes of their spaces."""
     pairs = zip(_leaf_spaces(space), leaves_of(action), strict=True)
     return all(leaf.dtype == value.dtype for leaf, value in pairs)
 
@@ -296,7 +285,6 @@ def has_only_arrays(space: Any) -> bool:
 
 
 def _nested_action(tree: Any, row: int) -> Any:
-    """A copy of one action from its columns."""
     return map_leaves(lambda leaf: leaf[row].copy(), tree)
 
 

@@ -39,13 +39,7 @@ name of a module of the standard library."""
 
 
 def command(what: str, orders: int, fds: Iterable[int]) -> str:
-    """Python code that calls a function of this module.
-
-    Args:
-        what: the name of the function.
-        orders: descriptor of the marshalled dict that is its first argument.
-        fds: descriptors, its other arguments.
-    """
+    """Python code that calls ``what`` of this module with marshalled orders and ``fds``."""
     return CODE.format(orders, what, ", ".join(map(str, fds)))
 
 
@@ -78,7 +72,6 @@ def bootstrap(args: tuple[Any, ...], method: str, parent: int) -> int:
 
 
 def _take_over(orders: dict[str, Any]) -> None:
-    """Set the environment variables, ``sys.path`` and ``sys.argv`` to those of the parent."""
     given = orders["environ"]
     for name in os.environ.keys() - given.keys():
         del os.environ[name]
@@ -116,7 +109,6 @@ class _Server:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
 
     def run(self) -> None:
-        """Serve until the parent has ended."""
         ready = select.poll()
         ready.register(self._sock, select.POLLIN)
         ready.register(self._woken, select.POLLIN)
@@ -149,7 +141,6 @@ class _Server:
         self._report(report, pid)
 
     def _become(self, sock: int, lifeline: int, orders: int, report: int) -> int:
-        """In the child: be a worker; return its exit code."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._sock.close()

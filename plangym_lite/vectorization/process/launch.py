@@ -58,7 +58,6 @@ def default_start_method(constructor: Callable[[], Any] | None = None) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _warn_of_sets() -> None:
-    """Warn once per process."""
     warnings.warn(
         "the environment uses sets, whose order in the workers may be another one than here, and "
         "with it the results: this process cannot be forked, because it has threads or a library "
@@ -72,10 +71,9 @@ def _warn_of_sets() -> None:
 def end_process(
     process: ChildProcess, channel: Any, lifeline: Any, timeout: float = 1.0
 ) -> int | None:
-    """Close a child's channel, wait ``timeout`` seconds for its end, then kill it.
+    """Close a child's channel, wait ``timeout`` seconds for its end, kill it; return its exit code.
 
-    With 0 seconds it is killed at once: it may be stopped and unable to react. Returns its exit
-    code.
+    With 0 seconds it is killed at once: it may be stopped and unable to react.
     """
     channel.close()
     if not process.is_ours:  # this process is a fork of its parent
@@ -117,13 +115,8 @@ def describe_exit(exitcode: int | None) -> str:
 
 
 class Child:
-    """A child process, which first builds its environment.
-
-    Args:
-        parcel: what makes the environment.
-        start_method: one of multiprocessing's.
-        start_timeout: seconds that the environment may take to build.
-        poll_seconds: seconds for which it polls for the next request before it sleeps.
+    """A child process, which first builds its environment, and then polls for ``poll_seconds`` for
+    each request before it sleeps.
     """
 
     def __init__(
@@ -157,7 +150,6 @@ class Child:
         self._finalizer = weakref.finalize(self, _end_forgotten, process, self.channel, lifeline)
 
     def is_alive(self) -> bool:
-        """Whether it is running."""
         return self._finalizer.alive and self._process.is_alive()
 
     def first_message(
@@ -184,18 +176,15 @@ class Child:
         )
 
     def request_close(self) -> None:
-        """Request that it closes its environment and ends."""
         with suppress(ChannelClosedError, LateError):
             self.channel.send(Message.CLOSE, 0, dump(None), deadline=0.0)
 
     def end(self, timeout: float = 1.0) -> None:
-        """Wait ``timeout`` seconds for its end; then kill it."""
         if self._finalizer.alive:
             self._exit_code = end_process(self._process, self.channel, self._lifeline, timeout)
             self._finalizer.detach()
 
     def describe_end(self) -> str:
-        """How it ended."""
         if self.channel.was_cut_off:
             how = "was ended, because an interrupt cut a message in two,"
         else:

@@ -75,11 +75,7 @@ def start_processes(
 
 
 def _check_descriptors(n_workers: int) -> None:
-    """Check that this process may open enough descriptors for so many workers.
-
-    Raises:
-        OSError: the limit is too low.
-    """
+    """Raise ``OSError`` unless this process may open enough descriptors for so many workers."""
     import resource  # not on Windows
 
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

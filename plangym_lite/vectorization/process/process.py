@@ -54,7 +54,6 @@ class ProcessPromise(Promise):
         self._value: Any = None
 
     def is_awaited(self) -> bool:
-        """Whether an answer may still come."""
         process = self._process
         return process.why_dead is None and process.waiting.get(self.request) is self
 

@@ -118,7 +118,6 @@ def _serve(channel: Channel, handler: RequestHandler, poll_seconds: float) -> No
 
 
 def _handle(handler: RequestHandler, channel: Channel, payload: bytes) -> Any:
-    """Handle a CALL: to run rows, or else what is pickled in it."""
     if payload[:1] != b"@":
         return handler.handle(channel.take_fd, *load(payload))
     _, taker, *rows = ROWS.unpack(payload)

@@ -21,7 +21,6 @@ import marshal
 import multiprocessing
 import multiprocessing.spawn
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -31,19 +30,14 @@ import threading
 import time
 import weakref
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from typing import Any
 
 from plangym_lite.recipe.parcel import know, names_of_main
 from plangym_lite.system import interrupts_held
 from plangym_lite.vectorization.process import boot
 
-__all__ = [
-    "ChildProcess",
-    "close_in_forks",
-    "forkserver_pid",
-    "hash_seed",
-    "start_process",
-]
+__all__ = ["ChildProcess", "close_in_forks", "forkserver_pid", "hash_seed", "start_process"]
 
 THREAD_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """A worker uses one core; and a server that forks must have no threads."""
@@ -85,7 +79,6 @@ def close_in_forks(*ends: Any) -> None:
 
 
 def _forget() -> None:
-    """In a process that was forked from this one."""
     global _starting, _server
     for end in list(_ours):
         end.close()
@@ -96,32 +89,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-class _Pipe:
-    """The reading end of a pipe."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._close = weakref.finalize(self, os.close, fd)
-        self._close.atexit = False
-
-    def close(self) -> None:
-        self._close()
-
-    def read_number(self, timeout: float | None) -> int | None:
-        """The next number.
-
-        Raises:
-            TimeoutError: none within ``timeout`` seconds.
-            EOFError: the pipe was closed.
-        """
-        ready = select.poll()
-        ready.register(self._fd, select.POLLIN)
-        if not ready.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999))):
-            raise TimeoutError
-        data = os.read(self._fd, boot.NUMBER.size)
-        if len(data) < boot.NUMBER.size:
-            raise EOFError
-        return int(boot.NUMBER.unpack(data)[0])
+def _read_number(pipe: Connection, timeout: float) -> int:
+    """The next number in a pipe; ``TimeoutError``, or ``EOFError`` if its other end was closed."""
+    if not pipe.poll(timeout):
+        raise TimeoutError
+    data = os.read(pipe.fileno(), boot.NUMBER.size)
+    if len(data) < boot.NUMBER.size:
+        raise EOFError
+    return int(boot.NUMBER.unpack(data)[0])
 
 
 # ---- children -----------------------------------------------------------------------------------
@@ -130,9 +105,8 @@ class _Pipe:
 class ChildProcess:
     """A child of this process.
 
-    Attributes:
-        exitcode: as in multiprocessing; ``None``: it is running, or its end could not be observed
-            because this process ignores SIGCHLD or waits for its children elsewhere.
+    ``exitcode`` is as in multiprocessing; ``None``: it is running, or its end was not seen, because
+    this process ignores SIGCHLD or waits for its children elsewhere.
     """
 
     def __init__(self, pid: int) -> None:
@@ -147,7 +121,6 @@ class ChildProcess:
         return self._parent == os.getpid()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait at most ``timeout`` seconds for its end; whether it has ended."""
         deadline = None if timeout is None else time.monotonic() + timeout
         nap = 5e-4
         while not self._has_ended and self.is_ours:
@@ -160,7 +133,6 @@ class ChildProcess:
         return self._has_ended
 
     def _look(self, timeout: float) -> None:
-        """Check whether it has ended; may wait ``timeout`` seconds."""
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:
@@ -170,11 +142,9 @@ class ChildProcess:
             self.exitcode, self._has_ended = os.waitstatus_to_exitcode(status), True
 
     def is_alive(self) -> bool:
-        """Whether it is running; ``False`` for a child of another process."""
         return self.is_ours and not self.join(0.0)
 
     def kill(self) -> None:
-        """Kill it."""
         if self.is_alive():
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -184,19 +154,15 @@ class ChildProcess:
 
 
 class _ServedProcess(ChildProcess):
-    """A child of the server.
+    """A child of the server, whose pipe is ``report``."""
 
-    Args:
-        report: the server's pipe.
-    """
-
-    def __init__(self, pid: int, report: _Pipe) -> None:
+    def __init__(self, pid: int, report: Connection) -> None:
         super().__init__(pid)
         self._report = report
 
     def _look(self, timeout: float) -> None:
         try:
-            self.exitcode = self._report.read_number(timeout)
+            self.exitcode = _read_number(self._report, timeout)
         except TimeoutError:
             return
         except EOFError:
@@ -220,12 +186,7 @@ class _Popen(subprocess.Popen):
 def start_process(
     sock: socket.socket, lifeline: Any, constructor: Any, poll_seconds: float, start_method: str
 ) -> ChildProcess:
-    """Start a worker; see ``server.main`` for the arguments.
-
-    Raises:
-        ValueError: no such start method.
-        OSError: a limit does not allow another process.
-    """
+    """Start a worker, if limits allow it; see ``server.main`` for the arguments."""
     methods = multiprocessing.get_all_start_methods()
     if start_method not in methods:
         raise ValueError(f"start_method must be one of {methods}, got {start_method!r}")
@@ -291,7 +252,6 @@ def _surroundings() -> dict[str, Any]:
 
 
 def _spawn(what: str, orders: dict[str, Any], fds: tuple[int, ...]) -> _Popen:
-    """A new interpreter that calls a function of :mod:`boot`."""
     environ = dict(orders["environ"])
     environ.pop("PYTHONHASHSEED", None)  # the child hashes strings as this interpreter does
     if hash_seed() is not None:
@@ -350,32 +310,24 @@ class _ForkServer:
         weakref.finalize(self, self._sock.close)
 
     def close(self) -> None:
-        """End it."""
         self._sock.close()
         if not self.process.join(1.0):
             self.process.kill()
             self.process.join()
 
     def fork(self, orders: dict[str, Any], fds: tuple[int, ...]) -> ChildProcess:
-        """Let it fork a worker.
-
-        Raises:
-            OSError: it could not fork; ``BrokenPipeError``, ``EOFError``: it has ended.
-            TimeoutError: it did not answer.
-        """
-        reader, writer = os.pipe()
-        report = _Pipe(reader)
+        """Let it fork a worker; ``BrokenPipeError`` or ``EOFError`` if it has ended."""
+        report, writer = multiprocessing.Pipe(duplex=False)
         close_in_forks(report)
         try:
             file = _file_of(orders)
             try:
-                socket.send_fds(self._sock, [b"F"], [*fds, file, writer])
+                socket.send_fds(self._sock, [b"F"], [*fds, file, writer.fileno()])
             finally:
                 os.close(file)
         finally:
-            os.close(writer)
-        number = report.read_number(SERVER_TIMEOUT)
-        assert number is not None
+            writer.close()
+        number = _read_number(report, SERVER_TIMEOUT)
         if number < 0:
             raise OSError(-number, os.strerror(-number))
         return _ServedProcess(number, report)

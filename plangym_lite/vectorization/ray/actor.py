@@ -38,13 +38,10 @@ Chunk = tuple[tuple[Any, ...], tuple[Any, ...]]
 
 @ray.remote
 class RemoteEnv:
-    """An actor with its own environment.
+    """An actor with its own environment, which ``setup`` makes.
 
     Its methods can be used with Ray as in plangym, ``env.workers[0].get_state.remote()``; the
     methods below ``close`` are for :class:`RayWorker`.
-
-    Args:
-        env_callable: makes the environment, in ``setup``; ``bytes``: a parcel of it.
     """
 
     def __init__(self, env_callable: Callable[[], Any] | bytes) -> None:
@@ -54,40 +51,29 @@ class RemoteEnv:
         self._scratch: dict[Form, tuple[int, BatchColumns]] = {}
 
     def setup(self) -> None:
-        """Make the environment, once."""
         if self._handler is None:
             self._handler = RequestHandler(hosted(unpack(self._env_callable)))
 
-    def step(self, action: Any, state: Any = None, dt: int = 1, *args: Any, **kwargs: Any) -> Any:
-        """``PlanEnv.step``."""
-        return self._handler.env.step(action, state, dt, *args, **kwargs)
+    def step(self, *args: Any, **kwargs: Any) -> Any:
+        return self._handler.env.step(*args, **kwargs)
 
-    def step_batch(
-        self, actions: Any, states: Any = None, dt: Any = 1, *args: Any, **kwargs: Any
-    ) -> Any:
-        """``PlanEnv.step_batch``."""
-        return self._handler.env.step_batch(actions, states, dt, *args, **kwargs)
+    def step_batch(self, *args: Any, **kwargs: Any) -> Any:
+        return self._handler.env.step_batch(*args, **kwargs)
 
     def reset(self, return_state: bool = True) -> Any:
-        """``PlanEnv.reset``."""
         return self._handler.env.reset(return_state)
 
     def get_state(self) -> Any:
-        """``PlanEnv.get_state``."""
         return self._handler.env.get_state()
 
     def set_state(self, state: Any) -> None:
-        """``PlanEnv.set_state``."""
         self._handler.env.set_state(state)
 
     def close(self) -> None:
-        """Close the environment."""
         if self._handler is not None and hasattr(self._handler.env, "close"):
             self._handler.env.close()
 
     def begin(self) -> tuple[bool, bytes]:
-        """``setup``; return the description and the place of the environment."""
-
         def begin() -> bytes:
             self.setup()
             return dump((ready_of(self._handler.env), os.getpid(), ray.util.get_node_ip_address()))
@@ -95,19 +81,14 @@ class RemoteEnv:
         return _attempt(begin)
 
     def access(self, name: str) -> tuple[bool, bytes]:
-        """``RequestHandler.access``."""
         return _attempt(lambda: dump(self._handler.access(name)))
 
     def call(self, payload: bytes) -> tuple[bool, bytes]:
-        """``RequestHandler.call``, pickled."""
         return _attempt(lambda: dump(self._handler.call(*load(payload))))
 
     @ray.method(num_returns=2)
     def run_rows(self, chunk: Chunk, base: Any = None) -> tuple[tuple[bool, Any], Any]:
-        """Run a chunk; ``base`` is the state of all its rows if the chunk has no states.
-
-        Large observations are returned beside the answer, in parts.
-        """
+        """Run a chunk, from ``base`` if it has no states; large observations come beside."""
         large: list[np.ndarray] = []
 
         def run() -> tuple[Any, bytes, float]:

@@ -24,10 +24,7 @@ __all__ = ["LOCAL_STORE", "Connection", "free_cores", "on_loopback"]
 LOCAL_STORE = 512 << 20
 """Bytes of object store of a cluster started here: many times the data in flight."""
 
-LOCAL_SETTINGS = {
-    "max_direct_call_object_size": 1 << 20,
-    "free_objects_period_milliseconds": 0,
-}
+LOCAL_SETTINGS = {"max_direct_call_object_size": 1 << 20, "free_objects_period_milliseconds": 0}
 """Of a cluster started here. States in the message itself cost half the time of an object, and
 memory that is freed at once is reused while its pages are in the cache."""
 
@@ -69,10 +66,7 @@ class Connection:
                 _session.users += 1
 
     def constant(self, value: Any) -> Any:
-        """What to send for bytes or an array that several calls need.
-
-        Large values are put into the object store once, and a reference is sent.
-        """
+        """What to send for bytes or an array of several calls: large ones are stored once."""
         if len(memoryview(value).cast("B")) <= INLINE_BYTES:
             return value
         key = bytes(value)
@@ -83,7 +77,6 @@ class Connection:
         return self._constants[key]
 
     def close(self) -> None:
-        """Close; the last one shuts down what the first one began. Idempotent."""
         global _session
         with _lock:
             mine, self._mine = self._mine, None
@@ -125,7 +118,6 @@ def on_loopback() -> Iterator[None]:
 
 
 def _begin(ray_kwargs: dict[str, Any]) -> None:
-    """Connect to the named cluster, or start one."""
     ray_kwargs = {"logging_level": logging.ERROR, **ray_kwargs}
     address = ray_kwargs.pop("address", None) or os.environ.get("RAY_ADDRESS") or "local"
     if address != "local":

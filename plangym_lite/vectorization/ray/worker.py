@@ -31,14 +31,7 @@ __all__ = ["RayPromise", "RayWorker", "START_TIMEOUT"]
 
 
 class RayPromise(Promise):
-    """The answer to one call of one actor.
-
-    Args:
-        worker: the worker of the actor.
-        name: of the call.
-        future: of the actor's return value.
-        take: converts that value, if it is not an error, to the answer.
-    """
+    """The answer to one call of one actor, which ``take`` makes of the actor's return value."""
 
     def __init__(self, worker: Any, name: str, future: Any, take: Callable[[Any], Any]) -> None:
         self._worker, self._name, self._life = worker, name, worker.life
@@ -95,8 +88,6 @@ class RayWorker(EnvironmentWorker):
     """An environment in an actor of a Ray cluster.
 
     Args:
-        constructor: callable that returns the environment; pickled by value.
-        start: start now and wait until the environment is ready; ``False``: see ``start``.
         connection: connection to the cluster; ``None``: its own.
         options: arguments of ``RemoteEnv.options`` for the actor.
         start_timeout: seconds for placing the actor and building the environment.
@@ -161,13 +152,7 @@ class RayWorker(EnvironmentWorker):
             self.wait_start(self._start_timeout)
 
     def wait_start(self, timeout: float | None = None) -> None:
-        """Wait until the environment is ready.
-
-        Raises:
-            TimeoutError: not within ``timeout`` seconds; wait again or close.
-            Exception: what the constructor raised; the actor is gone.
-            WorkerDiedError: the actor ended before.
-        """
+        """Wait until the environment is ready, as ``ExternalProcess.wait_start``."""
         if self._starting is None:
             return
         try:
@@ -211,7 +196,6 @@ class RayWorker(EnvironmentWorker):
             self._own.close()
 
     def _end(self) -> None:
-        """End the actor; its pending calls raise an error."""
         actor, self.actor = self.actor, None
         self.life += 1
         if actor is not None and ray.is_initialized():
@@ -271,7 +255,6 @@ class RayWorker(EnvironmentWorker):
         return RayPromise(self, name, future, take)
 
     def _ring(self, future: Any) -> None:
-        """Signal that an answer has arrived; runs in a thread of Ray."""
         with suppress(OSError):
             self._rope.send(b"\0")
 

@@ -32,10 +32,7 @@ class Attachments:
     def missing(
         self, block: Block, queue: ChunkQueue | None
     ) -> Iterator[tuple[str, tuple[Any, ...], tuple[int, ...]]]:
-        """The messages that attach what is missing: name, arguments, descriptors of each.
-
-        A message counts as sent when the next one is requested.
-        """
+        """The messages that attach what is missing; each counts as sent at the next request."""
         if queue is not None and queue is not self.queue:
             yield QUEUE, (), (queue.fd,)
             self.queue = queue

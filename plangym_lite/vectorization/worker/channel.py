@@ -36,12 +36,7 @@ class LateError(TimeoutError):
 
 
 class Channel:
-    """One end of a connected pair.
-
-    Args:
-        sock: a stream socket of the family ``AF_UNIX``.
-        takes_fds: whether file descriptors may arrive; they are collected in ``fds``.
-    """
+    """One end of a connected pair; ``takes_fds``: descriptors may arrive, kept in ``fds``."""
 
     def __init__(self, sock: socket.socket, takes_fds: bool = False) -> None:
         sock.setblocking(False)
@@ -55,21 +50,15 @@ class Channel:
         self.fds: deque[int] = deque()
 
     def fileno(self) -> int:
-        """The socket's descriptor; -1 once closed."""
         return self._sock.fileno()
 
     def close(self) -> None:
-        """Close this end; the other end is notified."""
         self._sock.close()
         while self.fds:
             socket.close(self.fds.popleft())
 
     def take_fd(self) -> int:
-        """The next descriptor received.
-
-        Raises:
-            OSError: there is none.
-        """
+        """The next descriptor received; ``OSError`` if there is none."""
         if not self.fds:
             raise OSError("no descriptor came with the message: the worker has too many files open")
         return self.fds.popleft()
@@ -116,7 +105,6 @@ class Channel:
         self._whole = True
 
     def receive(self, timeout: float | None = None, spin: float = 0.0) -> tuple[int, int, bytes]:
-        """Wait for the next message and take it; see ``await_message``."""
         message = self.await_message(timeout, spin)
         self.drop()
         return message
@@ -161,11 +149,9 @@ class Channel:
             return kind, request, bytes(view[HEADER.size : self._end])
 
     def drop(self) -> None:
-        """Remove the message that ``peek`` returned."""
         del self.inbox[: self._end]
 
     def read_available(self) -> bool:
-        """Read without waiting; whether there was data."""
         self._begin()
         found = self._read()
         self._whole = True
@@ -173,7 +159,6 @@ class Channel:
 
     @property
     def was_cut_off(self) -> bool:
-        """Whether a transfer was interrupted."""
         return not self._whole
 
     def _read(self) -> bool:

@@ -51,7 +51,6 @@ class RequestHandler:
         return (True, None) if callable(value) else (False, value)
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call a method of the environment."""
         return self._find(name)(*args, **kwargs)
 
     def _find(self, name: str) -> Any:
@@ -61,10 +60,7 @@ class RequestHandler:
     def handle(
         self, take_fd: Callable[[], int], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Handle a CALL that is for the environment or for the handler itself.
-
-        ``take_fd`` returns the descriptor sent with the call.
-        """
+        """Handle a CALL for the environment or the handler; ``take_fd()``: a descriptor in it."""
         if name == ATTACH:
             return self._attach(take_fd, *args)
         if name == QUEUE:
@@ -109,14 +105,12 @@ class RequestHandler:
         self.blocks[number] = block.columns
 
     def _run_sent(self, rows: tuple[Any, ...], form: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Run rows sent in the message; return the results in the reply."""
         out = empty_columns(self.env.batch_spec, len(rows[2]), Form(*form))
         began = time.perf_counter()
         infos = self.env.make_transitions(Rows(*rows), out)
         return tuple(out[:-1]), to_send(infos), time.perf_counter() - began
 
     def run_rows(self, number: int, start: int, stop: int) -> RowsResult:
-        """Run rows of an attached block."""
         columns = self.blocks[number]
         if isinstance(columns, Exception):
             raise columns
@@ -127,17 +121,12 @@ class RequestHandler:
     def _run_chunk(
         self, columns: BatchColumns, start: int, stop: int
     ) -> tuple[list[dict[str, Any]], list[list[Any]]]:
-        """Run rows of a block; return their infos, and the outgoing columns that are lists."""
         out = columns.out_of(start, stop)
         infos = self.env.make_transitions(columns.rows_of(start, stop), out)
         return infos, pickled_leaves(out) if columns.has_pickled_leaves else []
 
     def take_chunks(self, taker: int) -> RowsResult:
-        """Run chunks from the queue until it is empty.
-
-        Args:
-            taker: the row of ``at_work`` in which this worker notes its chunk.
-        """
+        """Run chunks from the queue until it is empty, noted in row ``taker`` of ``at_work``."""
         chunks: list[tuple[int, int]] = []
         infos: list[dict[str, Any]] = []
         pickled: list[list[Any]] = []

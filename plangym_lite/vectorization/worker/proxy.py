@@ -83,9 +83,16 @@ class HasSpecs:
         )
 
 
-def _given(**kwargs: Any) -> dict[str, Any]:
-    """The options that are not ``None``: an environment of a user may not know them."""
-    return {name: value for name, value in kwargs.items() if value is not None}
+def _verb(name: str) -> Any:
+    """The method of that name, which is called in the worker."""
+
+    def call(
+        self: Any, *args: Any, blocking: bool = True, timeout: float | None = None, **kwargs: Any
+    ) -> Any:
+        return self._invoke(blocking, timeout, name, *args, **kwargs)
+
+    call.__name__, call.__doc__ = name, f"``PlanEnv.{name}``."
+    return call
 
 
 class EnvironmentWorker(HasSpecs, Worker):
@@ -95,71 +102,22 @@ class EnvironmentWorker(HasSpecs, Worker):
     environment has them all, too: see :class:`.PlainEnv`.
     """
 
-    def step(
-        self,
-        action: Any,
-        state: Any = None,
-        dt: int = 1,
-        return_state: bool | None = None,
-        *,
-        seed: int | None = None,
-        blocking: bool = True,
-        timeout: float | None = None,
-    ) -> Any:
-        """``PlanEnv.step``."""
-        row = action, state, dt, return_state
-        return self._invoke(blocking, timeout, "step", *row, **_given(seed=seed))
-
-    def step_batch(
-        self,
-        actions: Any,
-        states: Any = None,
-        dt: Any = 1,
-        return_state: bool | None = None,
-        *,
-        seeds: Any = None,
-        blocking: bool = True,
-        timeout: float | None = None,
-    ) -> Any:
-        """``PlanEnv.step_batch``."""
-        rows = actions, states, dt, return_state
-        return self._invoke(blocking, timeout, "step_batch", *rows, **_given(seeds=seeds))
-
-    def rollout_batch(
-        self,
-        actions: Any,
-        states: Any = None,
-        dt: Any = 1,
-        return_observs: str | None = "last",
-        *,
-        seeds: Any = None,
-        blocking: bool = True,
-        timeout: float | None = None,
-    ) -> Any:
-        """``PlanEnv.rollout_batch``."""
-        rows = actions, states, dt, return_observs
-        return self._invoke(blocking, timeout, "rollout_batch", *rows, **_given(seeds=seeds))
+    step = _verb("step")
+    step_batch = _verb("step_batch")
+    rollout_batch = _verb("rollout_batch")
+    get_state = _verb("get_state")
+    set_state = _verb("set_state")
 
     def reset(
         self,
         return_state: bool = False,
         *,
-        seed: int | None = None,
-        options: dict[str, Any] | None = None,
         blocking: bool = True,
         timeout: float | None = None,
+        **kwargs: Any,
     ) -> Any:
         """``PlanEnv.reset``: ``(obs, info)``; with ``return_state``, ``(state, obs, info)``."""
-        given = _given(seed=seed, options=options)
-        return self._invoke(blocking, timeout, "reset", return_state, **given)
-
-    def get_state(self, *, blocking: bool = True, timeout: float | None = None) -> Any:
-        """``PlanEnv.get_state``."""
-        return self._invoke(blocking, timeout, "get_state")
-
-    def set_state(self, state: Any, *, blocking: bool = True, timeout: float | None = None) -> Any:
-        """``PlanEnv.set_state``."""
-        return self._invoke(blocking, timeout, "set_state", state)
+        return self._invoke(blocking, timeout, "reset", return_state, **kwargs)
 
     def render(
         self, mode: str = "rgb_array", *, blocking: bool = True, timeout: float | None = None

@@ -162,12 +162,7 @@ def close_all(workers: Iterable[Worker], timeout: float = CLOSE_TIMEOUT) -> None
 
 
 def common_spec(workers: Sequence[Worker]) -> BatchSpec:
-    """The layout of a row, the same for all workers.
-
-    Raises:
-        TypeError: the environment of a worker is not a ``PlanEnv``.
-        ValueError: the layouts differ.
-    """
+    """The layout of a row, the same for all workers, or an error."""
     for worker in workers:
         worker.wait_start()
     spec = workers[0].spec
@@ -189,7 +184,6 @@ def known_to_all(workers: Sequence[Worker]) -> dict[int, Any]:
 
 
 def unknown(kind: int) -> ProtocolError:
-    """The error for a message of unknown kind."""
     return ProtocolError(f"message of unknown kind {kind}")
 
 
@@ -197,16 +191,10 @@ def unknown(kind: int) -> ProtocolError:
 def time_limit(
     workers: Sequence[Worker], timeout: float | None, call: str, replace: Callable[[int], None]
 ) -> Iterator[None]:
-    """Limit a call to ``timeout`` seconds, waits included.
+    """Limit a call to ``timeout`` seconds, waits for ``workers`` included.
 
-    Args:
-        workers: the workers that it may wait for.
-        timeout: ``None``: no limit.
-        call: its name.
-        replace: after a timeout, called with the index of each worker with unanswered calls.
-
-    Raises:
-        TimeoutError: the call took longer.
+    After that ``replace`` is called with the index of each worker with unanswered calls, and
+    ``TimeoutError`` raised.
     """
     timeout = check_timeout(timeout)
     if timeout is None:

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from plangym_lite.cli.bench.atari import act_only, raw_limit, raw_loop
-from plangym_lite.cli.bench.ours import ATARI, gather, open_env, rollouts, steps
-from plangym_lite.cli.bench.references import async_vector_env
+from plangym_lite.cli.bench.ours import ATARI, gather, open_env, play_rows, step_rows
 from plangym_lite.cli.bench.rounds import Comparison, Work, compare, rate
-from plangym_lite.cli.bench.works import scaling_works, table
+from plangym_lite.cli.bench.works import async_vector_env, scaling_works, table
 from plangym_lite.cli.main import main
 
 
@@ -66,8 +65,8 @@ def test_processes_do_the_raw_loop_side_by_side():
 
 def test_our_side_does_its_units():
     with ExitStack() as stack:
-        assert steps(stack, ATARI, 3, obs_type="ram")() % 3 == 0
-        assert rollouts(stack, ATARI, 2, 4, None, dt=3)() == 2 * 4 * 3
+        assert step_rows(open_env(stack, ATARI, obs_type="ram"), 3)() % 3 == 0
+        assert play_rows(open_env(stack, ATARI), 2, 4, dt=3)() == 2 * 4 * 3
         assert async_vector_env(stack, "CartPole-v1", 2)() % 2 == 0
 
 

@@ -16,7 +16,7 @@ from plangym_lite.envs.snapshot.snapshot import Snapshot
 from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.testing import ContractSuite, check_exact
 from plangym_lite.testing.contract.reference import NO_TWIN
-from plangym_lite.testing.toy import LEFT, RIGHT, NestedToy, OpaqueToy, ToyEnv
+from tests.toys import LEFT, RIGHT, NestedToy, OpaqueToy, ToyEnv
 
 
 def slippery(kind=ToyEnv, **options):

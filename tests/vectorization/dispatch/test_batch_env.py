@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from plangym_lite import ClosedError, InvalidBatchError, InvalidStateError, make
-from plangym_lite.testing.toy import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv, ToyError
 from plangym_lite.vectorization import BatchEnv, InlineWorker
 from plangym_lite.vectorization.memory.layout import IMAGE_BYTES
 from tests.same import assert_same
+from tests.toys import LEFT, RIGHT, STAY, NestedToy, OpaqueToy, ToyEnv, ToyError
 
 
 class BigPicture(ToyEnv):

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import plangym_lite
 from plangym_lite import make
-from plangym_lite.testing.toy import RIGHT, STAY, ToyEnv
 from plangym_lite.vectorization import ParallelEnv
 from tests.same import assert_same, collect_states
+from tests.toys import RIGHT, STAY, ToyEnv
 
 MAKERS = {
     "atari": lambda: make("ALE/MsPacman-v5", obs_type="rgb", frameskip=2),

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from plangym_lite import ClosedError, WorkerDiedError
-from plangym_lite.testing.toy import RIGHT, ToyEnv
 from plangym_lite.vectorization import ExternalProcess, ParallelEnv
 from plangym_lite.vectorization.worker.channel import Channel
 from tests.same import assert_same
+from tests.toys import RIGHT, ToyEnv
 from tests.vectorization.helpers import is_running, wait_until
 from tests.vectorization.worker.probe import SLEEPS, Probe, make_probe
 

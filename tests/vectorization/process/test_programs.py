@@ -13,10 +13,10 @@ import time
 import pytest
 
 from plangym_lite.errors import ForkedError, WorkerDiedError
-from plangym_lite.testing.toy import RIGHT, ToyEnv
 from plangym_lite.vectorization import ExternalProcess, ParallelEnv
 from plangym_lite.vectorization.process import start
 from tests.same import assert_same
+from tests.toys import RIGHT, ToyEnv
 from tests.vectorization.helpers import is_running, run_python, wait_until
 
 METHODS = multiprocessing.get_all_start_methods()

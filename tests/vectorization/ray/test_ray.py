@@ -26,7 +26,6 @@ from ray.util.scheduling_strategies import (
 
 from plangym_lite import ClosedError, WorkerDiedError, make
 from plangym_lite.cli.main import main
-from plangym_lite.testing.toy import LEFT, RIGHT, STAY, ToyEnv, ToyError
 from plangym_lite.transitions import STEPS
 from plangym_lite.validation import prepare_rows
 from plangym_lite.vectorization.ray.actor import INLINE_BYTES
@@ -34,6 +33,7 @@ from plangym_lite.vectorization.ray.cluster import Connection, on_loopback
 from plangym_lite.vectorization.ray.env import RayEnv
 from plangym_lite.vectorization.ray.worker import RayWorker, _all_the_same
 from tests.same import assert_same
+from tests.toys import LEFT, RIGHT, STAY, ToyEnv, ToyError
 from tests.vectorization.helpers import ROOT, is_running, run_python, wait_until
 from tests.vectorization.process.test_by_value import GAME
 from tests.vectorization.subjects import MAKERS, Subject

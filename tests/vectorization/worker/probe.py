@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from plangym_lite.core import PlanEnv
-from plangym_lite.testing.toy import ToyEnv, ToyError
 from plangym_lite.transitions import STEPS, Form, Rows
 from plangym_lite.vectorization.dispatch.dispatcher import RunningBatch
 from plangym_lite.vectorization.memory.blocks import Block
@@ -17,6 +16,7 @@ from plangym_lite.vectorization.memory.chunks import Chunk, ChunkQueue, LocalQue
 from plangym_lite.vectorization.memory.layout import Layout, heap_of
 from plangym_lite.vectorization.worker.handler import RowsResult
 from plangym_lite.vectorization.worker.worker import Worker
+from tests.toys import ToyEnv, ToyError
 from tests.vectorization.helpers import block_of
 
 __all__ = [

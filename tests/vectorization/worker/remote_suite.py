@@ -6,7 +6,7 @@ import sys
 import threading
 
 from plangym_lite.errors import RemoteError, WorkerDiedError
-from plangym_lite.testing.toy import ToyError
+from tests.toys import ToyError
 from tests.vectorization.worker.probe import (
     EXITS,
     SLEEPS,

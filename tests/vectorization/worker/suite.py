@@ -16,11 +16,11 @@ import numpy as np
 
 from plangym_lite.errors import ClosedError, RemoteError
 from plangym_lite.nested import assert_same
-from plangym_lite.testing.toy import NestedToy, OpaqueToy, ToyEnv, ToyError
 from plangym_lite.transitions import STEPS, Form
 from plangym_lite.validation import prepare_rows
 from plangym_lite.vectorization.worker.messages import load_error
 from plangym_lite.vectorization.worker.worker import Worker
+from tests.toys import NestedToy, OpaqueToy, ToyEnv, ToyError
 from tests.vectorization.worker.probe import (
     OddError,
     Probe,

@@ -1,30 +1,46 @@
 """MuJoCo on threads of this process: against MuJoCo's own batches, and against single steps.
 
+``python -m tests.tools.physics --workers 2``; the options are those of ``plangym-lite bench``.
 MuJoCo's batches compute physics only: no observations, rewards, contact forces or infos. They start
 from the same states, the warm starts of the solver included, as ours.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
+import sys
 from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 
+from plangym_lite.cli.bench.command import add_options, run
 from plangym_lite.cli.bench.ours import gather, open_env, play_rows, sequences, step_rows
 from plangym_lite.cli.bench.rounds import Contender, Work
+from plangym_lite.cli.bench.works import CHEETAH
+from plangym_lite.cli.target import CommandError
 from plangym_lite.planners import cem, mppi
 
-__all__ = ["CHEETAH", "mujoco_batch", "mujoco_rollout", "physics_works"]
-
-CHEETAH, SWINGUP = "HalfCheetah-v5", "cartpole-swingup"
+SWINGUP = "cartpole-swingup"
 ROBOTS = (CHEETAH, "Hopper-v5", "Walker2d-v5", "Swimmer-v5", "Reacher-v5")
 FORCEFUL = ("Ant-v5", "Humanoid-v5")  # contact forces are in their observations and costs
 FORCELESS = {"include_cfrc_ext_in_observation": False, "contact_cost_weight": 0.0}
 TASKS = (SWINGUP, "cheetah-run", "walker-walk")
 ROWS = 256
 CALLS = 12_000  # of a decision
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure the lines for each number of threads; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.physics", description=__doc__)
+    add_options(parser)
+    args = parser.parse_args(argv)
+    try:
+        return run([work for n in args.workers for work in physics_works(n)], args)
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return 2
 
 
 def physics_works(n: int) -> list[Work]:
@@ -63,8 +79,6 @@ def against_batch(name: str, n: int) -> Work:
 
 
 def rollouts_against_rollout(n: int, size: int = 64, length: int = 50) -> Work:
-    """Sequences of actions."""
-
     def make(stack: ExitStack) -> Any:
         ours = play_rows(on_threads(stack, CHEETAH, n), size, length)
         return ours, mujoco_rollout(stack, CHEETAH, size, n, length)
@@ -96,14 +110,14 @@ def decision_against_single_steps(planner: Any, n: int, calls: int = CALLS) -> W
 
 def on_threads(stack: ExitStack, name: str, n_threads: int, **engine_kwargs: Any) -> Any:
     """An environment without workers; threads of this process share the rows."""
-    env: Any = open_env(stack, name, None, **engine_kwargs)
+    env: Any = open_env(stack, name, **engine_kwargs)
     env.use_threads(n_threads)
     return env
 
 
 def one_by_one(stack: ExitStack, name: str) -> Any:
     """An environment that steps the rows of a batch one after the other."""
-    env: Any = open_env(stack, name, None)
+    env: Any = open_env(stack, name)
     env.accept_kernel(None)
     return env
 
@@ -165,8 +179,7 @@ def mujoco_batch(stack: ExitStack, name: str, size: int, n_threads: int) -> Cont
 
 
 def _simulations(stack: ExitStack, name: str, size: int, engine_kwargs: dict[str, Any]) -> Any:
-    """An environment, integration states and an action for each."""
-    env: Any = open_env(stack, name, None, **engine_kwargs)
+    env: Any = open_env(stack, name, **engine_kwargs)
     states, actions = gather(env, size)
     return env, env.physics_of(states).integration, actions
 
@@ -179,3 +192,7 @@ def _forces(name: str, engine_kwargs: dict[str, Any]) -> str:
     if name not in FORCEFUL:
         return ""
     return f" {'without' if engine_kwargs else 'with'} contact forces"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
