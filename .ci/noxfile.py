@@ -21,7 +21,7 @@ CORE = [
     *("tests/envs/mujoco/test_batch.py", "tests/vectorization/test_parallel.py"),
 ]
 """A few minutes; `make pythons TESTS=tests` runs all of them."""
-MUJOCO = ["envs/mujoco", "vectorization/test_on_threads.py", "tools/test_physics.py"]
+MUJOCO = ["envs/mujoco", "vectorization/test_on_threads.py", "cli/bench/test_physics.py"]
 UV = [sys.executable, "-m", "uv"]
 
 

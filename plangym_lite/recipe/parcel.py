@@ -28,9 +28,9 @@ from typing import Any, NamedTuple
 import cloudpickle
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
+from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
-from plangym_lite.recipe.reach import Reach, top_of
+from plangym_lite.recipe.reach import Reach, loaded, top_of
 from plangym_lite.system import add_note, interrupts_held
 
 __all__ = ["Parcel", "dumps", "dumps_each", "know", "names_of_main", "registered_specs", "unpack"]
@@ -101,7 +101,7 @@ def unpack(carried: Any) -> Callable[[], Any]:
     found: Any = cloudpickle.loads(carried) if isinstance(carried, bytes) else carried
     if not isinstance(found, tuple):
         return found
-    specs, constructor, _ = found
+    specs, constructor, *_ = found
     _register(specs)
     return constructor
 
@@ -249,7 +249,7 @@ def _dumped(constructor: Any, specs: dict[str, EnvSpec]) -> tuple[bytes, dict[in
     with _packing:
         packer = _Packer(buffer)
         try:
-            packer.dump((specs, constructor, _Names()))
+            packer.dump((specs, constructor, _Names(), _Names()))  # naming may pack more to name
         finally:
             for module in packer.registered:
                 cloudpickle.unregister_pickle_by_value(module)
@@ -281,6 +281,10 @@ class _Packer(_Pickler):
                 return _cached, (obj.__wrapped__, obj.cache_parameters())
         elif kind is types.ModuleType:
             self._goes_by_value(obj.__name__)
+        elif isinstance(obj, (EnvSpec, WrapperSpec)) and isinstance(obj.entry_point, str):
+            place, _, called = obj.entry_point.partition(":")  # as in "__main__:Game"
+            if self._goes_by_value(place) and loaded(obj.entry_point) is not None:
+                self.named[place, called] = loaded(obj.entry_point)
         elif self._goes_by_value(kind.__module__):
             name = _name_for_itself(obj)
             if name is not None:

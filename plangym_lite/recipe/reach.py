@@ -22,7 +22,7 @@ from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
 from plangym_lite.recipe.recipe import Informed, Recipe
 
-__all__ = ["Reach", "top_of"]
+__all__ = ["Reach", "loaded", "top_of"]
 
 ENGINES = frozenset(
     [
@@ -142,7 +142,7 @@ class Reach:
         elif isinstance(thing, property):
             yield from (thing.fget, thing.fset, thing.fdel)
         elif isinstance(thing, (EnvSpec, WrapperSpec)):
-            yield from (_loaded(thing.entry_point), thing.kwargs)
+            yield from (loaded(thing.entry_point), thing.kwargs)
             yield from getattr(thing, "additional_wrappers", ())
         elif "__wrapped__" in _own(thing):
             yield _own(thing)["__wrapped__"]
@@ -197,7 +197,7 @@ def _kinds_in(root: Any) -> Iterator[Any]:
         yield root
 
 
-def _loaded(entry_point: Any) -> Any:
+def loaded(entry_point: Any) -> Any:
     """The object of an entry point, if its module is loaded."""
     if not isinstance(entry_point, str):
         return entry_point

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from plangym_lite.core import NEW, READY, PlanEnv
-from plangym_lite.errors import InvalidBatchError, StateOutgrownError
+from plangym_lite.errors import InvalidBatchError, ReentrantCallError, StateOutgrownError
 from plangym_lite.recipe.recipe import Informed, Recipe, freeze
 from plangym_lite.simulator import SimulatorEnv
 from plangym_lite.system import CallLock, check_workers, one_call
@@ -368,7 +368,7 @@ class VectorizedEnv(HasSpecs, PlanEnv):
         """Close the local copy, and the workers within ``timeout`` seconds. Idempotent."""
         self._close_timeout = check_timeout(timeout, bounded=True)
         if not self._calls.is_forked:
-            with suppress(TimeoutError):  # close even if a call never ends
+            with suppress(TimeoutError, ReentrantCallError):  # close even if a call never ends
                 self._calls.run(self._close_timeout, lambda _: None)
         super().close()
 

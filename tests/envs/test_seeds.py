@@ -404,3 +404,26 @@ def test_what_cannot_be_pickled_in_an_info_is_left_out_of_states():
     env.set_state(state)
     env.set_state(moved.state)
     assert_same(env.info(), expected)
+
+
+class Two(gym.Env):
+    """Draws from a generator of its own, made before that of Gymnasium, and from that one."""
+
+    observation_space = spaces.Box(0, 1, (2,), np.float64)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.numbers = np.random.RandomState(seed)
+        super().reset(seed=seed)
+        return np.zeros(2), {}
+
+    def step(self, action):
+        numbers = np.array([self.np_random.random(), self.numbers.rand()])
+        return numbers, 0.0, False, False, {}
+
+
+def test_generators_that_run_on_are_others_in_each_worker():
+    with make(Two, n_workers=2, use_caller=False, clone_seeds=False) as env:
+        state, *_ = env.reset(seed=0)
+        drawn = np.concatenate([env.step_batch([0] * 64, [state] * 64).observs for _ in range(3)])
+        assert all(len(set(column)) == 192 for column in drawn.T.tolist())

@@ -21,8 +21,9 @@ import numpy as np
 
 from plangym_lite.cli.bench.command import add_options, run
 from plangym_lite.cli.bench.ours import ATARI, open_env, play_rows, step_rows
+from plangym_lite.cli.bench.references import stepper
 from plangym_lite.cli.bench.rounds import Contender, Work
-from plangym_lite.cli.bench.works import atari_line, rollout_line, stepper
+from plangym_lite.cli.bench.works import atari_line, rollout_line
 from plangym_lite.cli.target import CommandError
 
 CARTPOLE = "CartPole-v1"

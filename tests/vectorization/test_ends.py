@@ -317,3 +317,38 @@ print(env.step_batch([RIGHT] * 3).observs[:, 0].tolist())
 """
     with program(code) as process:
         assert end_of(process) == ["[3.0, 3.0, 3.0]"]
+
+
+CLOSING = """
+import signal, warnings
+warnings.simplefilter("ignore")  # Gymnasium's: a step is pending
+from plangym_lite import ExternalProcess, SubprocVectorEnv
+import gymnasium as gym, numpy as np
+def end(*args):
+    opened.close()
+    print("closed", flush=True)
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+if KIND == "batches":
+    opened = make(ToyEnv, n_workers=2)
+    states = [opened.get_state()] * 300
+    step = lambda: opened.step_batch([RIGHT] * 300, states)
+else:
+    opened = SubprocVectorEnv([lambda: gym.make("CartPole-v1")] * 2)
+    opened.reset(seed=0)
+    step = lambda: opened.step(np.zeros(2, int))
+print("ready", flush=True)
+while True:
+    step()
+"""
+
+
+@pytest.mark.parametrize("kind", ["batches", "vector"])
+def test_a_handler_of_a_signal_closes_in_the_middle_of_a_call(kind):
+    with program(CLOSING.replace("KIND", repr(kind))) as process:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.1)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        assert end_of(process) == ["closed"]
+        assert not psutil.wait_procs(children, timeout=5)[1]

@@ -5,27 +5,16 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
-
 from plangym_lite.cli.bench.atari import act_only, raw_limit, raw_loop
 from plangym_lite.cli.bench.ours import ATARI, open_env, play_rows, step_rows
-from plangym_lite.cli.bench.rounds import Contender, Work
-from plangym_lite.envs.gymnasium.families import register_ids_of
+from plangym_lite.cli.bench.physics import CHEETAH, physics_works
+from plangym_lite.cli.bench.references import async_vector_env
+from plangym_lite.cli.bench.rounds import Work
 
-__all__ = [
-    "CHEETAH",
-    "async_vector_env",
-    "atari_line",
-    "ray_works",
-    "rollout_line",
-    "scaling_works",
-    "stepper",
-    "table",
-]
+__all__ = ["atari_line", "ray_works", "rollout_line", "scaling_works", "table"]
 
 OBS_TYPES = ("rgb", "grayscale", "ram")
-CARTPOLE, CHEETAH = "CartPole-v1", "HalfCheetah-v5"
+CARTPOLE = "CartPole-v1"
 CARTPOLE_SIZES = (4, 16, 64, 256, 1024, 4096)
 
 
@@ -45,6 +34,7 @@ def table(n: int) -> list[Work]:
         rollouts_against_acting(n),
         against_async(16, n)._replace(at_least=1.4, aim=1.6),
         against_async(2, n)._replace(at_least=2.0, aim=2.4),
+        *physics_works(n),
     ]
 
 
@@ -123,28 +113,6 @@ def against_async(n_envs: int, n: int) -> Work:
         return ours, async_vector_env(stack, ATARI, n_envs, frameskip=1)
 
     return Work(atari_line("rgb", 1, 16, n), f"AsyncVectorEnv, {n_envs} environments", make)
-
-
-def async_vector_env(stack: ExitStack, name: str, n_envs: int, **engine_kwargs: Any) -> Contender:
-    """Gymnasium's: one process per environment, observations in shared memory."""
-    register_ids_of("ale_py")
-    makers = [lambda: gym.make(name, **engine_kwargs)] * n_envs
-    envs: Any = gym.vector.AsyncVectorEnv(makers)
-    stack.callback(envs.close)
-    envs.reset(seed=0)
-    return stepper(envs, envs.action_space.sample(), n_envs)
-
-
-def stepper(envs: Any, actions: np.ndarray, units: int) -> Contender:
-    """Steps a vector environment repeatedly with the same actions."""
-    repeats = max(1, 64 // units)
-
-    def run() -> int:
-        for _ in range(repeats):
-            envs.step(actions)
-        return repeats * units
-
-    return run
 
 
 def atari_line(obs: str, frames: int, size: int, n: int) -> str:

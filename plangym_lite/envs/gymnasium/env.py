@@ -26,6 +26,7 @@ from plangym_lite.envs.gymnasium.stack import (
     check_options,
     checked_wrappers,
     make_by_gymnasium,
+    spaces_of,
     to_grayscale,
 )
 from plangym_lite.envs.snapshot.packing import intern_keys, pack, pack_info, unpack
@@ -165,8 +166,8 @@ class PlangymEnv(SimulatorEnv):
         self._layers: list[Any] = layers_of(env)
         self._base: Any = self._layers[-1]
         self._films = saved_and_films(self._layers)[1]
-        self.action_space = env.action_space
-        self.observation_space = self._own_space = env.observation_space
+        self.action_space, self._own_space = spaces_of(env)
+        self.observation_space = self._own_space
         self.adopt_layers()
 
     def make_stack(self) -> gym.Env:
@@ -271,6 +272,8 @@ class PlangymEnv(SimulatorEnv):
     def apply_reset(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
         self._obs, info = split_reset(self._gym_env.reset(seed=seed, options=options), self)
         self._info = info.copy()
+        if not self.clone_seeds:  # workers must have as many generators as there are in states
+            _ = self._base.np_random  # reading it makes one
         if not self._is_discovered:
             self._is_discovered = True
             self._snapshot.discover()

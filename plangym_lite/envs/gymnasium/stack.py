@@ -22,6 +22,7 @@ __all__ = [
     "checked_wrappers",
     "hand_over",
     "make_by_gymnasium",
+    "spaces_of",
     "take_over",
     "takes",
     "to_grayscale",
@@ -131,6 +132,15 @@ def apply_wrapper(env: gym.Env, wrapper: Any) -> gym.Env:
     if isinstance(arguments, (list, tuple)):
         return function(env, *arguments)
     return function(env, arguments)
+
+
+def spaces_of(env: gym.Env) -> list[Any]:
+    """The action space and the observation space; ``TypeError`` if one is no space."""
+    found = {"action_space": env.action_space, "observation_space": env.observation_space}
+    for name, space in found.items():
+        if not isinstance(space, gym.Space):
+            raise TypeError(f"{name} of {env} must be a gymnasium.Space, got {space!r}")
+    return list(found.values())
 
 
 def takes(function: Callable[..., Any], name: str, or_any: bool = False) -> bool:

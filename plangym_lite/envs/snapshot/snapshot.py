@@ -107,6 +107,7 @@ class Snapshot:
             self.left_out[len(layers) - 1] = set(leaving)
         self._has_sets = False
         self._generators: list[Any] = []
+        self._running: dict[str, list[Any]] = {}  # by kind, those that run on during a restore
         self._restore_generators = True
         self._globals = {
             (pickled.__name__, made.__name__): mine
@@ -163,6 +164,11 @@ class Snapshot:
             for number, (array, checksum) in enumerate(pairs)
             if id(array) in present and checksum_of(array) == checksum
         )
+
+    @property
+    def kinds(self) -> list[type]:
+        """The types of all objects that were found, except basic ones."""
+        return list(self._reducers)
 
     def _learn_simulations(self) -> None:
         if self._reducers.simulations is None:
@@ -277,7 +283,9 @@ class Snapshot:
         self._restore_generators = generators
         if not generators:  # the present generators run on
             self._pickle(self._everything(None))
-            self._generators = self._reducers.generators
+            self._running = {_kind_of(each): [] for each in self._reducers.generators}
+            for each in self._reducers.generators[::-1]:
+                self._running[_kind_of(each)].append(each)
         unpickler = Unpickler(io.BytesIO(data))
         unpickler.known = self._globals
         contents, words, simulated, left_out, extra = unpickler.load()
@@ -307,8 +315,8 @@ class Snapshot:
 
     def _generator(self, slot: int, kind: str, state: Any, origin: Any) -> np.random.Generator:
         """Generator number ``slot`` of a pickle; each restore reuses the same object."""
-        if not self._restore_generators and slot < len(self._generators):
-            return self._generators[slot]
+        if not self._restore_generators and self._running.get(kind):
+            return self._running[kind].pop()
 
         def make() -> np.random.Generator:
             seed = 0 if origin is None else pickled.sequence(*origin)
@@ -327,8 +335,8 @@ class Snapshot:
         return found
 
     def _random_numbers(self, slot: int, kind: str, state: Any) -> Any:
-        if not self._restore_generators and slot < len(self._generators):
-            return self._generators[slot]
+        if not self._restore_generators and self._running.get(kind):
+            return self._running[kind].pop()
         wanted, fresh = NUMBERS[kind]
         found = self._in_slot(slot, fresh, lambda present: type(present) is wanted)
         (found.set_state if kind == "RandomState" else found.setstate)(state)
@@ -341,6 +349,10 @@ NUMBERS: dict[str, tuple[Any, Callable[[], Any]]] = {
     "GlobalNumbers": (GlobalNumbers, GlobalNumbers),
 }
 """By the type's name in a pickle, how a generator is made whose state is then overwritten."""
+
+
+def _kind_of(generator: Any) -> str:
+    return type(getattr(generator, "bit_generator", generator)).__name__
 
 
 def _came_from(present: Any, kind: str, origin: Any) -> bool:

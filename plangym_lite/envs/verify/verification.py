@@ -26,18 +26,20 @@ from plangym_lite.envs.verify.recording import (
     attempt,
     compare,
     entry_of,
+    is_invalid,
     is_over,
     kept,
     legal_or_next,
     noise_of,
 )
-from plangym_lite.nested import NO_NOISE, Noise, copy_element, own_copy
+from plangym_lite.nested import NO_NOISE, Noise, copy_element, no_step, own_copy, split_reset
 
 __all__ = [
     "NUMBERS",
     "Verification",
     "Record",
     "Verdict",
+    "constants_of_all",
     "noise_of_runs",
     "record_afresh",
     "record_plain",
@@ -76,7 +78,19 @@ class Record(NamedTuple):
     problems: list[str]  # what a snapshot cannot hold
     has_shifting_sets: bool  # whether steps change the content of a set
     findings: Verdict  # constants, fields and shared_numbers
+    checksums: list[int]  # of the large arrays found at the start
     is_afresh: bool = False  # whether each episode was the first one of a new environment
+
+
+def constants_of_all(env: Any, record: Record) -> Record:
+    """The record without arrays that another build has otherwise, as weights that it draws."""
+    constants = record.findings.constants
+    if constants:
+        with shared_seeded(NUMBERS + 1), _closing(env.make_plain()) as other:
+            large = Snapshot(*saved_and_films(layers_of(other))).large
+            there = {number: checksum_of(array) for number, array in enumerate(large)}
+        constants = tuple(n for n in constants if there.get(n) == record.checksums[n])
+    return record._replace(findings=record.findings._replace(constants=constants))
 
 
 def noise_of_runs(env: Any, record: Record) -> tuple[Record, list[Noise]]:
@@ -129,7 +143,7 @@ def record_plain(env: Any, first: gym.Env | None) -> Record:
 
 def _record(plain: gym.Env, watched: bool, numbers: Any, certify: bool) -> Record:
     """The results of a plain environment and, if ``watched``, how it may be saved."""
-    layers, problems = layers_of(plain), []
+    layers, problems, checksums = layers_of(plain), [], []
     snapshot = Snapshot(*saved_and_films(layers)) if watched else None
     if snapshot is not None:
         problems = snapshot.problems()
@@ -139,14 +153,15 @@ def _record(plain: gym.Env, watched: bool, numbers: Any, certify: bool) -> Recor
     draw = _sampler(plain.action_space)
     actions = [[draw() for _ in range(moves)] for _, moves in EPISODES]
 
-    def look(begins: bool) -> None:
+    def look(begins: bool, ends: bool = False) -> None:
         nonlocal shifting
         if snapshot is not None:
             before = None if begins else snapshot.sets
             snapshot.discover()
             problems.extend(snapshot.problems())
             shifting = shifting or before not in (None, snapshot.sets)
-        outside.look()
+        if begins or ends:
+            outside.look(() if snapshot is None else snapshot.kinds)
 
     recordings = _play_plain(plain, actions, look, patience=PATIENCE)
     findings = Verdict(shared_numbers=global_numbers() != numbers or draws_globally(layers))
@@ -154,15 +169,17 @@ def _record(plain: gym.Env, watched: bool, numbers: Any, certify: bool) -> Recor
         findings = findings._replace(constants=snapshot.unchanging(checksums))
         if snapshot.simulations:
             findings = findings._replace(fields=snapshot.simulations.changed(models))
+    problems.extend(outside.opaque)
     if outside.changed and not attempt(lambda: plain.reset(seed=EPISODES[0][0]))[1]:
         problems.extend(outside.put_back())
-    return Record(recordings, actions, layers, sorted(set(problems)), shifting, findings)
+    found = sorted(set(problems)), shifting, findings, checksums
+    return Record(recordings, actions, layers, *found)
 
 
 def _play_plain(
     plain: gym.Env,
     actions: list[list[Any]],
-    look: Callable[[bool], None] = lambda begins: None,
+    look: Callable[..., None] = lambda *when, **other: None,
     first: int = 0,
     patience: float = float("inf"),
 ) -> list[Recording]:
@@ -173,18 +190,22 @@ def _play_plain(
     space, end = plain.observation_space, time.perf_counter() + patience
 
     def reset(seed: int | None) -> tuple[Any, ...]:
-        obs, info = plain.reset(seed=seed)
+        obs, info = split_reset(plain.reset(seed=seed), plain)
         return copy_element(space, obs), 0.0, False, False, info
 
     def move(action: Any) -> tuple[Any, ...]:
-        obs, *others = plain.step(own_copy(action))
-        return copy_element(space, obs), *others
+        answer = plain.step(own_copy(action))
+        if type(answer) is not tuple or len(answer) != 5:
+            raise no_step(answer, plain)
+        return copy_element(space, answer[0]), *answer[1:]
 
     recordings: list[Recording] = []
     for number, moves in enumerate(actions, first):
         if recordings and time.perf_counter() > end:
             break
         recording = [entry_of(lambda: reset(EPISODES[number][0]))]  # noqa: B023
+        if is_invalid(recording[0]):
+            reset(EPISODES[number][0])  # raises it: such an environment cannot be used
         for count, action in enumerate(moves):
             late = time.perf_counter() > end and count >= SAVED_AT[0] + FEWEST_MOVES
             if late or is_over(recording[-1]):
@@ -194,7 +215,7 @@ def _play_plain(
             info = recording[-1]["info"]
             action = moves[count] = legal_or_next(plain.action_space, action, info)
             recording.append(entry_of(lambda: move(action)))  # noqa: B023
-        look(not moves)
+        look(not moves, ends=True)
         recordings.append(recording)
     return recordings
 

@@ -35,6 +35,7 @@ from plangym_lite.envs.verify.verification import (
     Record,
     Verdict,
     Verification,
+    constants_of_all,
     noise_of_runs,
     record_afresh,
     record_plain,
@@ -122,11 +123,11 @@ def _hashable(value: Any) -> Any:
 
 def _verify(env: Any) -> Verdict:
     with _quiet(), shared_kept():
-        record = record_plain(env, env._gym_env)
+        record = constants_of_all(env, record_plain(env, env._gym_env))
         verdict, reason = _first_exact(env, record)
         is_settled = env._saves_itself and bool(record.problems)
         if reason and env._certify and not is_settled:  # each build of the environment may differ
-            record = record_plain(env, None)
+            record = constants_of_all(env, record_plain(env, None))
             record, noise = noise_of_runs(env, record)
             verdict, reason = _first_exact(env, record, noise)
             if reason and any(noise) and not (record.problems or env._plays_only):

@@ -182,9 +182,12 @@ class Channel:
     def _wait(self, timeout: float | None, writing: bool = False) -> bool:
         """Block until there is something to read, or room to write; whether to read."""
         if not writing:
-            return bool(self._readable.poll(milliseconds(timeout)))
+            try:
+                return bool(self._readable.poll(milliseconds(timeout)))
+            except RuntimeError:  # it is being used: a signal's handler closes the environment
+                pass
         either = select.poll()
-        either.register(self._sock, select.POLLIN | select.POLLOUT)
+        either.register(self._sock, select.POLLIN | (select.POLLOUT if writing else 0))
         events = either.poll(milliseconds(timeout))
         return any(event & ~select.POLLOUT for _, event in events)
 

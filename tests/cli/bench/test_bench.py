@@ -9,8 +9,9 @@ import pytest
 
 from plangym_lite.cli.bench.atari import act_only, raw_limit, raw_loop
 from plangym_lite.cli.bench.ours import ATARI, gather, open_env, play_rows, step_rows
+from plangym_lite.cli.bench.references import async_vector_env
 from plangym_lite.cli.bench.rounds import Comparison, Work, compare, rate
-from plangym_lite.cli.bench.works import async_vector_env, scaling_works, table
+from plangym_lite.cli.bench.works import scaling_works, table
 from plangym_lite.cli.main import main
 
 

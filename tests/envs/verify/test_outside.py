@@ -1,5 +1,12 @@
 """State outside of an environment's objects is found, though a short episode does not show it."""
 
+import contextvars
+import dataclasses
+import itertools
+import sqlite3
+import types
+import weakref
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -75,8 +82,137 @@ class Singleton(Base):
         return self.board.n
 
 
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    n: object = 0
+
+
+class OfAllInstances:
+    """A descriptor that keeps the values of all instances."""
+
+    def __init__(self):
+        self.values = weakref.WeakKeyDictionary()
+
+    def __get__(self, owner, kind=None):
+        return self.values.get(owner, 0)
+
+    def __set__(self, owner, value):
+        self.values[owner] = value
+
+
+class Descriptor(Base):
+    health = OfAllInstances()
+
+    def count(self, action):
+        self.health = 0 if action is None else self.health + action
+        return self.health
+
+
+def generated():
+    n = 0
+    while True:
+        n += yield n
+
+
+SLOTTED, SPACE, VARIABLE = Slotted(), types.SimpleNamespace(n=0), contextvars.ContextVar("n")
+DEEP, VISITED, CYCLE, BUFFER = (
+    {"a": {"b": {"c": {"d": [0]}}}},
+    set(),
+    [None],
+    memoryview(bytearray(8)),
+)
+TWO = {"episodes": 0, "visited": {}}
+TABLE = sqlite3.connect(":memory:")
+TABLE.execute("create table moves (move)")
+RUNNING = [generated()]
+other = types.ModuleType("other")
+other.n = 0
+
+
+def in_a_number(action):
+    SLOTTED.n = np.int64(0) if action is None else SLOTTED.n + np.int64(action)
+    return SLOTTED.n
+
+
+def in_a_namespace(action):
+    SPACE.n = 0 if action is None else SPACE.n + action
+    return SPACE.n
+
+
+def in_a_variable(action):
+    VARIABLE.set(0 if action is None else VARIABLE.get() + action)
+    return VARIABLE.get()
+
+
+def deep_inside(action):
+    kept = DEEP["a"]["b"]["c"]["d"]
+    kept[0] = 0 if action is None else kept[0] + action
+    return kept[0]
+
+
+def in_a_set(action):
+    if action is None:
+        VISITED.clear()
+    else:
+        VISITED.add((len(VISITED), action))
+    return sum(move for _, move in VISITED)
+
+
+def beside_a_counter(action):
+    if action is None:
+        TWO.update(episodes=TWO["episodes"] + 1, visited={})
+    else:
+        TWO["visited"][len(TWO["visited"])] = action
+    return sum(TWO["visited"].values())
+
+
+def in_a_cycle(action):
+    if action is None:
+        CYCLE[0] = itertools.cycle([1, 2, 5])
+    return sum(next(CYCLE[0]) for _ in range(action or 1))
+
+
+def in_a_buffer(action):
+    BUFFER[0] = 0 if action is None else (BUFFER[0] + action) % 251
+    return BUFFER[0]
+
+
+def in_a_module(action):
+    other.n = 0 if action is None else other.n + action
+    return other.n
+
+
+def in_a_generator(action):
+    if action is None:
+        RUNNING[0] = generated()
+        return next(RUNNING[0])
+    return RUNNING[0].send(action)
+
+
+def in_a_database(action):
+    if action is None:
+        TABLE.execute("delete from moves")
+    else:
+        TABLE.execute("insert into moves values (?)", (action,))
+    return TABLE.execute("select coalesce(sum(move), 0) from moves").fetchone()[0]
+
+
+def kept_by(function):
+    return type(function.__name__, (Base,), {"count": lambda self, action: function(action)})
+
+
+ANYWHERE = [
+    *(in_a_number, in_a_namespace, in_a_variable, deep_inside, in_a_set, beside_a_counter),
+    *(in_a_cycle, in_a_buffer, in_a_module, in_a_generator, in_a_database),
+]
+
+
 @pytest.mark.parametrize(
-    "kind", [ClassNumber, GlobalNumber, InAFunctionThatItCalls, Default, Singleton]
+    "kind",
+    [
+        *(ClassNumber, GlobalNumber, InAFunctionThatItCalls, Default, Singleton, Descriptor),
+        *map(kept_by, ANYWHERE),
+    ],
 )
 def test_it_is_played_again(kind):
     plain = kind()

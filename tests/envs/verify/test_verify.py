@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from plangym_lite import NotCloneableError, PlangymEnv, make
+from plangym_lite import InvalidStepError, NotCloneableError, PlangymEnv, make
 from plangym_lite.envs.verify import verify
 from plangym_lite.testing import check_exact
 from tests.envs.gymnasium.test_env import STACK
@@ -310,3 +310,54 @@ def test_subclasses_of_the_adapter_can_be_verified_too():
 
     with Mine(InC) as env:
         assert mechanism(env) == "replay"
+
+
+def test_what_the_old_gym_returns_is_named():
+    class OldStep(gym.Env):
+        observation_space, action_space = spaces.Box(0, 9, (2,)), spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            return np.zeros(2, np.float32), {}
+
+        def step(self, action):
+            return np.zeros(2, np.float32), 1.0, False, {}
+
+    class OldReset(OldStep):
+        def reset(self, *, seed=None, options=None):
+            return np.zeros(2, np.float32)
+
+    class NoSpace(OldStep):
+        observation_space = None
+
+    with make(OldStep) as env, pytest.raises(InvalidStepError, match="five values"):
+        env.step(0)
+    with pytest.raises(InvalidStepError, match="two values"):
+        make(OldReset)
+    with pytest.raises(TypeError, match=r"observation_space of .* must be a gymnasium.Space"):
+        make(NoSpace)
+
+
+class Weights(gym.Env):
+    """A large array that no step changes, drawn anew for each environment."""
+
+    observation_space, action_space = spaces.Box(0, 1, (1,), np.float64), spaces.Discrete(2)
+
+    def __init__(self):
+        self.weights = np.random.default_rng().random((100, 100))
+
+    def reset(self, *, seed=None, options=None):
+        self.t = 0
+        return np.zeros(1), {}
+
+    def step(self, action):
+        self.t += 1
+        return self.weights[action, :1] * (self.t > 20), 0.0, False, False, {}
+
+
+def test_weights_that_each_build_draws_are_state():
+    with make(Weights, n_workers=2, use_caller=False) as env:
+        state, *_ = env.reset(seed=0)
+        state = env.rollout_batch([[0] * 30], [state]).states[0]
+        expected = env.step(1, state).obs
+        for obs in env.step_batch([1] * 4, [state] * 4).observs:
+            np.testing.assert_array_equal(obs, expected)

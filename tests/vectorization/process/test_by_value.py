@@ -208,6 +208,7 @@ class Mine(gym.Env):
     def reset(self, *, seed=None, options=None): return np.zeros(1, np.float32), {}
     def step(self, a): return np.zeros(1, np.float32), self.worth, False, False, {}
 class Richer(Mine): worth = 5.0
+class OnlyNamed(Mine): pass
 def build(**kwargs): return Mine()
 
 def earn(env):
@@ -225,7 +226,7 @@ def earn_sb3(env):
 REGISTERED = """
 gym.register("Mine-v0", entry_point=Mine)
 gym.register("Built-v2", entry_point=build, max_episode_steps=9)
-gym.register("spaced/Mine-v1", entry_point="__main__:Mine")
+gym.register("spaced/Mine-v1", entry_point="__main__:OnlyNamed")
 gym.register("Pole-v0", entry_point="gymnasium.envs.classic_control:CartPoleEnv")
 many = dict(n_workers=2, use_caller=False, start_method=METHOD)
 """

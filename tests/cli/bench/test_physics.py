@@ -6,10 +6,9 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
+from plangym_lite.cli.bench import physics
 from plangym_lite.cli.bench.ours import gather, play_rows, sequences, step_rows
-from plangym_lite.planners import cem, mppi
-from tests.tools import physics
-from tests.tools.physics import (
+from plangym_lite.cli.bench.physics import (
     CHEETAH,
     FORCELESS,
     decide,
@@ -19,6 +18,7 @@ from tests.tools.physics import (
     one_by_one,
     physics_works,
 )
+from plangym_lite.planners import cem, mppi
 
 mujoco = pytest.importorskip("mujoco")
 SIZE = 9

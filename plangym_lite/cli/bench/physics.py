@@ -1,46 +1,30 @@
 """MuJoCo on threads of this process: against MuJoCo's own batches, and against single steps.
 
-``python -m tests.tools.physics --workers 2``; the options are those of ``plangym-lite bench``.
 MuJoCo's batches compute physics only: no observations, rewards, contact forces or infos. They start
 from the same states, the warm starts of the solver included, as ours.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import sys
 from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 
-from plangym_lite.cli.bench.command import add_options, run
 from plangym_lite.cli.bench.ours import gather, open_env, play_rows, sequences, step_rows
 from plangym_lite.cli.bench.rounds import Contender, Work
-from plangym_lite.cli.bench.works import CHEETAH
-from plangym_lite.cli.target import CommandError
 from plangym_lite.planners import cem, mppi
 
-SWINGUP = "cartpole-swingup"
+__all__ = ["CHEETAH", "mujoco_batch", "mujoco_rollout", "physics_works"]
+
+CHEETAH, SWINGUP = "HalfCheetah-v5", "cartpole-swingup"
 ROBOTS = (CHEETAH, "Hopper-v5", "Walker2d-v5", "Swimmer-v5", "Reacher-v5")
 FORCEFUL = ("Ant-v5", "Humanoid-v5")  # contact forces are in their observations and costs
 FORCELESS = {"include_cfrc_ext_in_observation": False, "contact_cost_weight": 0.0}
 TASKS = (SWINGUP, "cheetah-run", "walker-walk")
 ROWS = 256
 CALLS = 12_000  # of a decision
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Measure the lines for each number of threads; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.tools.physics", description=__doc__)
-    add_options(parser)
-    args = parser.parse_args(argv)
-    try:
-        return run([work for n in args.workers for work in physics_works(n)], args)
-    except CommandError as error:
-        print(error, file=sys.stderr)
-        return 2
 
 
 def physics_works(n: int) -> list[Work]:
@@ -192,7 +176,3 @@ def _forces(name: str, engine_kwargs: dict[str, Any]) -> str:
     if name not in FORCEFUL:
         return ""
     return f" {'without' if engine_kwargs else 'with'} contact forces"
-
-
-if __name__ == "__main__":
-    sys.exit(main())
