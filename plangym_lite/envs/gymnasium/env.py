@@ -29,7 +29,7 @@ from plangym_lite.envs.gymnasium.stack import (
     spaces_of,
     to_grayscale,
 )
-from plangym_lite.envs.snapshot.packing import intern_keys, pack, pack_info, unpack
+from plangym_lite.envs.snapshot.packing import pack, pack_info, unpack
 from plangym_lite.envs.snapshot.pickling import NotUnderstoodError
 from plangym_lite.envs.snapshot.snapshot import (
     Snapshot,
@@ -394,8 +394,7 @@ class PlangymEnv(SimulatorEnv):
             self._ended = self._replayed.load(data)
             return
         try:
-            self._ended, obs, *info = self._snapshot.load(data, self.clone_seeds)
-            self._obs = intern_keys(obs)
+            self._ended, self._obs, *info = self._snapshot.load(data, self.clone_seeds)
             self._info = pickle.loads(info[0]) if info else {}  # older states have none
         except Exception as error:  # bytes that are not a state can raise anything
             raise InvalidStateError(f"not a state of {self!r}: {error}") from error

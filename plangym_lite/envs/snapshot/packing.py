@@ -21,6 +21,8 @@ def intern_keys(value: Any) -> Any:
 
     A pickle tells which equal strings are one object: so a restored state is saved as the same.
     """
+    if type(value) is tuple:
+        return tuple(map(intern_keys, value))
     if type(value) is dict:
         items = [(key, intern_keys(part)) for key, part in value.items()]
         value.clear()

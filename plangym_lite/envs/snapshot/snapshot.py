@@ -31,6 +31,7 @@ from plangym_lite.envs.snapshot.anchors import (
     space_words,
     words_to_spaces,
 )
+from plangym_lite.envs.snapshot.packing import intern_keys
 from plangym_lite.envs.snapshot.pickling import (
     PROTOCOL,
     DisplayError,
@@ -302,7 +303,7 @@ class Snapshot:
             self.simulations.load(simulated)
         if generators:
             words_to_spaces(words, self._action_spaces)
-        return extra
+        return intern_keys(extra)
 
     # ---- the objects that a pickle refers to ----------------------------------------------------
 
