@@ -1,7 +1,4 @@
-"""Convert the arguments of ``step_batch`` to ``Rows``, or raise a clear error.
-
-Everything is checked here, once, before anything is sent to a worker.
-"""
+"""Checks of the arguments of ``step_batch``, made once, before anything is sent to a worker."""
 
 from __future__ import annotations
 
@@ -32,6 +29,7 @@ __all__ = [
     "states_of_rows",
 ]
 
+SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 FEW = 32  # numbers; up to so many Python's min and max are faster than numpy's
 MOST_KEPT = 1 << 14  # rows of an array of equal ``dt`` that is kept for the next batch
 MANY = 6  # states from which one array of them all is faster to make than to do without
@@ -71,8 +69,7 @@ def prepare_rows(
     ``[B, S]`` array, a list of 1-D arrays, a 1-D object array of them, or, where states are
     opaque, any sequence of states.
     """
-    check = check_sequences if has_steps else check_actions
-    actions = check(spec.action_space, actions)
+    actions = (check_sequences if has_steps else check_actions)(spec.action_space, actions)
     size = len(actions)
     states = check_states(spec, states)
     if len(states) != size:
@@ -174,12 +171,17 @@ def _nested_rows(space: Any, actions: Any) -> list[Any]:
 
 def check_action(space: Any, action: Any) -> Any:
     """One action, checked; dtypes as in ``check_actions``."""
-    is_plain = type(space) is spaces.Discrete and type(action) in (int, np.int64)
-    if is_plain and space.start <= action < space.start + space.n:  # in a tenth of the time
+    kind, given = type(space), type(action)  # the usual ones are checked in a fifth of the time
+    is_plain = kind is spaces.Discrete and given in (int, np.int64)
+    if is_plain and space.start <= action < space.start + space.n:
         return space.dtype.type(action)
-    if not isinstance(space, ARRAY_SPACES):
-        return check_actions(space, [action])[0]
-    return check_actions(space, _as_array(action, "action")[None])[0]
+    is_plain = kind is spaces.Box and given is np.ndarray and action.dtype in (SINGLE, DOUBLE)
+    if is_plain and action.shape == space.shape:
+        total = sum(action.ravel().tolist())
+        if total == total:  # there is no NaN
+            return action
+    is_array = isinstance(space, ARRAY_SPACES)
+    return check_actions(space, _as_array(action, "action")[None] if is_array else [action])[0]
 
 
 def _as_array(values: Any, what: str) -> np.ndarray:

@@ -49,7 +49,7 @@ def run_frames(
         except (TypeError, ValueError):
             raise no_step(answer, env) from None
         if type(reward) is not float:
-            reward = as_reward(reward, env)
+            reward = float(reward) if type(reward) in NUMBERS else as_reward(reward, env)
         total, n_step, over = total + reward, n_step + 1, terminated or truncated
     try:
         info = {**info, "n_step": n_step}

@@ -189,7 +189,6 @@ class SimulatorEnv(PlanEnv):
         return (self.get_state(), obs, info) if return_state else (obs, info)
 
     @step_method
-    @one_at_a_time
     def step(
         self,
         action: Any,
@@ -199,18 +198,19 @@ class SimulatorEnv(PlanEnv):
         *,
         seed: int | None = None,
     ) -> Step | Transition:
-        self._restore_current()
-        action, dt = check_action(self.action_space, action), check_dt(dt)
-        seed = None if seed is None else int(check_seeds(seed, 1)[0])
-        if state is not None:
-            self.set_state(state)
-        elif self._ended and self.autoreset:
-            self._begin_episode(None, None)
-        reward, info = self._seeded(seed, self._transition, action, dt)
-        ends = bool(self._ended & TERMINATED), bool(self._ended & TRUNCATED)
-        step = self.current_obs(), reward, *ends, info
-        returned = state is not None if return_state is None else return_state
-        return Transition(self.get_state(), *step) if returned else Step(*step)
+        with self._calls:  # not by the decorator: it takes longer
+            self._restore_current()
+            action, dt = check_action(self.action_space, action), check_dt(dt)
+            seed = None if seed is None else int(check_seeds(seed, 1)[0])
+            if state is not None:
+                self.set_state(state)
+            elif self._ended and self.autoreset:
+                self._begin_episode(None, None)
+            reward, info = self._seeded(seed, self._transition, action, dt)
+            ends = bool(self._ended & TERMINATED), bool(self._ended & TRUNCATED)
+            step = self.current_obs(), reward, *ends, info
+            returned = return_state or (return_state is None and state is not None)
+            return Transition(self.get_state(), *step) if returned else Step(*step)
 
     @one_at_a_time
     def get_state(self) -> Any:
@@ -395,5 +395,6 @@ class SimulatorEnv(PlanEnv):
             self.setup()
 
     def _restore_current(self) -> None:
-        self._return_engine()
-        self._begin_at_all()
+        if self._phase != READY or not self._has_begun:
+            self._return_engine()
+            self._begin_at_all()

@@ -33,6 +33,7 @@ from plangym_lite.envs.snapshot.packing import pack, pack_info, unpack
 from plangym_lite.envs.snapshot.pickling import NotUnderstoodError
 from plangym_lite.envs.snapshot.snapshot import (
     Snapshot,
+    has_own_methods,
     layers_of,
     mute,
     mute_films,
@@ -261,9 +262,10 @@ class PlangymEnv(SimulatorEnv):
         """Find what the adapter needs in the layers, and whether the state is plain."""
 
     def surrounded_only_by(self, *known: type) -> bool:
-        """Whether all layers around the base are stateless or of a ``known`` type."""
+        """Whether all layers around the base are stateless or ``known``, with their own methods."""
         kinds = set(map(type, self._layers[:-1]))
-        return self.state_choice is None and kinds <= {*STATELESS_WRAPPERS, *known}
+        is_known = kinds <= {*STATELESS_WRAPPERS, *known} and not has_own_methods(self._layers)
+        return self.state_choice is None and is_known
 
     # ---- running ------------------------------------------------------------------------------
 
@@ -278,9 +280,9 @@ class PlangymEnv(SimulatorEnv):
         return info
 
     def advance(self, action: Any, n_frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
-        obs, reward, *ends, info = run_frames(self._gym_env.step, action, n_frames, self)
-        self._obs, self._info = obs, info.copy()
-        return reward, ends[0], ends[1], info
+        ran = run_frames(self._gym_env.step, action, n_frames, self)
+        self._obs, self._info = ran[0], ran[4].copy()
+        return ran[1:]
 
     def current_info(self) -> dict[str, Any]:
         info = self._info if self._replayed is None else self._replayed.info

@@ -30,6 +30,7 @@ from plangym_lite.envs.mujoco.rendering import first_picture
 from plangym_lite.envs.mujoco.slim import SlimMemory, examine
 from plangym_lite.envs.snapshot.mjdata import changed_fields, copy_of_model, model_tag
 from plangym_lite.errors import InvalidStateError
+from plangym_lite.nested import copy_element
 from plangym_lite.simulator import RUNNING
 from plangym_lite.transitions import Columns
 
@@ -182,6 +183,8 @@ class MujocoEnv(HasPhysics, KernelEnv):
             if self._memory.shows_derived:
                 self._memory.derive()
             self._obs = self._base._get_obs()
+        if self._is_plain and self.obs_type == "coords":
+            return copy_element(self._own_space, self._obs)
         return super().current_obs()
 
     def current_info(self) -> dict[str, Any]:
@@ -236,7 +239,9 @@ class MujocoEnv(HasPhysics, KernelEnv):
         if self._info is None:
             out[self._info_part] = self._info_row
         else:
-            self._infos.save(self.current_info(), out[self._info_part])
+            told = self._info.copy()
+            told.pop("n_step", None)
+            self._infos.save(told, out[self._info_part])
         self._memory.save(out[self._simulation_part])
         return out
 
@@ -244,7 +249,7 @@ class MujocoEnv(HasPhysics, KernelEnv):
         if not self._is_plain:
             super().load_state(state)
             return
-        state = np.ascontiguousarray(state)
+        state = np.array(state)  # parts of it are kept
         ended, elapsed, tag = state[: GENERATOR.start].tolist()
         if tag != self._tag or ended not in ENDS:
             raise InvalidStateError(
@@ -263,7 +268,7 @@ class MujocoEnv(HasPhysics, KernelEnv):
                 value = type(like)(state[part.start])
             setattr(self._base, name, value)
         self._memory.load(state[self._simulation_part])
-        self._info_row = state[self._info_part].copy()
+        self._info_row = state[self._info_part]
         self._obs = self._info = None
 
     def load_current(self, state: Any) -> None:

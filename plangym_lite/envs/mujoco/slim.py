@@ -61,14 +61,15 @@ class SlimMemory:
         self.integration = slice(1, 1 + mujoco.mj_stateSize(base.model, INTEGRATION))
         self.before, start = self._place(before, self.integration.stop)
         self.shown, stop = self._place(shown, start)
-        self.previous = slice(start, start + n_moving)
+        self.previous, self._moving = slice(start, start + n_moving), slice(n_moving)
         self.size = max(stop, self.previous.stop)
         self.shows_derived = bool(shown)
         self._loaded: np.ndarray | None = None  # the row, until the simulation moves on
         self._is_derived = True
         self._last = np.empty(self.integration.stop - 1)  # the state before the last control
         self._n_steps = 0  # of that control
-        self._warnings = base.data.warning.number  # a view
+        self._control, self._warnings = base.data.ctrl, base.data.warning.number  # views
+        self._no_warnings = bytes(self._warnings.nbytes)
         self._signature: Any = None  # of the derived arrays after it
         self._watched = [base.data.qacc, base.data.xpos, *(array for _, array, *_ in self.shown)]
         if self._steps_alike(base):
@@ -102,22 +103,29 @@ class SlimMemory:
     def _advance(self, ctrl: Any, n_frames: int) -> None:
         """Gymnasium's ``_step_mujoco_simulation``, and a look at the state before."""
         model, data = self.model, self.data
-        data.ctrl[:] = ctrl
-        counts = self._warnings.copy() if np.count_nonzero(self._warnings) else 0
-        self._warnings[:] = 0  # a simulation that is reset begins at 1
+        self._control[:] = ctrl
         mujoco.mj_getState(model, data, self._last, INTEGRATION)
-        mujoco.mj_step(model, data, nstep=n_frames)
+        mujoco.mj_step(model, data, n_frames)
         mujoco.mj_rnePostConstraint(model, data)
         self._loaded, self._n_steps = None, n_frames
-        if np.count_nonzero(self._warnings):  # it may have been reset
+        if self._warnings.tobytes() != self._no_warnings and self._may_be_reset(n_frames):
             self._signature = None
-            return
-        self._warnings[:] = counts
-        self._signature = self._sign()
+        else:
+            self._signature = self._sign()
 
-    def _sign(self) -> Any:
+    def _may_be_reset(self, n_frames: int) -> bool:
+        """Whether MuJoCo may have reset the simulation in the last step, because it was unstable.
+
+        Then the time began at 0 again.
+        """
+        before = time = self._last[self.places["time"]].item()
+        for _ in range(n_frames):
+            time += self.model.opt.timestep
+        return before <= 0 or self.data.time != time
+
+    def _sign(self) -> bytes:
         """Tells whether derived arrays have been computed again since."""
-        return [array.tobytes() for array in self._watched]
+        return b"".join(self._watched)
 
     # ---- the state ----------------------------------------------------------------------------
 
@@ -131,25 +139,30 @@ class SlimMemory:
             return
         for _, array, indices, part in self.before:
             out[part] = array[indices]
-        out[self.previous.start :] = 0
         if self._signature is not None and self._signature == self._sign():
             out[0] = self._n_steps
-            out[self.previous] = self._last[: self.previous.stop - self.previous.start]
+            out[self.previous] = self._last[self._moving]
+            if self.shown:
+                out[self.previous.stop :] = 0
             return
         out[0] = 0
+        out[self.previous.start :] = 0
         for _, array, indices, part in self.shown:
             out[part] = array[indices]
 
     def load(self, row: np.ndarray) -> None:
         """Restore what ``save`` wrote, without the derived arrays that only :meth:`derive` needs.
 
+        The row is kept: it must not change.
+
         Raises:
             InvalidStateError: it is no such row.
         """
-        if not (0 <= row[0] < MOST_STEPS and row[0] == int(row[0])):
-            raise InvalidStateError(f"not the state of a simulation: it is {row[0]} steps old")
-        self._loaded, self._is_derived, self._signature = row.copy(), False, None
-        mujoco.mj_setState(self.model, self.data, self._loaded[self.integration], INTEGRATION)
+        n_steps = row.item(0)
+        if not (0 <= n_steps < MOST_STEPS and n_steps.is_integer()):
+            raise InvalidStateError(f"not the state of a simulation: it is {n_steps} steps old")
+        self._loaded, self._is_derived, self._signature = row, False, None
+        mujoco.mj_setState(self.model, self.data, row[self.integration], INTEGRATION)
         for _, array, indices, part in self.before:
             array[indices] = row[part]
 
@@ -165,7 +178,7 @@ class SlimMemory:
             self._loaded = None
             return
         if row[0]:
-            self._last[: self.previous.stop - self.previous.start] = row[self.previous]
+            self._last[self._moving] = row[self.previous]
             mujoco.mj_setState(model, data, self._last, INTEGRATION)
             mujoco.mj_step(model, data, nstep=int(row[0]))
             mujoco.mj_rnePostConstraint(model, data)

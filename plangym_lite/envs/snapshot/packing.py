@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from typing import Any
 
 import numpy as np
 
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["CAPACITY_STEP", "LENGTH_BYTES", "pack", "pack_info", "unpack"]
+__all__ = ["CAPACITY_STEP", "LENGTH_BYTES", "intern_keys", "pack", "pack_info", "unpack"]
 
 LENGTH_BYTES = 4
 CAPACITY_STEP = 64  # bytes
+
+
+def intern_keys(value: Any) -> Any:
+    """``value``, with the keys of nested dicts interned, as those that stand in code are.
+
+    A pickle tells which equal strings are one object: so a restored state is saved as the same.
+    """
+    if type(value) is tuple:
+        return tuple(map(intern_keys, value))
+    if type(value) is dict:
+        items = [(key, intern_keys(part)) for key, part in value.items()]
+        value.clear()
+        value.update((sys.intern(key) if type(key) is str else key, part) for key, part in items)
+    return value
 
 
 def pack(data: bytes, out: np.ndarray, env: Any, too_long: type[Exception]) -> np.ndarray:

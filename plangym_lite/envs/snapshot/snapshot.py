@@ -31,6 +31,7 @@ from plangym_lite.envs.snapshot.anchors import (
     space_words,
     words_to_spaces,
 )
+from plangym_lite.envs.snapshot.packing import intern_keys
 from plangym_lite.envs.snapshot.pickling import (
     PROTOCOL,
     DisplayError,
@@ -42,7 +43,15 @@ from plangym_lite.envs.snapshot.pickling import (
 from plangym_lite.envs.snapshot.sets import walk_sets
 from plangym_lite.errors import InvalidStateError
 
-__all__ = ["Snapshot", "layers_of", "mute", "mute_films", "saved_and_films", "unmute"]
+__all__ = [
+    "Snapshot",
+    "has_own_methods",
+    "layers_of",
+    "mute",
+    "mute_films",
+    "saved_and_films",
+    "unmute",
+]
 
 FILMS: tuple[type, ...] = (gym.wrappers.RecordVideo,)
 """Layers that are not saved and record nothing during batches, verification and replays."""
@@ -57,6 +66,17 @@ def layers_of(env: gym.Env) -> list[gym.Env]:
     while isinstance(layers[-1], gym.Wrapper):
         layers.append(layers[-1].env)
     return layers
+
+
+def has_own_methods(layers: Iterable[gym.Env]) -> bool:
+    """Whether a method was replaced on one of the layers, as by ``env.step = ...``."""
+    return any(
+        callable(value)
+        and hasattr(type(layer), name)
+        and not str(getattr(value, "__module__", "")).startswith("plangym_lite.")
+        for layer in layers
+        for name, value in vars(layer).items()
+    )
 
 
 class Snapshot:
@@ -283,7 +303,7 @@ class Snapshot:
             self.simulations.load(simulated)
         if generators:
             words_to_spaces(words, self._action_spaces)
-        return extra
+        return intern_keys(extra)
 
     # ---- the objects that a pickle refers to ----------------------------------------------------
 

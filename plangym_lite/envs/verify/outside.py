@@ -8,7 +8,8 @@ of large libraries.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+import types
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -28,8 +29,10 @@ class Outside:
     count or collect. Databases, sockets and processes cannot be compared, and count as state.
     """
 
-    def __init__(self, layers: Iterable[gym.Env]) -> None:
+    def __init__(self, layers: Sequence[gym.Env]) -> None:
         self._kinds = dict.fromkeys(kind for layer in layers for kind in type(layer).__mro__)
+        values = [value for layer in layers for value in vars(layer).values()]
+        self._functions = [value for value in values if isinstance(value, types.FunctionType)]
         self._first: dict[str, Any] = {}
         self._opaque: set[str] = set()
         self.changed: dict[Path, Any] = {}  # by the path of a value, what it was at first
@@ -60,7 +63,7 @@ class Outside:
 
     def _read(self) -> dict[str, Any]:
         with contextlib.suppress(Exception):  # others' code, as in ``__repr__``, may raise anything
-            reader = Reader(self._kinds)
+            reader = Reader(self._kinds, self._functions)
             self._opaque |= reader.opaque
             return reader.found
         return {}

@@ -75,12 +75,15 @@ class Reader:
         opaque: names of databases, sockets and processes.
     """
 
-    def __init__(self, kinds: Iterable[Any]) -> None:
+    def __init__(self, kinds: Iterable[Any], saved: Iterable[Any] = ()) -> None:
         self.found: dict[str, Any] = {}
         self.opaque: set[str] = set()
         self._seen: dict[int, Any] = {}  # by id; kept alive, so that no id is used again
         self._todo = list(kinds)
         self._left, self._left_of_one = MOST, 0
+        for function in filter(_is_own, saved):  # a snapshot has their variables
+            names = _names_in(function.__code__)
+            self._read_globals(function.__globals__, names, function.__module__)
         while self._todo:
             made = self._todo.pop()
             if id(made) not in self._seen and _is_own(made):

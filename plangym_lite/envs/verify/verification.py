@@ -149,7 +149,7 @@ def _record(plain: gym.Env, watched: bool, numbers: Any, certify: bool) -> Recor
         problems = snapshot.problems()
         checksums = [checksum_of(array) for array in snapshot.large]
         models = snapshot.simulations.models() if snapshot.simulations else []
-    shifting, outside = False, Outside(layers if watched and certify else ())
+    shifting, outside = False, Outside(layers if certify else ())
     draw = _sampler(plain.action_space)
     actions = [[draw() for _ in range(moves)] for _, moves in EPISODES]
 
@@ -159,19 +159,19 @@ def _record(plain: gym.Env, watched: bool, numbers: Any, certify: bool) -> Recor
             before = None if begins else snapshot.sets
             snapshot.discover()
             problems.extend(snapshot.problems())
-            if begins or ends:
-                outside.look(snapshot.kinds)
             shifting = shifting or before not in (None, snapshot.sets)
+        if begins or ends:
+            outside.look(() if snapshot is None else snapshot.kinds)
 
     recordings = _play_plain(plain, actions, look, patience=PATIENCE)
     findings = Verdict(shared_numbers=global_numbers() != numbers or draws_globally(layers))
     if snapshot is not None:
         findings = findings._replace(constants=snapshot.unchanging(checksums))
-        problems.extend(outside.opaque)
-        if outside.changed and not attempt(lambda: plain.reset(seed=EPISODES[0][0]))[1]:
-            problems.extend(outside.put_back())
         if snapshot.simulations:
             findings = findings._replace(fields=snapshot.simulations.changed(models))
+    problems.extend(outside.opaque)
+    if outside.changed and not attempt(lambda: plain.reset(seed=EPISODES[0][0]))[1]:
+        problems.extend(outside.put_back())
     found = sorted(set(problems)), shifting, findings, checksums
     return Record(recordings, actions, layers, *found)
 

@@ -340,11 +340,11 @@ class TestNegativeControls:
                 for (field, _), before in zip(self._fields, model, strict=True):
                     field[...] = before
 
-        original = adapter.SlimMemory.load
-        monkeypatch.setattr(adapter.SlimMemory, "continues", lambda *args: True)
+        original = adapter.PhysicsMemory.load
+        monkeypatch.setattr(adapter.PhysicsMemory, "continues", lambda *args: True)
         name = "finger-turn_easy" if part == "model" else "hopper-hop"
         assert self.check(name).exact
-        monkeypatch.setattr(adapter.SlimMemory, "load", load)
+        monkeypatch.setattr(adapter.PhysicsMemory, "load", load)
         assert not self.check(name).exact
 
     def test_the_warm_start(self, monkeypatch):

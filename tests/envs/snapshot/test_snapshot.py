@@ -11,6 +11,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.utils import EzPickle
 
+from plangym_lite import make
 from plangym_lite.envs.snapshot.anchors import checksum_of
 from plangym_lite.envs.snapshot.pickling import NotUnderstoodError
 from plangym_lite.envs.snapshot.snapshot import Snapshot, layers_of
@@ -322,3 +323,11 @@ def test_a_snapshot_restores_another_object():
     assert two.board == one.board
     assert two.np_random.random() == one.np_random.random()
     assert two.board is not one.board
+
+
+def test_a_restored_state_is_saved_as_the_same_bytes():
+    with make("MiniGrid-Empty-5x5-v0") as env:
+        env.reset(seed=0)
+        state = env.step(2, return_state=True).state
+        env.set_state(state)
+        assert np.array_equal(env.get_state(), state)

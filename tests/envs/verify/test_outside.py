@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from plangym_lite import make
+from plangym_lite import NotCloneableError, make
 
 LATE = 40
 MOVES, SEEN = [], {}
@@ -239,3 +239,66 @@ def test_caches_and_constants_are_not_state():
 
     with make(Cached) as env:
         assert env.state_method == "snapshot"
+
+
+class Counting(gym.Wrapper):
+    """After 40 steps the reward tells how many there were, as the class knows."""
+
+    count = 0
+
+    def reset(self, **options):
+        Counting.count = 0
+        return self.env.reset(**options)
+
+    def step(self, action):
+        obs, reward, *others = self.env.step(action)
+        Counting.count += 1
+        return obs, float(reward) + self.count * (self.count > LATE), *others
+
+
+def with_replaced_methods(env):
+    """The same by methods of the environment itself, and a global."""
+    base = env.unwrapped
+    reset, step = base.reset, base.step
+
+    def new_reset(**options):
+        global n_moves
+        n_moves = 0
+        return reset(**options)
+
+    def new_step(action):
+        global n_moves
+        obs, reward, *others = step(action)
+        n_moves += 1
+        return obs, float(reward) + n_moves * (n_moves > LATE), *others
+
+    base.reset, base.step = new_reset, new_step
+    return env
+
+
+@pytest.mark.parametrize("wrap", [Counting, with_replaced_methods])
+@pytest.mark.parametrize("name", ["MountainCar-v0", "LunarLander-v3", "HalfCheetah-v5"])
+def test_state_outside_of_what_surrounds_an_engine(name, wrap):
+    def build():
+        return wrap(gym.make(name, max_episode_steps=-1, disable_env_checker=True))
+
+    plain = build()
+    plain.reset(seed=0)
+    plain.action_space.seed(0)
+    actions = [plain.action_space.sample() for _ in range(LATE + 3)]
+    expected = [plain.step(action)[1] for action in actions][-3:]
+    plain.close()
+    with make(build) as env:
+        env.reset(seed=0, return_state=False)
+        state = [env.step(action, return_state=True).state for action in actions[:-3]][-1]
+        env.reset(seed=1)
+        for action in actions[:5]:
+            env.step(action)
+        env.set_state(state)
+        assert [env.step(action).reward for action in actions[-3:]] == expected
+
+
+@pytest.mark.parametrize("wrap", [Counting, with_replaced_methods])
+def test_an_emulator_cannot_play_again(wrap):
+    with pytest.raises(NotCloneableError, match=r"class attribute Counting\.count|global n_moves"):
+        make("ALE/Pong-v5", obs_type="ram", wrappers=[wrap])

@@ -29,7 +29,7 @@ from plangym_lite.envs.gymnasium.window import Window
 from plangym_lite.envs.mujoco.dm_control.kernels import KERNELS
 from plangym_lite.envs.mujoco.dm_control.memory import (
     WORD,
-    SlimMemory,
+    PhysicsMemory,
     StateColumns,
     TaskMemory,
 )
@@ -158,7 +158,7 @@ class DMControlEnv(HasPhysics, HasKernel):
         self._task_memory = TaskMemory(self._task)
         self._task_part = slice(GENERATOR.stop, GENERATOR.stop + self._task_memory.size)
         self._size = self._task_part.stop + WORD * self._memory.size
-        if isinstance(self._memory, SlimMemory):
+        if isinstance(self._memory, PhysicsMemory):
             self._columns = StateColumns(
                 slice(0, GENERATOR.start), self._task_part.stop, self._memory
             )
@@ -180,7 +180,7 @@ class DMControlEnv(HasPhysics, HasKernel):
         is_own &= type(self) is DMControlEnv and self._physics.legacy_step
         is_own &= not (self._env._flat_observation or task.visualize_reward)
         if is_own and self.domain_name in KERNELS:
-            memory = SlimMemory(model, data, fields)
+            memory = PhysicsMemory(model, data, fields)
             actions = np.random.default_rng(0).uniform(-1, 1, (3, *self._env.action_spec().shape))
             limit, self._env._step_limit = self._env._step_limit, float("inf")
             continues = memory.continues(self.apply_reset, self._env.step, actions)

@@ -22,12 +22,12 @@ from plangym_lite.envs.mujoco.batch import INTEGRATION, layout_of
 from plangym_lite.envs.snapshot.pickling import PROTOCOL, Pickler, Reducers
 from plangym_lite.errors import InvalidStateError, NotCloneableError
 
-__all__ = ["WORD", "SlimMemory", "StateColumns", "TaskMemory"]
+__all__ = ["WORD", "PhysicsMemory", "StateColumns", "TaskMemory"]
 
 WORD = 8  # bytes
 
 
-class SlimMemory:
+class PhysicsMemory:
     """Saves and restores one simulation.
 
     Args:
@@ -146,7 +146,7 @@ class StateColumns:
         memory: what saves the simulation.
     """
 
-    def __init__(self, head: slice, start: int, memory: SlimMemory) -> None:
+    def __init__(self, head: slice, start: int, memory: PhysicsMemory) -> None:
         self._head, self._start, self._memory = head, start, memory
 
     def head(self, states: np.ndarray) -> np.ndarray:
