@@ -264,7 +264,7 @@ class TestBrokenAdapters:
         assert not check_exact(make_env, depths=(5,)).exact
 
     def test_classic_control_without_its_generator(self, monkeypatch):
-        monkeypatch.setattr(GeneratorMemory, "load", lambda self, row, generator: None)
+        monkeypatch.setattr(GeneratorMemory, "write", lambda self, words, generator: None)
         report = check_exact(lambda: make("CartPole-v1"))
         assert report.difference.startswith("same object after wandering")
 
