@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from plangym_lite.errors import InvalidBatchError, InvalidStateError
-from plangym_lite.nested import ARRAY_SPACES, fit_box, own_action
+from plangym_lite.nested import ARRAY_SPACES, DOUBLE, SINGLE, fit_box, own_action
 from plangym_lite.transitions import BatchSpec, Rows, equal_dts
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "states_of_rows",
 ]
 
-SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 FEW = 32  # numbers; up to so many Python's min and max are faster than numpy's
 MOST_KEPT = 1 << 14  # rows of an array of equal ``dt`` that is kept for the next batch
 MANY = 6  # states from which one array of them all is faster to make than to do without

@@ -17,6 +17,8 @@ from plangym_lite.nested.compare import (
 from plangym_lite.nested.own import (
     ARRAY_SPACES,
     ATOMS,
+    DOUBLE,
+    SINGLE,
     copy_element,
     fit_box,
     fit_element,
@@ -29,7 +31,9 @@ from plangym_lite.nested.own import (
 __all__ = [
     "ARRAY_SPACES",
     "ATOMS",
+    "DOUBLE",
     "NO_NOISE",
+    "SINGLE",
     "Difference",
     "Noise",
     "as_info",

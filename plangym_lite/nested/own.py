@@ -21,6 +21,8 @@ from plangym_lite.errors import InvalidStepError
 __all__ = [
     "ARRAY_SPACES",
     "ATOMS",
+    "DOUBLE",
+    "SINGLE",
     "copy_element",
     "fit_box",
     "fit_element",

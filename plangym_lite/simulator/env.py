@@ -361,7 +361,7 @@ class SimulatorEnv(PlanEnv):
 
     def _complete(self, info: dict[str, Any], dt: int) -> dict[str, Any]:
         """The row's info with ``dt``, copied: the engine may change the values later."""
-        is_flat = self._infos_are_flat or len(info) == 1  # n_step
+        is_flat = self._infos_are_flat or (len(info) == 1 and "n_step" in info)
         if not is_flat and not ATOMS.issuperset(map(type, info.values())):
             info = own_info(info)
         info["dt"] = dt

@@ -15,7 +15,7 @@ from plangym_lite.envs.atari.wrapper import EmulatorInterface
 from plangym_lite.envs.gymnasium.env import STATELESS_WRAPPERS
 from plangym_lite.envs.gymnasium.families import spec_of
 from plangym_lite.envs.gymnasium.stack import takes
-from plangym_lite.envs.snapshot.snapshot import has_own_methods, layers_of
+from plangym_lite.envs.snapshot.snapshot import has_replaced_methods, layers_of
 
 __all__ = [
     "check_modes",
@@ -48,9 +48,9 @@ def factory_of_id(name: str | EnvSpec, limits: dict[str, int]) -> Callable[..., 
 
 
 def is_bare_game(env: gym.Env) -> bool:
-    """Whether it is ale-py's environment with its own methods and no layers that matter."""
+    """Whether it is ale-py's environment with no method replaced and no layers that matter."""
     *wrappers, base = layers = layers_of(env)
-    is_own = type(base) is ale_py.env.AtariEnv and not has_own_methods(layers)
+    is_own = type(base) is ale_py.env.AtariEnv and not has_replaced_methods(layers)
     return is_own and all(type(layer) in STATELESS_WRAPPERS for layer in wrappers)
 
 

@@ -24,6 +24,7 @@ from plangym_lite.envs.batched.env import KernelEnv
 from plangym_lite.envs.batched.kernel import Block, Kernel, Parts, put_side_by_side
 from plangym_lite.envs.generators.generator import GENERATOR_WORDS, GeneratorMemory
 from plangym_lite.errors import InvalidStateError
+from plangym_lite.nested import DOUBLE, SINGLE
 from plangym_lite.simulator import RUNNING
 
 __all__ = ["KERNELS", "ClassicControl"]
@@ -37,7 +38,6 @@ EXTRA_NAMES = {"CartPoleEnv": "steps_beyond_terminated", "PendulumEnv": "last_u"
 EXTRA_TYPES = {"CartPoleEnv": int, "PendulumEnv": np.float32}
 GIVENS = (0, GIVEN, GIVEN_DOUBLE)
 MOST = np.array([[3], [1], [GIVEN_DOUBLE]])  # of ended, float32?, extra given?
-SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 MODULE = "gymnasium.envs.classic_control."
 
 

@@ -25,7 +25,7 @@ from plangym_lite.envs.box2d.picture import (
 )
 from plangym_lite.envs.box2d.world_snapshot import WorldSnapshots, are_exact
 from plangym_lite.envs.gymnasium.env import PlangymEnv
-from plangym_lite.envs.snapshot.snapshot import has_own_methods, layers_of
+from plangym_lite.envs.snapshot.snapshot import has_replaced_methods, layers_of
 
 __all__ = ["Box2DEnv"]
 
@@ -83,7 +83,7 @@ class Box2DEnv(PlangymEnv):
 
     def prepare_states(self) -> None:
         base, foreign = type(self._base), foreign_layers(self._layers[:-1])
-        is_own = base.__module__.startswith(MODULE) and not has_own_methods(self._layers)
+        is_own = base.__module__.startswith(MODULE) and not has_replaced_methods(self._layers)
         if not is_own or set(map(type, foreign)) - GYMNASIUMS_OWN:
             super().prepare_states()
             return

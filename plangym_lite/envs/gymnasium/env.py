@@ -33,7 +33,7 @@ from plangym_lite.envs.snapshot.packing import pack, pack_info, unpack
 from plangym_lite.envs.snapshot.pickling import NotUnderstoodError
 from plangym_lite.envs.snapshot.snapshot import (
     Snapshot,
-    has_own_methods,
+    has_replaced_methods,
     layers_of,
     mute,
     mute_films,
@@ -262,9 +262,9 @@ class PlangymEnv(SimulatorEnv):
         """Find what the adapter needs in the layers, and whether the state is plain."""
 
     def surrounded_only_by(self, *known: type) -> bool:
-        """Whether all layers around the base are stateless or ``known``, with their own methods."""
+        """Whether all layers around the base are stateless or ``known``, no method replaced."""
         kinds = set(map(type, self._layers[:-1]))
-        is_known = kinds <= {*STATELESS_WRAPPERS, *known} and not has_own_methods(self._layers)
+        is_known = kinds <= {*STATELESS_WRAPPERS, *known} and not has_replaced_methods(self._layers)
         return self.state_choice is None and is_known
 
     # ---- running ------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ from plangym_lite.errors import InvalidStateError
 
 __all__ = [
     "Snapshot",
-    "has_own_methods",
+    "has_replaced_methods",
     "layers_of",
     "mute",
     "mute_films",
@@ -68,7 +68,7 @@ def layers_of(env: gym.Env) -> list[gym.Env]:
     return layers
 
 
-def has_own_methods(layers: Iterable[gym.Env]) -> bool:
+def has_replaced_methods(layers: Iterable[gym.Env]) -> bool:
     """Whether a method was replaced on one of the layers, as by ``env.step = ...``."""
     return any(
         callable(value)

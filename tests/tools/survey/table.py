@@ -102,9 +102,9 @@ def _made_with(versions: Sequence[dict[str, str]]) -> str:
     each = [", ".join(f"{name} {number}" for name, number in known.items()) for known in versions]
     found = "; and ".join(each)
     return (
-        "Written by `python -m tests.tools.survey --markdown docs/exact.md`, of some ids with\n"
-        "more options than it takes by itself (`--variants`); [states.md](states.md) says what\n"
-        "each run compares. Microseconds are medians of single calls on a busy machine.\n\n"
+        "Written by `python -m tests.tools.survey --markdown docs/exact.md`.\n"
+        "[states.md](states.md) says what each run compares. Microseconds are medians of\n"
+        "single calls on a busy machine.\n\n"
         f"Versions: {found}."
     )
 
